@@ -1,0 +1,222 @@
+"""JAX: a Flax module, Optax's Adam, and one pure function that trains one step.
+
+The modes differ only in how that function is run: as it stands (`eager`), under `jax.jit`
+(`compiled`), or many times inside one program by `jax.lax.scan` (`multistep`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import flax
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+import optax
+from flax import nnx
+
+from backends.contract import (
+    Adam,
+    Array,
+    Execution,
+    Network,
+    Parameters,
+    Trainer,
+    TrainingSet,
+    calls,
+)
+
+
+def versions() -> dict[str, str]:
+    """The packages that this backend runs on."""
+    packages = (jax, jaxlib, flax, optax)
+    return {package.__name__: package.__version__ for package in packages}
+
+
+def device_names() -> list[str]:
+    """The devices that this backend can compute on."""
+    return sorted({device.platform for device in jax.devices()} | {"cpu"})
+
+
+def configure(execution: Execution) -> None:
+    """Set the device and the precision; the threads follow the process's affinity."""
+    jax.config.update("jax_platforms", "cpu" if execution.device == "cpu" else "cuda")
+    jax.config.update("jax_enable_x64", execution.precision == "float64")
+    # Recent GPUs would use TF32 for float32 products unless told otherwise.
+    jax.config.update("jax_default_matmul_precision", "highest")
+
+
+class MLP(nnx.Module):
+    """A dense network: ReLU between its layers, logits out."""
+
+    def __init__(self, layer_sizes: tuple[int, ...], dtype: Any, *, rngs: nnx.Rngs) -> None:
+        self.layers = nnx.List(
+            nnx.Linear(inputs, outputs, param_dtype=dtype, rngs=rngs)
+            for inputs, outputs in zip(layer_sizes, layer_sizes[1:], strict=False)
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for layer in self.layers[:-1]:
+            x = nnx.relu(layer(x))
+        return self.layers[-1](x)
+
+
+class State(NamedTuple):
+    """All that a step changes."""
+
+    parameters: nnx.State
+    adam: optax.OptState
+
+
+class Eager(Trainer):
+    """Operation by operation: each primitive is dispatched by itself, forward and backward."""
+
+    compiler = "none: XLA for each operation"
+
+    def __init__(
+        self,
+        network: Network,
+        adam: Adam,
+        execution: Execution,
+        training_set: TrainingSet,
+        parameters: Parameters,
+    ) -> None:
+        self._execution = execution
+        self._resident = execution.input == "resident"
+        place = jax.device_put if self._resident else np.asarray
+        self._images = place(training_set.images)
+        self._labels = place(training_set.labels)
+        # An NNX module costs host time at each call that takes one: it is split once, and the
+        # steps work on its pure state.
+        dtype = training_set.images.dtype
+        self._graph, self._layout = nnx.split(MLP(network.layer_sizes, dtype, rngs=nnx.Rngs(0)))
+        self._optimizer = optax.adam(
+            adam.learning_rate, b1=adam.beta_1, b2=adam.beta_2, eps=adam.epsilon
+        )
+        self._jitted_forward = jax.jit(self._forward)
+        self._build()
+        self.reset(parameters)
+
+    def _build(self) -> None:
+        """Make the functions that the mode compiles; there are none here."""
+
+    def reset(self, parameters: Parameters) -> None:
+        model = nnx.merge(self._graph, self._layout)
+        for layer, (weight, bias) in zip(model.layers, parameters, strict=True):
+            layer.kernel = nnx.Param(jnp.array(weight, self._images.dtype))
+            layer.bias = nnx.Param(jnp.array(bias, self._images.dtype))
+        state = nnx.state(model)
+        self._state = State(state, self._optimizer.init(state))
+        self._losses = jnp.full(1, jnp.nan)
+
+    def _forward(self, parameters: nnx.State, images: jax.Array) -> jax.Array:
+        return nnx.merge(self._graph, parameters)(images)
+
+    def _batch_loss(self, parameters: nnx.State, images: jax.Array, labels: jax.Array) -> jax.Array:
+        logits = self._forward(parameters, images)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    def _step(self, state: State, images: jax.Array, labels: jax.Array) -> tuple[State, jax.Array]:
+        loss, gradients = jax.value_and_grad(self._batch_loss)(state.parameters, images, labels)
+        updates, adam = self._optimizer.update(gradients, state.adam, state.parameters)
+        return State(optax.apply_updates(state.parameters, updates), adam), loss
+
+    def train(self, rows: Array) -> None:
+        for batch in rows:
+            self._state, self._losses = self._step(
+                self._state, self._images[batch], self._labels[batch]
+            )
+
+    def synchronise(self) -> None:
+        jax.block_until_ready((self._state, self._losses))
+
+    def loss(self) -> float:
+        return float(np.ravel(self._losses)[-1])
+
+    def _as_arrays(self, state: nnx.State) -> Parameters:
+        layers = nnx.merge(self._graph, state).layers
+        return [(np.array(layer.kernel[...]), np.array(layer.bias[...])) for layer in layers]
+
+    def parameters(self) -> Parameters:
+        return self._as_arrays(self._state.parameters)
+
+    def gradients(self, rows: Array) -> Parameters:
+        gradient = jax.grad(self._batch_loss)
+        return self._as_arrays(
+            gradient(self._state.parameters, self._images[rows], self._labels[rows])
+        )
+
+    def logits(self, images: Array) -> Array:
+        return np.asarray(self._jitted_forward(self._state.parameters, images))
+
+    def describe(self) -> dict[str, str]:
+        result = jax.tree.leaves(self._state.parameters)[0]
+        device = next(iter(result.devices()))
+        return {
+            "device": device.platform,
+            "device_name": device.device_kind,
+            "precision": result.dtype.name,
+            "threads": str(self._execution.threads),
+            "compiler": self.compiler,
+            "steps_per_call": str(getattr(self, "steps_per_call", 1)),
+            "input": "gather on the device" if self._resident else "cut by NumPy on the host",
+        }
+
+
+class Compiled(Eager):
+    """One program for the whole step; its state is donated, so that it is updated in place."""
+
+    compiler = "XLA: whole step, state donated"
+
+    def _build(self) -> None:
+        def step_on_rows(state, images, labels, rows):  # type: ignore[no-untyped-def]
+            return self._step(state, images[rows], labels[rows])
+
+        self._jitted_step = jax.jit(self._step, donate_argnums=0)
+        self._jitted_step_on_rows = jax.jit(step_on_rows, donate_argnums=0)
+
+    def train(self, rows: Array) -> None:
+        images, labels = self._images, self._labels
+        for batch in rows:
+            if self._resident:
+                self._state, self._losses = self._jitted_step_on_rows(
+                    self._state, images, labels, batch
+                )
+            else:
+                self._state, self._losses = self._jitted_step(
+                    self._state, images[batch], labels[batch]
+                )
+
+
+class MultiStep(Eager):
+    """Many steps in one program: `lax.scan` over the rows of each batch."""
+
+    compiler = "XLA: lax.scan over steps, state donated"
+
+    def _build(self) -> None:
+        def train_steps(state, images, labels, rows):  # type: ignore[no-untyped-def]
+            def step(state: State, batch: jax.Array) -> tuple[State, jax.Array]:
+                return self._step(state, images[batch], labels[batch])
+
+            return jax.lax.scan(step, state, rows)
+
+        self._jitted_steps = jax.jit(train_steps, donate_argnums=0)
+
+    @property
+    def steps_per_call(self) -> int:
+        """Steps in one call of the compiled program."""
+        return self._execution.steps_per_call
+
+    def train(self, rows: Array) -> None:
+        for part in calls(rows, self.steps_per_call):
+            self._state, self._losses = self._jitted_steps(
+                self._state, self._images, self._labels, part
+            )
+
+
+TRAINERS: dict[str, type[Trainer]] = {
+    "eager": Eager,
+    "compiled": Compiled,
+    "multistep": MultiStep,
+}

@@ -1,0 +1,156 @@
+"""NumPy: the training written out by hand.
+
+It is the reference: run in float64 it says what every other backend must compute. It is also timed,
+as what a program without a framework, with one BLAS call for each matrix product, takes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backends.contract import (
+    Adam,
+    Array,
+    Execution,
+    Network,
+    Parameters,
+    Trainer,
+    TrainingSet,
+)
+
+
+def versions() -> dict[str, str]:
+    """The packages that this backend runs on."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return {"numpy": np.__version__, "blas": f"{blas['name']} {blas['version']}"}
+
+
+def device_names() -> list[str]:
+    """The devices that this backend can compute on."""
+    return ["cpu"]
+
+
+def configure(execution: Execution) -> None:
+    """Nothing to set: the BLAS reads its number of threads from the environment when it loads."""
+
+
+def forward(parameters: Parameters, images: Array) -> list[Array]:
+    """The outputs of every layer, `images` (n, pixels) first and the logits (n, classes) last."""
+    outputs = [images]
+    for layer, (weight, bias) in enumerate(parameters, start=1):
+        output = outputs[-1] @ weight + bias
+        outputs.append(np.maximum(output, 0) if layer < len(parameters) else output)
+    return outputs
+
+
+def log_softmax(logits: Array) -> Array:
+    """Log-probabilities (n, classes), shifted by each row's maximum so that nothing overflows."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def loss_and_gradients(
+    parameters: Parameters, images: Array, labels: Array
+) -> tuple[float, Parameters]:
+    """Mean softmax cross-entropy of a batch, and its gradient by the chain rule."""
+    outputs = forward(parameters, images)
+    rows = np.arange(len(labels))
+    log_probabilities = log_softmax(outputs[-1])
+    loss = -log_probabilities[rows, labels].mean()
+
+    delta = np.exp(log_probabilities)
+    delta[rows, labels] -= 1
+    delta /= len(labels)
+    gradients: Parameters = []
+    for (weight, _), inputs in zip(reversed(parameters), reversed(outputs[:-1]), strict=True):
+        gradients.append((inputs.T @ delta, delta.sum(axis=0)))
+        delta = (delta @ weight.T) * (inputs > 0)
+    return float(loss), gradients[::-1]
+
+
+class Eager(Trainer):
+    """One NumPy call after another, in place where that saves a pass over memory."""
+
+    def __init__(
+        self,
+        network: Network,
+        adam: Adam,
+        execution: Execution,
+        training_set: TrainingSet,
+        parameters: Parameters,
+    ) -> None:
+        self._adam = adam
+        self._execution = execution
+        self._images = training_set.images
+        self._labels = training_set.labels
+        self.reset(parameters)
+
+    def reset(self, parameters: Parameters) -> None:
+        dtype = self._images.dtype
+        self._parameters = [(w.astype(dtype), b.astype(dtype)) for w, b in parameters]
+        flat = self._arrays(self._parameters)
+        self._first_moments = [np.zeros_like(array) for array in flat]
+        self._second_moments = [np.zeros_like(array) for array in flat]
+        self._steps = 0
+        self._loss = float("nan")
+
+    @staticmethod
+    def _arrays(parameters: Parameters) -> list[Array]:
+        return [array for layer in parameters for array in layer]
+
+    def train(self, rows: Array) -> None:
+        for batch in rows:
+            self._loss, gradients = loss_and_gradients(
+                self._parameters, self._images[batch], self._labels[batch]
+            )
+            self._update(gradients)
+
+    def _update(self, gradients: Parameters) -> None:
+        adam = self._adam
+        self._steps += 1
+        step_size = adam.learning_rate / (1 - adam.beta_1**self._steps)
+        correction = np.sqrt(1 - adam.beta_2**self._steps).item()
+        for parameter, gradient, m, v in zip(
+            self._arrays(self._parameters),
+            self._arrays(gradients),
+            self._first_moments,
+            self._second_moments,
+            strict=True,
+        ):
+            m *= adam.beta_1
+            m += (1 - adam.beta_1) * gradient
+            v *= adam.beta_2
+            v += (1 - adam.beta_2) * np.square(gradient)
+            denominator = np.sqrt(v)
+            denominator /= correction
+            denominator += adam.epsilon
+            parameter -= step_size * m / denominator
+
+    def synchronise(self) -> None:
+        """NumPy has finished when it returns."""
+
+    def loss(self) -> float:
+        return self._loss
+
+    def parameters(self) -> Parameters:
+        return [(weight.copy(), bias.copy()) for weight, bias in self._parameters]
+
+    def gradients(self, rows: Array) -> Parameters:
+        return loss_and_gradients(self._parameters, self._images[rows], self._labels[rows])[1]
+
+    def logits(self, images: Array) -> Array:
+        return forward(self._parameters, images)[-1]
+
+    def describe(self) -> dict[str, str]:
+        return {
+            "device": "cpu",
+            "device_name": "cpu",
+            "precision": self._parameters[0][0].dtype.name,
+            "threads": str(self._execution.threads),
+            "compiler": "none",
+            "steps_per_call": "1",
+            "input": "rows of a NumPy array",
+        }
+
+
+TRAINERS: dict[str, type[Trainer]] = {"eager": Eager}

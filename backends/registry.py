@@ -1,0 +1,85 @@
+"""The backends, as a literal table: what can be asked of each without importing any framework.
+
+A framework is imported by `load` alone, and only the process that runs it calls that: a framework
+may be missing or broken, costs seconds and memory, and sets up threads for the whole process.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+
+BOTH = ("resident", "streamed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """A framework's entry: where its code is, what it needs, and what it offers."""
+
+    name: str
+    title: str
+    module: str
+    packages: tuple[str, ...]
+    modes: dict[str, tuple[str, ...]]
+    """The inputs that each mode can take: {mode: inputs}."""
+    devices: tuple[str, ...] = ("cpu", "gpu")
+
+
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        Backend(
+            name="pytorch",
+            title="PyTorch",
+            module="backends.pytorch",
+            packages=("torch",),
+            modes={"eager": BOTH, "compiled": BOTH, "multistep": ("resident",)},
+        ),
+        Backend(
+            name="tensorflow",
+            title="TensorFlow/Keras",
+            module="backends.tensorflow",
+            packages=("tensorflow", "keras"),
+            modes={
+                "eager": BOTH,
+                "graph": BOTH,
+                "compiled": BOTH,
+                "multistep": ("resident",),
+                # Keras' loop takes its batches from tf.data, which runs on the host.
+                "fit": ("streamed",),
+            },
+        ),
+        Backend(
+            name="jax",
+            title="JAX/Flax",
+            module="backends.jax",
+            packages=("jax", "flax", "optax"),
+            modes={"eager": BOTH, "compiled": BOTH, "multistep": ("resident",)},
+        ),
+        Backend(
+            name="numpy",
+            title="NumPy",
+            module="backends.numpy",
+            packages=("numpy",),
+            # The host is the device: there is nothing to stream to.
+            modes={"eager": ("resident",)},
+            devices=("cpu",),
+        ),
+    )
+}
+
+MODES = ("eager", "graph", "compiled", "multistep", "fit")
+
+TIERS = {
+    "eager": "idiomatic",
+    "graph": "idiomatic",
+    "compiled": "idiomatic",
+    "fit": "idiomatic",
+    "multistep": "tuned",
+}
+
+
+def load(name: str) -> ModuleType:
+    """Import a backend and, with it, its framework; raises whatever that import raises."""
+    return importlib.import_module(BACKENDS[name].module)

@@ -1,0 +1,296 @@
+"""TensorFlow and Keras: a `Sequential` model, and Keras' Adam brought back to the textbook.
+
+One `train_step` serves all modes but `fit`: run as it stands (`eager`), as a `tf.function`
+(`graph`), with XLA (`compiled`), or in a loop inside one XLA program (`multistep`). `fit` is Keras'
+own loop, given what a knowledgeable user gives it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from backends.contract import (
+    Adam,
+    Array,
+    Execution,
+    Network,
+    Parameters,
+    Trainer,
+    TrainingSet,
+    calls,
+)
+
+
+def versions() -> dict[str, str]:
+    """The packages that this backend runs on."""
+    return {"tensorflow": tf.__version__, "keras": keras.__version__}
+
+
+def device_names() -> list[str]:
+    """The devices that this backend can compute on."""
+    return ["cpu", "gpu"] if tf.config.list_physical_devices("GPU") else ["cpu"]
+
+
+def configure(execution: Execution) -> None:
+    """Set threads, memory and precision; TensorFlow refuses this once it has started."""
+    tf.config.threading.set_intra_op_parallelism_threads(execution.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(execution.threads)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    # TF32 is on by default on GPUs that have it.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    keras.config.set_floatx(execution.precision)
+
+
+class TextbookAdam(keras.optimizers.Adam):  # type: ignore[misc]
+    """Adam with epsilon added to the corrected root, as its paper has it in Algorithm 1.
+
+    Keras adds it to the uncorrected one ("epsilon hat"), which no constant can make equal, and
+    keeps the learning rate as a float32 variable, which rounds it; here it is a Python number.
+    """
+
+    def __init__(self, adam: Adam) -> None:
+        super().__init__(adam.learning_rate, adam.beta_1, adam.beta_2, adam.epsilon)
+        self._step_size = adam.learning_rate
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update one variable; overrides Keras' own, which `apply` calls for each."""
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        beta_1 = tf.constant(self.beta_1, variable.dtype)
+        beta_2 = tf.constant(self.beta_2, variable.dtype)
+        index = self._get_variable_index(variable)
+        m, v = self._momentums[index], self._velocities[index]
+        m.assign_add((gradient - m) * (1 - self.beta_1))
+        v.assign_add((tf.square(gradient) - v) * (1 - self.beta_2))
+        corrected_m = m / (1 - tf.pow(beta_1, step))
+        corrected_v = v / (1 - tf.pow(beta_2, step))
+        variable.assign_sub(self._step_size * corrected_m / (tf.sqrt(corrected_v) + self.epsilon))
+
+    def reset(self) -> None:
+        """Forget all steps."""
+        for variable in (self.iterations, *self._momentums, *self._velocities):
+            variable.assign(tf.zeros_like(variable))
+
+
+def mlp(layer_sizes: tuple[int, ...]) -> keras.Sequential:
+    """A dense network: ReLU between its layers, logits out."""
+    hidden = [keras.layers.Dense(size, activation="relu") for size in layer_sizes[1:-1]]
+    return keras.Sequential(
+        [keras.Input(layer_sizes[:1]), *hidden, keras.layers.Dense(layer_sizes[-1])]
+    )
+
+
+class Eager(Trainer):
+    """Operation by operation."""
+
+    compiler = "none"
+
+    def __init__(
+        self,
+        network: Network,
+        adam: Adam,
+        execution: Execution,
+        training_set: TrainingSet,
+        parameters: Parameters,
+    ) -> None:
+        self._execution = execution
+        self._resident = execution.input == "resident"
+        place = tf.constant if self._resident else np.asarray
+        self._images = place(training_set.images)
+        self._labels = place(training_set.labels)
+        self._model = mlp(network.layer_sizes)
+        self._loss_function = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self._optimizer = TextbookAdam(adam)
+        self._optimizer.build(self._model.trainable_variables)
+        self._forward = tf.function(self._model)
+        self._build()
+        self.reset(parameters)
+
+    def _build(self) -> None:
+        """Make the functions that the mode compiles."""
+        self._train_step: Callable[..., tf.Tensor] = self._step
+
+    def reset(self, parameters: Parameters) -> None:
+        self._model.set_weights([array for layer in parameters for array in layer])
+        self._optimizer.reset()
+        self._loss = tf.constant(float("nan"))
+
+    def _batch_loss(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return self._loss_function(labels, self._model(images, training=True))
+
+    def _step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = self._batch_loss(images, labels)
+        variables = self._model.trainable_variables
+        self._optimizer.apply_gradients(
+            zip(tape.gradient(loss, variables), variables, strict=True)
+        )
+        return loss
+
+
+    def _cut(self, batch: Array) -> tuple[Any, Any]:
+        """The images and labels of one batch: gathered on the device, or cut by the host."""
+        if self._resident:
+            return tf.gather(self._images, batch), tf.gather(self._labels, batch)
+        return tf.constant(self._images[batch]), tf.constant(self._labels[batch])
+
+    def train(self, rows: Array) -> None:
+        for batch in rows:
+            self._loss = self._step(*self._cut(batch))
+
+    def synchronise(self) -> None:
+        tf.test.experimental.sync_devices()
+
+    def loss(self) -> float:
+        return float(self._loss)
+
+    @staticmethod
+    def _as_layers(flat: list[Any]) -> Parameters:
+        arrays = [np.array(array) for array in flat]
+        return list(zip(arrays[::2], arrays[1::2], strict=True))
+
+    def parameters(self) -> Parameters:
+        return self._as_layers(self._model.get_weights())
+
+    def gradients(self, rows: Array) -> Parameters:
+        with tf.GradientTape() as tape:
+            loss = self._batch_loss(*self._cut(rows))
+        return self._as_layers(tape.gradient(loss, self._model.trainable_variables))
+
+    def logits(self, images: Array) -> Array:
+        return self._forward(images).numpy()
+
+    def describe(self) -> dict[str, str]:
+        result = self._forward(tf.zeros((1, *self._model.input_shape[1:]), keras.config.floatx()))
+        on_gpu = "GPU" in result.device
+        return {
+            "device": "gpu" if on_gpu else "cpu",
+            "device_name": _gpu_name() if on_gpu else "cpu",
+            "precision": self._model.trainable_variables[0].value.dtype.name,
+            "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
+            "compiler": self.compiler,
+            "steps_per_call": str(self.steps_per_call),
+            "input": "gather on the device" if self._resident else "cut by NumPy on the host",
+        }
+
+    @property
+    def steps_per_call(self) -> int:
+        """Steps in one call of the framework."""
+        return 1
+
+
+def _gpu_name() -> str:
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+    return str(details.get("device_name", "gpu"))
+
+
+class Graph(Eager):
+    """One step as a TensorFlow graph."""
+
+    compiler = "tf.function"
+    use_xla = False
+
+    def _build(self) -> None:
+        def step_on_rows(rows: tf.Tensor) -> tf.Tensor:
+            return self._step(tf.gather(self._images, rows), tf.gather(self._labels, rows))
+
+        step = step_on_rows if self._resident else self._step
+        self._train_step = tf.function(step, jit_compile=self.use_xla)
+
+    def train(self, rows: Array) -> None:
+        for batch in rows:
+            if self._resident:
+                self._loss = self._train_step(tf.constant(batch))
+            else:
+                self._loss = self._train_step(*self._cut(batch))
+
+
+class Compiled(Graph):
+    """One step as one XLA program."""
+
+    compiler = "tf.function with XLA: whole step"
+    use_xla = True
+
+
+class MultiStep(Eager):
+    """Many steps as one XLA program, with the loop inside it."""
+
+    compiler = "tf.function with XLA: loop over steps"
+
+    def _build(self) -> None:
+        @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+        def train_steps(rows: tf.Tensor) -> tf.Tensor:
+            loss = tf.zeros((), self._images.dtype)
+            for index in tf.range(tf.shape(rows)[0]):
+                images = tf.gather(self._images, rows[index])
+                loss = self._step(images, tf.gather(self._labels, rows[index]))
+            return loss
+
+        self._train_steps = train_steps
+
+    @property
+    def steps_per_call(self) -> int:
+        return self._execution.steps_per_call
+
+    def train(self, rows: Array) -> None:
+        for part in calls(rows, self.steps_per_call):
+            self._loss = self._train_steps(tf.constant(part))
+
+
+class Fit(Eager):
+    """`Model.fit` with XLA, several steps an execution, and a prefetching tf.data pipeline."""
+
+    compiler = "Model.fit with XLA"
+
+    def _build(self) -> None:
+        self._model.compile(
+            optimizer=self._optimizer,
+            loss=self._loss_function,
+            jit_compile=True,
+            steps_per_execution=self._execution.steps_per_call,
+        )
+        self._rows = tf.Variable(np.zeros((0, 0), np.int32), shape=(None, None), trainable=False)
+        with tf.device("cpu:0"):
+            self._host_images = tf.constant(self._images)
+            self._host_labels = tf.constant(self._labels)
+        self._pipelines: dict[int, tf.data.Dataset] = {}
+
+    def _batch(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = self._rows[step]
+        return tf.gather(self._host_images, rows), tf.gather(self._host_labels, rows)
+
+    def _pipeline(self, steps: int) -> tf.data.Dataset:
+        """A pipeline over `self._rows`; kept, since tracing one costs some 20 ms."""
+        if steps not in self._pipelines:
+            batches = tf.data.Dataset.range(steps).map(self._batch)
+            self._pipelines[steps] = batches.prefetch(tf.data.AUTOTUNE)
+        return self._pipelines[steps]
+
+    @property
+    def steps_per_call(self) -> int:
+        return self._execution.steps_per_call
+
+    def train(self, rows: Array) -> None:
+        self._rows.assign(rows)
+        history = self._model.fit(self._pipeline(len(rows)), shuffle=False, verbose=0)
+        self._loss = history.history["loss"][-1]
+
+    def describe(self) -> dict[str, str]:
+        return super().describe() | {"input": "cut by tf.data on the host, prefetched"}
+
+
+TRAINERS: dict[str, type[Trainer]] = {
+    "eager": Eager,
+    "graph": Graph,
+    "compiled": Compiled,
+    "multistep": MultiStep,
+    "fit": Fit,
+}

@@ -1,0 +1,156 @@
+"""A run's bundle: the folder that holds all a run has found, written as it goes.
+
+Raw rows are flushed one by one, so whatever ends a run, what was measured is on disk.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from datetime import datetime
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.errors import UsageError
+
+IDENTITY = ("case", "backend", "mode", "input", "precision", "device")
+LAUNCH = ("launch", "seed")
+
+COLUMNS = {
+    "samples": (
+        *LAUNCH,
+        "round",
+        "position",
+        *IDENTITY,
+        "batch_size",
+        "steps",
+        "seconds",
+        "dispatch_seconds",
+    ),
+    "accuracy": (
+        *LAUNCH,
+        *IDENTITY,
+        "step",
+        "train_seconds",
+        "train_loss",
+        "validation_loss",
+        "validation_accuracy",
+    ),
+    "certificates": (*LAUNCH, *IDENTITY, "stage", "relative_error", "bound", "passed"),
+    "launches": (
+        *LAUNCH,
+        *IDENTITY,
+        "import_seconds",
+        "build_seconds",
+        "first_call_seconds",
+        "first_call_steps",
+        "warmup_seconds",
+        "steps",
+        "train_seconds",
+        "validation_accuracy",
+        "test_accuracy",
+        "test_loss",
+        "peak_rss_mib",
+    ),
+    "outcomes": (*IDENTITY, "status", "launch", "reason"),
+}
+"""The tables written as a run goes, and their columns. `outcomes` has the cases that did not run
+to their end: skipped or failed, and why."""
+
+
+def check_folder(asked: Path | None) -> None:
+    """Raise UsageError where the folder asked for holds something already, or cannot be made."""
+    if asked is None:
+        return
+    if asked.exists() and not asked.is_dir():
+        raise UsageError(f"--output {asked}: is a file, not a folder")
+    if asked.is_dir() and any(asked.iterdir()):
+        raise UsageError(f"--output {asked}: is not empty; name a new folder")
+    nearest = next(path for path in (asked, *asked.absolute().parents) if path.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        raise UsageError(f"--output {asked}: {nearest} cannot be written to")
+
+
+def create_folder(asked: Path | None, results: Path, name: str) -> Path:
+    """Make the bundle's folder: the one asked for, or a new one under `results`."""
+    check_folder(asked)
+    folder = asked
+    if folder is None:
+        stem = f"{datetime.now():%Y-%m-%d-%H%M}-{name}"
+        candidates = [results / stem, *(results / f"{stem}-{n}" for n in range(2, 100))]
+        folder = next(path for path in candidates if not path.exists())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be made ({error.strerror})") from None
+    return folder
+
+
+class BundleWriter:
+    """Appends rows to the tables of a bundle."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, TextIOWrapper] = {}
+        self._writers: dict[str, csv.DictWriter[str]] = {}
+        for table, columns in COLUMNS.items():
+            file = (folder / f"{table}.csv").open("w", newline="", buffering=1)
+            self._files[table] = file
+            self._writers[table] = csv.DictWriter(file, columns, lineterminator="\n")
+            self._writers[table].writeheader()
+
+    def append(self, table: str, **row: Any) -> None:
+        """Append one row, and have it on disk before anything else happens."""
+        self._writers[table].writerow(row)
+        self._files[table].flush()
+
+    def write_environment(self, environment: dict[str, Any]) -> None:
+        """Write environment.json; again whenever more is known."""
+        text = json.dumps(environment, indent=2, ensure_ascii=False)
+        (self.folder / "environment.json").write_text(text + "\n")
+
+    def keep_output(self, case: str, output: str) -> None:
+        """Keep what a failed case's worker printed, in logs/."""
+        logs = self.folder / "logs"
+        logs.mkdir(exist_ok=True)
+        (logs / f"{file_name(case)}.txt").write_text(output)
+
+    def close(self) -> None:
+        """Close the tables."""
+        for file in self._files.values():
+            file.close()
+
+
+def file_name(case: str) -> str:
+    """A case's name as a file's."""
+    return "-".join(re.findall(r"\w+", case))
+
+
+def end_of_output(folder: Path, case: str, lines: int = 8) -> str:
+    """The last lines that a failed case's worker printed; empty where it printed none."""
+    path = folder / "logs" / f"{file_name(case)}.txt"
+    return "\n".join(path.read_text().strip().splitlines()[-lines:]) if path.exists() else ""
+
+
+def read_table(folder: Path, table: str) -> pd.DataFrame:
+    """One table of a bundle, as written."""
+    path = folder / f"{table}.csv"
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; is {folder} a bundle?") from None
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """The environment.json of a bundle."""
+    path = folder / "environment.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; is {folder} a bundle?") from None
+    return content

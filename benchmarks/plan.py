@@ -1,0 +1,169 @@
+"""The plan: which cases run, on what, for how long. Made once, before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from backends.registry import BACKENDS, TIERS
+from benchmarks.errors import UsageError
+from benchmarks.workload import Workload
+
+# The modes that dispatch every operation by itself take a long time for each step: their blocks
+# are shorter, so they advance less far in their training than the others.
+SLOW = {("numpy", "eager"), ("tensorflow", "eager"), ("jax", "eager")}
+SLOW_BY = 10
+
+BLOCK_STEPS = 200
+FEWEST_BLOCK_STEPS = 50
+STEPS_PER_CALL = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A ready-made choice of cases and effort."""
+
+    about: str
+    modes: dict[str, tuple[str, ...]]
+    inputs: tuple[str, ...] | None
+    steps: int
+    launches: int
+    time_limit_minutes: float
+
+
+PRESETS = {
+    "quick": Preset(
+        about="one tuned case a framework, 1,000 steps in 2 launches; under 2 minutes",
+        modes={"pytorch": ("multistep",), "tensorflow": ("multistep",), "jax": ("multistep",)},
+        inputs=None,
+        steps=1000,
+        launches=2,
+        time_limit_minutes=1.7,
+    ),
+    "default": Preset(
+        about="the modes that people choose between, 4,000 steps in 3 launches; under 12 minutes",
+        modes={
+            "pytorch": ("eager", "compiled", "multistep"),
+            "tensorflow": ("compiled", "multistep", "fit"),
+            "jax": ("compiled", "multistep"),
+        },
+        inputs=None,
+        steps=4000,
+        launches=3,
+        time_limit_minutes=11.5,
+    ),
+    "full": Preset(
+        about="every mode with every input, 4,000 steps in 3 launches; about an hour",
+        modes={name: tuple(backend.modes) for name, backend in BACKENDS.items()},
+        inputs=("resident", "streamed"),
+        steps=4000,
+        launches=3,
+        time_limit_minutes=90.0,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One way to train the workload, which is timed. A control is a case run a second time."""
+
+    backend: str
+    mode: str
+    input: str
+    precision: str
+    device: str
+    control: bool = False
+
+    @property
+    def name(self) -> str:
+        """The case in a few words; unique within a run."""
+        words = [self.backend, self.mode]
+        if self.input == "streamed":
+            words.append("streamed")
+        if self.control:
+            words.append("(control)")
+        return " ".join(words)
+
+    @property
+    def tier(self) -> str:
+        """`idiomatic` (what its users would write) or `tuned`."""
+        return TIERS[self.mode]
+
+    def identity(self) -> dict[str, str]:
+        """The columns that say which case a row of a CSV belongs to."""
+        return {
+            "case": self.name,
+            "backend": self.backend,
+            "mode": self.mode,
+            "input": self.input,
+            "precision": self.precision,
+            "device": self.device,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that a run is going to do."""
+
+    name: str
+    workload: Workload
+    cases: tuple[Case, ...]
+    skipped: dict[Case, str]
+    """Cases that cannot run here, and why."""
+    launches: int
+    seed: int
+    threads: int
+    time_limit_seconds: float
+
+    @property
+    def block_steps(self) -> int:
+        """Steps in a block."""
+        steps = self.workload.steps
+        return min(steps, max(FEWEST_BLOCK_STEPS, min(BLOCK_STEPS, steps // 20)))
+
+    def block_steps_of(self, case: Case) -> int:
+        """Steps in a block of `case`: fewer for the modes that would take too long."""
+        slow = (case.backend, case.mode) in SLOW
+        return max(1, self.block_steps // SLOW_BY) if slow else self.block_steps
+
+    @property
+    def rounds(self) -> int:
+        """Rounds in a launch that runs to its end."""
+        return self.workload.steps // self.block_steps
+
+
+def select_cases(
+    *,
+    preset: Preset,
+    backends: list[str] | None,
+    modes: list[str] | None,
+    inputs: list[str] | None,
+    precision: str,
+    device: str,
+) -> list[Case]:
+    """The cases asked for: the preset's, unless backends, modes or inputs are named.
+
+    A named backend without named modes runs the preset's modes, or all it has where the preset
+    leaves the backend out. Without named inputs a mode takes the first it offers.
+    """
+    wanted_inputs = tuple(inputs) if inputs else preset.inputs
+    cases = []
+    for name in backends or preset.modes:
+        offered = BACKENDS[name].modes
+        for mode in modes or preset.modes.get(name, tuple(offered)):
+            available = offered.get(mode, ())
+            chosen = [i for i in available if i in wanted_inputs] if wanted_inputs else available[:1]
+            cases += [
+                Case(backend=name, mode=mode, input=i, precision=precision, device=device)
+                for i in chosen
+            ]
+    if not cases:
+        raise UsageError(
+            "no case has these backends, modes and inputs together; --list shows those there are"
+        )
+    return cases
+
+
+def with_control(cases: list[Case]) -> list[Case]:
+    """The cases, and the last tuned one a second time: two names for one program."""
+    tuned = [case for case in cases if case.tier == "tuned"]
+    return [*cases, replace((tuned or cases)[-1], control=True)]

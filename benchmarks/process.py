@@ -1,0 +1,141 @@
+"""A worker as the session sees it: started, asked, and ended whatever happens.
+
+Each worker leads a process group of its own, so that ending it ends the compilers it has started
+too, and Ctrl-C in the terminal reaches the session alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from multiprocessing.connection import Pipe
+from pathlib import Path
+from typing import Any
+
+from benchmarks.messages import Answer, Failure, Job
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class WorkerError(Exception):
+    """A worker has failed; the message says how, in one line."""
+
+
+def worker_environment(device: str, threads: int, scratch: Path) -> dict[str, str]:
+    """The environment of a worker: what a framework reads when it loads, set alike for all."""
+    count = str(threads)
+    return os.environ | {
+        # BLAS and OpenMP libraries read these when they load; jaxlib reads PJRT_NPROC.
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "PJRT_NPROC": count,
+        # A CPU run sees no GPU, so that nothing of it is initialised or used by accident.
+        **({"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {}),
+        "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda,cpu",
+        "KERAS_BACKEND": "tensorflow",
+        # Workers share the GPU: memory is taken as needed, not most of it at start.
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        # Errors only: what a worker prints is shown to people when it fails.
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        # Compilation is timed, so it starts from an empty cache, and inside the worker.
+        "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),
+        "TRITON_CACHE_DIR": str(scratch / "triton"),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@contextlib.contextmanager
+def affinity(threads: int) -> Iterator[None]:
+    """Bind this thread, and what it starts meanwhile, to the first `threads` allowed CPUs.
+
+    Children inherit an affinity, so a worker has its own before its first instruction.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(allowed)[:threads])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def available_cpus() -> int:
+    """The CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class WorkerProcess:
+    """One worker process, its pipe, and the file that holds what it prints."""
+
+    def __init__(self, *, log: Path, environment: dict[str, str], threads: int) -> None:
+        self._log = log
+        self._connection, theirs = Pipe()
+        command = [sys.executable, "-m", "benchmarks.worker", str(theirs.fileno())]
+        with log.open("ab") as output, affinity(threads):
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id, which is its process group's too."""
+        return self._process.pid
+
+    def ask(self, request: Job | str, timeout: float) -> Any:
+        """Send a request and wait for its answer.
+
+        Raises WorkerError where the worker reports a failure, ends, or takes longer than
+        `timeout` seconds.
+        """
+        try:
+            self._connection.send(request)
+            if not self._connection.poll(timeout):
+                raise WorkerError(f"no answer within {timeout:.0f} s")
+            answer: Answer = self._connection.recv()
+        except (EOFError, OSError):
+            raise WorkerError(self._how_it_ended()) from None
+        if isinstance(answer, Failure):
+            raise WorkerError(answer.message)
+        return answer
+
+    def _how_it_ended(self) -> str:
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "closed its pipe without ending"
+        if code == -signal.SIGKILL:
+            return "killed by signal 9 (the system does this where memory runs out)"
+        if code < 0:
+            return f"killed by signal {-code} ({signal.strsignal(-code)})"
+        return f"ended with exit code {code}"
+
+    def output(self) -> str:
+        """What the worker has printed so far."""
+        return self._log.read_text(errors="replace")
+
+    def end(self, grace: float = 0.0) -> None:
+        """Hang up, wait `grace` seconds for the worker to leave, then end its whole group."""
+        self._connection.close()
+        if grace:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=grace)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()

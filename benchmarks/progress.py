@@ -1,0 +1,110 @@
+"""What a person sees while a run goes on: a live bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from benchmarks.messages import Block, Ready
+from benchmarks.plan import Case, Plan
+
+LINES_A_LAUNCH = 4
+"""How often plain output says where a launch stands."""
+
+
+class RunProgress:
+    """Shows the steps trained so far, the case at work and the time left."""
+
+    def __init__(self, plan: Plan, console: Console) -> None:
+        self._plan = plan
+        self._console = console
+        self._live = console.is_terminal
+        self._launch = 0
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps ·"),
+            TimeElapsedColumn(),
+            TextColumn("· left"),
+            TimeRemainingColumn(),
+            console=console,
+            # Twice a second is enough to read, and takes next to no time from what is measured.
+            refresh_per_second=2,
+            transient=True,
+            disable=not self._live,
+        )
+        total = plan.launches * plan.rounds * sum(plan.block_steps_of(case) for case in plan.cases)
+        self._task = self._bar.add_task("starting", total=total)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def _say(self, text: str) -> None:
+        if self._live:
+            self._bar.update(self._task, description=text)
+        else:
+            self._console.print(text, highlight=False)
+
+    def launch(self, number: int, seed: int) -> None:
+        """A launch begins."""
+        self._launch = number + 1
+        if not self._live:
+            self._say(f"launch {self._launch} of {self._plan.launches} (seed {seed})")
+
+    def starting(self, case: Case) -> None:
+        """A case's worker is being started."""
+        if self._live:
+            self._say(f"launch {self._launch}/{self._plan.launches} · starting {case.name}")
+
+    def ready(self, case: Case, answer: Ready) -> None:
+        """A case is ready to be timed."""
+        certified = all(stage.passed for stage in answer.stages)
+        if not self._live:
+            self._say(
+                f"  {case.name}: import {answer.import_seconds:.1f} s, "
+                f"build {answer.build_seconds:.1f} s, "
+                f"first call {answer.first_call_seconds:.1f} s, "
+                f"certificate {'passed' if certified else 'FAILED'}"
+            )
+        elif not certified:
+            self._bar.print(f"{case.name}: certificate FAILED; it will not be ranked")
+
+    def block(self, case: Case, round_number: int, block: Block) -> None:
+        """A block was timed."""
+        where = f"launch {self._launch}/{self._plan.launches} · round {round_number + 1}"
+        if self._live:
+            self._bar.update(
+                self._task,
+                advance=block.steps,
+                description=f"{where}/{self._plan.rounds} · {case.name}",
+            )
+            return
+        every = max(1, self._plan.rounds // LINES_A_LAUNCH)
+        if case == self._plan.cases[0] and (round_number + 1) % every == 0:
+            self._say(f"  {where} of {self._plan.rounds}")
+
+    def failed(self, case: Case, reason: str) -> None:
+        """A case has failed."""
+        self._bar.print(f"{case.name} failed: {reason}", highlight=False, markup=False)

@@ -1,0 +1,188 @@
+"""The markdown report of a bundle: every figure in it stands in one of the bundle's CSVs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from benchmarks import words
+from benchmarks.bundle import end_of_output
+from benchmarks.certificate import STAGES
+from benchmarks.summary import STARTUP, Bundle, Findings
+from benchmarks.words import interval, percent
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """A markdown table; its columns are the keys of the rows."""
+    frame = pd.DataFrame(rows)
+    numbers = frame.columns.map(lambda name: name not in ("case", "why", "tier"))
+    alignment = ["right" if number else "left" for number in numbers]
+    return frame.to_markdown(index=False, disable_numparse=True, colalign=alignment)
+
+
+def ranking(findings: Findings) -> list[str]:
+    """The main table, one for each precision and device."""
+    parts = []
+    for _, group in words.ranked(findings.summary).groupby(["precision", "device"], sort=False):
+        parts.append(
+            table(
+                [
+                    {
+                        "rank": row["rank"],
+                        "case": row["case"],
+                        "tier": row["tier"],
+                        "ms a step": interval(
+                            row["step_ms"], row["step_ms_low"], row["step_ms_high"], "{:.3g}"
+                        ),
+                        "times the fastest": interval(
+                            row["times_fastest"],
+                            row["times_fastest_low"],
+                            row["times_fastest_high"],
+                        ),
+                        "images/s": f"{row['images_per_second']:,.0f}",
+                        "validation": percent(row["validation_accuracy"], 2),
+                        "test": percent(row["test_accuracy"], 2),
+                        "steps": f"{row['steps']:,}",
+                    }
+                    for _, row in group.iterrows()
+                ]
+            )
+        )
+    return parts or ["Nothing could be ranked."]
+
+
+def not_ranked(bundle: Bundle, findings: Findings) -> list[str]:
+    """Cases without a rank, and why."""
+    rows, outputs = [], []
+    for _, row in findings.summary[findings.summary["rank"].isna()].iterrows():
+        if row["case"].endswith("(control)") and row["status"] == "measured":
+            continue
+        why = row["reason"]
+        if row["status"] == "measured":
+            why = "its certificate failed" if row["rounds"] else "no block was timed"
+        rows.append({"case": row["case"], "what": row["status"], "why": why})
+        printed = end_of_output(bundle.folder, row["case"])
+        if row["status"] == "failed" and printed:
+            outputs.append(f"The last lines that {row['case']} printed:\n\n```\n{printed}\n```")
+    return ["## Not ranked", table(rows), *outputs] if rows else []
+
+
+def accuracies(bundle: Bundle) -> list[str]:
+    """Final accuracy for each seed, validation / test, and the means."""
+    launches = bundle.tables["launches"]
+    if launches.empty:
+        return []
+    rows = []
+    for case, own in launches.groupby("case", sort=False):
+        row = {"case": case}
+        for _, launch in own.iterrows():
+            row[f"seed {launch['seed']}"] = (
+                f"{percent(launch['validation_accuracy'], 2)} / "
+                f"{percent(launch['test_accuracy'], 2)}"
+            )
+        row["mean"] = (
+            f"{percent(own['validation_accuracy'].mean(), 2)} / "
+            f"{percent(own['test_accuracy'].mean(), 2)}"
+        )
+        rows.append(row)
+    rows = pd.DataFrame(rows).fillna("–").to_dict("records")
+    return ["## Accuracy", "Validation / test accuracy at the last step trained.", table(rows)]
+
+
+def startup(findings: Findings) -> list[str]:
+    """Start-up by parts, and memory."""
+    known = findings.summary[findings.summary["launches"] > 0]
+    if known.empty:
+        return []
+    names = {part: part.removesuffix("_seconds").replace("_", " ") for part in STARTUP}
+    rows = [
+        {
+            "case": row["case"],
+            **{f"{names[part]} (s)": f"{row[part]:.2f}" for part in STARTUP[:3]},
+            "sum (s)": f"{row['startup_seconds']:.2f}",
+            "warm-up (s)": f"{row['warmup_seconds']:.2f}",
+            "peak memory (MiB)": f"{row['peak_rss_mib']:,.0f}",
+        }
+        for _, row in known.iterrows()
+    ]
+    return [
+        "## Start-up and memory",
+        "Medians over launches. Import is the framework's own, build puts model and data in place, "
+        "the first call compiles. Warm-up is one block, discarded. None of it is in the step time.",
+        table(rows),
+    ]
+
+
+def certificates(bundle: Bundle) -> list[str]:
+    """The largest error of each case and stage, against its bound."""
+    rows = bundle.tables["certificates"]
+    if rows.empty:
+        return []
+    worst = rows.assign(share=rows["relative_error"] / rows["bound"])
+    worst = worst.loc[worst.groupby(["case", "stage"], sort=False)["share"].idxmax()]
+    lines = []
+    for case, own in worst.groupby("case", sort=False):
+        by_stage = own.set_index("stage")
+        line = {"case": case}
+        for stage in STAGES:
+            mark = "" if by_stage.loc[stage, "passed"] else " ✗"
+            error, bound = by_stage.loc[stage, ["relative_error", "bound"]]
+            line[stage.replace("_", " ")] = f"{error:.0e} of {bound:.0e}{mark}"
+        lines.append(line)
+    return [
+        "## Certificates",
+        "Relative error against the float64 reference, and its bound: the launch that came "
+        "closest to it. The bound follows from how far the order of summation alone moves the "
+        "reference in the same precision.",
+        table(lines),
+    ]
+
+
+def environment(bundle: Bundle) -> list[str]:
+    """Machine, versions and workload."""
+    facts, machine = bundle.environment, bundle.environment["machine"]
+    load = facts["workload"]
+    lines = {
+        "command": f"`{facts['run']['command']}`",
+        "started": facts["started"],
+        "cpu": f"{machine['cpu']}, {facts['run']['threads']} of {machine['cpus_available']} CPUs "
+        f"used, {', '.join(machine['instructions'])}",
+        "gpu": "; ".join(machine["gpus"]) or "none",
+        "system": f"{machine['system']}, Python {facts['python']}",
+        "packages": ", ".join(f"{name} {version}" for name, version in facts["packages"].items()),
+        "network": "-".join(str(size) for size in load["layer_sizes"]),
+        "training": f"{load['steps']:,} steps of {load['batch_size']}, Adam with learning rate "
+        f"{load['learning_rate']}, {facts['run']['launches']} launches from seed "
+        f"{facts['run']['seed']}",
+        "data": load["data"],
+        "commit": facts["git_commit"] + (" with changes" if facts["git_modified"] else ""),
+    }
+    return ["## Environment", "\n".join(f"- {name}: {value}" for name, value in lines.items())]
+
+
+def markdown(bundle: Bundle, findings: Findings) -> str:
+    """The whole report."""
+    title = " against ".join(
+        sorted({row.split()[0] for row in words.ranked(findings.summary)["case"]})
+    )
+    parts = [
+        f"# One network, several frameworks: {title or 'no result'}",
+        " ".join(words.fastest(findings) + words.accuracy(findings) + words.certainty(findings)),
+        *ranking(findings),
+        *not_ranked(bundle, findings),
+        "## What this run cannot tell",
+        "\n".join(f"- {note}" for note in words.cautions(bundle, findings)),
+        *accuracies(bundle),
+        *startup(findings),
+        *certificates(bundle),
+        "## How it was measured",
+        words.METHOD,
+        *environment(bundle),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def write(bundle: Bundle, findings: Findings) -> None:
+    """Write report.md."""
+    (bundle.folder / "report.md").write_text(markdown(bundle, findings))

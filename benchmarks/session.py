@@ -1,0 +1,303 @@
+"""The session: launches of fresh workers, and in each of them rounds of interleaved blocks.
+
+Only one worker computes at a time; the others wait on their pipes. Every row is in the bundle
+before the next block starts.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, Protocol
+
+import numpy as np
+
+from backends.contract import Execution
+from benchmarks import certificate, data, workload
+from benchmarks.bundle import BundleWriter
+from benchmarks.messages import Block, Final, Job, Reading, Ready
+from benchmarks.plan import STEPS_PER_CALL, Case, Plan
+from benchmarks.process import WorkerError, WorkerProcess, worker_environment
+
+READINGS = 10
+"""Readings of the accuracy in a launch, evenly spread."""
+CLOSING_SECONDS = 5.0
+"""Kept of a time limit, for the last readings and the report."""
+
+ORDER_STREAM = 2
+
+
+class Progress(Protocol):
+    """What a session tells while it runs."""
+
+    def launch(self, number: int, seed: int) -> None:
+        """A launch begins."""
+
+    def starting(self, case: Case) -> None:
+        """A case's worker is being started."""
+
+    def ready(self, case: Case, answer: Ready) -> None:
+        """A case is ready to be timed."""
+
+    def block(self, case: Case, round_number: int, block: Block) -> None:
+        """A block was timed."""
+
+    def failed(self, case: Case, reason: str) -> None:
+        """A case has failed."""
+
+
+@dataclass(kw_only=True)
+class Member:
+    """A case within a launch: its worker, and how far it has come."""
+
+    case: Case
+    worker: WorkerProcess
+    ready: Ready
+    block_steps: int
+    steps: int = 0
+    train_seconds: float = 0.0
+    last_reading: Reading | None = None
+
+
+@dataclass(kw_only=True)
+class Session:
+    """Runs a plan and writes what it finds."""
+
+    plan: Plan
+    writer: BundleWriter
+    progress: Progress
+    environment: dict[str, Any]
+    start_timeout_seconds: float = 300.0
+    answer_timeout_seconds: float = 120.0
+    started: float = field(default_factory=monotonic)
+    failures: dict[Case, str] = field(default_factory=dict)
+    finished_launches: int = 0
+    out_of_time: bool = False
+
+    def run(self) -> None:
+        """All launches; a case that has failed in one is left out of the next."""
+        training = data.load(Path(self.plan.workload.data_dir)).training
+        for case, reason in self.plan.skipped.items():
+            self._outcome(case, "skipped", "", reason)
+        for launch in range(self.plan.launches):
+            if all(case in self.failures for case in self.plan.cases):
+                return
+            self._launch(launch, training)
+            self.finished_launches += 1
+
+    def _outcome(self, case: Case, status: str, launch: int | str, reason: str) -> None:
+        self.writer.append(
+            "outcomes", **case.identity(), status=status, launch=launch, reason=reason
+        )
+
+    def _fail(self, case: Case, launch: int, error: WorkerError, worker: WorkerProcess) -> None:
+        """Mark a case as failed, and keep what its worker printed."""
+        worker.end()
+        self.writer.keep_output(case.name, worker.output())
+        self.failures[case] = str(error)
+        self._outcome(case, "failed", launch, str(error))
+        self.progress.failed(case, str(error))
+
+    def _launch_deadline(self, launch: int) -> float:
+        """Launches share the time evenly; what one leaves over goes to the next."""
+        share = (launch + 1) / self.plan.launches
+        return self.started + (self.plan.time_limit_seconds - CLOSING_SECONDS) * share
+
+    def _launch(self, launch: int, training: data.Split) -> None:
+        plan, seed = self.plan, self.plan.seed + launch
+        self.progress.launch(launch, seed)
+        generator = np.random.default_rng([seed, ORDER_STREAM])
+        start = workload.initial_parameters(plan.workload.network, seed)
+        rows = workload.batch_rows(
+            plan.workload.training_images, plan.workload.batch_size, certificate.STEPS, seed
+        )
+        members: list[Member] = []
+        with tempfile.TemporaryDirectory(prefix="workers-") as scratch:
+            try:
+                references = {
+                    precision: certificate.make_reference(
+                        plan.workload.network,
+                        plan.workload.adam,
+                        precision,
+                        training,
+                        start,
+                        rows,
+                    )
+                    for precision in sorted({case.precision for case in plan.cases})
+                }
+                for index in generator.permutation(len(plan.cases)):
+                    case = plan.cases[index]
+                    if case not in self.failures:
+                        reference = references[case.precision]
+                        member = self._start(launch, seed, case, reference, Path(scratch))
+                        members += [member] if member else []
+                self._rounds(launch, seed, members, generator)
+            finally:
+                for member in members:
+                    member.worker.end()
+
+    def _start(
+        self,
+        launch: int,
+        seed: int,
+        case: Case,
+        reference: certificate.Reference,
+        scratch: Path,
+    ) -> Member | None:
+        """Start a worker and wait until it is ready; None where it fails."""
+        self.progress.starting(case)
+        plan = self.plan
+        own_scratch = Path(tempfile.mkdtemp(dir=scratch))
+        job = Job(
+            backend=case.backend,
+            execution=Execution(
+                mode=case.mode,
+                input=case.input,
+                precision=case.precision,
+                device=case.device,
+                threads=plan.threads,
+                steps_per_call=STEPS_PER_CALL,
+            ),
+            workload=plan.workload,
+            seed=seed,
+            block_steps=plan.block_steps_of(case),
+            reference=reference,
+        )
+        worker = WorkerProcess(
+            log=own_scratch / "output.txt",
+            environment=worker_environment(case.device, plan.threads, own_scratch),
+            threads=plan.threads,
+        )
+        try:
+            ready: Ready = worker.ask(job, self.start_timeout_seconds)
+        except WorkerError as error:
+            self._fail(case, launch, error, worker)
+            return None
+        except BaseException:
+            worker.end()
+            raise
+        for stage in ready.stages:
+            self.writer.append(
+                "certificates",
+                launch=launch,
+                seed=seed,
+                **case.identity(),
+                stage=stage.stage,
+                relative_error=stage.error,
+                bound=stage.bound,
+                passed=stage.passed,
+            )
+        self.environment["cases"][case.name] = ready.description | ready.versions
+        self.writer.write_environment(self.environment)
+        self.progress.ready(case, ready)
+        return Member(case=case, worker=worker, ready=ready, block_steps=job.block_steps)
+
+    def _rounds(
+        self, launch: int, seed: int, members: list[Member], generator: np.random.Generator
+    ) -> None:
+        """Rounds until the training ends or the launch's share of the time is spent."""
+        plan = self.plan
+        read_every = max(1, plan.rounds // READINGS)
+        deadline = self._launch_deadline(launch)
+        longest_round = 0.0
+        for member in list(members):
+            self._attempt(launch, members, member, self._read, launch, seed)
+        for round_number in range(plan.rounds):
+            began = monotonic()
+            if round_number and began + longest_round > deadline:
+                self.out_of_time = True
+                break
+            order = generator.permutation(len(members))
+            for position, member in enumerate([members[index] for index in order]):
+                self._attempt(
+                    launch, members, member, self._block, launch, seed, round_number, position
+                )
+            if (round_number + 1) % read_every == 0:
+                for member in list(members):
+                    self._attempt(launch, members, member, self._read, launch, seed)
+            longest_round = max(longest_round, monotonic() - began)
+        for member in list(members):
+            self._attempt(launch, members, member, self._finish, launch, seed)
+
+    def _attempt(
+        self,
+        launch: int,
+        members: list[Member],
+        member: Member,
+        action: Callable[..., None],
+        *arguments: Any,
+    ) -> None:
+        """Do something with one member; where its worker fails, the others go on without it."""
+        try:
+            action(member, *arguments)
+        except WorkerError as error:
+            members.remove(member)
+            self._fail(member.case, launch, error, member.worker)
+
+    def _block(
+        self, member: Member, launch: int, seed: int, round_number: int, position: int
+    ) -> None:
+        expected = member.ready.warmup_seconds
+        block: Block = member.worker.ask("train", self.answer_timeout_seconds + 20 * expected)
+        member.steps += block.steps
+        member.train_seconds += block.seconds
+        self.writer.append(
+            "samples",
+            launch=launch,
+            seed=seed,
+            round=round_number,
+            position=position,
+            **member.case.identity(),
+            batch_size=self.plan.workload.batch_size,
+            steps=block.steps,
+            seconds=block.seconds,
+            dispatch_seconds=block.dispatch_seconds,
+        )
+        self.progress.block(member.case, round_number, block)
+
+    def _read(self, member: Member, launch: int, seed: int) -> None:
+        reading: Reading = member.worker.ask("read", self.answer_timeout_seconds)
+        member.last_reading = reading
+        self.writer.append(
+            "accuracy",
+            launch=launch,
+            seed=seed,
+            **member.case.identity(),
+            step=reading.step,
+            train_seconds=member.train_seconds,
+            train_loss=reading.train_loss,
+            validation_loss=reading.validation_loss,
+            validation_accuracy=reading.validation_accuracy,
+        )
+
+    def _finish(self, member: Member, launch: int, seed: int) -> None:
+        """Train what is left after the last whole block, untimed, and take the final figures."""
+        left = self.plan.workload.steps - member.steps
+        if 0 < left < member.block_steps:
+            member.steps += member.worker.ask("train", self.answer_timeout_seconds).steps
+            member.last_reading = None
+        if member.last_reading is None or member.last_reading.step != member.steps:
+            self._read(member, launch, seed)
+        final: Final = member.worker.ask("finish", self.answer_timeout_seconds)
+        ready, reading = member.ready, member.last_reading
+        assert reading is not None
+        self.writer.append(
+            "launches",
+            launch=launch,
+            seed=seed,
+            **member.case.identity(),
+            import_seconds=ready.import_seconds,
+            build_seconds=ready.build_seconds,
+            first_call_seconds=ready.first_call_seconds,
+            first_call_steps=ready.first_call_steps,
+            warmup_seconds=ready.warmup_seconds,
+            steps=member.steps,
+            train_seconds=member.train_seconds,
+            validation_accuracy=reading.validation_accuracy,
+            test_accuracy=final.test_accuracy,
+            test_loss=final.test_loss,
+            peak_rss_mib=final.peak_rss_mib,
+        )

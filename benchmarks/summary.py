@@ -1,0 +1,148 @@
+"""A bundle's tables brought together: one row a case, one row a pair of cases.
+
+Everything here is computed from the bundle's CSVs alone, so it can be done again at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from backends.registry import TIERS
+from benchmarks import statistics
+from benchmarks.bundle import COLUMNS, IDENTITY, read_environment, read_table
+
+STARTUP = ("import_seconds", "build_seconds", "first_call_seconds", "warmup_seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """What a run has written."""
+
+    folder: Path
+    environment: dict[str, Any]
+    tables: dict[str, pd.DataFrame]
+
+    @classmethod
+    def read(cls, folder: Path) -> Bundle:
+        """Read a bundle; raises UsageError where a file of it is missing."""
+        return cls(
+            folder=folder,
+            environment=read_environment(folder),
+            tables={table: read_table(folder, table) for table in COLUMNS},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a run has found."""
+
+    summary: pd.DataFrame
+    """A row a case: estimates with `_low` and `_high` beside them."""
+    verdicts: pd.DataFrame
+    resolution: float
+    """Relative difference that the control could not have told apart; NaN without one."""
+
+
+def _cases(bundle: Bundle) -> pd.DataFrame:
+    """Every case of the run, whatever became of it, once."""
+    parts = [bundle.tables[table][list(IDENTITY)] for table in ("certificates", "outcomes")]
+    return pd.concat(parts, ignore_index=True).drop_duplicates("case", ignore_index=True)
+
+
+def _startup(rows: pd.DataFrame) -> dict[str, float]:
+    """Medians over launches of each part of the start-up, and of their sum."""
+    parts = rows[list(STARTUP)]
+    return {
+        **parts.median().to_dict(),
+        "startup_seconds": float(parts[list(STARTUP[:3])].sum(axis=1).median())
+        if len(parts)
+        else np.nan,
+    }
+
+
+def _row(bundle: Bundle, case: pd.Series, table: pd.DataFrame) -> dict[str, Any]:
+    """The summary of one case."""
+    name = case["case"]
+
+    def own(of: str) -> pd.DataFrame:
+        rows = bundle.tables[of]
+        return rows[rows["case"] == name]
+
+    outcomes, certificates, launches = own("outcomes"), own("certificates"), own("launches")
+    wanted_steps = bundle.environment["workload"]["steps"]
+    seconds = np.log(table[name]) if name in table else pd.Series(dtype=float)
+    step = statistics.interval_of_logs(seconds)
+    batch_size = bundle.environment["workload"]["batch_size"]
+    row: dict[str, Any] = {
+        **case.to_dict(),
+        "tier": TIERS[case["mode"]],
+        "status": outcomes["status"].iloc[0] if len(outcomes) else "measured",
+        "reason": outcomes["reason"].iloc[0] if len(outcomes) else "",
+        "certified": bool(len(certificates) and certificates["passed"].all()),
+        "launches": len(launches),
+        "rounds": int(seconds.notna().sum()),
+        "steps": launches["steps"].min() if len(launches) else 0,
+        "trained_to_end": bool(len(launches) and (launches["steps"] == wanted_steps).all()),
+        "step_ms": step.value * 1000,
+        "step_ms_low": step.low * 1000,
+        "step_ms_high": step.high * 1000,
+        "images_per_second": batch_size / step.value,
+        **_startup(launches),
+        "peak_rss_mib": launches["peak_rss_mib"].median(),
+    }
+    for figure in ("validation_accuracy", "test_accuracy"):
+        found = statistics.mean_of_launches(launches[figure])
+        row |= {figure: found.value, f"{figure}_low": found.low, f"{figure}_high": found.high}
+    return row
+
+
+def find(bundle: Bundle) -> Findings:
+    """Estimates, verdicts and ranks, from the bundle's raw tables."""
+    samples = bundle.tables["samples"]
+    table = statistics.step_seconds(samples)
+    cases = _cases(bundle)
+    summary = pd.DataFrame([_row(bundle, case, table) for _, case in cases.iterrows()])
+    control = summary["case"].str.endswith("(control)")
+    rankable = (
+        (summary["status"] == "measured") & summary["certified"] & (summary["rounds"] > 0) & ~control
+    )
+    found = statistics.verdicts(samples, summary[rankable])
+    summary = summary.merge(_against_fastest(summary[rankable], table), how="left", on="case")
+    rank = statistics.ranks(summary[rankable], found)
+    summary.insert(0, "rank", summary["case"].map(rank).astype("Int64"))
+    summary = summary.sort_values(
+        ["precision", "device", "rank", "step_ms"], na_position="last", ignore_index=True
+    )
+    return Findings(
+        summary=summary, verdicts=found, resolution=statistics.resolution(samples)
+    )
+
+
+def _against_fastest(ranked: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Each ranked case's ratio to the fastest of its group, within rounds."""
+    rows = []
+    for _, group in ranked.groupby(list(statistics.MATCHED)):
+        fastest = group.loc[group["step_ms"].idxmin(), "case"]
+        for case in group["case"]:
+            found = statistics.ratio(table, case, fastest)
+            rows.append(
+                {
+                    "case": case,
+                    "times_fastest": found.value,
+                    "times_fastest_low": found.low,
+                    "times_fastest_high": found.high,
+                }
+            )
+    columns = ["case", "times_fastest", "times_fastest_low", "times_fastest_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def write(bundle: Bundle, findings: Findings) -> None:
+    """Write summary.csv and verdicts.csv."""
+    findings.summary.to_csv(bundle.folder / "summary.csv", index=False)
+    findings.verdicts.to_csv(bundle.folder / "verdicts.csv", index=False)

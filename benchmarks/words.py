@@ -1,0 +1,137 @@
+"""What a run's figures mean, in plain words: the sentences that the report and terminal share."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from backends.registry import BACKENDS
+from benchmarks.statistics import RESAMPLES, TIE_MARGIN
+from benchmarks.summary import Bundle, Findings
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """0.0123 → 1.2%."""
+    return f"{100 * value:.{digits}f}%"
+
+
+def interval(value: float, low: float, high: float, form: str = "{:.2f}") -> str:
+    """A figure with its interval: 1.23 [1.20, 1.26]."""
+    if not math.isfinite(value):
+        return "–"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return form.format(value)
+    return f"{form.format(value)} [{form.format(low)}, {form.format(high)}]"
+
+
+def joined(names: list[str]) -> str:
+    """a, b and c."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def ranked(summary: pd.DataFrame) -> pd.DataFrame:
+    """The cases that have a rank, fastest first."""
+    return summary[summary["rank"].notna()]
+
+
+def fastest(findings: Findings) -> list[str]:
+    """Who is fastest, and by how much over the best of each other framework."""
+    sentences = []
+    for (precision, device), group in ranked(findings.summary).groupby(
+        ["precision", "device"], sort=False
+    ):
+        leaders = group[group["rank"] == 1]
+        best = group.sort_values("step_ms").iloc[0]
+        where = f"in {precision} on the {device.upper()}"
+        if len(leaders) == 1:
+            sentences.append(
+                f"**{best['case']}** trains fastest {where}: {best['step_ms']:.3g} ms a step."
+            )
+        else:
+            sentences.append(
+                f"No single case is shown to be fastest {where}: {joined(list(leaders['case']))} "
+                f"cannot be told apart here; {best['case']} has the lowest estimate, "
+                f"{best['step_ms']:.3g} ms a step."
+            )
+        for backend, own in group.groupby("backend", sort=False):
+            other = own.sort_values("step_ms").iloc[0]
+            if backend == best["backend"]:
+                continue
+            times = interval(*other[["times_fastest", "times_fastest_low", "times_fastest_high"]])
+            sentences.append(
+                f"The best of {BACKENDS[backend].title}, {other['case']}, takes {times} times "
+                f"as long as {best['case']}."
+            )
+    return sentences
+
+
+def accuracy(findings: Findings) -> list[str]:
+    """How accurate the trained networks are."""
+    trained = findings.summary[findings.summary["trained_to_end"]]
+    if trained.empty:
+        return ["No case was trained to the end, so no final accuracy is compared."]
+    best, worst = trained["test_accuracy"].max(), trained["test_accuracy"].min()
+    return [
+        f"Mean test accuracy of the cases trained to the end lies between {percent(worst, 2)} and "
+        f"{percent(best, 2)}."
+    ]
+
+
+def certainty(findings: Findings) -> list[str]:
+    """How fine a difference this run can show."""
+    if math.isnan(findings.resolution):
+        return ["This run has no usable control, so its resolution is unknown."]
+    margin = max(TIE_MARGIN, findings.resolution)
+    return [
+        f"Resolution: two runs of one and the same case differ by at most "
+        f"{percent(findings.resolution)} here (95% interval); differences under "
+        f"{percent(margin)} are not ranked."
+    ]
+
+
+def cautions(bundle: Bundle, findings: Findings) -> list[str]:
+    """What a reader must know before quoting a figure."""
+    run, summary = bundle.environment["run"], findings.summary
+    notes = []
+    if run["state"] != "complete":
+        notes.append(
+            f"**Incomplete**: {run['state']} after {run['finished_launches']} of "
+            f"{run['launches']} launches; the figures rest on what was measured until then."
+        )
+    elif run["out_of_time"]:
+        notes.append(
+            "The time limit ended the training runs before their last step: final accuracies are "
+            "those of the steps shown."
+        )
+    if run["finished_launches"] < 2:
+        notes.append(
+            "With fewer than two launches nothing is known of how processes differ from one "
+            "another: intervals are too narrow, and no verdict is given."
+        )
+    elif run["finished_launches"] < 3:
+        notes.append("Two launches only: the intervals are wide because of that.")
+    partly = summary[(summary["status"] == "measured") & ~summary["trained_to_end"]]
+    if len(partly) and not run["out_of_time"]:
+        steps = ", ".join(f"{row['case']} ({row['steps']:,} steps)" for _, row in partly.iterrows())
+        notes.append(f"Not trained to the end: {steps}.")
+    uncertified = summary[(summary["status"] == "measured") & ~summary["certified"]]
+    if len(uncertified):
+        notes.append(
+            f"Not comparable, and not ranked: {joined(list(uncertified['case']))} did not compute "
+            "the same training as the reference."
+        )
+    notes.append(
+        "The figures hold for this machine, these versions and this workload. A small dense "
+        "network says little of large or convolutional ones, nor of other batch sizes."
+    )
+    return notes
+
+
+METHOD = f"""\
+A step is timed in blocks, each ended by a device synchronisation; the clock runs over the forward
+pass, the loss, the derivative, Adam's update and fetching the batch. It does not run over start-up,
+compilation, warm-up and accuracy readings. Every case has its own process; cases take turns in
+rounds of random order, and ratios are taken within rounds. Intervals are 95%, from {RESAMPLES:,}
+resamplings of launches and of rounds within them, widened for the small number of launches. Cases
+share a rank where neither is shown to be faster."""

@@ -1,0 +1,180 @@
+"""The worker: a process that holds one trainer, and answers the session's requests.
+
+The session sets its environment and affinity before it starts. It is the only place where a clock
+runs beside a framework.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from backends import registry
+from backends.contract import Array, Trainer
+from backends.numpy import log_softmax
+from benchmarks import certificate, data, workload
+from benchmarks.messages import Answer, Block, Failure, Final, Job, Reading, Ready
+
+
+def train_block(trainer: Trainer, rows: Array) -> Block:
+    """Train one block under the clock, which stops when the device has finished."""
+    start = perf_counter()
+    trainer.train(rows)
+    dispatched = perf_counter()
+    trainer.synchronise()
+    end = perf_counter()
+    return Block(steps=len(rows), seconds=end - start, dispatch_seconds=dispatched - start)
+
+
+def peak_rss_mib() -> float:
+    """The most memory that this process has had resident."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not getrusage: on Linux its peak starts from that of the process that started this one.
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
+
+
+class Worker:
+    """A trainer with its data, and how far it has come."""
+
+    def __init__(self, job: Job) -> None:
+        start = perf_counter()
+        backend = registry.load(job.backend)
+        self._import_seconds = perf_counter() - start
+        backend.configure(job.execution)
+        self._versions = backend.versions()
+
+        dataset = data.load(Path(job.workload.data_dir))
+        precision = job.execution.precision
+        training_set = dataset.training.in_precision(precision)
+        self._sample = training_set.images[: len(dataset.validation.labels)]
+        self._sample_labels = training_set.labels[: len(self._sample)]
+        self._validation = dataset.validation.in_precision(precision)
+        self._test = dataset.test.in_precision(precision)
+        self._rows = workload.batch_rows(
+            job.workload.training_images, job.workload.batch_size, job.workload.steps, job.seed
+        )
+        self._job = job
+        self._step = 0
+
+        start = perf_counter()
+        self._trainer = backend.TRAINERS[job.execution.mode](
+            job.workload.network,
+            job.workload.adam,
+            job.execution,
+            training_set,
+            job.reference.start,
+        )
+        self._trainer.synchronise()
+        self._build_seconds = perf_counter() - start
+        self._first_images = training_set.images[self._rows[0]]
+
+    def prepare(self) -> Ready:
+        """First call, certificate and warm-up; then back to the initial parameters."""
+        trainer, start = self._trainer, self._job.reference.start
+        description = trainer.describe()
+        if description["device"] != self._job.execution.device:
+            raise RuntimeError(
+                f"asked for the {self._job.execution.device}, but results lie on the "
+                f"{description['device']}"
+            )
+        first_call = train_block(trainer, self._rows[: int(description["steps_per_call"])])
+        stages = certificate.certify(
+            trainer,
+            self._job.reference,
+            self._rows[: certificate.STEPS],
+            self._first_images,
+        )
+        warmup = train_block(trainer, self._rows[: self._job.block_steps])
+        self.read()
+        trainer.reset(start)
+        trainer.synchronise()
+        self._step = 0
+        return Ready(
+            import_seconds=self._import_seconds,
+            build_seconds=self._build_seconds,
+            first_call_seconds=first_call.seconds,
+            first_call_steps=first_call.steps,
+            warmup_seconds=warmup.seconds,
+            stages=tuple(stages),
+            description=description,
+            versions=self._versions,
+        )
+
+    def train(self) -> Block:
+        """The next block of the training run; what is left of it where less than a block is."""
+        block = train_block(
+            self._trainer, self._rows[self._step : self._step + self._job.block_steps]
+        )
+        self._step += block.steps
+        return block
+
+    def read(self) -> Reading:
+        """Losses and accuracy now; the training loss on as many images as validation has."""
+        train_loss, _ = self._evaluate(self._sample, self._sample_labels)
+        loss, accuracy = self._evaluate(self._validation.images, self._validation.labels)
+        return Reading(
+            step=self._step,
+            train_loss=train_loss,
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+        )
+
+    def finish(self) -> Final:
+        """Test figures and peak memory."""
+        loss, accuracy = self._evaluate(self._test.images, self._test.labels)
+        return Final(test_loss=loss, test_accuracy=accuracy, peak_rss_mib=peak_rss_mib())
+
+    def _evaluate(self, images: Array, labels: Array) -> tuple[float, float]:
+        """Mean cross-entropy and share of right answers, from the trainer's logits."""
+        logits = self._trainer.logits(images)
+        with np.errstate(all="ignore"):
+            log_probabilities = log_softmax(logits.astype(np.float64))
+        loss = -log_probabilities[np.arange(len(labels)), labels].mean()
+        return float(loss), float((logits.argmax(axis=1) == labels).mean())
+
+
+def serve(connection: Connection) -> None:
+    """Answer requests until the session hangs up."""
+    worker: Worker | None = None
+    while True:
+        try:
+            request = connection.recv()
+        except EOFError:
+            return
+        try:
+            if worker is None:
+                worker = Worker(request)
+                answer: Answer = worker.prepare()
+            else:
+                answer = getattr(worker, request)()
+        except Exception as error:  # every failure of a framework is a result to report
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            lines = str(error).strip().splitlines() or [""]
+            answer = Failure(message=f"{type(error).__name__}: {lines[0]}")
+        connection.send(answer)
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process when the session's ends, however that comes."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() == 1:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    serve(Connection(int(sys.argv[1])))

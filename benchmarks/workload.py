@@ -1,0 +1,57 @@
+"""The workload, and the random draws that every backend shares.
+
+Parameters and batches are drawn once, here, in NumPy, from the seed. A backend draws nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from backends.contract import Adam, Array, Network, Parameters
+
+# Apart, so that changing how one is drawn leaves the other as it was.
+PARAMETERS_STREAM, BATCHES_STREAM = 0, 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What is trained; the same for every case of a run."""
+
+    network: Network
+    adam: Adam
+    batch_size: int
+    steps: int
+    training_images: int
+    data_dir: str
+
+
+def initial_parameters(network: Network, seed: int) -> Parameters:
+    """Weights and biases, float64, uniform in ±1/√inputs of their layer.
+
+    It is what `torch.nn.Linear` starts from; biases that are not zero also show a backend that
+    loses one.
+    """
+    generator = np.random.default_rng([seed, PARAMETERS_STREAM])
+    parameters: Parameters = []
+    for inputs, outputs in zip(network.layer_sizes, network.layer_sizes[1:], strict=False):
+        limit = inputs**-0.5
+        weight = generator.uniform(-limit, limit, (inputs, outputs))
+        parameters.append((weight, generator.uniform(-limit, limit, outputs)))
+    return parameters
+
+
+def batch_rows(training_images: int, batch_size: int, steps: int, seed: int) -> Array:
+    """The rows of the training set in each batch: (steps, batch_size) of int32.
+
+    Every epoch is a fresh shuffle, cut into whole batches; the few rows left over sit it out, so
+    no row comes twice in an epoch.
+    """
+    generator = np.random.default_rng([seed, BATCHES_STREAM])
+    per_epoch = training_images // batch_size
+    epochs = -(-steps // per_epoch)
+    rows = [
+        generator.permutation(training_images)[: per_epoch * batch_size] for _ in range(epochs)
+    ]
+    return np.concatenate(rows).astype(np.int32).reshape(-1, batch_size)[:steps]
