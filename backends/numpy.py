@@ -6,6 +6,9 @@ as what a program without a framework, with one BLAS call for each matrix produc
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from backends.contract import (
@@ -71,6 +74,9 @@ def loss_and_gradients(
 class Eager(Trainer):
     """One NumPy call after another, in place where that saves a pass over memory."""
 
+    correction_type: Callable[[float], Any] = float
+    """The type that 1 − βᵗ is computed in; some frameworks take the parameters' own."""
+
     def __init__(
         self,
         network: Network,
@@ -106,10 +112,10 @@ class Eager(Trainer):
             self._update(gradients)
 
     def _update(self, gradients: Parameters) -> None:
-        adam = self._adam
+        adam, number = self._adam, type(self).correction_type
         self._steps += 1
-        step_size = adam.learning_rate / (1 - adam.beta_1**self._steps)
-        correction = np.sqrt(1 - adam.beta_2**self._steps).item()
+        step_size = float(adam.learning_rate / (1 - number(adam.beta_1) ** self._steps))
+        correction = float(np.sqrt(1 - number(adam.beta_2) ** self._steps))
         for parameter, gradient, m, v in zip(
             self._arrays(self._parameters),
             self._arrays(gradients),

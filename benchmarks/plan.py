@@ -32,11 +32,11 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(
-        about="one tuned case a framework, 1,000 steps in 2 launches; under 2 minutes",
+        about="the tuned mode of each framework, 500 steps in 3 launches; under 2 minutes",
         modes={"pytorch": ("multistep",), "tensorflow": ("multistep",), "jax": ("multistep",)},
         inputs=None,
-        steps=1000,
-        launches=2,
+        steps=500,
+        launches=3,
         time_limit_minutes=1.7,
     ),
     "default": Preset(

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from backends.contract import Execution
-from benchmarks import certificate, data, workload
+from benchmarks import certificate, data
 from benchmarks.bundle import BundleWriter
 from benchmarks.messages import Block, Final, Job, Reading, Ready
 from benchmarks.plan import STEPS_PER_CALL, Case, Plan
@@ -79,14 +79,24 @@ class Session:
 
     def run(self) -> None:
         """All launches; a case that has failed in one is left out of the next."""
-        training = data.load(Path(self.plan.workload.data_dir)).training
+        references = self._references()
         for case, reason in self.plan.skipped.items():
             self._outcome(case, "skipped", "", reason)
         for launch in range(self.plan.launches):
             if all(case in self.failures for case in self.plan.cases):
                 return
-            self._launch(launch, training)
+            self._launch(launch, references)
             self.finished_launches += 1
+
+    def _references(self) -> dict[str, certificate.Reference]:
+        """What every certificate is taken against, for each precision."""
+        work = self.plan.workload
+        training = data.load(Path(work.data_dir)).training
+        precisions = sorted({case.precision for case in self.plan.cases})
+        return {
+            precision: certificate.make_reference(work, precision, training)
+            for precision in precisions
+        }
 
     def _outcome(self, case: Case, status: str, launch: int | str, reason: str) -> None:
         self.writer.append(
@@ -106,28 +116,13 @@ class Session:
         share = (launch + 1) / self.plan.launches
         return self.started + (self.plan.time_limit_seconds - CLOSING_SECONDS) * share
 
-    def _launch(self, launch: int, training: data.Split) -> None:
+    def _launch(self, launch: int, references: dict[str, certificate.Reference]) -> None:
         plan, seed = self.plan, self.plan.seed + launch
         self.progress.launch(launch, seed)
         generator = np.random.default_rng([seed, ORDER_STREAM])
-        start = workload.initial_parameters(plan.workload.network, seed)
-        rows = workload.batch_rows(
-            plan.workload.training_images, plan.workload.batch_size, certificate.STEPS, seed
-        )
         members: list[Member] = []
         with tempfile.TemporaryDirectory(prefix="workers-") as scratch:
             try:
-                references = {
-                    precision: certificate.make_reference(
-                        plan.workload.network,
-                        plan.workload.adam,
-                        precision,
-                        training,
-                        start,
-                        rows,
-                    )
-                    for precision in sorted({case.precision for case in plan.cases})
-                }
                 for index in generator.permutation(len(plan.cases)):
                     case = plan.cases[index]
                     if case not in self.failures:

@@ -68,21 +68,22 @@ class Worker:
         self._job = job
         self._step = 0
 
+        self._start = workload.initial_parameters(job.workload.network, job.seed)
         start = perf_counter()
         self._trainer = backend.TRAINERS[job.execution.mode](
             job.workload.network,
             job.workload.adam,
             job.execution,
             training_set,
-            job.reference.start,
+            self._start,
         )
         self._trainer.synchronise()
         self._build_seconds = perf_counter() - start
-        self._first_images = training_set.images[self._rows[0]]
+        self._certificate_images = training_set.images[job.reference.rows[0]]
 
     def prepare(self) -> Ready:
         """First call, certificate and warm-up; then back to the initial parameters."""
-        trainer, start = self._trainer, self._job.reference.start
+        trainer = self._trainer
         description = trainer.describe()
         if description["device"] != self._job.execution.device:
             raise RuntimeError(
@@ -90,15 +91,10 @@ class Worker:
                 f"{description['device']}"
             )
         first_call = train_block(trainer, self._rows[: int(description["steps_per_call"])])
-        stages = certificate.certify(
-            trainer,
-            self._job.reference,
-            self._rows[: certificate.STEPS],
-            self._first_images,
-        )
+        stages = certificate.certify(trainer, self._job.reference, self._certificate_images)
         warmup = train_block(trainer, self._rows[: self._job.block_steps])
         self.read()
-        trainer.reset(start)
+        trainer.reset(self._start)
         trainer.synchronise()
         self._step = 0
         return Ready(
