@@ -8,7 +8,6 @@ import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -258,7 +257,7 @@ def report_bundle(folder: Path, console: Console) -> None:
     terminal.show_findings(console, written, findings, folder)
 
 
-def interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
+def interrupt(*_: object) -> NoReturn:
     """End as Ctrl-C does."""
     raise KeyboardInterrupt
 

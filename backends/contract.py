@@ -14,9 +14,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -33,7 +33,7 @@ class Network:
     @property
     def parameter_count(self) -> int:
         """Weights and biases together."""
-        return sum((m + 1) * n for m, n in zip(self.layer_sizes, self.layer_sizes[1:], strict=False))
+        return sum((m + 1) * n for m, n in pairwise(self.layer_sizes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +80,7 @@ class Trainer(ABC):
     and nothing else.
     """
 
+    @abstractmethod
     def __init__(
         self,
         network: Network,

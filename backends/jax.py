@@ -6,6 +6,7 @@ The modes differ only in how that function is run: as it stands (`eager`), under
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import flax
@@ -53,7 +54,7 @@ class MLP(nnx.Module):
     def __init__(self, layer_sizes: tuple[int, ...], dtype: Any, *, rngs: nnx.Rngs) -> None:
         self.layers = nnx.List(
             nnx.Linear(inputs, outputs, param_dtype=dtype, rngs=rngs)
-            for inputs, outputs in zip(layer_sizes, layer_sizes[1:], strict=False)
+            for inputs, outputs in pairwise(layer_sizes)
         )
 
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from types import ModuleType
 
 BOTH = ("resident", "streamed")
@@ -78,6 +79,11 @@ TIERS = {
     "fit": "idiomatic",
     "multistep": "tuned",
 }
+
+
+def missing_packages(name: str) -> list[str]:
+    """The packages of a backend that are not installed; nothing is imported to find out."""
+    return [package for package in BACKENDS[name].packages if find_spec(package) is None]
 
 
 def load(name: str) -> ModuleType:

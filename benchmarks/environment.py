@@ -26,7 +26,18 @@ PACKAGES = (
     "scipy",
     "pandas",
 )
-PREFIXES = ("OMP_", "MKL_", "KMP_", "XLA_", "TF_", "JAX_", "TORCH", "PYTORCH_", "CUDA_", "NVIDIA_TF")
+PREFIXES = (
+    "OMP_",
+    "MKL_",
+    "KMP_",
+    "XLA_",
+    "TF_",
+    "JAX_",
+    "TORCH",
+    "PYTORCH_",
+    "CUDA_",
+    "NVIDIA_",
+)
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
 

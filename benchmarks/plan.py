@@ -151,7 +151,7 @@ def select_cases(
         offered = BACKENDS[name].modes
         for mode in modes or preset.modes.get(name, tuple(offered)):
             available = offered.get(mode, ())
-            chosen = [i for i in available if i in wanted_inputs] if wanted_inputs else available[:1]
+            chosen = [i for i in available if i in (wanted_inputs or available[:1])]
             cases += [
                 Case(backend=name, mode=mode, input=i, precision=precision, device=device)
                 for i in chosen

@@ -12,10 +12,9 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
-from backends.registry import BACKENDS, load
+from backends.registry import load, missing_packages
 from benchmarks.process import ROOT, worker_environment
 
 TIMEOUT_SECONDS = 120
@@ -40,7 +39,7 @@ class Probe:
 
 def probe(name: str, device: str) -> Probe:
     """Try to import one framework and ask it for its devices."""
-    missing = [package for package in BACKENDS[name].packages if find_spec(package) is None]
+    missing = missing_packages(name)
     if missing:
         return Probe(versions={}, devices=(), problem=f"not installed: {', '.join(missing)}")
     with tempfile.TemporaryDirectory() as scratch:

@@ -15,7 +15,7 @@ from benchmarks.words import interval, percent
 
 def table(rows: list[dict[str, Any]]) -> str:
     """A markdown table; its columns are the keys of the rows."""
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).fillna("–")
     numbers = frame.columns.map(lambda name: name not in ("case", "why", "tier"))
     alignment = ["right" if number else "left" for number in numbers]
     return frame.to_markdown(index=False, disable_numparse=True, colalign=alignment)
@@ -75,7 +75,7 @@ def accuracies(bundle: Bundle) -> list[str]:
         return []
     rows = []
     for case, own in launches.groupby("case", sort=False):
-        row = {"case": case}
+        row: dict[str, Any] = {"case": case}
         for _, launch in own.iterrows():
             row[f"seed {launch['seed']}"] = (
                 f"{percent(launch['validation_accuracy'], 2)} / "
@@ -86,7 +86,6 @@ def accuracies(bundle: Bundle) -> list[str]:
             f"{percent(own['test_accuracy'].mean(), 2)}"
         )
         rows.append(row)
-    rows = pd.DataFrame(rows).fillna("–").to_dict("records")
     return ["## Accuracy", "Validation / test accuracy at the last step trained.", table(rows)]
 
 
@@ -124,7 +123,7 @@ def certificates(bundle: Bundle) -> list[str]:
     lines = []
     for case, own in worst.groupby("case", sort=False):
         by_stage = own.set_index("stage")
-        line = {"case": case}
+        line: dict[str, Any] = {"case": case}
         for stage in STAGES:
             mark = "" if by_stage.loc[stage, "passed"] else " ✗"
             error, bound = by_stage.loc[stage, ["relative_error", "bound"]]

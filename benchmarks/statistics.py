@@ -28,6 +28,10 @@ TIE_MARGIN = 0.01
 """Two cases whose step times are within 1% of one another are equal for all practical purposes."""
 MATCHED = ("precision", "device")
 """Only cases that have these in common are compared."""
+VERDICT_COLUMNS = [
+    *("case", "other", "ratio", "ratio_low", "ratio_high"),
+    *("margin", "launches", "rounds", "verdict"),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,7 @@ def widening(launches: int) -> float:
 
 
 def interval_of_logs(values: pd.Series) -> Estimate:
-    """exp of the mean over launches of the median over rounds of `values`, with its interval.
+    """Exp of the mean over launches of the median over rounds of `values`, with its interval.
 
     `values` are logarithms, indexed by (launch, round); missing ones are left out.
     """
@@ -156,10 +160,7 @@ def verdicts(samples: pd.DataFrame, comparable: pd.DataFrame) -> pd.DataFrame:
                 "verdict": verdict(found, margin, launches),
             }
         )
-    columns = (
-        "case other ratio ratio_low ratio_high margin launches rounds verdict".split()
-    )
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=VERDICT_COLUMNS)
 
 
 def ranks(comparable: pd.DataFrame, found: pd.DataFrame) -> dict[str, int]:
@@ -178,8 +179,7 @@ def mean_of_launches(values: pd.Series) -> Estimate:
     if known.empty:
         return Estimate(value=np.nan, low=np.nan, high=np.nan)
     mean = float(known.mean())
-    error = float(stats.sem(known)) if len(known) > 1 else np.nan
-    if not error > 0:
-        return Estimate(value=mean, low=mean if error == 0 else np.nan, high=mean if error == 0 else np.nan)
-    low, high = stats.t.interval(CONFIDENCE, len(known) - 1, loc=mean, scale=error)
-    return Estimate(value=mean, low=float(low), high=float(high))
+    if len(known) < 2:
+        return Estimate(value=mean, low=np.nan, high=np.nan)
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, len(known) - 1) * float(stats.sem(known))
+    return Estimate(value=mean, low=mean - reach, high=mean + reach)

@@ -54,7 +54,7 @@ def _cases(bundle: Bundle) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).drop_duplicates("case", ignore_index=True)
 
 
-def _startup(rows: pd.DataFrame) -> dict[str, float]:
+def _startup(rows: pd.DataFrame) -> dict[Any, Any]:
     """Medians over launches of each part of the start-up, and of their sum."""
     parts = rows[list(STARTUP)]
     return {
@@ -65,20 +65,20 @@ def _startup(rows: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _row(bundle: Bundle, case: pd.Series, table: pd.DataFrame) -> dict[str, Any]:
+def _row(bundle: Bundle, case: pd.Series, table: pd.DataFrame) -> dict[Any, Any]:
     """The summary of one case."""
     name = case["case"]
 
     def own(of: str) -> pd.DataFrame:
         rows = bundle.tables[of]
-        return rows[rows["case"] == name]
+        return rows.loc[rows["case"] == name]
 
     outcomes, certificates, launches = own("outcomes"), own("certificates"), own("launches")
     wanted_steps = bundle.environment["workload"]["steps"]
     seconds = np.log(table[name]) if name in table else pd.Series(dtype=float)
     step = statistics.interval_of_logs(seconds)
     batch_size = bundle.environment["workload"]["batch_size"]
-    row: dict[str, Any] = {
+    row: dict[Any, Any] = {
         **case.to_dict(),
         "tier": TIERS[case["mode"]],
         "status": outcomes["status"].iloc[0] if len(outcomes) else "measured",
@@ -109,7 +109,10 @@ def find(bundle: Bundle) -> Findings:
     summary = pd.DataFrame([_row(bundle, case, table) for _, case in cases.iterrows()])
     control = summary["case"].str.endswith("(control)")
     rankable = (
-        (summary["status"] == "measured") & summary["certified"] & (summary["rounds"] > 0) & ~control
+        (summary["status"] == "measured")
+        & summary["certified"]
+        & (summary["rounds"] > 0)
+        & ~control
     )
     found = statistics.verdicts(samples, summary[rankable])
     summary = summary.merge(_against_fastest(summary[rankable], table), how="left", on="case")
@@ -118,16 +121,14 @@ def find(bundle: Bundle) -> Findings:
     summary = summary.sort_values(
         ["precision", "device", "rank", "step_ms"], na_position="last", ignore_index=True
     )
-    return Findings(
-        summary=summary, verdicts=found, resolution=statistics.resolution(samples)
-    )
+    return Findings(summary=summary, verdicts=found, resolution=statistics.resolution(samples))
 
 
 def _against_fastest(ranked: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Each ranked case's ratio to the fastest of its group, within rounds."""
     rows = []
     for _, group in ranked.groupby(list(statistics.MATCHED)):
-        fastest = group.loc[group["step_ms"].idxmin(), "case"]
+        fastest = group.sort_values("step_ms")["case"].iloc[0]
         for case in group["case"]:
             found = statistics.ratio(table, case, fastest)
             rows.append(

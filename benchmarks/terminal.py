@@ -39,7 +39,7 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: 
     for (precision, device), group in words.ranked(findings.summary).groupby(
         ["precision", "device"], sort=False
     ):
-        table = Table(title=f"{precision} on the {device.upper()}, 95% intervals")
+        table = Table(title=f"{precision} on the {str(device).upper()}, 95% intervals")
         table.add_column("rank", justify="right")
         table.add_column("case", no_wrap=True)
         table.add_column("tier")
@@ -52,9 +52,7 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: 
                 row["case"],
                 row["tier"],
                 interval(row["step_ms"], row["step_ms_low"], row["step_ms_high"], "{:.3g}"),
-                interval(
-                    row["times_fastest"], row["times_fastest_low"], row["times_fastest_high"]
-                ),
+                interval(row["times_fastest"], row["times_fastest_low"], row["times_fastest_high"]),
                 "–" if math.isnan(accuracy) else percent(accuracy, 2),
                 "–" if math.isnan(startup) else f"{startup:.1f}",
             )

@@ -43,7 +43,7 @@ def fastest(findings: Findings) -> list[str]:
     ):
         leaders = group[group["rank"] == 1]
         best = group.sort_values("step_ms").iloc[0]
-        where = f"in {precision} on the {device.upper()}"
+        where = f"in {precision} on the {str(device).upper()}"
         if len(leaders) == 1:
             sentences.append(
                 f"**{best['case']}** trains fastest {where}: {best['step_ms']:.3g} ms a step."
@@ -60,7 +60,7 @@ def fastest(findings: Findings) -> list[str]:
                 continue
             times = interval(*other[["times_fastest", "times_fastest_low", "times_fastest_high"]])
             sentences.append(
-                f"The best of {BACKENDS[backend].title}, {other['case']}, takes {times} times "
+                f"The best of {BACKENDS[str(backend)].title}, {other['case']}, takes {times} times "
                 f"as long as {best['case']}."
             )
     return sentences

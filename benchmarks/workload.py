@@ -6,6 +6,7 @@ Parameters and batches are drawn once, here, in NumPy, from the seed. A backend 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,18 +29,18 @@ class Workload:
 
 
 def initial_parameters(network: Network, seed: int) -> Parameters:
-    """Weights and biases, float64, uniform in ±1/√inputs of their layer.
+    """Weights in float64: normal, of deviation √(2/inputs) before a ReLU; biases zero.
 
-    It is what `torch.nn.Linear` starts from; biases that are not zero also show a backend that
-    loses one.
+    He et al., "Delving Deep into Rectifiers", 2015, equation 10. The last layer, which has no ReLU
+    behind it, is ten times as small as 1/√inputs, so that training starts from even odds.
     """
     generator = np.random.default_rng([seed, PARAMETERS_STREAM])
-    parameters: Parameters = []
-    for inputs, outputs in zip(network.layer_sizes, network.layer_sizes[1:], strict=False):
-        limit = inputs**-0.5
-        weight = generator.uniform(-limit, limit, (inputs, outputs))
-        parameters.append((weight, generator.uniform(-limit, limit, outputs)))
-    return parameters
+    layers = list(pairwise(network.layer_sizes))
+    deviations = [(2 / inputs) ** 0.5 for inputs, _ in layers[:-1]] + [0.1 * layers[-1][0] ** -0.5]
+    return [
+        (generator.normal(0, deviation, (inputs, outputs)), np.zeros(outputs))
+        for (inputs, outputs), deviation in zip(layers, deviations, strict=True)
+    ]
 
 
 def batch_rows(training_images: int, batch_size: int, steps: int, seed: int) -> Array:
@@ -51,7 +52,5 @@ def batch_rows(training_images: int, batch_size: int, steps: int, seed: int) -> 
     generator = np.random.default_rng([seed, BATCHES_STREAM])
     per_epoch = training_images // batch_size
     epochs = -(-steps // per_epoch)
-    rows = [
-        generator.permutation(training_images)[: per_epoch * batch_size] for _ in range(epochs)
-    ]
+    rows = [generator.permutation(training_images)[: per_epoch * batch_size] for _ in range(epochs)]
     return np.concatenate(rows).astype(np.int32).reshape(-1, batch_size)[:steps]

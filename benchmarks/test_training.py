@@ -1,0 +1,115 @@
+"""One step and one block of every case, timed by pytest-benchmark.
+
+    pytest benchmarks/                                      all cases that can run here
+    pytest benchmarks/ -k "jax and block"                   some of them
+    pytest benchmarks/ --benchmark-json=now.json            keep the figures
+    pytest benchmarks/ --benchmark-compare                  compare with the last saved run
+
+The trainers are those that `run_all.py` times. The device is synchronised inside the timed call.
+All frameworks share one process here, in the order of the list: for figures to quote, where each
+case has its own process and they take turns, use `run_all.py`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends.contract import Adam, Array, Execution, Network, Trainer
+from backends.registry import BACKENDS, load, missing_packages
+from benchmarks import data
+from benchmarks.environment import gpus
+from benchmarks.plan import BLOCK_STEPS, SLOW, SLOW_BY, STEPS_PER_CALL
+from benchmarks.process import available_cpus
+from benchmarks.workload import batch_rows, initial_parameters
+
+BATCH_SIZE = 128
+
+CASES = [
+    pytest.param(
+        name,
+        mode,
+        input_,
+        device,
+        id=f"{name}-{mode}-{input_}-{device}",
+        marks=[pytest.mark.gpu] if device == "gpu" else [],
+    )
+    for device in ("cpu", "gpu")
+    for name, backend in BACKENDS.items()
+    for mode, inputs in backend.modes.items()
+    for input_ in inputs
+    if device in backend.devices
+]
+
+
+@cache
+def dataset() -> data.Dataset:
+    """MNIST, read once."""
+    return data.load()
+
+
+@cache
+def backend_for(name: str, device: str) -> ModuleType:
+    """The backend, configured for this process; skips where it cannot run."""
+    missing = missing_packages(name)
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    if device == "gpu" and not gpus():
+        pytest.skip("no GPU here")
+    if device == "cpu" and gpus():
+        pytest.skip("a process uses one device, and there is a GPU here")
+    module = load(name)
+    module.configure(Execution(mode="eager", device=device, threads=available_cpus()))
+    if device not in module.device_names():
+        pytest.skip(f"{name} sees no {device}")
+    return module
+
+
+def make_trainer(name: str, mode: str, input_: str, device: str) -> tuple[Trainer, dict[str, str]]:
+    """A trainer of a case, and what it runs on."""
+    module = backend_for(name, device)
+    network = Network(layer_sizes=(dataset().pixels, 512, 512, dataset().classes))
+    execution = Execution(
+        mode=mode,
+        input=input_,
+        device=device,
+        threads=available_cpus(),
+        steps_per_call=STEPS_PER_CALL,
+    )
+    trainer: Trainer = module.TRAINERS[mode](
+        network,
+        Adam(),
+        execution,
+        dataset().training.in_precision("float32"),
+        initial_parameters(network, seed=0),
+    )
+    return trainer, trainer.describe() | module.versions()
+
+
+def rows_for(name: str, mode: str, steps: int) -> Array:
+    """Batches for a block of `steps`, or of fewer for a slow mode."""
+    length = max(1, steps // SLOW_BY) if (name, mode) in SLOW else steps
+    return batch_rows(len(dataset().training.labels), BATCH_SIZE, length, seed=0)
+
+
+@pytest.mark.parametrize("steps", [1, BLOCK_STEPS], ids=["step", "block"])
+@pytest.mark.parametrize(("name", "mode", "input_", "device"), CASES)
+def test_training(
+    benchmark: Any, name: str, mode: str, input_: str, device: str, steps: int
+) -> None:
+    trainer, facts = make_trainer(name, mode, input_, device)
+    rows = rows_for(name, mode, steps)
+
+    def train() -> None:
+        trainer.train(rows)
+        trainer.synchronise()
+
+    train()
+    benchmark.group = "one step" if steps == 1 else "one block"
+    benchmark.extra_info |= facts | {"steps": len(rows), "batch_size": BATCH_SIZE}
+    benchmark(train)
+    assert np.isfinite(trainer.loss())

@@ -1,0 +1,268 @@
+"""The contract: what holds for every backend, mode and input, and that these tests can fail.
+
+Everything is compared in float64, where all backends agree to about 1e-13; the bound is 1e-9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends import registry
+from backends.contract import Adam, Array, Execution, Network, Parameters, Trainer, TrainingSet
+from backends.numpy import Eager as Reference
+from tests.conftest import CASES, STEPS_PER_CALL, Problem, configured
+
+BOUND = 1e-9
+
+
+def make(
+    trainer_type: type[Trainer], problem: Problem, mode: str, input_: str, adam: Adam | None = None
+) -> Trainer:
+    execution = Execution(
+        mode=mode,
+        input=input_,
+        precision="float64",
+        threads=2,
+        steps_per_call=STEPS_PER_CALL,
+    )
+    return trainer_type(
+        problem.network, adam or problem.adam, execution, problem.training_set, problem.start
+    )
+
+
+def make_reference(problem: Problem) -> Trainer:
+    return make(Reference, problem, "eager", "resident")
+
+
+def difference(found: Parameters, expected: Parameters) -> float:
+    """The largest relative difference over all arrays; shapes must be equal."""
+    pairs = [
+        (np.asarray(a, np.float64), np.asarray(b, np.float64))
+        for layer, other in zip(found, expected, strict=True)
+        for a, b in zip(layer, other, strict=True)
+    ]
+    assert all(a.shape == b.shape for a, b in pairs)
+    return max(float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in pairs)
+
+
+# What every trainer must do. Each check takes a maker, so that sabotaged trainers can be put in.
+
+Maker = Callable[..., Trainer]
+
+
+def check_logits(make_trainer: Maker, problem: Problem) -> None:
+    images = problem.training_set.images[:13]
+    found = make_trainer(problem).logits(images)
+    np.testing.assert_allclose(found, make_reference(problem).logits(images), rtol=BOUND)
+
+
+def check_gradients(make_trainer: Maker, problem: Problem) -> None:
+    rows = problem.rows(1)[0]
+    expected = make_reference(problem).gradients(rows)
+    assert difference(make_trainer(problem).gradients(rows), expected) < BOUND
+
+
+def check_training(make_trainer: Maker, problem: Problem) -> None:
+    """Whole calls of several steps, a shorter one, and a second block."""
+    trainer, reference = make_trainer(problem), make_reference(problem)
+    for steps in (2 * STEPS_PER_CALL + 3, STEPS_PER_CALL, 1):
+        rows = problem.rows(steps)
+        trainer.train(rows)
+        trainer.synchronise()
+        reference.train(rows)
+        assert difference(trainer.parameters(), reference.parameters()) < BOUND
+
+
+def check_loss(make_trainer: Maker, problem: Problem) -> None:
+    trainer, reference, rows = make_trainer(problem), make_reference(problem), problem.rows(3)
+    for batch in rows:
+        trainer.train(batch[None])
+        trainer.synchronise()
+        reference.train(batch[None])
+        assert trainer.loss() == pytest.approx(reference.loss(), rel=BOUND)
+
+
+def check_reset(make_trainer: Maker, problem: Problem) -> None:
+    """A reset forgets parameters, moments and the step count."""
+    trainer, rows = make_trainer(problem), problem.rows(5)
+    trainer.train(problem.rows(5))
+    trainer.reset(problem.start)
+    assert difference(trainer.parameters(), problem.start) < BOUND
+    reference = make_reference(problem)
+    trainer.train(rows)
+    trainer.synchronise()
+    reference.train(rows)
+    assert difference(trainer.parameters(), reference.parameters()) < BOUND
+
+
+def check_start_is_copied(make_trainer: Maker, problem: Problem) -> None:
+    before = [(weight.copy(), bias.copy()) for weight, bias in problem.start]
+    trainer = make_trainer(problem)
+    trainer.train(problem.rows(3))
+    trainer.synchronise()
+    assert difference(problem.start, before) == 0
+
+
+def check_reading_changes_nothing(make_trainer: Maker, problem: Problem) -> None:
+    trainer, untouched, rows = make_trainer(problem), make_trainer(problem), problem.rows(6)
+    for batch in rows:
+        trainer.train(batch[None])
+        trainer.logits(problem.training_set.images[:5])
+        trainer.gradients(batch)
+        first = trainer.parameters()
+        assert difference(trainer.parameters(), first) == 0
+        untouched.train(batch[None])
+    assert difference(trainer.parameters(), untouched.parameters()) < BOUND
+
+
+CHECKS = [
+    check_logits,
+    check_gradients,
+    check_training,
+    check_loss,
+    check_reset,
+    check_start_is_copied,
+    check_reading_changes_nothing,
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(("name", "mode", "input_"), CASES)
+def test_contract(name: str, mode: str, input_: str, check: Any, problem: Problem) -> None:
+    trainer_type = configured(name).TRAINERS[mode]
+    check(lambda given: make(trainer_type, given, mode, input_), problem)
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (13, 8, 9)], ids=str)
+@pytest.mark.parametrize(("name", "mode", "input_"), CASES)
+def test_other_networks(name: str, mode: str, input_: str, hidden: tuple[int, ...]) -> None:
+    trainer_type = configured(name).TRAINERS[mode]
+    problem = Problem(*hidden, learning_rate=0.003, seed=1)
+    check_training(lambda given: make(trainer_type, given, mode, input_), problem)
+
+
+@pytest.mark.parametrize(("name", "mode", "input_"), CASES)
+def test_describes_itself(name: str, mode: str, input_: str, problem: Problem) -> None:
+    module = configured(name)
+    said = make(module.TRAINERS[mode], problem, mode, input_).describe()
+    assert said["device"] == "cpu"
+    assert said["precision"] == "float64"
+    assert said["threads"] == "2"
+    assert int(said["steps_per_call"]) in (1, STEPS_PER_CALL)
+    assert said.keys() >= {"device_name", "compiler", "input"}
+    assert module.versions().keys() >= set(registry.BACKENDS[name].packages)
+
+
+@pytest.mark.parametrize("name", registry.BACKENDS)
+def test_registry_and_backend_offer_the_same_modes(name: str) -> None:
+    assert list(configured(name).TRAINERS) == list(registry.BACKENDS[name].modes)
+
+
+@pytest.mark.parametrize(("name", "mode", "input_"), CASES)
+def test_synchronise_waits(name: str, mode: str, input_: str) -> None:
+    check_synchronise(configured(name).TRAINERS[mode], mode, input_)
+
+
+def check_synchronise(trainer_type: type[Trainer], mode: str, input_: str) -> None:
+    """Once synchronised, nothing is left to wait for: reading the parameters takes no time.
+
+    The work is large enough, some 100 steps of a wide network, that what is still under way would
+    take many times as long as the reading itself.
+    """
+    problem = Problem(700, 700)
+    trainer = make(trainer_type, problem, mode, input_)
+    rows = problem.rows(8 if mode == "eager" else 96)
+    trainer.train(rows)
+    trainer.parameters()
+
+    start = perf_counter()
+    trainer.train(rows)
+    trainer.synchronise()
+    trained = perf_counter()
+    trainer.parameters()
+    read = perf_counter()
+    assert read - trained < (trained - start) / 2
+
+
+# Sabotage: the checks above must notice each of these.
+
+
+class Sabotaged:
+    """Makers of trainers with one thing wrong."""
+
+    @staticmethod
+    def learning_rate(trainer_type: type[Trainer], mode: str, input_: str) -> Maker:
+        def wrong(problem: Problem) -> Trainer:
+            rate = problem.adam.learning_rate * 1.001
+            return make(trainer_type, problem, mode, input_, Adam(learning_rate=rate))
+
+        return wrong
+
+    @staticmethod
+    def bias_not_updated(trainer_type: type[Trainer], mode: str, input_: str) -> Maker:
+        class Wrong(trainer_type):  # type: ignore[valid-type, misc]
+            def __init__(self, network: Network, adam: Adam, execution: Execution,
+                training_set: TrainingSet, parameters: Parameters) -> None:  # fmt: skip
+                self.frozen = parameters[0][1].copy()
+                super().__init__(network, adam, execution, training_set, parameters)
+
+            def parameters(self) -> Parameters:
+                (weight, _), *rest = super().parameters()
+                return [(weight, self.frozen), *rest]
+
+        return lambda problem: make(Wrong, problem, mode, input_)
+
+    @staticmethod
+    def batches_out_of_order(trainer_type: type[Trainer], mode: str, input_: str) -> Maker:
+        class Wrong(trainer_type):  # type: ignore[valid-type, misc]
+            def train(self, rows: Array) -> None:
+                super().train(rows[::-1].copy())
+
+        return lambda problem: make(Wrong, problem, mode, input_)
+
+    @staticmethod
+    def moments_kept_on_reset(trainer_type: type[Trainer], mode: str, input_: str) -> Maker:
+        class Wrong(trainer_type):  # type: ignore[valid-type, misc]
+            def reset(self, parameters: Parameters) -> None:
+                super().reset(parameters)
+                super().train(np.zeros((1, 1), np.int32))
+
+        return lambda problem: make(Wrong, problem, mode, input_)
+
+
+@pytest.mark.parametrize("sabotage", ["learning_rate", "bias_not_updated", "batches_out_of_order"])
+@pytest.mark.parametrize(("name", "mode", "input_"), CASES)
+def test_sabotage_is_noticed(
+    name: str, mode: str, input_: str, sabotage: str, problem: Problem
+) -> None:
+    trainer_type = configured(name).TRAINERS[mode]
+    wrong = getattr(Sabotaged, sabotage)(trainer_type, mode, input_)
+    with pytest.raises(AssertionError):
+        check_training(wrong, problem)
+
+
+@pytest.mark.parametrize(("name", "mode", "input_"), CASES)
+def test_a_reset_that_is_none_is_noticed(
+    name: str, mode: str, input_: str, problem: Problem
+) -> None:
+    trainer_type = configured(name).TRAINERS[mode]
+    wrong = Sabotaged.moments_kept_on_reset(trainer_type, mode, input_)
+    with pytest.raises(AssertionError):
+        check_reset(wrong, problem)
+
+
+@pytest.mark.parametrize("mode", ["compiled", "multistep"])
+def test_a_missing_synchronisation_is_noticed(mode: str) -> None:
+    """In JAX, whose calls return before the work is done on the CPU too."""
+
+    class Wrong(configured("jax").TRAINERS[mode]):  # type: ignore[name-defined, misc]
+        def synchronise(self) -> None:
+            pass
+
+    with pytest.raises(AssertionError):
+        check_synchronise(Wrong, mode, "resident")

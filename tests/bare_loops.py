@@ -1,0 +1,295 @@
+"""Does the suite report what a bare, hand-written loop takes? Run by hand on a quiet machine:
+
+    python -m tests.bare_loops
+
+For each case a worker, as `run_all.py` starts it, and a process with nothing but a loop written
+for this file take turns. Printed is the ratio of the worker's step time to the loop's, within
+rounds, with its 95% interval over the launches of both processes.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from backends.contract import Adam, Array, Execution, Network
+from benchmarks import certificate, data, statistics
+from benchmarks.messages import Block, Job
+from benchmarks.process import ROOT, WorkerProcess, affinity, available_cpus, worker_environment
+from benchmarks.workload import Workload, batch_rows
+
+Loop = Callable[[Array], None]
+
+BATCH_SIZE, BLOCK_STEPS, STEPS_PER_CALL = 128, 200, 50
+LAUNCHES, ROUNDS = 4, 12
+SIZES = (784, 512, 512, 10)
+
+
+def pytorch_eager(images: Array, labels: Array) -> Loop:
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(available_cpus())
+    x, y = torch.from_numpy(images), torch.from_numpy(labels).long()
+    model = nn.Sequential(
+        nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    loss_function = nn.CrossEntropyLoss()
+
+    def loop(rows: Array) -> None:
+        for batch in torch.from_numpy(rows):
+            optimizer.zero_grad()
+            loss_function(model(x[batch]), y[batch]).backward()
+            optimizer.step()
+
+    return loop
+
+
+def pytorch_compiled(images: Array, labels: Array) -> Loop:
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(available_cpus())
+    x, y = torch.from_numpy(images), torch.from_numpy(labels).long()
+    model = nn.Sequential(
+        nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+
+    @torch.compile
+    def compute_loss(inputs: Any, targets: Any) -> Any:
+        return nn.functional.cross_entropy(model(inputs), targets)
+
+    def loop(rows: Array) -> None:
+        for batch in torch.from_numpy(rows):
+            optimizer.zero_grad()
+            compute_loss(x[batch], y[batch]).backward()
+            optimizer.step()
+
+    return loop
+
+
+def _jax_step(images: Array, labels: Array) -> tuple[Any, Any, Any]:
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    x, y = jax.device_put(images), jax.device_put(labels)
+    generator = np.random.default_rng(0)
+    parameters = [
+        (jnp.array(generator.normal(0, m**-0.5, (m, n)), "float32"), jnp.zeros(n))
+        for m, n in pairwise(SIZES)
+    ]
+    optimizer = optax.adam(0.01)
+
+    def loss_of(parameters: Any, inputs: Any, targets: Any) -> Any:
+        for weight, bias in parameters[:-1]:
+            inputs = jax.nn.relu(inputs @ weight + bias)
+        logits = inputs @ parameters[-1][0] + parameters[-1][1]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
+
+    def step(state: Any, batch: Any) -> Any:
+        parameters, moments = state
+        loss, gradients = jax.value_and_grad(loss_of)(parameters, x[batch], y[batch])
+        updates, moments = optimizer.update(gradients, moments)
+        return (optax.apply_updates(parameters, updates), moments), loss
+
+    return jax, step, (parameters, optimizer.init(parameters))
+
+
+def jax_compiled(images: Array, labels: Array) -> Loop:
+    jax, step, state = _jax_step(images, labels)
+    jitted = jax.jit(step, donate_argnums=0)
+
+    def loop(rows: Array) -> None:
+        nonlocal state
+        for batch in rows:
+            state, _ = jitted(state, batch)
+        jax.block_until_ready(state)
+
+    return loop
+
+
+def jax_multistep(images: Array, labels: Array) -> Loop:
+    jax, step, state = _jax_step(images, labels)
+    jitted = jax.jit(lambda state, rows: jax.lax.scan(step, state, rows), donate_argnums=0)
+
+    def loop(rows: Array) -> None:
+        nonlocal state
+        for start in range(0, len(rows), STEPS_PER_CALL):
+            state, _ = jitted(state, rows[start : start + STEPS_PER_CALL])
+        jax.block_until_ready(state)
+
+    return loop
+
+
+def _tensorflow_step(images: Array, labels: Array) -> tuple[Any, Callable[..., Any]]:
+    import tensorflow as tf
+
+    generator = np.random.default_rng(0)
+    x, y = tf.constant(images), tf.constant(labels)
+    variables = []
+    for m, n in pairwise(SIZES):
+        variables.append(tf.Variable(generator.normal(0, m**-0.5, (m, n)).astype("float32")))
+        variables.append(tf.Variable(tf.zeros(n)))
+    first = [tf.Variable(tf.zeros_like(variable)) for variable in variables]
+    second = [tf.Variable(tf.zeros_like(variable)) for variable in variables]
+    count = tf.Variable(0.0)
+
+    def step(batch: Any) -> Any:
+        with tf.GradientTape() as tape:
+            hidden = tf.gather(x, batch)
+            for weight, bias in zip(variables[:-2:2], variables[1:-2:2], strict=True):
+                hidden = tf.nn.relu(hidden @ weight + bias)
+            logits = hidden @ variables[-2] + variables[-1]
+            targets = tf.gather(y, batch)
+            loss = tf.reduce_mean(
+                tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+            )
+        count.assign_add(1.0)
+        for variable, m, v, gradient in zip(
+            variables, first, second, tape.gradient(loss, variables), strict=True
+        ):
+            m.assign(0.9 * m + 0.1 * gradient)
+            v.assign(0.999 * v + 0.001 * tf.square(gradient))
+            corrected = v / (1 - tf.pow(0.999, count))
+            step_size = 0.01 / (1 - tf.pow(0.9, count))
+            variable.assign_sub(step_size * m / (tf.sqrt(corrected) + 1e-8))
+        return loss
+
+    return tf, step
+
+
+def tensorflow_compiled(images: Array, labels: Array) -> Loop:
+    tf, step = _tensorflow_step(images, labels)
+    compiled = tf.function(step, jit_compile=True)
+
+    def loop(rows: Array) -> None:
+        for batch in rows:
+            compiled(tf.constant(batch))
+
+    return loop
+
+
+def tensorflow_multistep(images: Array, labels: Array) -> Loop:
+    tf, step = _tensorflow_step(images, labels)
+
+    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+    def compiled(rows: Any) -> Any:
+        loss = tf.zeros(())
+        for index in tf.range(tf.shape(rows)[0]):
+            loss = step(rows[index])
+        return loss
+
+    def loop(rows: Array) -> None:
+        for start in range(0, len(rows), STEPS_PER_CALL):
+            compiled(tf.constant(rows[start : start + STEPS_PER_CALL]))
+
+    return loop
+
+
+LOOPS = {
+    ("pytorch", "eager"): pytorch_eager,
+    ("pytorch", "compiled"): pytorch_compiled,
+    ("jax", "compiled"): jax_compiled,
+    ("jax", "multistep"): jax_multistep,
+    ("tensorflow", "compiled"): tensorflow_compiled,
+    ("tensorflow", "multistep"): tensorflow_multistep,
+}
+
+
+def serve(backend: str, mode: str) -> None:
+    """Time one block of the bare loop for each line read."""
+    training = data.load().training.in_precision("float32")
+    loop = LOOPS[backend, mode](training.images, training.labels)
+    rows = batch_rows(len(training.labels), BATCH_SIZE, BLOCK_STEPS, seed=0)
+    loop(rows)
+    print(json.dumps("ready"), flush=True)
+    for _ in sys.stdin:
+        start = perf_counter()
+        loop(rows)
+        print(json.dumps(perf_counter() - start), flush=True)
+
+
+def compare(backend: str, mode: str, reference: certificate.Reference) -> statistics.Estimate:
+    """The ratio of the worker's time to the loop's."""
+    threads, ratios = available_cpus(), {}
+    for launch in range(LAUNCHES):
+        with tempfile.TemporaryDirectory() as scratch:
+            environment = worker_environment("cpu", threads, Path(scratch))
+            worker = WorkerProcess(
+                log=Path(scratch) / "output.txt", environment=environment, threads=threads
+            )
+            execution = Execution(mode=mode, threads=threads, steps_per_call=STEPS_PER_CALL)
+            work = make_workload()
+            worker.ask(
+                Job(backend=backend, execution=execution, workload=work, seed=launch,
+                    block_steps=BLOCK_STEPS, reference=reference),
+                timeout=300,
+            )  # fmt: skip
+            with affinity(threads):
+                bare = subprocess.Popen(
+                    [sys.executable, "-m", "tests.bare_loops", backend, mode],
+                    cwd=ROOT, env=environment, text=True, bufsize=1,
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+            assert bare.stdin
+            assert bare.stdout
+            bare.stdout.readline()
+
+            def time_bare(process: Any = bare) -> float:
+                process.stdin.write("\n")
+                return float(json.loads(process.stdout.readline()))
+
+            def time_worker(process: WorkerProcess = worker) -> float:
+                block: Block = process.ask("train", timeout=300)
+                return block.seconds
+
+            for round_number in range(ROUNDS):
+                if round_number % 2:
+                    ours, theirs = time_worker(), time_bare()
+                else:
+                    theirs, ours = time_bare(), time_worker()
+                ratios[launch, round_number] = np.log(ours / theirs)
+            worker.end()
+            bare.stdin.close()
+            bare.wait()
+    index = pd.MultiIndex.from_tuples(list(ratios), names=["launch", "round"])
+    return statistics.interval_of_logs(pd.Series(list(ratios.values()), index=index))
+
+
+def make_workload() -> Workload:
+    """The tutorial's."""
+    return Workload(
+        network=Network(layer_sizes=SIZES),
+        adam=Adam(),
+        batch_size=BATCH_SIZE,
+        steps=BLOCK_STEPS * ROUNDS,
+        training_images=55_000,
+        data_dir=str(data.EMBEDDED),
+    )
+
+
+def main() -> None:
+    """Compare every case that has a loop here."""
+    reference = certificate.make_reference(make_workload(), "float32", data.load().training)
+    for backend, mode in LOOPS:
+        found = compare(backend, mode, reference)
+        print(
+            f"{backend} {mode}: {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]", flush=True
+        )
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1:]) if len(sys.argv) > 1 else main()

@@ -1,0 +1,94 @@
+"""Which cases a command line asks for."""
+
+from __future__ import annotations
+
+import pytest
+
+from backends.contract import Adam, Network
+from backends.registry import BACKENDS
+from benchmarks.errors import UsageError
+from benchmarks.plan import PRESETS, Case, Plan, select_cases, with_control
+from benchmarks.workload import Workload
+
+
+def names(preset: str = "default", **asked: list[str] | None) -> list[str]:
+    wanted = {"backends": None, "modes": None, "inputs": None} | asked
+    cases = select_cases(preset=PRESETS[preset], precision="float32", device="cpu", **wanted)  # type: ignore[arg-type]
+    return [case.name for case in cases]
+
+
+def plan_of(steps: int, *cases: Case) -> Plan:
+    return Plan(
+        name="test",
+        workload=Workload(
+            network=Network(layer_sizes=(4, 3)),
+            adam=Adam(),
+            batch_size=2,
+            steps=steps,
+            training_images=10,
+            data_dir="",
+        ),
+        cases=cases,
+        skipped={},
+        launches=1,
+        seed=0,
+        threads=1,
+        time_limit_seconds=1,
+    )
+
+
+def case(backend: str, mode: str) -> Case:
+    return Case(backend=backend, mode=mode, input="resident", precision="float32", device="cpu")
+
+
+def test_every_preset_has_every_framework() -> None:
+    for preset in PRESETS:
+        assert {"pytorch", "tensorflow", "jax"} <= {name.split()[0] for name in names(preset)}
+
+
+def test_full_has_every_case_there_is() -> None:
+    inputs = [len(inputs) for backend in BACKENDS.values() for inputs in backend.modes.values()]
+    assert len(names("full")) == len(set(names("full"))) == sum(inputs)
+
+
+def test_fit_is_streamed_unless_asked_otherwise() -> None:
+    assert "tensorflow fit streamed" in names()
+
+
+def test_a_backend_outside_the_preset_runs_all_its_modes() -> None:
+    assert names(backends=["numpy"]) == ["numpy eager"]
+
+
+def test_named_modes_replace_the_presets() -> None:
+    assert names(backends=["jax"], modes=["eager"]) == ["jax eager"]
+
+
+def test_named_inputs_select() -> None:
+    found = names(backends=["pytorch"], modes=["eager"], inputs=["streamed", "resident"])
+    assert found == ["pytorch eager", "pytorch eager streamed"]
+
+
+def test_a_combination_that_does_not_exist_is_an_error() -> None:
+    with pytest.raises(UsageError, match="--list"):
+        names(backends=["jax"], modes=["fit"])
+
+
+def test_the_control_repeats_a_tuned_case() -> None:
+    cases = with_control([case("jax", "multistep"), case("numpy", "eager")])
+    assert [c.name for c in cases] == ["jax multistep", "numpy eager", "jax multistep (control)"]
+    assert [c.name for c in with_control([case("numpy", "eager")])][1] == "numpy eager (control)"
+
+
+@pytest.mark.parametrize(
+    ("steps", "block", "rounds"),
+    [(4000, 200, 20), (4001, 200, 20), (500, 50, 10), (60, 50, 1), (7, 7, 1), (1, 1, 1)],
+)
+def test_blocks_fill_the_training(steps: int, block: int, rounds: int) -> None:
+    plan = plan_of(steps, case("jax", "multistep"))
+    assert (plan.block_steps, plan.rounds) == (block, rounds)
+
+
+def test_slow_modes_have_shorter_blocks() -> None:
+    plan = plan_of(4000, case("jax", "eager"))
+    assert plan.block_steps_of(case("jax", "eager")) == 20
+    assert plan.block_steps_of(case("jax", "compiled")) == 200

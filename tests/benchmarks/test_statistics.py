@@ -1,0 +1,162 @@
+"""The statistics, on samples whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import statistics
+from benchmarks.statistics import Estimate
+
+CASES = pd.DataFrame(
+    {"case": ["a", "b", "c"], "precision": "float32", "device": "cpu"}, index=[0, 1, 2]
+)
+
+
+def make_samples(
+    step_ms: dict[str, float],
+    *,
+    launches: int = 3,
+    rounds: int = 20,
+    noise: float = 0.02,
+    drift: float = 0.0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Blocks of 10 steps; `drift` is how much slower all cases are in the last round."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for launch in range(launches):
+        for round_number in range(rounds):
+            machine = 1 + drift * round_number / rounds
+            for case, mean in step_ms.items():
+                seconds = 10 * mean / 1000 * machine * np.exp(generator.normal(0, noise))
+                rows.append((launch, round_number, case, 10, seconds))
+    return pd.DataFrame(rows, columns=["launch", "round", "case", "steps", "seconds"])
+
+
+def test_step_time_is_seconds_by_steps() -> None:
+    table = statistics.step_seconds(make_samples({"a": 3.0}, noise=0))
+    np.testing.assert_allclose(table["a"], 0.003)
+
+
+def test_a_known_ratio_lies_within_its_interval() -> None:
+    table = statistics.step_seconds(make_samples({"a": 3.0, "b": 2.0}))
+    found = statistics.ratio(table, "a", "b")
+    assert found.low < 1.5 < found.high
+    assert found.value == pytest.approx(1.5, rel=0.02)
+    assert found.high - found.low < 0.15
+
+
+def test_drift_that_all_cases_share_cancels() -> None:
+    calm = statistics.step_seconds(make_samples({"a": 3.0, "b": 2.0}))
+    drifting = statistics.step_seconds(make_samples({"a": 3.0, "b": 2.0}, drift=1.0))
+    for name in ("value", "low", "high"):
+        assert getattr(statistics.ratio(drifting, "a", "b"), name) == pytest.approx(
+            getattr(statistics.ratio(calm, "a", "b"), name)
+        )
+
+
+def test_processes_that_differ_widen_the_interval() -> None:
+    samples = make_samples({"a": 3.0, "b": 2.0})
+    unlike = samples.copy()
+    slow = (unlike["case"] == "a") & (unlike["launch"] == 1)
+    unlike.loc[slow, "seconds"] *= 1.2
+
+    def width(of: pd.DataFrame) -> float:
+        found = statistics.ratio(statistics.step_seconds(of), "a", "b")
+        return found.high - found.low
+
+    assert width(unlike) > 3 * width(samples)
+
+
+def test_rounds_without_one_of_the_two_are_left_out() -> None:
+    samples = make_samples({"a": 3.0, "b": 2.0})
+    lost = (samples["case"] == "b") & (samples["launch"] == 2)
+    found = statistics.ratio(statistics.step_seconds(samples[~lost]), "a", "b")
+    assert found.value == pytest.approx(1.5, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "expected"),
+    [
+        ((0.80, 0.78, 0.82), "faster"),
+        ((1.25, 1.22, 1.28), "slower"),
+        ((1.001, 0.995, 1.008), "tie"),
+        ((1.05, 0.98, 1.12), "undecided"),
+        # Significant, but no more than what counts as equal.
+        ((1.009, 1.001, 1.017), "undecided"),
+        ((0.992, 0.985, 0.999), "undecided"),
+        ((np.nan, np.nan, np.nan), "undecided"),
+    ],
+)
+def test_verdict_rule(estimate: tuple[float, float, float], expected: str) -> None:
+    value, low, high = estimate
+    found = Estimate(value=value, low=low, high=high)
+    assert statistics.verdict(found, margin=0.01, launches=3) == expected
+
+
+def test_one_launch_decides_nothing() -> None:
+    found = Estimate(value=2.0, low=1.9, high=2.1)
+    assert statistics.verdict(found, margin=0.01, launches=1) == "undecided"
+
+
+def test_verdicts_and_ranks() -> None:
+    samples = make_samples({"a": 3.0, "b": 2.0, "c": 2.0}, noise=0.005, rounds=40)
+    found = statistics.verdicts(samples, CASES)
+    by_pair = found.set_index(["case", "other"])["verdict"]
+    assert by_pair["a", "b"] == "slower"
+    assert by_pair["a", "c"] == "slower"
+    assert by_pair["b", "c"] != "faster"
+    assert statistics.ranks(CASES, found) == {"a": 3, "b": 1, "c": 1}
+
+
+def test_different_precisions_are_not_compared() -> None:
+    cases = CASES.assign(precision=["float32", "float64", "float32"])
+    found = statistics.verdicts(make_samples({"a": 3.0, "b": 2.0, "c": 2.0}), cases)
+    assert list(zip(found["case"], found["other"], strict=True)) == [("a", "c")]
+
+
+def test_the_control_gives_the_resolution() -> None:
+    calm = make_samples({"a": 2.0, "a (control)": 2.0}, noise=0.001)
+    noisy = make_samples({"a": 2.0, "a (control)": 2.0}, noise=0.1)
+    assert statistics.resolution(calm) < 0.005 < statistics.resolution(noisy)
+    assert np.isnan(statistics.resolution(make_samples({"a": 2.0})))
+
+
+def test_nothing_finer_than_the_resolution_is_ranked() -> None:
+    samples = make_samples({"a": 2.06, "b": 2.0}, noise=0.001)
+    twins = make_samples({"a (control)": 2.06 * 1.05}, noise=0.001)
+    alone = statistics.verdicts(samples, CASES[:2])
+    controlled = statistics.verdicts(pd.concat([samples, twins]), CASES[:2])
+    assert alone["verdict"].item() == "slower"
+    assert controlled["margin"].item() > 0.05
+    assert controlled["verdict"].item() != "slower"
+
+
+def test_few_launches_widen() -> None:
+    assert statistics.widening(2) > statistics.widening(3) > statistics.widening(10) > 1
+    assert statistics.widening(1000) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("launches", [2, 3, 5])
+def test_intervals_cover_the_truth_where_processes_differ(launches: int) -> None:
+    """200 simulated runs with 1% between rounds and 2% between processes: 95% should cover."""
+    generator = np.random.default_rng(launches)
+    covered = 0
+    for _ in range(200):
+        process = generator.normal(0, 0.02, launches).repeat(20)
+        noise = generator.normal(0, 0.01, launches * 20)
+        index = pd.MultiIndex.from_product([range(launches), range(20)], names=["launch", "round"])
+        found = statistics.interval_of_logs(pd.Series(process + noise, index=index))
+        covered += found.low <= 1 <= found.high
+    assert covered >= 180
+
+
+def test_mean_of_launches() -> None:
+    found = statistics.mean_of_launches(pd.Series([0.97, 0.98, 0.99]))
+    assert found.value == pytest.approx(0.98)
+    # Student's t with 2 degrees of freedom: 4.303 standard errors.
+    assert found.high - found.value == pytest.approx(4.303 * 0.01 / 3**0.5, rel=1e-3)
+    assert np.isnan(statistics.mean_of_launches(pd.Series([0.97])).low)
+    assert np.isnan(statistics.mean_of_launches(pd.Series(dtype=float)).value)

@@ -1,0 +1,391 @@
+"""The program as its users meet it: whole runs, refusals, and everything that can go wrong.
+
+Most of these run the NumPy backend on a tiny network, whose workers start within a second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from benchmarks.process import ROOT, available_cpus
+
+SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy")
+RUN_TIMEOUT = 240
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "run_all.py"), *arguments]
+
+
+def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT,
+    )
+
+
+def table(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(folder / f"{name}.csv")
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of NumPy and its control: 2 launches of 210 steps in blocks of 50/10."""
+    folder = tmp_path_factory.mktemp("run") / "bundle"
+    done = run(*SMALL, "--steps", "210", "--launches", "2", "--output", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert "numpy eager" in done.stdout
+    assert str(folder / "report.md") in done.stdout
+    return folder
+
+
+def test_the_bundle_is_complete(small_run: Path) -> None:
+    expected = {"environment.json", "report.md", "summary.csv", "verdicts.csv"} | {
+        f"{name}.csv" for name in ("samples", "accuracy", "certificates", "launches", "outcomes")
+    }
+    assert {path.name for path in small_run.iterdir()} == expected
+
+
+def test_samples_are_interleaved_blocks(small_run: Path) -> None:
+    samples = table(small_run, "samples")
+    assert len(samples) == 2 * 4 * 2
+    assert (samples.groupby(["launch", "round"])["case"].nunique() == 2).all()
+    assert (samples["dispatch_seconds"] <= samples["seconds"]).all()
+    assert (samples["seconds"] > 0).all()
+    assert samples.groupby("launch")["seed"].first().tolist() == [0, 1]
+
+
+def test_case_and_control_train_alike(small_run: Path) -> None:
+    """The same seed gives the same parameters and batches, so the same accuracies."""
+    accuracy = table(small_run, "accuracy")
+    twins = [
+        part.drop(columns=["case", "train_seconds"]).reset_index(drop=True)
+        for _, part in accuracy.groupby("case")
+    ]
+    pd.testing.assert_frame_equal(twins[0], twins[1])
+    assert accuracy["train_loss"].iloc[0] == pytest.approx(2.3, abs=0.1)
+    assert (accuracy.groupby(["case", "launch"])["step"].first() == 0).all()
+
+
+def test_the_summary_follows_from_the_samples(small_run: Path) -> None:
+    samples = table(small_run, "samples")
+    samples["step_ms"] = 1000 * samples["seconds"] / samples["steps"]
+    medians = samples.groupby(["case", "launch"])["step_ms"].median()
+    summary = table(small_run, "summary").set_index("case")
+    for case, row in summary.iterrows():
+        expected = (medians[str(case)].iloc[0] * medians[str(case)].iloc[1]) ** 0.5
+        assert row["step_ms"] == pytest.approx(expected)
+        assert row["step_ms_low"] <= row["step_ms"] <= row["step_ms_high"]
+
+
+def test_every_number_of_the_ranking_is_in_the_summary(small_run: Path) -> None:
+    summary = table(small_run, "summary").set_index("case")
+    line = next(
+        line
+        for line in (small_run / "report.md").read_text().splitlines()
+        if "| numpy eager " in line
+    )
+    row = summary.loc["numpy eager"]
+    assert f"{row['step_ms']:.3g} [{row['step_ms_low']:.3g}, {row['step_ms_high']:.3g}]" in line
+    assert f"{100 * row['test_accuracy']:.2f}%" in line
+
+
+def test_the_environment_is_recorded(small_run: Path) -> None:
+    facts = json.loads((small_run / "environment.json").read_text())
+    assert facts["run"]["state"] == "complete"
+    assert facts["run"]["finished_launches"] == 2
+    assert facts["workload"]["layer_sizes"] == [784, 16, 10]
+    assert facts["cases"]["numpy eager"]["threads"] == str(available_cpus())
+    assert facts["packages"]["numpy"]
+
+
+# Refusals: one clear line, exit code 2, nothing left behind.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--steps", "0"], "--steps"),
+        (["--steps", "many"], "--steps"),
+        (["--batch-size", "-3"], "--batch-size"),
+        (["--batch-size", "55001"], "55,000 images"),
+        (["--backends", "theano"], "theano"),
+        (["--modes", "warp"], "warp"),
+        (["--backends", "jax", "--modes", "fit"], "--list"),
+        (["--hidden", "0"], "--hidden"),
+        (["--learning-rate", "nan"], "--learning-rate"),
+        (["--launches", "0"], "--launches"),
+        (["--seed", "-1"], "--seed"),
+        (["--threads", "4096"], "CPUs"),
+        (["--time-limit", "-1"], "--time-limit"),
+        (["--data-dir", "/nowhere"], "/nowhere"),
+        (["--output", __file__], "is a file"),
+        (["--output", str(ROOT)], "not empty"),
+        (["--unheard-of"], "--unheard-of"),
+    ],
+)
+def test_bad_arguments(arguments: list[str], said: str) -> None:
+    results = ROOT / "results"
+    before = sorted(results.iterdir()) if results.exists() else []
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert (sorted(results.iterdir()) if results.exists() else []) == before
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.touch()
+    done = run(*SMALL, "--output", str(blocker / "inside"))
+    assert done.returncode == 2
+    assert "cannot be" in done.stderr
+    assert list(tmp_path.iterdir()) == [blocker]
+
+
+def test_a_damaged_data_set(tmp_path: Path) -> None:
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8b nonsense")
+    done = run("--data-dir", str(tmp_path))
+    assert done.returncode == 2
+    assert "train-images-idx3-ubyte.gz" in done.stderr
+
+
+def test_no_gpu_is_an_error_not_a_run_on_the_cpu(tmp_path: Path) -> None:
+    done = run(
+        "--device", "gpu", "--backends", "pytorch", "--output", str(tmp_path / "out"),
+        CUDA_VISIBLE_DEVICES="-1", JAX_PLATFORMS="cpu",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "GPU" in done.stderr
+    assert "pytorch" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_and_list() -> None:
+    assert "examples:" in run("--help").stdout
+    listed = run("--list", "--backends", "numpy")
+    assert listed.returncode == 0
+    assert "numpy" in listed.stdout
+    assert "yes" in listed.stdout
+
+
+# What breaks on the way.
+
+
+def broken_framework(folder: Path, package: str, line: str) -> str:
+    """A folder for PYTHONPATH in which importing `package` runs `line`."""
+    (folder / package).mkdir(parents=True)
+    (folder / package / "__init__.py").write_text(line)
+    return str(folder)
+
+
+def test_a_framework_that_does_not_import_is_skipped(tmp_path: Path) -> None:
+    path = broken_framework(tmp_path / "broken", "torch", "raise ImportError('libfoo.so missing')")
+    done = run(
+        *SMALL, "pytorch", "--steps", "100", "--launches", "1", "--output", str(tmp_path / "out"),
+        PYTHONPATH=path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "libfoo.so missing" in done.stdout
+    outcomes = table(tmp_path / "out", "outcomes")
+    assert set(outcomes["status"]) == {"skipped"}
+    assert set(outcomes["backend"]) == {"pytorch"}
+    assert "numpy eager" in set(table(tmp_path / "out", "samples")["case"])
+    assert "libfoo.so missing" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_nothing_that_can_run_is_an_error(tmp_path: Path) -> None:
+    path = broken_framework(tmp_path / "broken", "torch", "raise ImportError('libfoo.so missing')")
+    done = run("--backends", "pytorch", "--output", str(tmp_path / "out"), PYTHONPATH=path)
+    assert done.returncode == 2
+    assert "libfoo.so missing" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+class Running:
+    """A run in progress, with its workers."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            command(*arguments, "--output", str(folder)),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.seen: dict[int, psutil.Process] = {}
+
+    def workers(self) -> list[psutil.Process]:
+        """The workers that are alive, the oldest first."""
+        try:
+            children = psutil.Process(self.process.pid).children(recursive=True)
+            found = [child for child in children if "benchmarks.worker" in child.cmdline()]
+        except psutil.Error:
+            return []
+        self.seen |= {child.pid: child for child in found}
+        return sorted(found, key=lambda child: child.create_time())
+
+    def rows(self) -> int:
+        """Blocks measured so far."""
+        path = self.folder / "samples.csv"
+        return len(path.read_text().splitlines()) - 1 if path.exists() else 0
+
+    def wait_until(self, condition: str, timeout: float = 60) -> None:
+        """Wait for a condition on `workers` and `rows`, as in "rows > 3"."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if eval(condition, {"workers": len(self.workers()), "rows": self.rows()}):
+                return
+            time.sleep(0.005)
+        raise AssertionError(f"never came: {condition}")
+
+    def finish(self) -> tuple[int, str]:
+        """The exit code and what was said."""
+        output, errors = self.process.communicate(timeout=RUN_TIMEOUT)
+        return self.process.returncode, output + errors
+
+    def orphans(self) -> list[psutil.Process]:
+        """Workers that outlive the run by more than a moment."""
+        _, alive = psutil.wait_procs(list(self.seen.values()), timeout=5)
+        return alive
+
+
+LONG = (*SMALL, "--steps", "3000", "--launches", "2")
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    started = Running(tmp_path / "out", *LONG)
+    yield started
+    if started.process.poll() is None:
+        started.process.kill()
+    started.process.communicate()
+
+
+# A worker may be killed while it imports, builds, certifies, waits or trains.
+MOMENTS = [
+    "workers == 1",
+    "workers == 2",
+    *(f"rows >= {count}" for count in (1, 2, 3, 7, 12, 20, 33, 50)),
+]
+
+
+@pytest.mark.parametrize("which", [0, -1], ids=["first worker", "last worker"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killing_a_worker_loses_nothing(running: Running, moment: str, which: int) -> None:
+    running.wait_until(moment)
+    before = (running.folder / "samples.csv").read_text()
+    running.workers()[which].kill()
+    code, said = running.finish()
+    assert code == 1, said
+    assert "killed by signal 9" in said
+    assert (running.folder / "samples.csv").read_text().startswith(before.rpartition("\n")[0])
+    outcomes = table(running.folder, "outcomes")
+    assert outcomes["status"].tolist() == ["failed"]
+    # The other case goes on to the end of both launches.
+    survivors = table(running.folder, "launches")
+    other = survivors[survivors["case"] != outcomes["case"].item()]
+    assert other["launch"].tolist() == [0, 1]
+    assert "killed by signal 9" in (running.folder / "report.md").read_text()
+    assert running.orphans() == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["workers == 1", "rows >= 5"])
+def test_an_interrupted_run_reports_what_it_has(
+    running: Running, moment: str, how: signal.Signals
+) -> None:
+    running.wait_until(moment)
+    before = running.rows()
+    running.process.send_signal(how)
+    code, said = running.finish()
+    assert code == 130, said
+    assert "Traceback" not in said
+    assert running.orphans() == []
+    assert len(table(running.folder, "samples")) >= before
+    report = (running.folder / "report.md").read_text()
+    assert "**Incomplete**: interrupted" in report
+
+
+def test_workers_leave_when_the_run_is_killed(running: Running) -> None:
+    running.wait_until("rows >= 5")
+    running.process.kill()
+    running.finish()
+    assert running.orphans() == []
+    assert len(table(running.folder, "samples")) >= 5
+
+
+def test_a_worker_that_hangs_is_given_up(tmp_path: Path) -> None:
+    """A stopped worker answers nothing; the limit is shortened to see it reached."""
+    program = textwrap.dedent(
+        """
+        import sys
+        import run_all
+        from benchmarks.session import Session
+        original = Session.__init__
+        def quick(self, **fields):
+            original(self, answer_timeout_seconds=2.0, **fields)
+        Session.__init__ = quick
+        sys.exit(run_all.main())
+        """
+    )
+    running = Running.__new__(Running)
+    running.folder, running.seen = tmp_path / "out", {}
+    running.process = subprocess.Popen(
+        [sys.executable, "-c", program, *LONG, "--output", str(running.folder)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    running.wait_until("rows >= 5")
+    running.workers()[0].suspend()
+    code, said = running.finish()
+    assert code == 1, said
+    assert re.search(r"no answer within \d+ s", said)
+    assert running.orphans() == []
+
+
+def test_the_time_limit_ends_a_run_in_time(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    start = time.monotonic()
+    done = run(
+        *SMALL, "--steps", "200000", "--launches", "2", "--time-limit", "0.4",
+        "--output", str(folder),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - start < 0.4 * 60 + 10
+    assert table(folder, "launches")["launch"].nunique() == 2
+    assert "time limit" in (folder / "report.md").read_text()
+
+
+@pytest.mark.slow
+def test_quick_runs_all_frameworks(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    done = run("--preset", "quick", "--output", str(folder))
+    assert done.returncode == 0, done.stderr + done.stdout
+    summary = table(folder, "summary").set_index("case")
+    assert {"pytorch multistep", "tensorflow multistep", "jax multistep"} <= set(summary.index)
+    assert summary["certified"].all()
+    assert summary["trained_to_end"].all()
+    assert (summary["test_accuracy"] > 0.93).all()
+    assert summary["rank"].notna().sum() == 3
