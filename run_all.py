@@ -209,6 +209,7 @@ def describe_run(plan: Plan, data_dir: Path) -> dict[str, Any]:
             "launches": plan.launches,
             "seed": plan.seed,
             "threads": plan.threads,
+            "cases": [case.identity() for case in (*plan.cases, *plan.skipped)],
             "block_steps": plan.block_steps,
             "time_limit_seconds": plan.time_limit_seconds,
             "state": "running",

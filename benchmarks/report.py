@@ -60,7 +60,9 @@ def not_ranked(bundle: Bundle, findings: Findings) -> list[str]:
             continue
         why = row["reason"]
         if row["status"] == "measured":
-            why = "its certificate failed" if row["rounds"] else "no block was timed"
+            why = "its certificate failed"
+        elif row["status"] == "not reached":
+            why = "the run ended before its first block"
         rows.append({"case": row["case"], "what": row["status"], "why": why})
         printed = end_of_output(bundle.folder, row["case"])
         if row["status"] == "failed" and printed:

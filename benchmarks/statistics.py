@@ -53,6 +53,8 @@ def step_seconds(samples: pd.DataFrame) -> pd.DataFrame:
 
 def _by_launch(values: pd.Series) -> list[Array]:
     present = values.dropna()
+    if present.empty:
+        return []
     return [group.to_numpy() for _, group in present.groupby(level="launch")]
 
 

@@ -49,9 +49,8 @@ class Findings:
 
 
 def _cases(bundle: Bundle) -> pd.DataFrame:
-    """Every case of the run, whatever became of it, once."""
-    parts = [bundle.tables[table][list(IDENTITY)] for table in ("certificates", "outcomes")]
-    return pd.concat(parts, ignore_index=True).drop_duplicates("case", ignore_index=True)
+    """Every case of the run, whatever became of it."""
+    return pd.DataFrame(bundle.environment["run"]["cases"], columns=list(IDENTITY))
 
 
 def _startup(rows: pd.DataFrame) -> dict[Any, Any]:
@@ -76,12 +75,13 @@ def _row(bundle: Bundle, case: pd.Series, table: pd.DataFrame) -> dict[Any, Any]
     outcomes, certificates, launches = own("outcomes"), own("certificates"), own("launches")
     wanted_steps = bundle.environment["workload"]["steps"]
     seconds = np.log(table[name]) if name in table else pd.Series(dtype=float)
+    status = "measured" if seconds.notna().any() else "not reached"
     step = statistics.interval_of_logs(seconds)
     batch_size = bundle.environment["workload"]["batch_size"]
     row: dict[Any, Any] = {
         **case.to_dict(),
         "tier": TIERS[case["mode"]],
-        "status": outcomes["status"].iloc[0] if len(outcomes) else "measured",
+        "status": outcomes["status"].iloc[0] if len(outcomes) else status,
         "reason": outcomes["reason"].iloc[0] if len(outcomes) else "",
         "certified": bool(len(certificates) and certificates["passed"].all()),
         "launches": len(launches),

@@ -59,7 +59,8 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: 
         console.print(table)
     unranked = findings.summary[findings.summary["status"] != "measured"]
     for _, row in unranked.iterrows():
-        console.print(f"{row['status']}: {row['case']}: {row['reason']}", markup=False)
+        reason = f": {row['reason']}" if row["reason"] else ""
+        console.print(f"{row['status']}: {row['case']}{reason}", markup=False)
     answer = words.fastest(findings) + words.accuracy(findings) + words.certainty(findings)
     console.print(Markdown(" ".join(answer)))
     for note in words.cautions(bundle, findings)[:-1]:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -86,12 +87,11 @@ def test_case_and_control_train_alike(small_run: Path) -> None:
 
 def test_the_summary_follows_from_the_samples(small_run: Path) -> None:
     samples = table(small_run, "samples")
-    samples["step_ms"] = 1000 * samples["seconds"] / samples["steps"]
-    medians = samples.groupby(["case", "launch"])["step_ms"].median()
+    samples["log_ms"] = np.log(1000 * samples["seconds"] / samples["steps"])
+    medians = samples.groupby(["case", "launch"])["log_ms"].median().groupby("case").mean()
     summary = table(small_run, "summary").set_index("case")
     for case, row in summary.iterrows():
-        expected = (medians[str(case)].iloc[0] * medians[str(case)].iloc[1]) ** 0.5
-        assert row["step_ms"] == pytest.approx(expected)
+        assert row["step_ms"] == pytest.approx(np.exp(medians[str(case)]))
         assert row["step_ms_low"] <= row["step_ms"] <= row["step_ms_high"]
 
 
@@ -369,7 +369,7 @@ def test_the_time_limit_ends_a_run_in_time(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     start = time.monotonic()
     done = run(
-        *SMALL, "--steps", "200000", "--launches", "2", "--time-limit", "0.4",
+        "--backends", "numpy", "--steps", "40000", "--launches", "2", "--time-limit", "0.4",
         "--output", str(folder),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ import pytest
 from backends import registry
 from backends.contract import Adam, Array, Execution, Network, Parameters, Trainer, TrainingSet
 from backends.numpy import Eager as Reference
-from tests.conftest import CASES, STEPS_PER_CALL, Problem, configured
+from tests.conftest import CASES, IMAGES, STEPS_PER_CALL, Problem, configured
 
 BOUND = 1e-9
 
@@ -171,12 +171,11 @@ def test_synchronise_waits(name: str, mode: str, input_: str) -> None:
 def check_synchronise(trainer_type: type[Trainer], mode: str, input_: str) -> None:
     """Once synchronised, nothing is left to wait for: reading the parameters takes no time.
 
-    The work is large enough, some 100 steps of a wide network, that what is still under way would
-    take many times as long as the reading itself.
+    The one step is on a batch so large that it takes some hundred times as long as the reading.
     """
-    problem = Problem(700, 700)
+    problem = Problem(300, 300)
     trainer = make(trainer_type, problem, mode, input_)
-    rows = problem.rows(8 if mode == "eager" else 96)
+    rows = np.tile(np.arange(IMAGES, dtype=np.int32), 60)[None]
     trainer.train(rows)
     trainer.parameters()
 
