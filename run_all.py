@@ -8,6 +8,7 @@ import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -220,12 +221,14 @@ def describe_run(plan: Plan, data_dir: Path) -> dict[str, Any]:
     }
 
 
-def run(plan: Plan, folder: Path, facts: dict[str, Any], console: Console) -> int:
+def run(plan: Plan, folder: Path, facts: dict[str, Any], console: Console, started: float) -> int:
     """Run the plan and report what it found, however far it came."""
     writer = bundle.BundleWriter(folder)
     writer.write_environment(facts)
     with RunProgress(plan, console) as progress:
-        session = Session(plan=plan, writer=writer, progress=progress, environment=facts)
+        session = Session(
+            plan=plan, writer=writer, progress=progress, environment=facts, started=started
+        )
         try:
             session.run()
             state = "complete"
@@ -265,6 +268,7 @@ def interrupt(*_: object) -> NoReturn:
 
 def main(words: list[str] | None = None) -> int:
     """Parse, run, report; returns the exit code."""
+    started = monotonic()
     arguments = make_parser().parse_args(words)
     console = Console()
     for ending in (signal.SIGTERM, signal.SIGHUP):
@@ -283,7 +287,7 @@ def main(words: list[str] | None = None) -> int:
         del dataset
         facts = describe_run(plan, arguments.data_dir)
         folder = bundle.create_folder(arguments.output, ROOT / "results", plan.name)
-        return run(plan, folder, facts, console)
+        return run(plan, folder, facts, console, started)
     except UsageError as error:
         print(f"run_all.py: {error}", file=sys.stderr)
         return CANNOT_RUN

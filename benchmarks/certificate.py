@@ -34,7 +34,7 @@ from benchmarks.workload import Workload, batch_rows
 
 STEPS = 10
 VARIANTS = 12
-CANDIDATES = 4
+CANDIDATES = 3
 SAFETY = 10.0
 STAGES = ("logits", "loss", "gradients", "parameters_1_step", "parameters_10_steps")
 

@@ -43,7 +43,7 @@ def worker_environment(device: str, threads: int, scratch: Path) -> dict[str, st
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         # Errors only: what a worker prints is shown to people when it fails.
         "TF_CPP_MIN_LOG_LEVEL": "2",
-        # Compilation is timed, so it starts from an empty cache, and inside the worker.
+        # Compilation is timed: it starts from an empty cache, and happens inside the worker.
         "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),
         "TRITON_CACHE_DIR": str(scratch / "triton"),
         "TORCHINDUCTOR_COMPILE_THREADS": "1",

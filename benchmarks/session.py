@@ -17,14 +17,16 @@ import numpy as np
 
 from backends.contract import Execution
 from benchmarks import certificate, data
-from benchmarks.bundle import BundleWriter
+from benchmarks.bundle import BundleWriter, file_name
 from benchmarks.messages import Block, Final, Job, Reading, Ready
 from benchmarks.plan import STEPS_PER_CALL, Case, Plan
 from benchmarks.process import WorkerError, WorkerProcess, worker_environment
 
 READINGS = 10
-"""Readings of the accuracy in a launch, evenly spread."""
-CLOSING_SECONDS = 5.0
+"""Readings of the accuracy in a launch, evenly spread, but not oftener than every"""
+READING_STEPS = 100
+"""steps."""
+CLOSING_SECONDS = 8.0
 """Kept of a time limit, for the last readings and the report."""
 
 ORDER_STREAM = 2
@@ -70,23 +72,29 @@ class Session:
     writer: BundleWriter
     progress: Progress
     environment: dict[str, Any]
+    started: float
+    """When the time limit began to run, by `time.monotonic`."""
     start_timeout_seconds: float = 300.0
     answer_timeout_seconds: float = 120.0
-    started: float = field(default_factory=monotonic)
     failures: dict[Case, str] = field(default_factory=dict)
     finished_launches: int = 0
     out_of_time: bool = False
+    _startup_seconds: float = 0.0
 
     def run(self) -> None:
         """All launches; a case that has failed in one is left out of the next."""
         references = self._references()
         for case, reason in self.plan.skipped.items():
             self._outcome(case, "skipped", "", reason)
-        for launch in range(self.plan.launches):
-            if all(case in self.failures for case in self.plan.cases):
-                return
-            self._launch(launch, references)
-            self.finished_launches += 1
+        with tempfile.TemporaryDirectory(prefix="workers-") as scratch:
+            for launch in range(self.plan.launches):
+                if all(case in self.failures for case in self.plan.cases):
+                    return
+                if launch and monotonic() + self._startup_seconds > self._end():
+                    self.out_of_time = True
+                    return
+                self._launch(launch, references, Path(scratch))
+                self.finished_launches += 1
 
     def _references(self) -> dict[str, certificate.Reference]:
         """What every certificate is taken against, for each precision."""
@@ -111,28 +119,40 @@ class Session:
         self._outcome(case, "failed", launch, str(error))
         self.progress.failed(case, str(error))
 
-    def _launch_deadline(self, launch: int) -> float:
-        """Launches share the time evenly; what one leaves over goes to the next."""
-        share = (launch + 1) / self.plan.launches
-        return self.started + (self.plan.time_limit_seconds - CLOSING_SECONDS) * share
+    def _end(self) -> float:
+        """When all measuring must have ended."""
+        return self.started + self.plan.time_limit_seconds - CLOSING_SECONDS
 
-    def _launch(self, launch: int, references: dict[str, certificate.Reference]) -> None:
+    def _rounds_deadline(self, launch: int) -> float:
+        """When the rounds of a launch must end.
+
+        What is left of the time, less the start-up of the launches still to come, is shared evenly
+        among them and this one.
+        """
+        later = self.plan.launches - launch - 1
+        left = self._end() - monotonic() - later * self._startup_seconds
+        return monotonic() + left / (later + 1)
+
+    def _launch(
+        self, launch: int, references: dict[str, certificate.Reference], scratch: Path
+    ) -> None:
         plan, seed = self.plan, self.plan.seed + launch
         self.progress.launch(launch, seed)
         generator = np.random.default_rng([seed, ORDER_STREAM])
         members: list[Member] = []
-        with tempfile.TemporaryDirectory(prefix="workers-") as scratch:
-            try:
-                for index in generator.permutation(len(plan.cases)):
-                    case = plan.cases[index]
-                    if case not in self.failures:
-                        reference = references[case.precision]
-                        member = self._start(launch, seed, case, reference, Path(scratch))
-                        members += [member] if member else []
-                self._rounds(launch, seed, members, generator)
-            finally:
-                for member in members:
-                    member.worker.end()
+        began = monotonic()
+        try:
+            for index in generator.permutation(len(plan.cases)):
+                case = plan.cases[index]
+                if case not in self.failures:
+                    reference = references[case.precision]
+                    member = self._start(launch, seed, case, reference, scratch)
+                    members += [member] if member else []
+            self._startup_seconds = monotonic() - began
+            self._rounds(launch, seed, members, generator)
+        finally:
+            for member in members:
+                member.worker.end()
 
     def _start(
         self,
@@ -145,7 +165,9 @@ class Session:
         """Start a worker and wait until it is ready; None where it fails."""
         self.progress.starting(case)
         plan = self.plan
-        own_scratch = Path(tempfile.mkdtemp(dir=scratch))
+        # Kept for the next launch: the compilers' caches in it are empty in the first one only.
+        own_scratch = scratch / file_name(case.name)
+        own_scratch.mkdir(exist_ok=True)
         job = Job(
             backend=case.backend,
             execution=Execution(
@@ -195,8 +217,8 @@ class Session:
     ) -> None:
         """Rounds until the training ends or the launch's share of the time is spent."""
         plan = self.plan
-        read_every = max(1, plan.rounds // READINGS)
-        deadline = self._launch_deadline(launch)
+        read_every = max(1, plan.rounds // READINGS, READING_STEPS // plan.block_steps)
+        deadline = self._rounds_deadline(launch)
         longest_round = 0.0
         for member in list(members):
             self._attempt(launch, members, member, self._read, launch, seed)

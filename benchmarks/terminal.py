@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +13,7 @@ from backends.registry import BACKENDS, TIERS
 from benchmarks import words
 from benchmarks.probe import Probe
 from benchmarks.summary import Bundle, Findings
-from benchmarks.words import interval, percent
+from benchmarks.words import interval, number, percent
 
 
 def show_list(console: Console, probes: dict[str, Probe], device: str) -> None:
@@ -23,12 +22,12 @@ def show_list(console: Console, probes: dict[str, Probe], device: str) -> None:
     for name, found in probes.items():
         problem = found.problem_on(device)
         versions = ", ".join(f"{package} {version}" for package, version in found.versions.items())
-        for number, (mode, inputs) in enumerate(BACKENDS[name].modes.items()):
+        for row, (mode, inputs) in enumerate(BACKENDS[name].modes.items()):
             state = f"no: {problem}" if problem else "yes"
-            if number == 0 and not problem:
+            if row == 0 and not problem:
                 state = f"yes ({versions})"
             table.add_row(
-                name if number == 0 else "", mode, TIERS[mode], ", ".join(inputs), escape(state)
+                name if row == 0 else "", mode, TIERS[mode], ", ".join(inputs), escape(state)
             )
         table.add_section()
     console.print(table)
@@ -46,15 +45,14 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: 
         for heading in ("ms a step", "times the fastest", "test accuracy", "start-up (s)"):
             table.add_column(heading, justify="right")
         for _, row in group.iterrows():
-            accuracy, startup = row["test_accuracy"], row["startup_seconds"]
             table.add_row(
                 str(row["rank"]),
                 row["case"],
                 row["tier"],
                 interval(row["step_ms"], row["step_ms_low"], row["step_ms_high"], "{:.3g}"),
                 interval(row["times_fastest"], row["times_fastest_low"], row["times_fastest_high"]),
-                "–" if math.isnan(accuracy) else percent(accuracy, 2),
-                "–" if math.isnan(startup) else f"{startup:.1f}",
+                percent(row["test_accuracy"], 2),
+                number(row["startup_seconds"], ".1f"),
             )
         console.print(table)
     unranked = findings.summary[findings.summary["status"] != "measured"]

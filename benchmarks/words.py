@@ -13,7 +13,12 @@ from benchmarks.summary import Bundle, Findings
 
 def percent(value: float, digits: int = 1) -> str:
     """0.0123 → 1.2%."""
-    return f"{100 * value:.{digits}f}%"
+    return f"{100 * value:.{digits}f}%" if math.isfinite(value) else "–"
+
+
+def number(value: float, form: str) -> str:
+    """A figure, or a dash where there is none."""
+    return format(value, form) if math.isfinite(value) else "–"
 
 
 def interval(value: float, low: float, high: float, form: str = "{:.2f}") -> str:

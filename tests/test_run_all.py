@@ -384,8 +384,8 @@ def test_quick_runs_all_frameworks(tmp_path: Path) -> None:
     done = run("--preset", "quick", "--output", str(folder))
     assert done.returncode == 0, done.stderr + done.stdout
     summary = table(folder, "summary").set_index("case")
-    assert {"pytorch multistep", "tensorflow multistep", "jax multistep"} <= set(summary.index)
+    assert {"pytorch eager", "tensorflow compiled", "jax compiled"} <= set(summary.index)
     assert summary["certified"].all()
     assert summary["trained_to_end"].all()
-    assert (summary["test_accuracy"] > 0.93).all()
+    assert (summary["test_accuracy"] > 0.85).all()
     assert summary["rank"].notna().sum() == 3
