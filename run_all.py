@@ -270,7 +270,8 @@ def main(words: list[str] | None = None) -> int:
     """Parse, run, report; returns the exit code."""
     started = monotonic()
     arguments = make_parser().parse_args(words)
-    console = Console()
+    # Where there is no terminal to ask for its width, wide enough for the tables.
+    console = Console(width=None if sys.stdout.isatty() else 112)
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, interrupt)
     try:

@@ -35,6 +35,13 @@ class Network:
         """Weights and biases together."""
         return sum((m + 1) * n for m, n in pairwise(self.layer_sizes))
 
+    def step_flops(self, batch_size: int) -> float:
+        """Floating-point operations of one training step's matrix products.
+
+        Two for each weight and image forward, and twice that backward.
+        """
+        return 6.0 * batch_size * sum(m * n for m, n in pairwise(self.layer_sizes))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:

@@ -174,20 +174,16 @@ class Compiled(Eager):
         def step_on_rows(state, images, labels, rows):  # type: ignore[no-untyped-def]
             return self._step(state, images[rows], labels[rows])
 
-        self._jitted_step = jax.jit(self._step, donate_argnums=0)
-        self._jitted_step_on_rows = jax.jit(step_on_rows, donate_argnums=0)
+        step = step_on_rows if self._resident else self._step
+        self._jitted_step = jax.jit(step, donate_argnums=0)
 
     def train(self, rows: Array) -> None:
         images, labels = self._images, self._labels
         for batch in rows:
-            if self._resident:
-                self._state, self._losses = self._jitted_step_on_rows(
-                    self._state, images, labels, batch
-                )
-            else:
-                self._state, self._losses = self._jitted_step(
-                    self._state, images[batch], labels[batch]
-                )
+            arguments = (
+                (images, labels, batch) if self._resident else (images[batch], labels[batch])
+            )
+            self._state, self._losses = self._jitted_step(self._state, *arguments)
 
 
 class MultiStep(Eager):

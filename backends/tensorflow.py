@@ -8,7 +8,6 @@ own loop, given what a knowledgeable user gives it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -115,8 +114,7 @@ class Eager(Trainer):
         self.reset(parameters)
 
     def _build(self) -> None:
-        """Make the functions that the mode compiles."""
-        self._train_step: Callable[..., tf.Tensor] = self._step
+        """Make the functions that the mode compiles; there are none here."""
 
     def reset(self, parameters: Parameters) -> None:
         self._model.set_weights([array for layer in parameters for array in layer])

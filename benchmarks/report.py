@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from backends.registry import BACKENDS
 from benchmarks import words
 from benchmarks.bundle import end_of_output
 from benchmarks.certificate import STAGES
@@ -171,11 +172,10 @@ def environment(bundle: Bundle) -> list[str]:
 
 def markdown(bundle: Bundle, findings: Findings) -> str:
     """The whole report."""
-    title = " against ".join(
-        sorted({row.split()[0] for row in words.ranked(findings.summary)["case"]})
-    )
+    ranked = words.ranked(findings.summary)["backend"].unique()
+    title = words.joined([BACKENDS[name].title for name in BACKENDS if name in ranked])
     parts = [
-        f"# One network, several frameworks: {title or 'no result'}",
+        f"# One network, one Adam: {title or 'no result'}",
         " ".join(words.fastest(findings) + words.accuracy(findings) + words.certainty(findings)),
         *ranking(findings),
         *not_ranked(bundle, findings),

@@ -31,7 +31,7 @@ from benchmarks.workload import Workload, batch_rows
 Loop = Callable[[Array], None]
 
 BATCH_SIZE, BLOCK_STEPS, STEPS_PER_CALL = 128, 200, 50
-LAUNCHES, ROUNDS = 4, 12
+LAUNCHES, ROUNDS = 3, 12
 SIZES = (784, 512, 512, 10)
 
 
