@@ -69,9 +69,10 @@ class TextbookAdam(keras.optimizers.Adam):  # type: ignore[misc]
         m, v = self._momentums[index], self._velocities[index]
         m.assign_add((gradient - m) * (1 - self.beta_1))
         v.assign_add((tf.square(gradient) - v) * (1 - self.beta_2))
-        corrected_m = m / (1 - tf.pow(beta_1, step))
-        corrected_v = v / (1 - tf.pow(beta_2, step))
-        variable.assign_sub(self._step_size * corrected_m / (tf.sqrt(corrected_v) + self.epsilon))
+        # The corrections are gathered in scalars, which saves two passes of divisions over arrays.
+        step_size = self._step_size / (1 - tf.pow(beta_1, step))
+        correction = 1 / (1 - tf.pow(beta_2, step))
+        variable.assign_sub(step_size * m / (tf.sqrt(v * correction) + self.epsilon))
 
     def reset(self) -> None:
         """Forget all steps."""
