@@ -34,7 +34,7 @@ def ranking(findings: Findings) -> list[str]:
                         "case": row["case"],
                         "tier": row["tier"],
                         "ms a step": interval(
-                            row["step_ms"], row["step_ms_low"], row["step_ms_high"], "{:.3g}"
+                            row["step_ms"], row["step_ms_low"], row["step_ms_high"], words.MS
                         ),
                         "times the fastest": interval(
                             row["times_fastest"],

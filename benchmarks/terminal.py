@@ -49,7 +49,7 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: 
                 str(row["rank"]),
                 row["case"],
                 row["tier"],
-                interval(row["step_ms"], row["step_ms_low"], row["step_ms_high"], "{:.3g}"),
+                interval(row["step_ms"], row["step_ms_low"], row["step_ms_high"], words.MS),
                 interval(row["times_fastest"], row["times_fastest_low"], row["times_fastest_high"]),
                 percent(row["test_accuracy"], 2),
                 number(row["startup_seconds"], ".1f"),

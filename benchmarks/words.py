@@ -10,6 +10,9 @@ from backends.registry import BACKENDS
 from benchmarks.statistics import RESAMPLES, TIE_MARGIN
 from benchmarks.summary import Bundle, Findings
 
+MS = "#.3g"
+"""The form of a step's milliseconds: three digits."""
+
 
 def percent(value: float, digits: int = 1) -> str:
     """0.0123 → 1.2%."""
@@ -18,16 +21,15 @@ def percent(value: float, digits: int = 1) -> str:
 
 def number(value: float, form: str) -> str:
     """A figure, or a dash where there is none."""
-    return format(value, form) if math.isfinite(value) else "–"
+    # The form "#.3g" keeps zeros, as in 3.30, but leaves a point behind whole numbers.
+    return format(value, form).rstrip(".") if math.isfinite(value) else "–"
 
 
-def interval(value: float, low: float, high: float, form: str = "{:.2f}") -> str:
+def interval(value: float, low: float, high: float, form: str = ".2f") -> str:
     """A figure with its interval: 1.23 [1.20, 1.26]."""
-    if not math.isfinite(value):
-        return "–"
     if not (math.isfinite(low) and math.isfinite(high)):
-        return form.format(value)
-    return f"{form.format(value)} [{form.format(low)}, {form.format(high)}]"
+        return number(value, form)
+    return f"{number(value, form)} [{number(low, form)}, {number(high, form)}]"
 
 
 def joined(names: list[str]) -> str:
@@ -48,16 +50,19 @@ def fastest(findings: Findings) -> list[str]:
     ):
         leaders = group[group["rank"] == 1]
         best = group.sort_values("step_ms").iloc[0]
+        step = f"{number(best['step_ms'], MS)} ms a step"
         where = f"in {precision} on the {str(device).upper()}"
-        if len(leaders) == 1:
+        if len(group) == 1:
             sentences.append(
-                f"**{best['case']}** trains fastest {where}: {best['step_ms']:.3g} ms a step."
+                f"{best['case']} takes {step} {where}; there is nothing to compare it with."
             )
+        elif len(leaders) == 1:
+            sentences.append(f"**{best['case']}** trains fastest {where}: {step}.")
         else:
             sentences.append(
                 f"No single case is shown to be fastest {where}: {joined(list(leaders['case']))} "
                 f"cannot be told apart here; {best['case']} has the lowest estimate, "
-                f"{best['step_ms']:.3g} ms a step."
+                f"{step}."
             )
         for backend, own in group.groupby("backend", sort=False):
             other = own.sort_values("step_ms").iloc[0]
@@ -76,11 +81,9 @@ def accuracy(findings: Findings) -> list[str]:
     trained = findings.summary[findings.summary["trained_to_end"]]
     if trained.empty:
         return ["No case was trained to the end, so no final accuracy is compared."]
-    best, worst = trained["test_accuracy"].max(), trained["test_accuracy"].min()
-    return [
-        f"Mean test accuracy of the cases trained to the end lies between {percent(worst, 2)} and "
-        f"{percent(best, 2)}."
-    ]
+    worst, best = (percent(f(trained["test_accuracy"]), 2) for f in (min, max))
+    figures = f"is {best}" if worst == best else f"lies between {worst} and {best}"
+    return [f"Mean test accuracy of the cases trained to the end {figures}."]
 
 
 def certainty(findings: Findings) -> list[str]:

@@ -1,0 +1,123 @@
+"""What a reader is told, for results of every kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from benchmarks import words
+from benchmarks.summary import Bundle, Findings
+
+CASES = ("jax multistep", "pytorch eager", "tensorflow fit streamed")
+
+
+def findings(ranks: tuple[int, ...], resolution: float = 0.02, **columns: Any) -> Findings:
+    count = len(ranks)
+    summary = pd.DataFrame(
+        {
+            "case": CASES[:count],
+            "backend": [case.split()[0] for case in CASES[:count]],
+            "precision": "float32",
+            "device": "cpu",
+            "status": "measured",
+            "certified": True,
+            "rank": ranks,
+            "steps": 4000,
+            "step_ms": [1.5, 3.0, 2.0][:count],
+            "times_fastest": [1.0, 2.0, 1.33][:count],
+            "times_fastest_low": [1.0, 1.9, 1.3][:count],
+            "times_fastest_high": [1.0, 2.1, 1.4][:count],
+            "trained_to_end": True,
+            "test_accuracy": [0.97, 0.971, 0.972][:count],
+        }
+    ).assign(**columns)
+    return Findings(summary=summary, verdicts=pd.DataFrame(), resolution=resolution)
+
+
+def bundle(**run: Any) -> Bundle:
+    facts = {"state": "complete", "finished_launches": 3, "launches": 3, "out_of_time": False}
+    return Bundle(folder=Path(), environment={"run": facts | run}, tables={})
+
+
+def test_a_clear_winner_is_named_with_its_lead() -> None:
+    said = " ".join(words.fastest(findings((1, 3, 2))))
+    assert "**jax multistep** trains fastest in float32 on the CPU: 1.50 ms a step." in said
+    assert "The best of PyTorch, pytorch eager, takes 2.00 [1.90, 2.10] times as long" in said
+    assert "TensorFlow/Keras" in said
+
+
+def test_a_tie_is_not_called_a_win() -> None:
+    said = " ".join(words.fastest(findings((1, 3, 1))))
+    assert "No single case is shown to be fastest" in said
+    assert "jax multistep and tensorflow fit streamed cannot be told apart" in said
+    assert "trains fastest" not in said
+
+
+def test_one_case_alone_wins_nothing() -> None:
+    said = " ".join(words.fastest(findings((1,))))
+    assert "nothing to compare it with" in said
+    assert "fastest" not in said
+
+
+def test_accuracy_speaks_of_trained_cases_only() -> None:
+    assert words.accuracy(findings((1, 2, 3))) == [
+        "Mean test accuracy of the cases trained to the end lies between 97.00% and 97.20%."
+    ]
+    partly = findings((1, 2, 3), trained_to_end=False)
+    assert "No case was trained to the end" in words.accuracy(partly)[0]
+
+
+def test_the_resolution_bounds_what_is_ranked() -> None:
+    assert "differences under 2.0% are not ranked" in words.certainty(findings((1,)))[0]
+    # Not finer than what counts as equal, however quiet the machine.
+    assert "differences under 1.0%" in words.certainty(findings((1,), resolution=0.001))[0]
+    assert "unknown" in words.certainty(findings((1,), resolution=float("nan")))[0]
+
+
+@pytest.mark.parametrize(
+    ("run", "columns", "said"),
+    [
+        ({"state": "interrupted", "finished_launches": 1}, {}, "**Incomplete**: interrupted"),
+        ({"out_of_time": True}, {}, "time limit"),
+        ({"finished_launches": 1}, {}, "no verdict"),
+        ({"finished_launches": 2}, {}, "Two launches only"),
+        ({}, {"trained_to_end": False, "steps": 400}, "jax multistep (400 steps)"),
+        ({}, {"certified": [True, False, True]}, "Not comparable, and not ranked: pytorch eager"),
+    ],
+)
+def test_cautions(run: dict[str, Any], columns: dict[str, Any], said: str) -> None:
+    assert said in " ".join(words.cautions(bundle(**run), findings((1, 2, 3), **columns)))
+
+
+def test_a_good_run_has_one_caution_only() -> None:
+    assert len(words.cautions(bundle(), findings((1, 2, 3)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("figures", "text"),
+    [
+        ((1.5, 1.4, 1.6), "1.50 [1.40, 1.60]"),
+        ((1.5, float("nan"), float("nan")), "1.50"),
+        ((float("nan"),) * 3, "–"),
+    ],
+)
+def test_interval(figures: tuple[float, float, float], text: str) -> None:
+    assert words.interval(*figures) == text
+
+
+def test_milliseconds_have_three_digits() -> None:
+    assert [words.number(value, words.MS) for value in (0.0312, 3.3, 12.0, 437.4)] == [
+        "0.0312",
+        "3.30",
+        "12.0",
+        "437",
+    ]
+
+
+def test_joined() -> None:
+    assert words.joined([]) == ""
+    assert words.joined(["a"]) == "a"
+    assert words.joined(["a", "b", "c"]) == "a, b and c"
