@@ -23,7 +23,7 @@ from benchmarks.progress import RunProgress
 from benchmarks.session import Session
 from benchmarks.workload import Workload
 
-OK, SOME_CASES_FAILED, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 130
+OK, SOME_CASES_FAILED, CANNOT_RUN, STOPPED_BY_AN_ERROR, INTERRUPTED = 0, 1, 2, 3, 130
 
 EPILOG = """\
 examples:
@@ -36,7 +36,8 @@ examples:
 
 exit codes:
   0  every case that can run here was measured      2    nothing was run: the line says why
-  1  a case failed; the others were measured        130  interrupted; what was measured is reported
+  1  a case failed; the others were measured        3    stopped by an error of the program itself
+  130  interrupted; in all but 2, what was measured until then is reported
 """
 
 
@@ -231,25 +232,22 @@ def run(plan: Plan, folder: Path, facts: dict[str, Any], console: Console, start
         )
         try:
             session.run()
-            state = "complete"
+            state, code = "complete", SOME_CASES_FAILED if session.failures else OK
         except KeyboardInterrupt:
-            state = "interrupted"
-        except BaseException:
-            state = "stopped by an error"
-            raise
-        finally:
-            facts["run"] |= {
-                "state": state,
-                "finished_launches": session.finished_launches,
-                "out_of_time": session.out_of_time,
-            }
-            facts["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-            writer.write_environment(facts)
-            writer.close()
+            state, code = "interrupted", INTERRUPTED
+        except Exception:
+            state, code = "stopped by an error", STOPPED_BY_AN_ERROR
+            console.print_exception()
+    facts["run"] |= {
+        "state": state,
+        "finished_launches": session.finished_launches,
+        "out_of_time": session.out_of_time,
+    }
+    facts["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+    writer.write_environment(facts)
+    writer.close()
     report_bundle(folder, console)
-    if state == "interrupted":
-        return INTERRUPTED
-    return SOME_CASES_FAILED if session.failures else OK
+    return code
 
 
 def report_bundle(folder: Path, console: Console) -> None:
@@ -273,7 +271,9 @@ def main(words: list[str] | None = None) -> int:
     # Where there is no terminal to ask for its width, wide enough for the tables.
     console = Console(width=None if sys.stdout.isatty() else 112)
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, interrupt)
+        # nohup, for one, has a hang-up ignored, and means it.
+        if signal.getsignal(ending) != signal.SIG_IGN:
+            signal.signal(ending, interrupt)
     try:
         if arguments.list:
             names = arguments.backends or list(BACKENDS)

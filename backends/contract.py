@@ -137,7 +137,8 @@ class Trainer(ABC):
         """What is really used, read back from the live framework.
 
         Holds at least `device` ("cpu" or "gpu", of a result's own memory), `device_name`,
-        `precision` (of the parameters), `threads`, `compiler`, `steps_per_call` and `input`.
+        `precision` (of the parameters), `threads` (as asked, where a framework does not tell),
+        `compiler`, `steps_per_call` and `input`.
         """
 
 

@@ -72,6 +72,8 @@ BACKENDS = {
 
 MODES = ("eager", "graph", "compiled", "multistep", "fit")
 
+MANY_STEPS_A_CALL = ("multistep", "fit")
+
 TIERS = {
     "eager": "idiomatic",
     "graph": "idiomatic",

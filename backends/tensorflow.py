@@ -105,7 +105,8 @@ class Eager(Trainer):
         self._resident = execution.input == "resident"
         place = tf.constant if self._resident else np.asarray
         self._images = place(training_set.images)
-        self._labels = place(training_set.labels)
+        # TensorFlow keeps int32 in host memory; int64 can lie on a GPU.
+        self._labels = place(training_set.labels.astype(np.int64))
         self._model = mlp(network.layer_sizes)
         self._loss_function = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self._optimizer = TextbookAdam(adam)
@@ -253,8 +254,9 @@ class Fit(Eager):
             jit_compile=True,
             steps_per_execution=self._execution.steps_per_call,
         )
-        self._rows = tf.Variable(np.zeros((0, 0), np.int32), shape=(None, None), trainable=False)
         with tf.device("cpu:0"):
+            empty = np.zeros((0, 0), np.int32)
+            self._rows = tf.Variable(empty, shape=(None, None), trainable=False)
             self._host_images = tf.constant(self._images)
             self._host_labels = tf.constant(self._labels)
         self._pipelines: dict[int, tf.data.Dataset] = {}

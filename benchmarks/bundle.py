@@ -67,6 +67,13 @@ def check_folder(asked: Path | None) -> None:
     """Raise UsageError where the folder asked for holds something already, or cannot be made."""
     if asked is None:
         return
+    try:
+        _check_folder(asked)
+    except OSError as error:
+        raise UsageError(f"--output {asked}: cannot be used ({error.strerror})") from None
+
+
+def _check_folder(asked: Path) -> None:
     if asked.exists() and not asked.is_dir():
         raise UsageError(f"--output {asked}: is a file, not a folder")
     if asked.is_dir() and any(asked.iterdir()):

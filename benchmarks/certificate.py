@@ -51,8 +51,8 @@ class Stage:
 
     @property
     def passed(self) -> bool:
-        """Whether the error lies within the bound; NaN does not."""
-        return self.error <= self.bound
+        """Whether the error lies within the bound; a bound of 1 or more would prove nothing."""
+        return self.error <= self.bound < 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,8 @@ def collect(trainer: Trainer, start: Parameters, rows: Array, first_images: Arra
     trainer.train(rows[:1])
     trainer.synchronise()
     loss, after_one_step = trainer.loss(), trainer.parameters()
-    trainer.train(rows[1:])
+    trainer.reset(start)
+    trainer.train(rows)
     trainer.synchronise()
     return Figures(
         logits=logits,

@@ -67,9 +67,9 @@ class Dataset:
 def _content(folder: Path, name: str) -> tuple[Path, bytes]:
     """The decompressed bytes of `name` or `name`.gz, and the path they came from."""
     for path in (folder / f"{name}.gz", folder / name):
-        if not path.is_file():
-            continue
         try:
+            if not path.is_file():
+                continue
             raw = path.read_bytes()
             return path, gzip.decompress(raw) if path.suffix == ".gz" else raw
         except (OSError, EOFError, zlib.error) as error:

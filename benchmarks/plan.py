@@ -122,7 +122,14 @@ class Plan:
         work = self.workload
         longest = BLOCK_FLOPS[self.cases[0].device] / work.network.step_flops(work.batch_size)
         wanted = max(FEWEST_BLOCK_STEPS, min(BLOCK_STEPS, work.steps // 20))
-        return max(1, min(work.steps, wanted, int(longest)))
+        steps = max(1, min(work.steps, wanted, int(longest)))
+        # Whole calls of the modes that train many steps a call.
+        return steps - steps % self.steps_per_call if steps > STEPS_PER_CALL else steps
+
+    @property
+    def steps_per_call(self) -> int:
+        """Steps in a call of the modes that train many at once."""
+        return STEPS_PER_CALL
 
     def block_steps_of(self, case: Case) -> int:
         """Steps in a block of `case`: fewer for the modes that would take too long."""
@@ -164,7 +171,7 @@ def select_cases(
         raise UsageError(
             "no case has these backends, modes and inputs together; --list shows those there are"
         )
-    return cases
+    return list(dict.fromkeys(cases))
 
 
 def with_control(cases: list[Case]) -> list[Case]:

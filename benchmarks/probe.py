@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backends.registry import load, missing_packages
-from benchmarks.process import ROOT, worker_environment
+from benchmarks.process import ROOT, die_with_parent, worker_environment
 
 TIMEOUT_SECONDS = 120
 MARK = "probe: "
@@ -70,6 +70,7 @@ def probe_all(names: list[str], device: str) -> dict[str, Probe]:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     module = load(sys.argv[1])
     found = {"versions": module.versions(), "devices": module.device_names()}
     print(MARK + json.dumps(found))

@@ -7,10 +7,12 @@ too, and Ctrl-C in the terminal reaches the session alone.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Pipe
 from pathlib import Path
@@ -73,6 +75,15 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def die_with_parent() -> None:
+    """Ask the kernel to end this process when the session's ends, however that comes."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() == 1:
+        sys.exit(1)
+
+
 class WorkerProcess:
     """One worker process, its pipe, and the file that holds what it prints."""
 
@@ -104,13 +115,19 @@ class WorkerProcess:
         Raises WorkerError where the worker reports a failure, ends, or takes longer than
         `timeout` seconds.
         """
+        # A timer, since sending too must not wait for ever: the worker may hang before it reads.
+        late = threading.Timer(timeout, self._kill)
+        late.daemon = True
+        late.start()
         try:
             self._connection.send(request)
-            if not self._connection.poll(timeout):
-                raise WorkerError(f"no answer within {timeout:.0f} s")
             answer: Answer = self._connection.recv()
         except (EOFError, OSError):
+            if late.finished.is_set():
+                raise WorkerError(f"no answer within {timeout:.0f} s") from None
             raise WorkerError(self._how_it_ended()) from None
+        finally:
+            late.cancel()
         if isinstance(answer, Failure):
             raise WorkerError(answer.message)
         return answer
@@ -136,6 +153,10 @@ class WorkerProcess:
         if grace:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=grace)
+        self._kill()
+        self._process.wait()
+
+    def _kill(self) -> None:
+        """End the worker and whatever it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()

@@ -110,6 +110,9 @@ def resolution(samples: pd.DataFrame) -> float:
     for control in [name for name in table.columns if name.endswith("(control)")]:
         twin = control.removesuffix(" (control)")
         if twin in table.columns:
+            paired = table[[control, twin]].dropna()
+            if paired.index.get_level_values("launch").nunique() < 2:
+                return float("nan")
             found = ratio(table, control, twin)
             return float(max(abs(np.log(found.low)), abs(np.log(found.high))))
     return float("nan")

@@ -42,25 +42,35 @@ def ranked(summary: pd.DataFrame) -> pd.DataFrame:
     return summary[summary["rank"].notna()]
 
 
+def not_shown_slower(findings: Findings, best: str, cases: list[str]) -> list[str]:
+    """The cases that no verdict shows to be slower than `best`."""
+    found = findings.verdicts
+    slower = {
+        *found.loc[(found["other"] == best) & (found["verdict"] == "slower"), "case"],
+        *found.loc[(found["case"] == best) & (found["verdict"] == "faster"), "other"],
+    }
+    return [case for case in cases if case != best and case not in slower]
+
+
 def fastest(findings: Findings) -> list[str]:
     """Who is fastest, and by how much over the best of each other framework."""
     sentences = []
     for (precision, device), group in ranked(findings.summary).groupby(
         ["precision", "device"], sort=False
     ):
-        leaders = group[group["rank"] == 1]
         best = group.sort_values("step_ms").iloc[0]
+        rivals = not_shown_slower(findings, best["case"], list(group["case"]))
         step = f"{number(best['step_ms'], MS)} ms a step"
         where = f"in {precision} on the {str(device).upper()}"
         if len(group) == 1:
             sentences.append(
                 f"{best['case']} takes {step} {where}; there is nothing to compare it with."
             )
-        elif len(leaders) == 1:
+        elif not rivals:
             sentences.append(f"**{best['case']}** trains fastest {where}: {step}.")
         else:
             sentences.append(
-                f"No single case is shown to be fastest {where}: {joined(list(leaders['case']))} "
+                f"No single case is shown to be fastest {where}: {joined([best['case'], *rivals])} "
                 f"cannot be told apart here; {best['case']} has the lowest estimate, "
                 f"{step}."
             )
@@ -108,10 +118,16 @@ def cautions(bundle: Bundle, findings: Findings) -> list[str]:
             f"{run['launches']} launches; the figures rest on what was measured until then."
         )
     elif run["out_of_time"]:
-        notes.append(
-            "The time limit ended the training runs before their last step: final accuracies are "
-            "those of the steps shown."
-        )
+        if run["finished_launches"] < run["launches"]:
+            notes.append(
+                f"The time limit left {run['launches'] - run['finished_launches']} of "
+                f"{run['launches']} launches out."
+            )
+        if not summary.loc[summary["status"] == "measured", "trained_to_end"].all():
+            notes.append(
+                "The time limit ended training runs before their last step: final accuracies are "
+                "those of the steps shown."
+            )
     if run["finished_launches"] < 2:
         notes.append(
             "With fewer than two launches nothing is known of how processes differ from one "
@@ -141,5 +157,5 @@ A step is timed in blocks, each ended by a device synchronisation; the clock run
 pass, the loss, the derivative, Adam's update and fetching the batch. It does not run over start-up,
 compilation, warm-up and accuracy readings. Every case has its own process; cases take turns in
 rounds of random order, and ratios are taken within rounds. Intervals are 95%, from {RESAMPLES:,}
-resamplings of launches and of rounds within them, widened for the small number of launches. Cases
-share a rank where neither is shown to be faster."""
+resamplings of launches and of rounds within them, widened for the small number of launches. A
+case's rank is one more than the number of cases shown to be faster; verdicts.csv has every pair."""

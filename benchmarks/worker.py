@@ -6,10 +6,7 @@ runs beside a framework.
 
 from __future__ import annotations
 
-import ctypes
-import os
 import resource
-import signal
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,6 +19,7 @@ from backends.contract import Array, Trainer
 from backends.numpy import log_softmax
 from benchmarks import certificate, data, workload
 from benchmarks.messages import Answer, Block, Failure, Final, Job, Reading, Ready
+from benchmarks.process import die_with_parent
 
 
 def train_block(trainer: Trainer, rows: Array) -> Block:
@@ -83,14 +81,16 @@ class Worker:
 
     def prepare(self) -> Ready:
         """First call, certificate and warm-up; then back to the initial parameters."""
-        trainer = self._trainer
+        trainer, execution = self._trainer, self._job.execution
+        many = execution.mode in registry.MANY_STEPS_A_CALL
+        first_call = train_block(trainer, self._rows[: execution.steps_per_call if many else 1])
+        # Asked only now, when its parameters are the results of a step.
         description = trainer.describe()
         if description["device"] != self._job.execution.device:
             raise RuntimeError(
                 f"asked for the {self._job.execution.device}, but results lie on the "
                 f"{description['device']}"
             )
-        first_call = train_block(trainer, self._rows[: int(description["steps_per_call"])])
         stages = certificate.certify(trainer, self._job.reference, self._certificate_images)
         warmup = train_block(trainer, self._rows[: self._job.block_steps])
         self.read()
@@ -160,15 +160,6 @@ def serve(connection: Connection) -> None:
             lines = str(error).strip().splitlines() or [""]
             answer = Failure(message=f"{type(error).__name__}: {lines[0]}")
         connection.send(answer)
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to end this process when the session's ends, however that comes."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() == 1:
-        sys.exit(1)
 
 
 if __name__ == "__main__":

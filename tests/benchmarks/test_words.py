@@ -34,7 +34,15 @@ def findings(ranks: tuple[int, ...], resolution: float = 0.02, **columns: Any) -
             "test_accuracy": [0.97, 0.971, 0.972][:count],
         }
     ).assign(**columns)
-    return Findings(summary=summary, verdicts=pd.DataFrame(), resolution=resolution)
+    best, *others = CASES[:count]
+    verdicts = pd.DataFrame(
+        [
+            {"case": best, "other": other, "verdict": "faster" if rank > 1 else "undecided"}
+            for other, rank in zip(others, ranks[1:], strict=True)
+        ],
+        columns=["case", "other", "verdict"],
+    )
+    return Findings(summary=summary, verdicts=verdicts, resolution=resolution)
 
 
 def bundle(**run: Any) -> Bundle:
@@ -81,7 +89,8 @@ def test_the_resolution_bounds_what_is_ranked() -> None:
     ("run", "columns", "said"),
     [
         ({"state": "interrupted", "finished_launches": 1}, {}, "**Incomplete**: interrupted"),
-        ({"out_of_time": True}, {}, "time limit"),
+        ({"out_of_time": True, "launches": 5}, {}, "left 2 of 5 launches out"),
+        ({"out_of_time": True}, {"trained_to_end": False}, "before their last step"),
         ({"finished_launches": 1}, {}, "no verdict"),
         ({"finished_launches": 2}, {}, "Two launches only"),
         ({}, {"trained_to_end": False, "steps": 400}, "jax multistep (400 steps)"),
