@@ -123,13 +123,16 @@ def make_parser() -> Parser:
 
 
 def make_plan(
-    arguments: argparse.Namespace, dataset: data.Dataset, probes: dict[str, probe.Probe]
+    arguments: argparse.Namespace,
+    cases: list[Case],
+    dataset: data.Dataset,
+    probes: dict[str, probe.Probe],
 ) -> Plan:
     """Turn the arguments into a plan, leaving out what cannot run here."""
     preset, device = PRESETS[arguments.preset], arguments.device
     runnable: list[Case] = []
     skipped: dict[Case, str] = {}
-    for case in selected_cases(arguments):
+    for case in cases:
         problem = probes[case.backend].problem_on(device)
         if problem:
             skipped[case] = problem
@@ -284,7 +287,7 @@ def main(words: list[str] | None = None) -> int:
         dataset = data.load(arguments.data_dir)
         check(arguments, dataset)
         probes = probe.probe_all(sorted({case.backend for case in cases}), arguments.device)
-        plan = make_plan(arguments, dataset, probes)
+        plan = make_plan(arguments, cases, dataset, probes)
         del dataset
         facts = describe_run(plan, arguments.data_dir)
         folder = bundle.create_folder(arguments.output, ROOT / "results", plan.name)

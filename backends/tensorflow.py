@@ -133,7 +133,7 @@ class Eager(Trainer):
         self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss
 
-    def _cut(self, batch: Array) -> tuple[Any, Any]:
+    def _cut(self, batch: Any) -> tuple[Any, Any]:
         """The images and labels of one batch: gathered on the device, or cut by the host."""
         if self._resident:
             return tf.gather(self._images, batch), tf.gather(self._labels, batch)
@@ -197,7 +197,7 @@ class Graph(Eager):
 
     def _build(self) -> None:
         def step_on_rows(rows: tf.Tensor) -> tf.Tensor:
-            return self._step(tf.gather(self._images, rows), tf.gather(self._labels, rows))
+            return self._step(*self._cut(rows))
 
         step = step_on_rows if self._resident else self._step
         self._train_step = tf.function(step, jit_compile=self.use_xla)
@@ -227,8 +227,7 @@ class MultiStep(Eager):
         def train_steps(rows: tf.Tensor) -> tf.Tensor:
             loss = tf.zeros((), self._images.dtype)
             for index in tf.range(tf.shape(rows)[0]):
-                images = tf.gather(self._images, rows[index])
-                loss = self._step(images, tf.gather(self._labels, rows[index]))
+                loss = self._step(*self._cut(rows[index]))
             return loss
 
         self._train_steps = train_steps

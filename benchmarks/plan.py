@@ -124,12 +124,7 @@ class Plan:
         wanted = max(FEWEST_BLOCK_STEPS, min(BLOCK_STEPS, work.steps // 20))
         steps = max(1, min(work.steps, wanted, int(longest)))
         # Whole calls of the modes that train many steps a call.
-        return steps - steps % self.steps_per_call if steps > STEPS_PER_CALL else steps
-
-    @property
-    def steps_per_call(self) -> int:
-        """Steps in a call of the modes that train many at once."""
-        return STEPS_PER_CALL
+        return steps - steps % STEPS_PER_CALL if steps > STEPS_PER_CALL else steps
 
     def block_steps_of(self, case: Case) -> int:
         """Steps in a block of `case`: fewer for the modes that would take too long."""

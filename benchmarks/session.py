@@ -19,7 +19,7 @@ from backends.contract import Execution
 from benchmarks import certificate, data
 from benchmarks.bundle import BundleWriter, file_name
 from benchmarks.messages import Block, Final, Job, Reading, Ready
-from benchmarks.plan import Case, Plan
+from benchmarks.plan import STEPS_PER_CALL, Case, Plan
 from benchmarks.process import WorkerError, WorkerProcess, worker_environment
 
 READINGS = 10
@@ -176,7 +176,7 @@ class Session:
                 precision=case.precision,
                 device=case.device,
                 threads=plan.threads,
-                steps_per_call=plan.steps_per_call,
+                steps_per_call=STEPS_PER_CALL,
             ),
             workload=plan.workload,
             seed=seed,
@@ -295,7 +295,6 @@ class Session:
         left = self.plan.workload.steps - member.steps
         if 0 < left < member.block_steps:
             member.steps += member.worker.ask("train", self.answer_timeout_seconds).steps
-            member.last_reading = None
         if member.last_reading is None or member.last_reading.step != member.steps:
             self._read(member, launch, seed)
         final: Final = member.worker.ask("finish", self.answer_timeout_seconds)

@@ -112,12 +112,7 @@ def find(bundle: Bundle) -> Findings:
     cases = _cases(bundle)
     summary = pd.DataFrame([_row(bundle, case, table) for _, case in cases.iterrows()])
     control = summary["case"].str.endswith("(control)")
-    rankable = (
-        (summary["status"] == "measured")
-        & summary["certified"]
-        & (summary["rounds"] > 0)
-        & ~control
-    )
+    rankable = (summary["status"] == "measured") & summary["certified"] & ~control
     found = statistics.verdicts(samples, summary[rankable])
     summary = summary.merge(_against_fastest(summary[rankable], table), how="left", on="case")
     rank = statistics.ranks(summary[rankable], found)
