@@ -6,6 +6,8 @@ import argparse
 import shlex
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -14,16 +16,17 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from backends.contract import Adam, Network
-from backends.registry import BACKENDS, MODES
-from benchmarks import bundle, data, environment, probe, report, summary, terminal
+from backends.registry import BACKENDS
+from benchmarks import bundle, data, environment, options, probe, report, summary, terminal
 from benchmarks.errors import UsageError
-from benchmarks.plan import PRESETS, Case, Plan, select_cases, with_control
+from benchmarks.plan import PRESETS, STEPS_PER_CALL, Case, Plan, select_cases, with_control
 from benchmarks.process import ROOT, available_cpus
 from benchmarks.progress import RunProgress
-from benchmarks.session import Session
+from benchmarks.session import Session, certify_cases
 from benchmarks.workload import Workload
 
-OK, SOME_CASES_FAILED, CANNOT_RUN, STOPPED_BY_AN_ERROR, INTERRUPTED = 0, 1, 2, 3, 130
+OK, SOME_CASES_FAILED, CANNOT_RUN, STOPPED_BY_AN_ERROR = 0, 1, options.CANNOT_RUN, 3
+INTERRUPTED = 130
 
 EPILOG = """\
 examples:
@@ -34,91 +37,52 @@ examples:
   python run_all.py --backends jax pytorch --modes multistep --hidden 1024 1024 1024
   python run_all.py --modes eager compiled --input resident streamed --steps 1000
 
+other commands, each with its own --help:
+  python run_all.py certify --backends jax            prove that a backend computes the same
+                                                      training as the reference, untimed
+
 exit codes:
   0  every case that can run here was measured      2    nothing was run: the line says why
   1  a case failed; the others were measured        3    stopped by an error of the program itself
   130  interrupted; in all but 2, what was measured until then is reported
 """
 
+CERTIFY_EPILOG = """\
+For each case: the error of every stage against the float64 reference, in float64 (exact) and in the
+precision that is timed, and what the framework really does. Where a case departs from the
+reference, the first stage and parameter that do are named. All modes of a backend unless --modes
+says which.
 
-def positive_int(text: str) -> int:
-    """An integer of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
-    return value
-
-
-def positive_float(text: str) -> float:
-    """A finite number above 0."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
+exit codes: 0 all certified; 1 some are not; 2 nothing was run: the line says why
+"""
 
 
-def seed_number(text: str) -> int:
-    """An integer of at least 0."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative; a seed is 0 or more")
-    return value
-
-
-class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(CANNOT_RUN, f"{self.prog}: {message}\n")
-
-
-def make_parser() -> Parser:
-    """The command line."""
-    parser = Parser(
+def run_parser() -> options.Parser:
+    """The command line of a run."""
+    parser = options.Parser(
         description=__doc__,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    cases = parser.add_argument_group("which cases (a case is a backend in a mode)")
-    presets = "; ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items())
-    cases.add_argument("--preset", choices=PRESETS, default="default", help=presets)
-    cases.add_argument("--backends", nargs="+", choices=BACKENDS, metavar="NAME",
-        help=f"only these: {', '.join(BACKENDS)}")  # fmt: skip
-    cases.add_argument("--modes", nargs="+", choices=MODES, metavar="MODE",
-        help="only these: eager (operation by operation), graph (tf.function), compiled (one step "
-        "a call), multistep (many steps a call), fit (Keras' own loop)")  # fmt: skip
-    cases.add_argument("--input", nargs="+", choices=("resident", "streamed"), metavar="INPUT",
-        help="resident (the training set lies on the device), streamed (the host cuts each "
-        "batch); default: the first that a mode offers")  # fmt: skip
-    cases.add_argument("--device", choices=("cpu", "gpu"), default="cpu",
-        help="default: %(default)s")  # fmt: skip
-    cases.add_argument("--precision", choices=("float32", "float64"), default="float32",
-        help="default: %(default)s")  # fmt: skip
-    cases.add_argument("--list", action="store_true",
-        help="show what can run here and why the rest cannot, and end")  # fmt: skip
+    options.add_case_options(parser)
+    options.add_workload_options(parser)
+    options.add_run_options(parser)
+    return parser
 
-    work = parser.add_argument_group("what is trained")
-    work.add_argument("--hidden", nargs="*", type=positive_int, default=[512, 512], metavar="SIZE",
-        help="sizes of the hidden layers; default: 512 512; none: --hidden alone")  # fmt: skip
-    work.add_argument("--batch-size", type=positive_int, default=128, help="default: %(default)s")
-    work.add_argument("--learning-rate", type=positive_float, default=0.01,
-        help="of Adam; default: %(default)s")  # fmt: skip
-    work.add_argument("--steps", type=positive_int,
-        help="steps of each training run; default: the preset's")  # fmt: skip
-    work.add_argument("--data-dir", type=Path, default=data.EMBEDDED,
-        help="a folder with four files in MNIST's format; default: the embedded MNIST")  # fmt: skip
 
-    effort = parser.add_argument_group("how it is measured")
-    effort.add_argument("--launches", type=positive_int,
-        help="sets of fresh processes, each with its own seed; default: the preset's")  # fmt: skip
-    effort.add_argument("--seed", type=seed_number, default=0,
-        help="of the first launch, the next has one more; default: %(default)s")  # fmt: skip
-    effort.add_argument("--threads", type=positive_int, default=available_cpus(),
-        help="CPUs for each case; default: all that may be used, here %(default)s")  # fmt: skip
-    effort.add_argument("--time-limit", type=positive_float, metavar="MINUTES",
-        help="end after the round in which it is spent; default: the preset's")  # fmt: skip
-    effort.add_argument("--output", type=Path, metavar="FOLDER",
-        help="where the bundle goes; default: results/<date>-<preset>-<device>")  # fmt: skip
+def certify_parser() -> options.Parser:
+    """The command line of `certify`."""
+    parser = options.Parser(
+        prog="run_all.py certify",
+        description=certify.__doc__,
+        epilog=CERTIFY_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options.add_case_options(parser)
+    options.add_workload_options(parser)
+    parser.set_defaults(
+        preset="full", steps=STEPS_PER_CALL, launches=1, seed=0, time_limit=None, output=None
+    )
     return parser
 
 
@@ -152,7 +116,7 @@ def make_plan(
             training_images=len(dataset.training.labels),
             data_dir=str(arguments.data_dir.resolve()),
         ),
-        cases=tuple(with_control(runnable)),
+        cases=tuple(runnable),
         skipped=skipped,
         launches=arguments.launches or preset.launches,
         seed=arguments.seed,
@@ -166,15 +130,16 @@ def shown_gpus() -> str:
     return "; ".join(environment.gpus()) or "none"
 
 
-def selected_cases(arguments: argparse.Namespace) -> list[Case]:
-    """The cases asked for, whether they can run here or not."""
+def selected_cases(arguments: argparse.Namespace, inputs: tuple[str, ...] | None) -> list[Case]:
+    """The cases asked for, whether they can run here or not; `inputs` where none are named."""
     return select_cases(
-        preset=PRESETS[arguments.preset],
+        preset=replace(PRESETS[arguments.preset], inputs=inputs),
         backends=arguments.backends,
         modes=arguments.modes,
         inputs=arguments.input,
         precision=arguments.precision,
         device=arguments.device,
+        keras_adam=arguments.keras_adam,
     )
 
 
@@ -221,7 +186,6 @@ def describe_run(plan: Plan, data_dir: Path) -> dict[str, Any]:
             "finished_launches": 0,
             "out_of_time": False,
         },
-        "cases": {},
     }
 
 
@@ -267,10 +231,54 @@ def interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def main(words: list[str] | None = None) -> int:
-    """Parse, run, report; returns the exit code."""
+def compare(words: list[str], console: Console) -> int:
+    """Run the comparison and report it."""
     started = monotonic()
-    arguments = make_parser().parse_args(words)
+    arguments = run_parser().parse_args(words)
+    if arguments.list:
+        names = arguments.backends or list(BACKENDS)
+        probes = probe.probe_all(names, arguments.device)
+        terminal.show_list(console, probes, arguments.device)
+        return OK
+    plan, _ = prepare(arguments, PRESETS[arguments.preset].inputs)
+    plan = replace(plan, cases=tuple(with_control(list(plan.cases))))
+    facts = describe_run(plan, arguments.data_dir)
+    folder = bundle.create_folder(arguments.output, ROOT / "results", plan.name)
+    return run(plan, folder, facts, console, started)
+
+
+def certify(words: list[str], console: Console) -> int:
+    """Certify cases without timing them."""
+    arguments = certify_parser().parse_args(words)
+    plan, dataset = prepare(arguments, None)
+    for case, reason in plan.skipped.items():
+        console.print(f"skipped: {case.name}: {reason}", markup=False)
+    passed = True
+    for case, answer in certify_cases(plan, dataset.training):
+        terminal.show_certificate(console, case, answer)
+        passed &= not isinstance(answer, str) and answer[0].passed
+    return OK if passed else SOME_CASES_FAILED
+
+
+def prepare(
+    arguments: argparse.Namespace, inputs: tuple[str, ...] | None
+) -> tuple[Plan, data.Dataset]:
+    """All that comes before any case is started: the plan, and the data set."""
+    cases = selected_cases(arguments, inputs)
+    dataset = data.load(arguments.data_dir)
+    check(arguments, dataset)
+    probes = probe.probe_all(sorted({case.backend for case in cases}), arguments.device)
+    return make_plan(arguments, cases, dataset, probes), dataset
+
+
+COMMANDS: dict[str, Callable[[list[str], Console], int]] = {"certify": certify}
+"""What can be asked besides a comparison, by the first word of the command line."""
+
+
+def main(words: list[str] | None = None) -> int:
+    """Do what the command line asks; returns the exit code."""
+    words = sys.argv[1:] if words is None else words
+    command = COMMANDS.get(words[0]) if words else None
     # Where there is no terminal to ask for its width, wide enough for the tables.
     console = Console(width=None if sys.stdout.isatty() else 112)
     for ending in (signal.SIGTERM, signal.SIGHUP):
@@ -278,20 +286,7 @@ def main(words: list[str] | None = None) -> int:
         if signal.getsignal(ending) != signal.SIG_IGN:
             signal.signal(ending, interrupt)
     try:
-        if arguments.list:
-            names = arguments.backends or list(BACKENDS)
-            probes = probe.probe_all(names, arguments.device)
-            terminal.show_list(console, probes, arguments.device)
-            return OK
-        cases = selected_cases(arguments)
-        dataset = data.load(arguments.data_dir)
-        check(arguments, dataset)
-        probes = probe.probe_all(sorted({case.backend for case in cases}), arguments.device)
-        plan = make_plan(arguments, cases, dataset, probes)
-        del dataset
-        facts = describe_run(plan, arguments.data_dir)
-        folder = bundle.create_folder(arguments.output, ROOT / "results", plan.name)
-        return run(plan, folder, facts, console, started)
+        return command(words[1:], console) if command else compare(words, console)
     except UsageError as error:
         print(f"run_all.py: {error}", file=sys.stderr)
         return CANNOT_RUN

@@ -5,7 +5,8 @@ its backend. A backend module has, in this order:
 
     versions()          the packages it runs on, by name
     device_names()      the devices that it can compute on: "cpu", "gpu"
-    configure()         process-wide settings, made before anything is built
+    configure()         process-wide settings, made before anything is built; made again with
+                        another precision where one process trains in two
     TRAINERS            the modes it offers: {mode: Trainer subclass}
 """
 
@@ -22,6 +23,14 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Parameters = list[tuple[Array, Array]]
 """One (weight, bias) a layer, input side first; weight (inputs, outputs), bias (outputs,)."""
+
+
+TEXTBOOK, EPSILON_HAT = "textbook", "epsilon-hat"
+"""The forms of Adam; see there."""
+
+
+class NotKeptError(Exception):
+    """A mode does not keep the figure that was asked for; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,19 +54,23 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:
-    """The optimizer as its paper defines it, with epsilon added to the corrected root.
+    """The optimizer, in one of two forms that differ in where epsilon is added.
 
         m ← β₁ m + (1 − β₁) g        m̂ = m / (1 − β₁ᵗ)
         v ← β₂ v + (1 − β₂) g²       v̂ = v / (1 − β₂ᵗ)
         p ← p − α m̂ / (√v̂ + ε)      t counts from 1
 
-    Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, Algorithm 1.
+    Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, Algorithm 1: the form
+    `textbook`, which every backend has. The form `epsilon-hat` is the one at the end of the paper's
+    section 2, which Keras has as its own, α √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε): the same but for
+    an epsilon √(1 − β₂ᵗ) times as small. Only `tensorflow` and the reference have that one.
     """
 
     learning_rate: float = 0.01
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
+    form: str = TEXTBOOK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +127,10 @@ class Trainer(ABC):
         """Return only when the device has finished all that was asked of it."""
 
     @abstractmethod
-    def loss(self) -> float:
-        """The loss of the last step trained, before its update.
+    def losses(self) -> Array:
+        """The loss of each step of the framework's last call, (steps,), before its update.
 
-        `fit` gives Keras' mean over the last call to `train` instead.
+        Raises NotKeptError where a mode keeps less than that.
         """
 
     @abstractmethod
@@ -125,12 +138,28 @@ class Trainer(ABC):
         """The current parameters."""
 
     @abstractmethod
-    def gradients(self, rows: Array) -> Parameters:
-        """The gradient of the loss on one batch, `rows` (batch_size,), laid out as parameters."""
+    def first_moments(self) -> Parameters:
+        """Adam's first moments m after at least one step, laid out as parameters.
+
+        One step after a reset they are (1 − β₁) times that step's gradient: so the gradient inside
+        any compiled program can be read, from the very program that trains.
+        """
 
     @abstractmethod
     def logits(self, images: Array) -> Array:
         """The network's outputs (n, classes) for `images` (n, pixels)."""
+
+    @abstractmethod
+    def product(self, a: Array, b: Array) -> Array:
+        """The matrix product of `a` and `b`, taken as the network's layers take theirs."""
+
+    @abstractmethod
+    def weight_address(self) -> int | None:
+        """Where the first weight lies in memory now; None where that cannot be read."""
+
+    @abstractmethod
+    def compilations(self) -> int:
+        """How many programs the framework has traced or compiled to train; 0 where it does not."""
 
     @abstractmethod
     def describe(self) -> dict[str, str]:
@@ -138,7 +167,7 @@ class Trainer(ABC):
 
         Holds at least `device` ("cpu" or "gpu", of a result's own memory), `device_name`,
         `precision` (of the parameters), `threads` (as asked, where a framework does not tell),
-        `compiler`, `steps_per_call` and `input`.
+        `compiler`, `steps_per_call`, `input`, `optimizer` and `epsilon`.
         """
 
 

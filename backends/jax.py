@@ -74,6 +74,7 @@ class Eager(Trainer):
     """Operation by operation: each primitive is dispatched by itself, forward and backward."""
 
     compiler = "none: XLA for each operation"
+    _programs: tuple[Any, ...] = ()
 
     def __init__(
         self,
@@ -83,10 +84,11 @@ class Eager(Trainer):
         training_set: TrainingSet,
         parameters: Parameters,
     ) -> None:
+        self._adam = adam
         self._execution = execution
         self._resident = execution.input == "resident"
         place = jax.device_put if self._resident else np.asarray
-        self._images = place(training_set.images)
+        self._images: Any = place(training_set.images)
         self._labels = place(training_set.labels)
         # An NNX module, or its State, costs host time at each call that takes one: it is split
         # once, and the steps work on the plain arrays. With the State a jitted step took 5% more.
@@ -139,8 +141,8 @@ class Eager(Trainer):
     def synchronise(self) -> None:
         jax.block_until_ready((self._state, self._losses))
 
-    def loss(self) -> float:
-        return float(np.ravel(self._losses)[-1])
+    def losses(self) -> Array:
+        return np.ravel(self._losses)
 
     def _as_layers(self, parameters: list[jax.Array]) -> Parameters:
         layers = self._model(parameters).layers
@@ -149,14 +151,20 @@ class Eager(Trainer):
     def parameters(self) -> Parameters:
         return self._as_layers(self._state.parameters)
 
-    def gradients(self, rows: Array) -> Parameters:
-        gradient = jax.grad(self._batch_loss)
-        return self._as_layers(
-            gradient(self._state.parameters, self._images[rows], self._labels[rows])
-        )
+    def first_moments(self) -> Parameters:
+        return self._as_layers(self._state.adam[0].mu)
 
     def logits(self, images: Array) -> Array:
         return np.asarray(self._jitted_forward(self._state.parameters, images))
+
+    def product(self, a: Array, b: Array) -> Array:
+        return np.asarray(jnp.matmul(a, b))
+
+    def weight_address(self) -> int:
+        return self._state.parameters[0].unsafe_buffer_pointer()
+
+    def compilations(self) -> int:
+        return sum(program._cache_size() for program in self._programs)
 
     def describe(self) -> dict[str, str]:
         result = self._state.parameters[0]
@@ -168,14 +176,18 @@ class Eager(Trainer):
             "threads": str(self._execution.threads),
             "compiler": self.compiler,
             "steps_per_call": str(getattr(self, "steps_per_call", 1)),
-            "input": "gather on the device" if self._resident else "cut by NumPy on the host",
+            "input": f"gathered from memory of the {self._images.device.platform}"
+            if self._resident
+            else "cut by NumPy on the host",
+            "optimizer": "optax.adam",
+            "epsilon": f"{self._adam.epsilon:g} ({self._adam.form})",
         }
 
 
 class Compiled(Eager):
     """One program for the whole step; its state is donated, so that it is updated in place."""
 
-    compiler = "XLA: whole step, state donated"
+    compiler = "jax.jit: whole step"
 
     def _build(self) -> None:
         def step_on_rows(state, images, labels, rows):  # type: ignore[no-untyped-def]
@@ -183,6 +195,7 @@ class Compiled(Eager):
 
         step = step_on_rows if self._resident else self._step
         self._jitted_step = jax.jit(step, donate_argnums=0)
+        self._programs = (self._jitted_step,)
 
     def train(self, rows: Array) -> None:
         images, labels = self._images, self._labels
@@ -196,7 +209,7 @@ class Compiled(Eager):
 class MultiStep(Eager):
     """Many steps in one program: `lax.scan` over the rows of each batch."""
 
-    compiler = "XLA: lax.scan over steps, state donated"
+    compiler = "jax.jit: lax.scan over steps"
 
     def _build(self) -> None:
         def train_steps(state, images, labels, rows):  # type: ignore[no-untyped-def]
@@ -206,6 +219,7 @@ class MultiStep(Eager):
             return jax.lax.scan(step, state, rows)
 
         self._jitted_steps = jax.jit(train_steps, donate_argnums=0)
+        self._programs = (self._jitted_steps,)
 
     @property
     def steps_per_call(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from backends.contract import (
+    TEXTBOOK,
     Adam,
     Array,
     Execution,
@@ -86,6 +87,10 @@ class Eager(Trainer):
         parameters: Parameters,
     ) -> None:
         self._adam = adam
+        # In Keras, whose own form that is, the corrections take decay rates that have been through
+        # float32, whatever the precision of the rest.
+        through = float if adam.form == TEXTBOOK else np.float32
+        self._decays = float(through(adam.beta_1)), float(through(adam.beta_2))
         self._execution = execution
         self._images = training_set.images
         self._labels = training_set.labels
@@ -98,7 +103,6 @@ class Eager(Trainer):
         self._first_moments = [np.zeros_like(array) for array in flat]
         self._second_moments = [np.zeros_like(array) for array in flat]
         self._steps = 0
-        self._loss = float("nan")
 
     @staticmethod
     def _arrays(parameters: Parameters) -> list[Array]:
@@ -112,10 +116,12 @@ class Eager(Trainer):
             self._update(gradients)
 
     def _update(self, gradients: Parameters) -> None:
-        adam, number = self._adam, type(self).correction_type
+        adam, number = self._adam, self.correction_type
         self._steps += 1
-        step_size = float(adam.learning_rate / (1 - number(adam.beta_1) ** self._steps))
-        correction = float(np.sqrt(1 - number(adam.beta_2) ** self._steps))
+        beta_1, beta_2 = map(number, self._decays)
+        step_size = float(adam.learning_rate / (1 - beta_1**self._steps))
+        correction = float(np.sqrt(1 - beta_2**self._steps))
+        epsilon = adam.epsilon if adam.form == TEXTBOOK else adam.epsilon / correction
         for parameter, gradient, m, v in zip(
             self._arrays(self._parameters),
             self._arrays(gradients),
@@ -129,23 +135,33 @@ class Eager(Trainer):
             v += (1 - adam.beta_2) * np.square(gradient)
             denominator = np.sqrt(v)
             denominator /= correction
-            denominator += adam.epsilon
+            denominator += epsilon
             parameter -= step_size * m / denominator
 
     def synchronise(self) -> None:
         """NumPy has finished when it returns."""
 
-    def loss(self) -> float:
-        return self._loss
+    def losses(self) -> Array:
+        return np.array([self._loss])
 
     def parameters(self) -> Parameters:
         return [(weight.copy(), bias.copy()) for weight, bias in self._parameters]
 
-    def gradients(self, rows: Array) -> Parameters:
-        return loss_and_gradients(self._parameters, self._images[rows], self._labels[rows])[1]
+    def first_moments(self) -> Parameters:
+        copies = [moment.copy() for moment in self._first_moments]
+        return list(zip(copies[::2], copies[1::2], strict=True))
 
     def logits(self, images: Array) -> Array:
         return forward(self._parameters, images)[-1]
+
+    def product(self, a: Array, b: Array) -> Array:
+        return a @ b
+
+    def weight_address(self) -> int:
+        return self._parameters[0][0].ctypes.data
+
+    def compilations(self) -> int:
+        return 0
 
     def describe(self) -> dict[str, str]:
         return {
@@ -155,7 +171,9 @@ class Eager(Trainer):
             "threads": str(self._execution.threads),
             "compiler": "none",
             "steps_per_call": "1",
-            "input": "rows of a NumPy array",
+            "input": "gathered from memory of the cpu",
+            "optimizer": "Adam by NumPy, array by array",
+            "epsilon": f"{self._adam.epsilon:g} ({self._adam.form})",
         }
 
 

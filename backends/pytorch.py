@@ -8,14 +8,17 @@ graph without breaks: a tight loop over it on a CPU, one CUDA graph of many step
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
 from backends.contract import (
+    TEXTBOOK,
     Adam,
     Array,
     Execution,
@@ -48,6 +51,11 @@ def configure(execution: Execution) -> None:
     torch.set_flush_denormal(execution.mode == "multistep")
 
 
+def compiled_graphs() -> int:
+    """The graphs that torch.compile has made in this process."""
+    return int(counters["stats"]["unique_graphs"])
+
+
 def mlp(layer_sizes: tuple[int, ...]) -> nn.Sequential:
     """A dense network: ReLU between its layers, logits out."""
     layers: list[nn.Module] = []
@@ -60,6 +68,7 @@ class Eager(Trainer):
     """Operation by operation, with the optimizer's defaults."""
 
     compiler = "none"
+    optimizer = "torch.optim.Adam"
     fused: bool | None = None
 
     def __init__(
@@ -104,7 +113,6 @@ class Eager(Trainer):
             layer.weight.copy_(torch.from_numpy(weight.T))
             layer.bias.copy_(torch.from_numpy(bias))
         self._optimizer.load_state_dict(self._fresh_optimizer_state)
-        self._loss = torch.tensor(float("nan"))
 
     def _batches(self, rows: Array) -> Iterator[tuple[Tensor, Tensor]]:
         if self._resident:
@@ -131,38 +139,54 @@ class Eager(Trainer):
         if self._device.type == "cuda":
             torch.cuda.synchronize()
 
-    def loss(self) -> float:
-        return self._loss.item()
+    def losses(self) -> Array:
+        return np.atleast_1d(self._loss.numpy(force=True))
+
+    @staticmethod
+    def _as_layers(flat: Iterable[Tensor]) -> Parameters:
+        arrays = [tensor.numpy(force=True) for tensor in flat]
+        return [
+            (weight.T.copy(), bias.copy())
+            for weight, bias in zip(arrays[::2], arrays[1::2], strict=True)
+        ]
 
     def parameters(self) -> Parameters:
-        return [
-            (layer.weight.detach().cpu().numpy().T.copy(), layer.bias.detach().cpu().numpy().copy())
-            for layer in self._linear_layers
-        ]
+        return self._as_layers(self._model.parameters())
 
-    def gradients(self, rows: Array) -> Parameters:
-        (images, labels), *_ = self._batches(rows[None])
-        flat = torch.autograd.grad(self._batch_loss(images, labels), list(self._model.parameters()))
-        return [
-            (weight.cpu().numpy().T, bias.cpu().numpy())
-            for weight, bias in zip(flat[::2], flat[1::2], strict=True)
-        ]
+    def first_moments(self) -> Parameters:
+        state = self._optimizer.state
+        return self._as_layers(state[weight]["exp_avg"] for weight in self._model.parameters())
 
     @torch.no_grad()
     def logits(self, images: Array) -> Array:
         return self._model(torch.from_numpy(images).to(self._device)).cpu().numpy()
 
+    def product(self, a: Array, b: Array) -> Array:
+        first, second = (torch.from_numpy(array).to(self._device) for array in (a, b))
+        return (first @ second).numpy(force=True)
+
+    def weight_address(self) -> int:
+        return self._linear_layers[0].weight.data_ptr()
+
+    def compilations(self) -> int:
+        return 0
+
     def describe(self) -> dict[str, str]:
         weight = self._linear_layers[0].weight
         on_gpu = weight.is_cuda
+        on_device = "gpu" if on_gpu else "cpu"
         return {
-            "device": "gpu" if on_gpu else "cpu",
+            "device": on_device,
             "device_name": torch.cuda.get_device_name() if on_gpu else "cpu",
             "precision": str(weight.dtype).removeprefix("torch."),
             "threads": str(torch.get_num_threads()),
             "compiler": self.compiler,
             "steps_per_call": "1",
-            "input": "gather on the device" if self._resident else "cut by NumPy on the host",
+            "input": f"gathered from memory of the {on_device}"
+            if self._resident
+            else "cut by NumPy on the host",
+            "optimizer": self.optimizer,
+            "epsilon": f"{self._optimizer.param_groups[0]['eps']:g} ({TEXTBOOK})",
         }
 
 
@@ -170,10 +194,17 @@ class Compiled(Eager):
     """Model and loss compiled, with the derivative that goes with them; fused Adam beside."""
 
     compiler = "torch.compile: model and loss"
+    optimizer = "torch.optim.Adam(fused=True)"
     fused = True
 
     def _build(self) -> None:
-        self._batch_loss = torch.compile(super()._batch_loss, fullgraph=True)  # type: ignore[method-assign]
+        # One shape, so nothing is compiled for shapes in general.
+        self._batch_loss = torch.compile(  # type: ignore[method-assign]
+            super()._batch_loss, fullgraph=True, dynamic=False
+        )
+
+    def compilations(self) -> int:
+        return compiled_graphs()
 
 
 class MultiStep(Eager):
@@ -183,6 +214,7 @@ class MultiStep(Eager):
     """
 
     compiler = "torch.compile: whole step"
+    optimizer = "Adam written out in the step"
 
     def _build(self) -> None:
         self._weights = [parameter.detach() for parameter in self._model.parameters()]
@@ -190,13 +222,19 @@ class MultiStep(Eager):
         self._second_moments = [torch.zeros_like(weight) for weight in self._weights]
         # float64 on the device: the bias corrections are as precise as Python's own numbers.
         self._count = torch.zeros((), dtype=torch.float64, device=self._device)
-        self._compiled_step = torch.compile(self._step, fullgraph=True)
+        self._compiled_step = torch.compile(self._step, fullgraph=True, dynamic=False)
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def reset(self, parameters: Parameters) -> None:
         super().reset(parameters)
         for moment in (*self._first_moments, *self._second_moments, self._count):
             moment.zero_()
+
+    def first_moments(self) -> Parameters:
+        return self._as_layers(self._first_moments)
+
+    def compilations(self) -> int:
+        return compiled_graphs()
 
     def _functional_loss(self, weights: list[Tensor], images: Tensor, labels: Tensor) -> Tensor:
         for weight, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
@@ -237,7 +275,7 @@ class MultiStep(Eager):
                 self._capture(part)
             self._graph_rows.copy_(part)
             self._graph.replay()  # type: ignore[union-attr]
-            self._loss = self._graph_loss
+            self._loss = self._graph_losses
         for batch in rows[whole:]:
             self._loss = self._compiled_step(batch)
 
@@ -254,8 +292,8 @@ class MultiStep(Eager):
         torch.cuda.current_stream().wait_stream(side_stream)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            for batch in self._graph_rows:
-                self._graph_loss = self._compiled_step(batch)
+            losses = [self._compiled_step(batch) for batch in self._graph_rows]
+            self._graph_losses = torch.stack(losses)
         for tensor, value in zip(state, before, strict=True):
             tensor.copy_(value)
 

@@ -17,10 +17,13 @@ import numpy as np
 import tensorflow as tf
 
 from backends.contract import (
+    EPSILON_HAT,
+    TEXTBOOK,
     Adam,
     Array,
     Execution,
     Network,
+    NotKeptError,
     Parameters,
     Trainer,
     TrainingSet,
@@ -46,19 +49,16 @@ def configure(execution: Execution) -> None:
         tf.config.experimental.set_memory_growth(gpu, True)
     # TF32 is on by default on GPUs that have it.
     tf.config.experimental.enable_tensor_float_32_execution(False)
+    # Of layers, and of what Keras makes besides them: losses, metrics, constants.
+    keras.config.set_dtype_policy(execution.precision)
     keras.config.set_floatx(execution.precision)
 
 
 class TextbookAdam(keras.optimizers.Adam):  # type: ignore[misc]
     """Adam with epsilon added to the corrected root, as its paper has it in Algorithm 1.
 
-    Keras adds it to the uncorrected one ("epsilon hat"), which no constant can make equal, and
-    keeps the learning rate as a float32 variable, which rounds it; here it is a Python number.
+    Keras adds it to the uncorrected one ("epsilon hat"), which no constant can make equal.
     """
-
-    def __init__(self, adam: Adam) -> None:
-        super().__init__(adam.learning_rate, adam.beta_1, adam.beta_2, adam.epsilon)
-        self._step_size = adam.learning_rate
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable; overrides Keras' own, which `apply` calls for each."""
@@ -70,14 +70,9 @@ class TextbookAdam(keras.optimizers.Adam):  # type: ignore[misc]
         m.assign_add((gradient - m) * (1 - self.beta_1))
         v.assign_add((tf.square(gradient) - v) * (1 - self.beta_2))
         # The corrections are gathered in scalars, which saves two passes of divisions over arrays.
-        step_size = self._step_size / (1 - tf.pow(beta_1, step))
+        step_size = tf.cast(learning_rate, variable.dtype) / (1 - tf.pow(beta_1, step))
         correction = 1 / (1 - tf.pow(beta_2, step))
         variable.assign_sub(step_size * m / (tf.sqrt(v * correction) + self.epsilon))
-
-    def reset(self) -> None:
-        """Forget all steps."""
-        for variable in (self.iterations, *self._momentums, *self._velocities):
-            variable.assign(tf.zeros_like(variable))
 
 
 def mlp(layer_sizes: tuple[int, ...]) -> keras.Sequential:
@@ -92,6 +87,7 @@ class Eager(Trainer):
     """Operation by operation."""
 
     compiler = "none"
+    _programs: tuple[Any, ...] = ()
 
     def __init__(
         self,
@@ -101,6 +97,7 @@ class Eager(Trainer):
         training_set: TrainingSet,
         parameters: Parameters,
     ) -> None:
+        self._adam = adam
         self._execution = execution
         self._resident = execution.input == "resident"
         place = tf.constant if self._resident else np.asarray
@@ -109,7 +106,8 @@ class Eager(Trainer):
         self._labels = place(training_set.labels.astype(np.int64))
         self._model = mlp(network.layer_sizes)
         self._loss_function = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self._optimizer = TextbookAdam(adam)
+        adam_type = TextbookAdam if adam.form == TEXTBOOK else keras.optimizers.Adam
+        self._optimizer = adam_type(adam.learning_rate, adam.beta_1, adam.beta_2, adam.epsilon)
         self._optimizer.build(self._model.trainable_variables)
         self._forward = tf.function(self._model)
         self._build()
@@ -120,8 +118,9 @@ class Eager(Trainer):
 
     def reset(self, parameters: Parameters) -> None:
         self._model.set_weights([array for layer in parameters for array in layer])
-        self._optimizer.reset()
-        self._loss = tf.constant(float("nan"))
+        optimizer = self._optimizer
+        for variable in (optimizer.iterations, *optimizer._momentums, *optimizer._velocities):
+            variable.assign(tf.zeros_like(variable))
 
     def _batch_loss(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return self._loss_function(labels, self._model(images, training=True))
@@ -146,8 +145,8 @@ class Eager(Trainer):
     def synchronise(self) -> None:
         tf.test.experimental.sync_devices()
 
-    def loss(self) -> float:
-        return float(self._loss)
+    def losses(self) -> Array:
+        return np.ravel(self._loss)
 
     @staticmethod
     def _as_layers(flat: list[Any]) -> Parameters:
@@ -157,31 +156,52 @@ class Eager(Trainer):
     def parameters(self) -> Parameters:
         return self._as_layers(self._model.get_weights())
 
-    def gradients(self, rows: Array) -> Parameters:
-        with tf.GradientTape() as tape:
-            loss = self._batch_loss(*self._cut(rows))
-        return self._as_layers(tape.gradient(loss, self._model.trainable_variables))
+    def first_moments(self) -> Parameters:
+        return self._as_layers(self._optimizer._momentums)
 
     def logits(self, images: Array) -> Array:
         return self._forward(images).numpy()
 
+    def product(self, a: Array, b: Array) -> Array:
+        return tf.matmul(a, b).numpy()
+
+    def weight_address(self) -> int | None:
+        weight = self._model.trainable_variables[0].value.read_value()
+        if _device_of(weight) == "gpu":
+            return None
+        return int(np.asarray(memoryview(weight)).ctypes.data)
+
+    def compilations(self) -> int:
+        return sum(program.experimental_get_tracing_count() for program in self._programs)
+
     def describe(self) -> dict[str, str]:
-        result = self._forward(tf.zeros((1, *self._model.input_shape[1:]), keras.config.floatx()))
-        on_gpu = "GPU" in result.device
+        weight = self._model.trainable_variables[0].value
+        result = self._forward(tf.zeros((1, weight.shape[0]), weight.dtype))
+        device = _device_of(result)
         return {
-            "device": "gpu" if on_gpu else "cpu",
-            "device_name": _gpu_name() if on_gpu else "cpu",
-            "precision": self._model.trainable_variables[0].value.dtype.name,
+            "device": device,
+            "device_name": _gpu_name() if device == "gpu" else "cpu",
+            "precision": weight.dtype.name,
             "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
             "compiler": self.compiler,
             "steps_per_call": str(self.steps_per_call),
-            "input": "gather on the device" if self._resident else "cut by NumPy on the host",
+            "input": f"gathered from memory of the {_device_of(self._images)}"
+            if self._resident
+            else "cut by NumPy on the host",
+            "optimizer": "keras.optimizers.Adam"
+            if self._adam.form == EPSILON_HAT
+            else "keras.optimizers.Adam with the textbook's update",
+            "epsilon": f"{self._optimizer.epsilon:g} ({self._adam.form})",
         }
 
     @property
     def steps_per_call(self) -> int:
         """Steps in one call of the framework."""
         return 1
+
+
+def _device_of(tensor: tf.Tensor) -> str:
+    return "gpu" if "GPU" in tensor.device else "cpu"
 
 
 def _gpu_name() -> str:
@@ -201,6 +221,7 @@ class Graph(Eager):
 
         step = step_on_rows if self._resident else self._step
         self._train_step = tf.function(step, jit_compile=self.use_xla)
+        self._programs = (self._train_step,)
 
     def train(self, rows: Array) -> None:
         for batch in rows:
@@ -225,12 +246,14 @@ class MultiStep(Eager):
     def _build(self) -> None:
         @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
         def train_steps(rows: tf.Tensor) -> tf.Tensor:
-            loss = tf.zeros((), self._images.dtype)
-            for index in tf.range(tf.shape(rows)[0]):
-                loss = self._step(*self._cut(rows[index]))
-            return loss
+            steps = tf.shape(rows)[0]
+            losses = tf.TensorArray(self._images.dtype, steps)
+            for index in tf.range(steps):
+                losses = losses.write(index, self._step(*self._cut(rows[index])))
+            return losses.stack()
 
         self._train_steps = train_steps
+        self._programs = (train_steps,)
 
     @property
     def steps_per_call(self) -> int:
@@ -253,6 +276,14 @@ class Fit(Eager):
             jit_compile=True,
             steps_per_execution=self._execution.steps_per_call,
         )
+        self._traces = 0
+        train_step = self._model.train_step
+
+        def traced_step(batch: Any) -> Any:
+            self._traces += 1  # Python runs while Keras traces, and at no other time.
+            return train_step(batch)
+
+        self._model.train_step = traced_step
         with tf.device("cpu:0"):
             empty = np.zeros((0, 0), np.int32)
             self._rows = tf.Variable(empty, shape=(None, None), trainable=False)
@@ -283,6 +314,15 @@ class Fit(Eager):
         self._rows.assign(rows)
         history = self._model.fit(self._pipeline(len(rows)), shuffle=False, verbose=0)
         self._loss = history.history["loss"][-1]
+        self._trained = len(rows)
+
+    def losses(self) -> Array:
+        if self._trained > 1:
+            raise NotKeptError("Keras' fit keeps the mean over its steps")
+        return super().losses()
+
+    def compilations(self) -> int:
+        return self._traces
 
     def describe(self) -> dict[str, str]:
         return super().describe() | {"input": "cut by tf.data on the host, prefetched"}

@@ -18,7 +18,7 @@ import pandas as pd
 
 from benchmarks.errors import UsageError
 
-IDENTITY = ("case", "backend", "mode", "input", "precision", "device")
+IDENTITY = ("case", "backend", "mode", "input", "precision", "device", "adam")
 LAUNCH = ("launch", "seed")
 
 COLUMNS = {
@@ -31,6 +31,8 @@ COLUMNS = {
         "steps",
         "seconds",
         "dispatch_seconds",
+        "cpu_seconds",
+        "compilations",
     ),
     "accuracy": (
         *LAUNCH,
@@ -41,7 +43,18 @@ COLUMNS = {
         "validation_loss",
         "validation_accuracy",
     ),
-    "certificates": (*LAUNCH, *IDENTITY, "stage", "relative_error", "bound", "passed"),
+    "certificates": (
+        *LAUNCH,
+        *IDENTITY,
+        "level",
+        "stage",
+        "parameter",
+        "relative_error",
+        "bound",
+        "passed",
+        "not_read",
+    ),
+    "ledger": (*LAUNCH, *IDENTITY, "entry", "value"),
     "launches": (
         *LAUNCH,
         *IDENTITY,
@@ -49,6 +62,7 @@ COLUMNS = {
         "build_seconds",
         "first_call_seconds",
         "first_call_steps",
+        "certificate_seconds",
         "warmup_seconds",
         "steps",
         "train_seconds",

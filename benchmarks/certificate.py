@@ -1,33 +1,48 @@
 """The certificate: evidence that a case computes the same training as the reference.
 
-The reference is the NumPy backend in float64. From the same parameters and on the same batches, a
-case must agree with it at each stage: logits, loss and gradients of the first batch, then the
-parameters after one and after ten steps.
+The reference is the NumPy backend in float64. From the same parameters and on the same batches a
+case must agree with it at each stage: the logits, the loss and every gradient of the first batch;
+every parameter after one step; the loss of the tenth step, and every parameter after it. Gradients
+are read from Adam's first moments after one step, so they are those of the program that trains.
 
-How far rounding alone may move a figure is measured, not guessed. The reference is run in the
-precision of the case as well, several times, with everything that is mathematically free chosen
-anew: the order of the pixels, of the units in each hidden layer and of the rows in each batch (so
-every sum is taken in another order), and whether Adam's bias corrections are computed in that
-precision or in double (frameworks do either). A stage's bound is SAFETY times the largest error
-found so, and at least SAFETY units of the precision's rounding.
+Errors of gradients are relative to the gradient, ‖g − r‖ / ‖r‖ for each parameter; errors of
+parameters to how far training has moved them, ‖p − r‖ / ‖r − p₀‖: a learning rate that is off by
+0.1% then shows as 1e-3 after one step.
 
-Errors of parameters are relative to how far training has moved them, ‖p − r‖ / ‖r − p₀‖ over all
-parameters together: a learning rate that is off by 0.1% then shows as 1e-3 after one step. Ten
-steps at a large learning rate amplify rounding, the more so where a unit stands on the edge of its
-ReLU; of CANDIDATES draws of parameters and batches the certificate takes the one that amplifies it
-least, and the bound says how far that still is.
+There are two levels.
+
+exact       The case's backend and mode in float64, where no error may exceed EXACT_BOUND.
+as timed    The case itself, in its precision. How far rounding alone may move a figure is measured:
+            the reference is run in that precision as well, several times, with everything that is
+            mathematically free chosen anew: the order of the pixels, of the units in each hidden
+            layer and of the rows in each batch (so every sum is taken in another order), and
+            whether Adam's bias corrections are computed in that precision or in double (frameworks
+            do either). A bound is SAFETY times the largest error found so, and at least SAFETY
+            units of the precision's rounding.
+
+Ten steps at a large learning rate amplify rounding, the more so where a unit stands on the edge of
+its ReLU; of CANDIDATES draws of parameters and batches the certificate takes the one that amplifies
+it least, and the bound says how far that still is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
-from backends.contract import Adam, Array, Execution, Network, Parameters, Trainer, TrainingSet
+from backends.contract import (
+    Adam,
+    Array,
+    Execution,
+    Network,
+    NotKeptError,
+    Parameters,
+    Trainer,
+    TrainingSet,
+)
 from backends.numpy import Eager
 from benchmarks.data import Split
 from benchmarks.workload import Workload, batch_rows
@@ -37,33 +52,42 @@ VARIANTS = 12
 CANDIDATES = 3
 LARGE_STEP_FLOPS = 5e9
 """A step with more operations than this is large: one candidate must do."""
+EXACT_BOUND = 1e-9
 SAFETY = 10.0
-STAGES = ("logits", "loss", "gradients", "parameters_1_step", "parameters_10_steps")
+
+LEVELS = ("exact", "as timed")
+STAGES = (
+    "logits",
+    "loss",
+    "gradients",
+    "parameters_1_step",
+    "loss_10_steps",
+    "parameters_10_steps",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One stage of a certificate."""
+class Check:
+    """One figure of a certificate: a stage, and in stages with parameters one of those."""
 
+    level: str
     stage: str
+    parameter: str
+    """As in "layer 2 bias"; empty where the stage has a single figure."""
     error: float
+    """NaN where the figure cannot be read."""
     bound: float
+    not_read: str = ""
+    """Why the mode does not give this figure; the stages after it cover it."""
 
     @property
     def passed(self) -> bool:
         """Whether the error lies within the bound; a bound of 1 or more would prove nothing."""
-        return self.error <= self.bound < 1
+        return bool(self.not_read) or self.error <= self.bound < 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """What a trainer computed, stage by stage."""
-
-    logits: Array
-    loss: float
-    gradients: Parameters
-    after_one_step: Parameters
-    after_ten_steps: Parameters
+Figures = dict[tuple[str, str], Array]
+"""What was computed, by stage and parameter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,61 +96,89 @@ class Reference:
 
     start: Parameters = field(repr=False)
     rows: Array = field(repr=False)
+    """At least STEPS batches, and as many as a call trains: (steps, batch_size)."""
+    batches: Split = field(repr=False)
+    """The images and labels that `rows` names, each once."""
+    batch_rows: Array = field(repr=False)
+    """`rows` counted within `batches`."""
     figures: Figures = field(repr=False)
-    bounds: dict[str, float]
+    bounds: dict[tuple[str, str], float] = field(repr=False)
+
+    def first_images(self, precision: str) -> Array:
+        """The images of the first batch, (batch_size, pixels)."""
+        rows = self.batch_rows[0]
+        part = Split(images=self.batches.images[rows], labels=self.batches.labels[rows])
+        return part.in_precision(precision).images
 
 
-def collect(trainer: Trainer, start: Parameters, rows: Array, first_images: Array) -> Figures:
-    """Run `trainer` through all stages from `start`, on `rows` (STEPS, batch_size).
+def by_parameter(stage: str, parameters: Parameters) -> Figures:
+    """A stage's figures, one for each parameter."""
+    return {
+        (stage, f"layer {layer} {kind}"): np.asarray(array, np.float64)
+        for layer, pair in enumerate(parameters, start=1)
+        for kind, array in zip(("weight", "bias"), pair, strict=True)
+    }
 
-    `first_images` are the images of the first batch, in the trainer's precision. The trainer is
-    left where ten steps have brought it.
+
+def collect(
+    trainer: Trainer, adam: Adam, start: Parameters, rows: Array, first_images: Array
+) -> tuple[Figures, dict[str, str]]:
+    """Run `trainer` through all stages from `start`: its figures, and why stages are missing.
+
+    `rows` are the batches, at least STEPS of them: what is left over serves those modes that train
+    more steps in a call, whose tenth step is read inside a call of the length that is timed.
+    `first_images` are the images of the first batch, in the trainer's precision.
     """
     trainer.reset(start)
-    logits = trainer.logits(first_images)
-    gradients = trainer.gradients(rows[0])
+    figures: Figures = {("logits", ""): trainer.logits(first_images).astype(np.float64)}
     trainer.train(rows[:1])
     trainer.synchronise()
-    loss, after_one_step = trainer.loss(), trainer.parameters()
+    figures["loss", ""] = trainer.losses().astype(np.float64)
+    gradients = [
+        (weight / (1 - adam.beta_1), bias / (1 - adam.beta_1))
+        for weight, bias in trainer.first_moments()
+    ]
+    figures |= by_parameter("gradients", gradients)
+    figures |= by_parameter("parameters_1_step", trainer.parameters())
+
     trainer.reset(start)
-    trainer.train(rows)
+    trainer.train(rows[:STEPS])
     trainer.synchronise()
-    return Figures(
-        logits=logits,
-        loss=loss,
-        gradients=gradients,
-        after_one_step=after_one_step,
-        after_ten_steps=trainer.parameters(),
-    )
-
-
-def flat(parameters: Parameters) -> Array:
-    """All parameters in one float64 vector."""
-    return np.concatenate(
-        [np.ravel(array).astype(np.float64) for layer in parameters for array in layer]
-    )
+    after_ten_steps = by_parameter("parameters_10_steps", trainer.parameters())
+    not_read: dict[str, str] = {}
+    try:
+        losses = trainer.losses()
+        if len(losses) > 1:
+            trainer.reset(start)
+            trainer.train(rows)
+            trainer.synchronise()
+            losses = trainer.losses()[:STEPS]
+        figures["loss_10_steps", ""] = losses[-1:].astype(np.float64)
+    except NotKeptError as reason:
+        not_read["loss_10_steps"] = str(reason)
+    return figures | after_ten_steps, not_read
 
 
 def relative_error(value: Array, reference: Array, scale: Array) -> float:
     """‖value − reference‖ / ‖scale‖; infinite where anything is not finite."""
-    error = np.linalg.norm(value - reference) / np.linalg.norm(scale)
+    difference = float(np.linalg.norm(value - reference))
+    if difference == 0:
+        return 0.0
+    with np.errstate(divide="ignore"):
+        error = difference / np.linalg.norm(scale)
     return float(error) if np.isfinite(error) else float("inf")
 
 
-def errors(figures: Figures, reference: Figures, start: Parameters) -> dict[str, float]:
-    """The relative error of each stage."""
-    origin = flat(start)
-    one, ten = flat(reference.after_one_step), flat(reference.after_ten_steps)
-    gradients = flat(reference.gradients)
-    loss = np.array([reference.loss])
+def errors(figures: Figures, reference: Figures, start: Parameters) -> dict[tuple[str, str], float]:
+    """The relative error of every figure there is."""
+    origin = {
+        (stage, parameter): array
+        for stage in ("parameters_1_step", "parameters_10_steps")
+        for (_, parameter), array in by_parameter(stage, start).items()
+    }
     return {
-        "logits": relative_error(
-            figures.logits.astype(np.float64), reference.logits, reference.logits
-        ),
-        "loss": relative_error(np.array([figures.loss]), loss, loss),
-        "gradients": relative_error(flat(figures.gradients), gradients, gradients),
-        "parameters_1_step": relative_error(flat(figures.after_one_step), one, one - origin),
-        "parameters_10_steps": relative_error(flat(figures.after_ten_steps), ten, ten - origin),
+        key: relative_error(value, reference[key], reference[key] - origin.get(key, 0.0))
+        for key, value in figures.items()
     }
 
 
@@ -156,50 +208,50 @@ class Relabelling:
         return Relabelling(units=[np.argsort(unit) for unit in self.units]).apply(parameters)
 
 
-def run_reference(
-    network: Network,
-    adam: Adam,
-    data: TrainingSet,
-    start: Parameters,
-    rows: Array,
-    *,
-    correction_type: Callable[[float], Any] = float,
-) -> Figures:
-    """The NumPy backend's figures, in the precision of `data`."""
-    reference_type = type("Reference", (Eager,), {"correction_type": correction_type})
-    execution = Execution(mode="eager", precision=data.images.dtype.name)
-    trainer = reference_type(network, adam, execution, data, start)
-    return collect(trainer, start, rows, data.images[rows[0]])
+class Relabelled(Eager):
+    """The reference on a relabelled network, giving its figures with the original labels."""
+
+    def __init__(self, labels: Relabelling, adam: Adam, data: TrainingSet, number: int) -> None:
+        self._units = labels
+        # The precisions in which frameworks compute the bias corrections, by turns.
+        self.correction_type = data.images.dtype.type if number % 2 else float
+        super().__init__(
+            Network(layer_sizes=tuple(len(unit) for unit in labels.units)),
+            adam,
+            Execution(mode="eager", precision=data.images.dtype.name),
+            TrainingSet(images=data.images[:, labels.units[0]], labels=data.labels),
+            [],
+        )
+
+    def reset(self, parameters: Parameters) -> None:
+        super().reset(self._units.apply(parameters))
+
+    def parameters(self) -> Parameters:
+        return self._units.undo(super().parameters())
+
+    def first_moments(self) -> Parameters:
+        return self._units.undo(super().first_moments())
+
+    def logits(self, images: Array) -> Array:
+        return super().logits(images[:, self._units.units[0]])
 
 
-def run_variant(
-    network: Network,
-    adam: Adam,
-    data: TrainingSet,
-    start: Parameters,
-    rows: Array,
-    number: int,
-) -> Figures:
-    """As `run_reference`, with every sum in another order, drawn from `number`."""
-    generator = np.random.default_rng(number)
-    labels = Relabelling.draw(network, generator)
-    relabelled = TrainingSet(images=data.images[:, labels.units[0]], labels=data.labels)
-    order = generator.permutation(rows.shape[1])
-    figures = run_reference(
-        network,
-        adam,
-        relabelled,
-        labels.apply(start),
-        rows[:, order],
-        correction_type=data.images.dtype.type if number % 2 else float,
-    )
-    return Figures(
-        logits=figures.logits[np.argsort(order)],
-        loss=figures.loss,
-        gradients=labels.undo(figures.gradients),
-        after_one_step=labels.undo(figures.after_one_step),
-        after_ten_steps=labels.undo(figures.after_ten_steps),
-    )
+def rounding_errors(
+    network: Network, adam: Adam, data: TrainingSet, start: Parameters, rows: Array, exact: Figures
+) -> dict[tuple[str, str], float]:
+    """The largest error of each figure in the precision of `data`, over all variants."""
+    largest = dict.fromkeys(exact, 0.0)
+    for number in range(VARIANTS):
+        generator = np.random.default_rng(number)
+        labels = Relabelling.draw(network, generator)
+        order = generator.permutation(rows.shape[1])
+        variant = Relabelled(labels, adam, data, number)
+        first = data.images[rows[0, order]]
+        figures, _ = collect(variant, adam, start, rows[:, order], first)
+        figures["logits", ""] = figures["logits", ""][np.argsort(order)]
+        for key, error in errors(figures, exact, start).items():
+            largest[key] = max(largest[key], error)
+    return largest
 
 
 def draw_start(network: Network, seed: int) -> Parameters:
@@ -213,44 +265,67 @@ def draw_start(network: Network, seed: int) -> Parameters:
     return start
 
 
-def make_candidate(work: Workload, precision: str, training: Split, seed: int) -> Reference:
+def make_candidate(
+    work: Workload, precision: str, training: Split, call_steps: int, seed: int
+) -> Reference:
     """The reference's figures on the parameters and batches of `seed`, and the bounds there."""
     start = draw_start(work.network, seed)
-    rows = batch_rows(work.training_images, work.batch_size, STEPS, seed)
-    used = Split(images=training.images[rows.ravel()], labels=training.labels[rows.ravel()])
-    own_rows = np.arange(rows.size).reshape(rows.shape)
-    exact, rounding = used.in_precision("float64"), used.in_precision(precision)
-    figures = run_reference(work.network, work.adam, exact, start, own_rows)
-    spread = [
-        errors(
-            run_variant(work.network, work.adam, rounding, start, own_rows, number),
-            figures,
-            start,
-        )
-        for number in range(VARIANTS)
-    ]
+    rows = batch_rows(work.training_images, work.batch_size, max(STEPS, call_steps), seed)
+    used, own_rows = np.unique(rows, return_inverse=True)
+    own_rows = own_rows.reshape(rows.shape).astype(np.int32)
+    batches = Split(images=training.images[used], labels=training.labels[used])
+    exact, first = batches.in_precision("float64"), own_rows[:STEPS]
+    trainer = Eager(work.network, work.adam, Execution(mode="eager"), exact, start)
+    figures, _ = collect(trainer, work.adam, start, first, exact.images[first[0]])
+    rounding = batches.in_precision(precision)
+    spread = rounding_errors(work.network, work.adam, rounding, start, first, figures)
     least = SAFETY * float(np.finfo(precision).eps)
-    bounds = {
-        stage: max(least, SAFETY * max(variant[stage] for variant in spread)) for stage in STAGES
-    }
-    return Reference(start=start, rows=rows, figures=figures, bounds=bounds)
+    return Reference(
+        start=start,
+        rows=rows,
+        batches=batches,
+        batch_rows=own_rows,
+        figures=figures,
+        bounds={key: max(least, SAFETY * error) for key, error in spread.items()},
+    )
 
 
-def make_reference(work: Workload, precision: str, training: Split) -> Reference:
-    """The candidate whose ten steps are the least sensitive to rounding."""
+def make_reference(
+    work: Workload, precision: str, training: Split, call_steps: int = STEPS
+) -> Reference:
+    """The candidate whose ten steps are the least sensitive to rounding.
+
+    `call_steps` is the most steps that a case trains in one call.
+    """
     large = work.network.step_flops(work.batch_size) > LARGE_STEP_FLOPS
     seeds = range(1 if large else CANDIDATES)
-    candidates = (make_candidate(work, precision, training, seed) for seed in seeds)
-    return min(candidates, key=lambda candidate: candidate.bounds["parameters_10_steps"])
+    candidates = (make_candidate(work, precision, training, call_steps, seed) for seed in seeds)
+    return min(candidates, key=lambda candidate: max(candidate.bounds.values()))
 
 
-def certify(trainer: Trainer, reference: Reference, first_images: Array) -> list[Stage]:
-    """Compare `trainer` with the reference, stage by stage.
+def certify(
+    trainer: Trainer, adam: Adam, reference: Reference, rows: Array, precision: str, level: str
+) -> list[Check]:
+    """Compare `trainer`, which trains in `precision`, with the reference, figure by figure.
 
-    `first_images` are the images of the first batch, in the trainer's precision.
+    `rows` are the reference's batches as the trainer's own training set counts them.
     """
-    figures = collect(trainer, reference.start, reference.rows, first_images)
+    first_images = reference.first_images(precision)
+    figures, not_read = collect(trainer, adam, reference.start, rows, first_images)
     found = errors(figures, reference.figures, reference.start)
     return [
-        Stage(stage=stage, error=found[stage], bound=reference.bounds[stage]) for stage in STAGES
+        Check(
+            level=level,
+            stage=stage,
+            parameter=parameter,
+            error=found.get((stage, parameter), float("nan")),
+            bound=EXACT_BOUND if level == "exact" else bound,
+            not_read=not_read.get(stage, ""),
+        )
+        for (stage, parameter), bound in reference.bounds.items()
     ]
+
+
+def first_failure(checks: Sequence[Check]) -> Check | None:
+    """The check that fails first, in the order of the levels and stages."""
+    return next((check for check in checks if not check.passed), None)

@@ -28,6 +28,8 @@ PACKAGES = (
 )
 PREFIXES = (
     "OMP_",
+    "OPENBLAS_",
+    "PJRT_",
     "MKL_",
     "KMP_",
     "XLA_",
@@ -65,6 +67,15 @@ def package_versions() -> dict[str, str]:
     return found
 
 
+def variables() -> dict[str, str]:
+    """The environment variables that frameworks heed; not where they keep their files."""
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(PREFIXES) and not name.endswith("_DIR")
+    }
+
+
 def gpus() -> list[str]:
     """The NVIDIA GPUs that the driver shows: name, memory and driver version."""
     query = "--query-gpu=name,memory.total,driver_version"
@@ -91,9 +102,7 @@ def describe() -> dict[str, Any]:
         },
         "python": platform.python_version(),
         "packages": package_versions(),
-        "variables": {
-            name: value for name, value in sorted(os.environ.items()) if name.startswith(PREFIXES)
-        },
+        "variables": variables(),
         "git_commit": _output("git", "rev-parse", "HEAD"),
         "git_modified": bool(_output("git", "status", "--porcelain", "--untracked-files=no")),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.contract import Execution
-from benchmarks.certificate import Reference, Stage
+from benchmarks.certificate import Check, Reference, first_failure
 from benchmarks.workload import Workload
 
 
@@ -26,16 +26,28 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """The trainer is built, certified, warm and back at its initial parameters."""
+    """The trainer is built and has been called once."""
 
     import_seconds: float
     build_seconds: float
     first_call_seconds: float
     first_call_steps: int
-    warmup_seconds: float
-    stages: tuple[Stage, ...]
-    description: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certified:
+    """What the trainer computes, and what it really does."""
+
+    checks: tuple[Check, ...]
+    ledger: dict[str, str]
     versions: dict[str, str]
+    seconds: float
+    """What taking the certificate took."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether all checks passed."""
+        return first_failure(self.checks) is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +57,10 @@ class Block:
     steps: int
     seconds: float
     dispatch_seconds: float
+    cpu_seconds: float
+    """CPU time of all threads of the worker."""
+    compilations: int = 0
+    """Programs compiled meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,4 +89,4 @@ class Failure:
     message: str
 
 
-Answer = Ready | Block | Reading | Final | Failure
+Answer = Ready | Certified | Block | Reading | Final | Failure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from backends.contract import EPSILON_HAT, TEXTBOOK
 from backends.registry import BACKENDS, TIERS
 from benchmarks.errors import UsageError
 from benchmarks.workload import Workload
@@ -12,6 +13,13 @@ from benchmarks.workload import Workload
 # are shorter, so they advance less far in their training than the others.
 SLOW = {("tensorflow", "eager"), ("jax", "eager")}
 SLOW_BY = 10
+
+KERAS_ADAM = {
+    "textbook": (TEXTBOOK,),
+    "stock": (EPSILON_HAT,),
+    "both": (TEXTBOOK, EPSILON_HAT),
+}
+"""The forms of Adam that TensorFlow's cases may run with: the common one, Keras' own, or both."""
 
 BLOCK_STEPS = 200
 FEWEST_BLOCK_STEPS = 50
@@ -73,6 +81,7 @@ class Case:
     input: str
     precision: str
     device: str
+    adam: str = TEXTBOOK
     control: bool = False
 
     @property
@@ -81,6 +90,8 @@ class Case:
         words = [self.backend, self.mode]
         if self.input == "streamed":
             words.append("streamed")
+        if self.adam == EPSILON_HAT:
+            words.append("stock-adam")
         if self.control:
             words.append("(control)")
         return " ".join(words)
@@ -99,6 +110,7 @@ class Case:
             "input": self.input,
             "precision": self.precision,
             "device": self.device,
+            "adam": self.adam,
         }
 
 
@@ -145,11 +157,13 @@ def select_cases(
     inputs: list[str] | None,
     precision: str,
     device: str,
+    keras_adam: str = "textbook",
 ) -> list[Case]:
     """The cases asked for: the preset's, unless backends, modes or inputs are named.
 
     A named backend without named modes runs the preset's modes, or all it has where the preset
-    leaves the backend out. Without named inputs a mode takes the first it offers.
+    leaves the backend out. Without named inputs a mode takes the first it offers. `keras_adam` is a
+    key of KERAS_ADAM.
     """
     wanted_inputs = tuple(inputs) if inputs else preset.inputs
     cases = []
@@ -158,9 +172,13 @@ def select_cases(
         for mode in modes or preset.modes.get(name, tuple(offered)):
             available = offered.get(mode, ())
             chosen = [i for i in available if i in (wanted_inputs or available[:1])]
+            forms = KERAS_ADAM[keras_adam] if name == "tensorflow" else (TEXTBOOK,)
             cases += [
-                Case(backend=name, mode=mode, input=i, precision=precision, device=device)
+                Case(
+                    backend=name, mode=mode, input=i, precision=precision, device=device, adam=form
+                )
                 for i in chosen
+                for form in forms
             ]
     if not cases:
         raise UsageError(
@@ -171,5 +189,5 @@ def select_cases(
 
 def with_control(cases: list[Case]) -> list[Case]:
     """The cases, and the last tuned one a second time: two names for one program."""
-    tuned = [case for case in cases if case.tier == "tuned"]
+    tuned = [case for case in cases if case.tier == "tuned" and case.adam == TEXTBOOK]
     return [*cases, replace((tuned or cases)[-1], control=True)]

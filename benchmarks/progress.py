@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmarks.messages import Block, Ready
+from benchmarks.messages import Block, Certified, Ready
 from benchmarks.plan import Case, Plan
 
 LINES_A_LAUNCH = 4
@@ -78,17 +78,16 @@ class RunProgress:
         if self._live:
             self._say(f"launch {self._launch}/{self._plan.launches} · starting {case.name}")
 
-    def ready(self, case: Case, answer: Ready) -> None:
+    def ready(self, case: Case, ready: Ready, certified: Certified) -> None:
         """A case is ready to be timed."""
-        certified = all(stage.passed for stage in answer.stages)
         if not self._live:
             self._say(
-                f"  {case.name}: import {answer.import_seconds:.1f} s, "
-                f"build {answer.build_seconds:.1f} s, "
-                f"first call {answer.first_call_seconds:.1f} s, "
-                f"certificate {'passed' if certified else 'FAILED'}"
+                f"  {case.name}: import {ready.import_seconds:.1f} s, "
+                f"build {ready.build_seconds:.1f} s, "
+                f"first call {ready.first_call_seconds:.1f} s, "
+                f"certificate {'passed' if certified.passed else 'FAILED'}"
             )
-        elif not certified:
+        elif not certified.passed:
             self._bar.print(f"{case.name}: certificate FAILED; it will not be ranked")
 
     def block(self, case: Case, round_number: int, block: Block) -> None:

@@ -9,23 +9,27 @@ import pandas as pd
 from backends.registry import BACKENDS
 from benchmarks import words
 from benchmarks.bundle import end_of_output
-from benchmarks.certificate import STAGES
+from benchmarks.certificate import EXACT_BOUND, LEVELS, STAGES
 from benchmarks.summary import Bundle, Findings
 from benchmarks.words import interval, number, percent
+
+TEXT_COLUMNS = ("case", "cases", "why", "tier", "what", "value", "where")
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """A markdown table; its columns are the keys of the rows."""
     frame = pd.DataFrame(rows).fillna("–")
-    numbers = frame.columns.map(lambda name: name not in ("case", "why", "tier"))
+    numbers = frame.columns.map(lambda name: name not in TEXT_COLUMNS)
     alignment = ["right" if number else "left" for number in numbers]
     return frame.to_markdown(index=False, disable_numparse=True, colalign=alignment)
 
 
 def ranking(findings: Findings) -> list[str]:
-    """The main table, one for each precision and device."""
+    """The main table; one for each set of comparable cases."""
     parts = []
-    for _, group in words.ranked(findings.summary).groupby(["precision", "device"], sort=False):
+    groups = words.groups(findings)
+    for where, group in groups:
+        parts += [f"Ranked {where}:"] if len(groups) > 1 else []
         parts.append(
             table(
                 [
@@ -103,6 +107,7 @@ def startup(findings: Findings) -> list[str]:
         "first_call_seconds": "first call (s)",
         "startup_seconds": "sum (s)",
         "first_call_again_seconds": "first call again (s)",
+        "certificate_seconds": "certificate (s)",
         "warmup_seconds": "warm-up (s)",
     }
     rows = [
@@ -124,27 +129,79 @@ def startup(findings: Findings) -> list[str]:
 
 
 def certificates(bundle: Bundle) -> list[str]:
-    """The largest error of each case and stage, against its bound."""
+    """The largest error of each case and stage, over parameters and launches."""
     rows = bundle.tables["certificates"]
     if rows.empty:
         return []
-    worst = rows.assign(share=rows["relative_error"] / rows["bound"])
-    worst = worst.loc[worst.groupby(["case", "stage"], sort=False)["share"].idxmax()]
-    lines = []
-    for case, own in worst.groupby("case", sort=False):
-        by_stage = own.set_index("stage")
-        line: dict[str, Any] = {"case": case}
-        for stage in STAGES:
-            mark = "" if by_stage.loc[stage, "passed"] else " ✗"
-            error, bound = by_stage.loc[stage, ["relative_error", "bound"]]
-            line[stage.replace("_", " ")] = f"{error:.0e} of {bound:.0e}{mark}"
-        lines.append(line)
+    exact, timed = (rows[rows["level"] == level] for level in LEVELS)
     return [
         "## Certificates",
-        "Relative error against the float64 reference, and its bound: the launch that came "
-        "closest to it. The bound follows from how far the order of summation alone moves the "
-        "reference in the same precision.",
-        table(lines),
+        "Relative errors against the float64 reference; of all parameters and launches the one "
+        "that came closest to its bound.",
+        "*Exact*: the same backend and mode in float64, where no error may exceed "
+        f"{EXACT_BOUND:.0e}.",
+        table([{"case": case, **_errors(own)} for case, own in exact.groupby("case", sort=False)]),
+        "*As timed*: the case itself, its error and the bound. A bound is ten times the largest "
+        "error of the reference in the same precision, when every sum is taken in another order.",
+        table(
+            [
+                {"case": case, **_errors(own, with_bound=True)}
+                for case, own in timed.groupby("case", sort=False)
+            ]
+        ),
+        *_not_read(rows),
+        *_failed_checks(rows),
+    ]
+
+
+def _errors(own: pd.DataFrame, *, with_bound: bool = False) -> dict[str, str]:
+    """The worst figure of each stage of one case and level."""
+    cells = {}
+    for stage in STAGES:
+        figures = own[(own["stage"] == stage) & own["relative_error"].notna()]
+        cell = "–"
+        if len(figures):
+            share = figures["relative_error"] / figures["bound"]
+            worst = figures.iloc[int(share.argmax())]
+            cell = f"{worst['relative_error']:.0e}"
+            cell += f" of {worst['bound']:.0e}" if with_bound else ""
+            cell += "" if figures["passed"].all() else " ✗"
+        cells[stage.replace("_", " ")] = cell
+    return cells
+
+
+def _not_read(rows: pd.DataFrame) -> list[str]:
+    """Which stages a mode does not give, and why."""
+    missing = rows[rows["not_read"].notna()].drop_duplicates(["case", "stage"])
+    return [
+        f"Not read in {row['case']}: {row['stage'].replace('_', ' ')} ({row['not_read']}); the "
+        "stage after it covers it."
+        for _, row in missing.iterrows()
+    ]
+
+
+def _failed_checks(rows: pd.DataFrame) -> list[str]:
+    """Where each failed case first departs from the reference."""
+    failed = rows[~rows["passed"]].drop_duplicates("case")
+    return [
+        f"✗ {row['case']} first departs from the reference at {words.departure(row)}."
+        for _, row in failed.iterrows()
+    ]
+
+
+def what_differs(findings: Findings) -> list[str]:
+    """The entries of the ledger in which cases differ."""
+    if findings.ledger.empty:
+        return []
+    rows = [
+        {"what": row["title"], "value": row["value"], "cases": ", ".join(row["cases"])}
+        for _, row in findings.ledger.iterrows()
+    ]
+    return [
+        "## What the cases did differently",
+        "Read back from the running frameworks; what is not listed was the same in all cases. "
+        "ledger.csv has everything.",
+        table(rows),
     ]
 
 
@@ -184,6 +241,7 @@ def markdown(bundle: Bundle, findings: Findings) -> str:
         *accuracies(bundle),
         *startup(findings),
         *certificates(bundle),
+        *what_differs(findings),
         "## How it was measured",
         words.METHOD,
         *environment(bundle),

@@ -7,7 +7,7 @@ before the next block starts.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -15,12 +15,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from backends.contract import Execution
-from benchmarks import certificate, data
-from benchmarks.bundle import BundleWriter, file_name
-from benchmarks.messages import Block, Final, Job, Reading, Ready
-from benchmarks.plan import STEPS_PER_CALL, Case, Plan
-from benchmarks.process import WorkerError, WorkerProcess, worker_environment
+from benchmarks import data
+from benchmarks.bundle import BundleWriter
+from benchmarks.jobs import References, make_job, make_references, start_worker
+from benchmarks.messages import Block, Certified, Final, Reading, Ready
+from benchmarks.plan import Case, Plan
+from benchmarks.process import WorkerError, WorkerProcess
 
 READINGS = 10
 """Readings of the accuracy in a launch, evenly spread, but not oftener than every"""
@@ -28,6 +28,9 @@ READING_STEPS = 100
 """steps."""
 CLOSING_SECONDS = 8.0
 """Kept of a time limit, for the last readings and the report."""
+
+START_TIMEOUT_SECONDS = 300.0
+"""For each part of a worker's start: build and first call, certificate, warm-up."""
 
 ORDER_STREAM = 2
 
@@ -41,7 +44,7 @@ class Progress(Protocol):
     def starting(self, case: Case) -> None:
         """A case's worker is being started."""
 
-    def ready(self, case: Case, answer: Ready) -> None:
+    def ready(self, case: Case, ready: Ready, certified: Certified) -> None:
         """A case is ready to be timed."""
 
     def block(self, case: Case, round_number: int, block: Block) -> None:
@@ -58,7 +61,8 @@ class Member:
     case: Case
     worker: WorkerProcess
     ready: Ready
-    block_steps: int
+    certified: Certified
+    warmup: Block
     steps: int = 0
     train_seconds: float = 0.0
     last_reading: Reading | None = None
@@ -74,7 +78,7 @@ class Session:
     environment: dict[str, Any]
     started: float
     """When the time limit began to run, by `time.monotonic`."""
-    start_timeout_seconds: float = 300.0
+    start_timeout_seconds: float = START_TIMEOUT_SECONDS
     answer_timeout_seconds: float = 120.0
     failures: dict[Case, str] = field(default_factory=dict)
     finished_launches: int = 0
@@ -83,7 +87,11 @@ class Session:
 
     def run(self) -> None:
         """All launches; a case that has failed in one is left out of the next."""
-        references = self._references()
+        began = monotonic()
+        training = data.load(Path(self.plan.workload.data_dir)).training
+        references = make_references(self.plan, training)
+        del training
+        self.environment["run"]["reference_seconds"] = monotonic() - began
         for case, reason in self.plan.skipped.items():
             self._outcome(case, "skipped", "", reason)
         with tempfile.TemporaryDirectory(prefix="workers-") as scratch:
@@ -95,16 +103,6 @@ class Session:
                     return
                 self._launch(launch, references, Path(scratch))
                 self.finished_launches += 1
-
-    def _references(self) -> dict[str, certificate.Reference]:
-        """What every certificate is taken against, for each precision."""
-        work = self.plan.workload
-        training = data.load(Path(work.data_dir)).training
-        precisions = sorted({case.precision for case in self.plan.cases})
-        return {
-            precision: certificate.make_reference(work, precision, training)
-            for precision in precisions
-        }
 
     def _outcome(self, case: Case, status: str, launch: int | str, reason: str) -> None:
         self.writer.append(
@@ -133,9 +131,7 @@ class Session:
         left = self._end() - monotonic() - later * self._startup_seconds
         return monotonic() + left / (later + 1)
 
-    def _launch(
-        self, launch: int, references: dict[str, certificate.Reference], scratch: Path
-    ) -> None:
+    def _launch(self, launch: int, references: References, scratch: Path) -> None:
         plan, seed = self.plan, self.plan.seed + launch
         self.progress.launch(launch, seed)
         generator = np.random.default_rng([seed, ORDER_STREAM])
@@ -145,8 +141,7 @@ class Session:
             for index in generator.permutation(len(plan.cases)):
                 case = plan.cases[index]
                 if case not in self.failures:
-                    reference = references[case.precision]
-                    member = self._start(launch, seed, case, reference, scratch)
+                    member = self._start(launch, seed, case, references, scratch)
                     members += [member] if member else []
             self._startup_seconds = monotonic() - began
             self._rounds(launch, seed, members, generator)
@@ -159,58 +154,47 @@ class Session:
         launch: int,
         seed: int,
         case: Case,
-        reference: certificate.Reference,
+        references: References,
         scratch: Path,
     ) -> Member | None:
         """Start a worker and wait until it is ready; None where it fails."""
         self.progress.starting(case)
-        plan = self.plan
-        # Kept for the next launch: the compilers' caches in it are empty in the first one only.
-        own_scratch = scratch / file_name(case.name)
-        own_scratch.mkdir(exist_ok=True)
-        job = Job(
-            backend=case.backend,
-            execution=Execution(
-                mode=case.mode,
-                input=case.input,
-                precision=case.precision,
-                device=case.device,
-                threads=plan.threads,
-                steps_per_call=STEPS_PER_CALL,
-            ),
-            workload=plan.workload,
-            seed=seed,
-            block_steps=plan.block_steps_of(case),
-            reference=reference,
-        )
-        worker = WorkerProcess(
-            log=own_scratch / "output.txt",
-            environment=worker_environment(case.device, plan.threads, own_scratch),
-            threads=plan.threads,
-        )
+        job = make_job(self.plan, case, seed, references)
+        worker = start_worker(self.plan, case, scratch)
         try:
             ready: Ready = worker.ask(job, self.start_timeout_seconds)
+            certified: Certified = worker.ask("certify", self.start_timeout_seconds)
+            warmup: Block = worker.ask("warm_up", self.start_timeout_seconds)
         except WorkerError as error:
             self._fail(case, launch, error, worker)
             return None
         except BaseException:
             worker.end()
             raise
-        for stage in ready.stages:
+        self._keep(launch, seed, case, certified)
+        self.progress.ready(case, ready, certified)
+        return Member(case=case, worker=worker, ready=ready, certified=certified, warmup=warmup)
+
+    def _keep(self, launch: int, seed: int, case: Case, certified: Certified) -> None:
+        """Write a case's certificate and its entries in the ledger."""
+        for check in certified.checks:
             self.writer.append(
                 "certificates",
                 launch=launch,
                 seed=seed,
                 **case.identity(),
-                stage=stage.stage,
-                relative_error=stage.error,
-                bound=stage.bound,
-                passed=stage.passed,
+                level=check.level,
+                stage=check.stage,
+                parameter=check.parameter,
+                relative_error=check.error,
+                bound=check.bound,
+                passed=check.passed,
+                not_read=check.not_read,
             )
-        self.environment["cases"][case.name] = ready.description | ready.versions
-        self.writer.write_environment(self.environment)
-        self.progress.ready(case, ready)
-        return Member(case=case, worker=worker, ready=ready, block_steps=job.block_steps)
+        for entry, value in (certified.ledger | certified.versions).items():
+            self.writer.append(
+                "ledger", launch=launch, seed=seed, **case.identity(), entry=entry, value=value
+            )
 
     def _rounds(
         self, launch: int, seed: int, members: list[Member], generator: np.random.Generator
@@ -257,7 +241,7 @@ class Session:
     def _block(
         self, member: Member, launch: int, seed: int, round_number: int, position: int
     ) -> None:
-        expected = member.ready.warmup_seconds
+        expected = member.warmup.seconds
         block: Block = member.worker.ask("train", self.answer_timeout_seconds + 20 * expected)
         member.steps += block.steps
         member.train_seconds += block.seconds
@@ -272,6 +256,8 @@ class Session:
             steps=block.steps,
             seconds=block.seconds,
             dispatch_seconds=block.dispatch_seconds,
+            cpu_seconds=block.cpu_seconds,
+            compilations=block.compilations,
         )
         self.progress.block(member.case, round_number, block)
 
@@ -293,7 +279,7 @@ class Session:
     def _finish(self, member: Member, launch: int, seed: int) -> None:
         """Train what is left after the last whole block, untimed, and take the final figures."""
         left = self.plan.workload.steps - member.steps
-        if 0 < left < member.block_steps:
+        if 0 < left < self.plan.block_steps_of(member.case):
             member.steps += member.worker.ask("train", self.answer_timeout_seconds).steps
         if member.last_reading is None or member.last_reading.step != member.steps:
             self._read(member, launch, seed)
@@ -309,7 +295,8 @@ class Session:
             build_seconds=ready.build_seconds,
             first_call_seconds=ready.first_call_seconds,
             first_call_steps=ready.first_call_steps,
-            warmup_seconds=ready.warmup_seconds,
+            certificate_seconds=member.certified.seconds,
+            warmup_seconds=member.warmup.seconds,
             steps=member.steps,
             train_seconds=member.train_seconds,
             validation_accuracy=reading.validation_accuracy,
@@ -317,3 +304,21 @@ class Session:
             test_loss=final.test_loss,
             peak_rss_mib=final.peak_rss_mib,
         )
+
+
+def certify_cases(
+    plan: Plan, training: data.Split
+) -> Iterator[tuple[Case, tuple[Certified, Block] | str]]:
+    """A session without rounds: each case's certificate and one block, or why there are none."""
+    references = make_references(plan, training)
+    with tempfile.TemporaryDirectory(prefix="workers-") as scratch:
+        for case in plan.cases:
+            worker = start_worker(plan, case, Path(scratch))
+            try:
+                worker.ask(make_job(plan, case, plan.seed, references), START_TIMEOUT_SECONDS)
+                certified: Certified = worker.ask("certify", START_TIMEOUT_SECONDS)
+                yield case, (certified, worker.ask("warm_up", START_TIMEOUT_SECONDS))
+            except WorkerError as error:
+                yield case, f"{error}\n{worker.output()}".strip()
+            finally:
+                worker.end()

@@ -26,8 +26,9 @@ CONFIDENCE = 0.95
 RESAMPLES = 2000
 TIE_MARGIN = 0.01
 """Two cases whose step times are within 1% of one another are equal for all practical purposes."""
-MATCHED = ("precision", "device")
-"""Only cases that have these in common are compared."""
+MATCHED = ("precision_found", "device", "adam")
+"""Only cases that have these in common are compared: the precision by effect, where the results
+lie, and the form of Adam."""
 VERDICT_COLUMNS = [
     *("case", "other", "ratio", "ratio_low", "ratio_high"),
     *("margin", "launches", "rounds", "verdict"),
@@ -138,7 +139,7 @@ def verdict(found: Estimate, margin: float, launches: int) -> str:
 
 
 def verdicts(samples: pd.DataFrame, comparable: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of `comparable` cases (columns case, precision, device) that may be compared."""
+    """Every pair of `comparable` cases (columns case and MATCHED) that may be compared."""
     table = step_seconds(samples)
     found_resolution = resolution(samples)
     margin = TIE_MARGIN if np.isnan(found_resolution) else max(TIE_MARGIN, found_resolution)

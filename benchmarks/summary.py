@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from backends.contract import EPSILON_HAT
 from backends.registry import TIERS
-from benchmarks import statistics
+from benchmarks import ledger, statistics
 from benchmarks.bundle import COLUMNS, IDENTITY, read_environment, read_table
 
 
@@ -42,6 +43,10 @@ class Findings:
     summary: pd.DataFrame
     """A row a case: estimates with `_low` and `_high` beside them."""
     verdicts: pd.DataFrame
+    ledger: pd.DataFrame
+    """Where the measured cases differ in what they did: see `ledger.differences`."""
+    unfair: list[str]
+    """What makes the ranking unfair, a sentence each; best empty."""
     resolution: float
     """Relative difference that the control could not have told apart; NaN without one."""
 
@@ -51,6 +56,17 @@ def _cases(bundle: Bundle) -> pd.DataFrame:
     return pd.DataFrame(bundle.environment["run"]["cases"], columns=list(IDENTITY))
 
 
+def _precision_found(entries: pd.DataFrame, case: pd.Series) -> str:
+    """The precision of the case's products by effect; as asked where none was taken."""
+    found = entries.loc[entries["entry"] == "product", "value"]
+    return str(found.iloc[0]) if len(found) else str(case["precision"])
+
+
+def control_of(summary: pd.DataFrame) -> pd.Series:
+    """Whether each case is another's control."""
+    return summary["case"].str.endswith("(control)")
+
+
 def _startup(rows: pd.DataFrame) -> dict[Any, Any]:
     """The parts of the start-up: medians over launches, but for the first call.
 
@@ -58,7 +74,9 @@ def _startup(rows: pd.DataFrame) -> dict[Any, Any]:
     empty caches, `first_call_again_seconds` the median of the later ones.
     """
     first, later = rows[rows["launch"] == 0], rows[rows["launch"] > 0]
-    medians = rows[["import_seconds", "build_seconds", "warmup_seconds"]].median()
+    medians = rows[
+        ["import_seconds", "build_seconds", "warmup_seconds", "certificate_seconds"]
+    ].median()
     first_call = first["first_call_seconds"].median()
     return {
         **medians.to_dict(),
@@ -88,6 +106,7 @@ def _row(bundle: Bundle, case: pd.Series, table: pd.DataFrame) -> dict[Any, Any]
         "status": outcomes["status"].iloc[0] if len(outcomes) else status,
         "reason": outcomes["reason"].iloc[0] if len(outcomes) else "",
         "certified": bool(len(certificates) and certificates["passed"].all()),
+        "precision_found": _precision_found(own("ledger"), case),
         "launches": len(launches),
         "rounds": int(seconds.notna().sum()),
         "steps": launches["steps"].min() if len(launches) else 0,
@@ -111,16 +130,37 @@ def find(bundle: Bundle) -> Findings:
     table = statistics.step_seconds(samples)
     cases = _cases(bundle)
     summary = pd.DataFrame([_row(bundle, case, table) for _, case in cases.iterrows()])
-    control = summary["case"].str.endswith("(control)")
-    rankable = (summary["status"] == "measured") & summary["certified"] & ~control
+    rankable = (summary["status"] == "measured") & summary["certified"] & ~control_of(summary)
     found = statistics.verdicts(samples, summary[rankable])
     summary = summary.merge(_against_fastest(summary[rankable], table), how="left", on="case")
     rank = statistics.ranks(summary[rankable], found)
     summary.insert(0, "rank", summary["case"].map(rank).astype("Int64"))
     summary = summary.sort_values(
-        ["precision", "device", "rank", "step_ms"], na_position="last", ignore_index=True
+        # The textbook's Adam before Keras' own.
+        [*statistics.MATCHED, "rank", "step_ms"],
+        key=lambda column: column == EPSILON_HAT if column.name == "adam" else column,
+        na_position="last",
+        ignore_index=True,
     )
-    return Findings(summary=summary, verdicts=found, resolution=statistics.resolution(samples))
+    measured = list(summary.loc[(summary["status"] == "measured") & ~control_of(summary), "case"])
+    entries = pd.concat(
+        [bundle.tables["ledger"][["case", "entry", "value"]], ledger.timed_entries(samples)]
+    )
+    return Findings(
+        summary=summary,
+        verdicts=found,
+        ledger=ledger.differences(entries, measured),
+        unfair=_unfair(summary[summary["rank"].notna()], entries),
+        resolution=statistics.resolution(samples),
+    )
+
+
+def _unfair(ranked: pd.DataFrame, entries: pd.DataFrame) -> list[str]:
+    """What makes a ranking unfair, in each group of cases that are ranked together."""
+    sentences = ledger.compiled_otherwise(entries[entries["case"].isin(ranked["case"])])
+    for _, group in ranked.groupby(list(statistics.MATCHED), sort=False):
+        sentences += ledger.unfair_differences(entries, list(group["case"]))
+    return sentences
 
 
 def _against_fastest(ranked: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +12,10 @@ from rich.table import Table
 
 from backends.registry import BACKENDS, TIERS
 from benchmarks import words
+from benchmarks.certificate import LEVELS, STAGES, first_failure
+from benchmarks.ledger import ENTRIES
+from benchmarks.messages import Block, Certified
+from benchmarks.plan import Case
 from benchmarks.probe import Probe
 from benchmarks.summary import Bundle, Findings
 from benchmarks.words import interval, number, percent
@@ -33,12 +38,49 @@ def show_list(console: Console, probes: dict[str, Probe], device: str) -> None:
     console.print(table)
 
 
+def show_certificate(console: Console, case: Case, answer: tuple[Certified, Block] | str) -> None:
+    """One case's certificate and ledger, or why there is none."""
+    if isinstance(answer, str):
+        console.print(f"{case.name} failed: {answer}\n", markup=False, highlight=False)
+        return
+    certified, block = answer
+    table = Table("stage", title=case.name, title_justify="left")
+    for level in LEVELS:
+        for heading in (level, "bound", "worst parameter"):
+            table.add_column(heading, justify="left" if heading.startswith("worst") else "right")
+    for stage in STAGES:
+        cells = []
+        for level in LEVELS:
+            own = [c for c in certified.checks if (c.level, c.stage) == (level, stage)]
+            # A figure that is not finite is the worst of all.
+            worst = max(own, key=lambda c: (not c.passed, c.error / c.bound if c.error else 0.0))
+            said = worst.not_read or worst.parameter
+            error = "–" if worst.not_read else f"{worst.error:.1e}"
+            cells += [error, f"{worst.bound:.0e}", f"{said}{'' if worst.passed else ' ✗'}"]
+        table.add_row(stage.replace("_", " "), *cells)
+    console.print(table)
+    failure = first_failure(certified.checks)
+    if failure is None:
+        console.print(f"certified in {certified.seconds:.1f} s")
+    else:
+        row = asdict(failure) | {"relative_error": failure.error}
+        console.print(f"NOT certified: first departs at {words.departure(row)}", markup=False)
+    ledger = Table.grid(padding=(0, 2))
+    found = certified.ledger | {
+        "cpus_used": f"{block.cpu_seconds / block.seconds:.1f}",
+        "compiled_while_timed": str(block.compilations),
+    }
+    for entry, about in ENTRIES.items():
+        ledger.add_row(about.title, escape(found[entry]))
+    ledger.add_row("versions", escape(" ".join(f"{k} {v}" for k, v in certified.versions.items())))
+    console.print(ledger)
+    console.print()
+
+
 def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: Path) -> None:
     """The ranking and its meaning, as in the report."""
-    for (precision, device), group in words.ranked(findings.summary).groupby(
-        ["precision", "device"], sort=False
-    ):
-        table = Table(title=f"{precision} on the {str(device).upper()}, 95% intervals")
+    for where, group in words.groups(findings):
+        table = Table(title=f"{where}, 95% intervals")
         table.add_column("rank", justify="right")
         table.add_column("case", no_wrap=True)
         table.add_column("tier")

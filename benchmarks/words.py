@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
+from backends.contract import TEXTBOOK
 from backends.registry import BACKENDS
-from benchmarks.statistics import RESAMPLES, TIE_MARGIN
+from benchmarks.statistics import MATCHED, RESAMPLES, TIE_MARGIN
 from benchmarks.summary import Bundle, Findings
 
 MS = "#.3g"
@@ -52,16 +55,24 @@ def not_shown_slower(findings: Findings, best: str, cases: list[str]) -> list[st
     return [case for case in cases if case != best and case not in slower]
 
 
+def groups(findings: Findings) -> list[tuple[str, pd.DataFrame]]:
+    """The ranked cases that may be compared with one another, and in words what they share."""
+    parts = []
+    for (precision, device, adam), group in ranked(findings.summary).groupby(
+        list(MATCHED), sort=False
+    ):
+        own = "" if adam == TEXTBOOK else " with Keras' own Adam"
+        parts.append((f"in {precision} on the {str(device).upper()}{own}", group))
+    return parts
+
+
 def fastest(findings: Findings) -> list[str]:
     """Who is fastest, and by how much over the best of each other framework."""
     sentences = []
-    for (precision, device), group in ranked(findings.summary).groupby(
-        ["precision", "device"], sort=False
-    ):
+    for where, group in groups(findings):
         best = group.sort_values("step_ms").iloc[0]
         rivals = not_shown_slower(findings, best["case"], list(group["case"]))
         step = f"{number(best['step_ms'], MS)} ms a step"
-        where = f"in {precision} on the {str(device).upper()}"
         if len(group) == 1:
             sentences.append(
                 f"{best['case']} takes {step} {where}; there is nothing to compare it with."
@@ -84,6 +95,17 @@ def fastest(findings: Findings) -> list[str]:
                 f"as long as {best['case']}."
             )
     return sentences
+
+
+def departure(check: Mapping[str, Any] | pd.Series) -> str:
+    """Where a failed check stands and by how much it fails.
+
+    `check` has level, stage, parameter, relative_error and bound, as a row of certificates.csv.
+    """
+    parameter = check["parameter"] if isinstance(check["parameter"], str) else ""
+    where = ", ".join(filter(None, [check["stage"].replace("_", " "), parameter]))
+    why = f"{check['relative_error']:.1e} where the bound is {check['bound']:.1e}"
+    return f"{where} ({check['level']}): relative error {why}"
 
 
 def accuracy(findings: Findings) -> list[str]:
@@ -139,6 +161,12 @@ def cautions(bundle: Bundle, findings: Findings) -> list[str]:
     if len(partly) and not run["out_of_time"]:
         steps = ", ".join(f"{row['case']} ({row['steps']:,} steps)" for _, row in partly.iterrows())
         notes.append(f"Not trained to the end: {steps}.")
+    notes += [f"**Unfair**: {sentence}." for sentence in findings.unfair]
+    if summary["adam"].nunique() > 1 or (summary["adam"] != TEXTBOOK).all():
+        notes.append(
+            "Cases named stock-adam run Keras' own Adam, which adds ε elsewhere (ε̂ in its paper): "
+            "another algorithm, certified as such and not comparable with the others."
+        )
     uncertified = summary[(summary["status"] == "measured") & ~summary["certified"]]
     if len(uncertified):
         notes.append(

@@ -6,30 +6,39 @@ runs beside a framework.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import resource
 import sys
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 
 from backends import registry
 from backends.contract import Array, Trainer
 from backends.numpy import log_softmax
-from benchmarks import certificate, data, workload
-from benchmarks.messages import Answer, Block, Failure, Final, Job, Reading, Ready
+from benchmarks import certificate, data, ledger, workload
+from benchmarks.certificate import Check
+from benchmarks.messages import Answer, Block, Certified, Failure, Final, Job, Reading, Ready
 from benchmarks.process import die_with_parent
 
 
 def train_block(trainer: Trainer, rows: Array) -> Block:
     """Train one block under the clock, which stops when the device has finished."""
-    start = perf_counter()
+    cpu_start, start = process_time(), perf_counter()
     trainer.train(rows)
     dispatched = perf_counter()
     trainer.synchronise()
-    end = perf_counter()
-    return Block(steps=len(rows), seconds=end - start, dispatch_seconds=dispatched - start)
+    end, cpu_end = perf_counter(), process_time()
+    return Block(
+        steps=len(rows),
+        seconds=end - start,
+        dispatch_seconds=dispatched - start,
+        cpu_seconds=cpu_end - cpu_start,
+    )
 
 
 def peak_rss_mib() -> float:
@@ -43,6 +52,12 @@ def peak_rss_mib() -> float:
     return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
 
 
+def forget_peak_rss() -> None:
+    """Start `peak_rss_mib` anew, where the system allows it (Linux does: see proc(5))."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 class Worker:
     """A trainer with its data, and how far it has come."""
 
@@ -51,7 +66,7 @@ class Worker:
         backend = registry.load(job.backend)
         self._import_seconds = perf_counter() - start
         backend.configure(job.execution)
-        self._versions = backend.versions()
+        self._backend = backend
 
         dataset = data.load(Path(job.workload.data_dir))
         precision = job.execution.precision
@@ -77,44 +92,83 @@ class Worker:
         )
         self._trainer.synchronise()
         self._build_seconds = perf_counter() - start
-        self._certificate_images = training_set.images[job.reference.rows[0]]
 
-    def prepare(self) -> Ready:
-        """First call, certificate and warm-up; then back to the initial parameters."""
-        trainer, execution = self._trainer, self._job.execution
+    def first_call(self) -> Ready:
+        """The first call, which compiles."""
+        execution = self._job.execution
         many = execution.mode in registry.MANY_STEPS_A_CALL
-        first_call = train_block(trainer, self._rows[: execution.steps_per_call if many else 1])
+        block = train_block(self._trainer, self._rows[: execution.steps_per_call if many else 1])
+        self._programs = self._trainer.compilations()
+        self._peak_rss_mib = peak_rss_mib()
         # Asked only now, when its parameters are the results of a step.
-        description = trainer.describe()
-        if description["device"] != self._job.execution.device:
-            raise RuntimeError(
-                f"asked for the {self._job.execution.device}, but results lie on the "
-                f"{description['device']}"
-            )
-        stages = certificate.certify(trainer, self._job.reference, self._certificate_images)
-        warmup = train_block(trainer, self._rows[: self._job.block_steps])
-        self.read()
-        trainer.reset(self._start)
-        trainer.synchronise()
-        self._step = 0
+        device = self._trainer.describe()["device"]
+        if device != execution.device:
+            raise RuntimeError(f"asked for the {execution.device}, but results lie on the {device}")
         return Ready(
             import_seconds=self._import_seconds,
             build_seconds=self._build_seconds,
-            first_call_seconds=first_call.seconds,
-            first_call_steps=first_call.steps,
-            warmup_seconds=warmup.seconds,
-            stages=tuple(stages),
-            description=description,
-            versions=self._versions,
+            first_call_seconds=block.seconds,
+            first_call_steps=block.steps,
         )
+
+    def certify(self) -> Certified:
+        """The certificate at both levels, and the ledger."""
+        start = perf_counter()
+        work, reference = self._job.workload, self._job.reference
+        precision = self._job.execution.precision
+        timed = certificate.certify(
+            self._trainer, work.adam, reference, reference.rows, precision, "as timed"
+        )
+        facts = ledger.read(self._trainer, precision, reference.rows[:1], self._programs)
+        exact = self._certify_in_float64()
+        # What only the certificate needed is not counted as the training's.
+        gc.collect()
+        forget_peak_rss()
+        return Certified(
+            checks=(*exact, *timed),
+            ledger=facts,
+            versions=self._backend.versions(),
+            seconds=perf_counter() - start,
+        )
+
+    def _certify_in_float64(self) -> list[Check]:
+        """The same backend and mode in float64, on the batches of the reference alone."""
+        job, work = self._job, self._job.workload
+        execution = replace(job.execution, precision="float64")
+        self._backend.configure(execution)
+        try:
+            trainer = self._backend.TRAINERS[execution.mode](
+                work.network,
+                work.adam,
+                execution,
+                job.reference.batches.in_precision("float64"),
+                job.reference.start,
+            )
+            return certificate.certify(
+                trainer, work.adam, job.reference, job.reference.batch_rows, "float64", "exact"
+            )
+        finally:
+            self._backend.configure(job.execution)
+
+    def warm_up(self) -> Block:
+        """One block, and back to the initial parameters."""
+        block = self._block(self._rows[: self._job.block_steps])
+        self.read()
+        self._trainer.reset(self._start)
+        self._trainer.synchronise()
+        self._step = 0
+        return block
 
     def train(self) -> Block:
         """The next block of the training run; what is left of it where less than a block is."""
-        block = train_block(
-            self._trainer, self._rows[self._step : self._step + self._job.block_steps]
-        )
+        block = self._block(self._rows[self._step : self._step + self._job.block_steps])
         self._step += block.steps
         return block
+
+    def _block(self, rows: Array) -> Block:
+        before = self._trainer.compilations()
+        block = train_block(self._trainer, rows)
+        return replace(block, compilations=self._trainer.compilations() - before)
 
     def read(self) -> Reading:
         """Losses and accuracy now; the training loss on as many images as validation has."""
@@ -130,7 +184,11 @@ class Worker:
     def finish(self) -> Final:
         """Test figures and peak memory."""
         loss, accuracy = self._evaluate(self._test.images, self._test.labels)
-        return Final(test_loss=loss, test_accuracy=accuracy, peak_rss_mib=peak_rss_mib())
+        return Final(
+            test_loss=loss,
+            test_accuracy=accuracy,
+            peak_rss_mib=max(self._peak_rss_mib, peak_rss_mib()),
+        )
 
     def _evaluate(self, images: Array, labels: Array) -> tuple[float, float]:
         """Mean cross-entropy and share of right answers, from the trainer's logits."""
@@ -152,7 +210,7 @@ def serve(connection: Connection) -> None:
         try:
             if worker is None:
                 worker = Worker(request)
-                answer: Answer = worker.prepare()
+                answer: Answer = worker.first_call()
             else:
                 answer = getattr(worker, request)()
         except Exception as error:  # every failure of a framework is a result to report

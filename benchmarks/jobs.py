@@ -1,0 +1,66 @@
+"""What the workers of a plan are given: references for their certificates, jobs, processes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from backends.contract import Execution
+from benchmarks.bundle import file_name
+from benchmarks.certificate import Reference, make_reference
+from benchmarks.data import Split
+from benchmarks.messages import Job
+from benchmarks.plan import STEPS_PER_CALL, Case, Plan
+from benchmarks.process import WorkerProcess, worker_environment
+from benchmarks.workload import Workload
+
+References = dict[tuple[str, str], Reference]
+"""What certificates are taken against, for each precision and form of Adam."""
+
+
+def workload_of(plan: Plan, case: Case) -> Workload:
+    """The plan's workload, with the case's form of Adam."""
+    work = plan.workload
+    return replace(work, adam=replace(work.adam, form=case.adam))
+
+
+def make_references(plan: Plan, training: Split) -> References:
+    """All the references that the plan's cases need."""
+    by_kind: dict[tuple[str, str], Case] = {(c.precision, c.adam): c for c in plan.cases}
+    return {
+        kind: make_reference(workload_of(plan, case), case.precision, training, STEPS_PER_CALL)
+        for kind, case in by_kind.items()
+    }
+
+
+def make_job(plan: Plan, case: Case, seed: int, references: References) -> Job:
+    """All that the worker of a case needs."""
+    return Job(
+        backend=case.backend,
+        execution=Execution(
+            mode=case.mode,
+            input=case.input,
+            precision=case.precision,
+            device=case.device,
+            threads=plan.threads,
+            steps_per_call=STEPS_PER_CALL,
+        ),
+        workload=workload_of(plan, case),
+        seed=seed,
+        block_steps=plan.block_steps_of(case),
+        reference=references[case.precision, case.adam],
+    )
+
+
+def start_worker(plan: Plan, case: Case, scratch: Path) -> WorkerProcess:
+    """Start the process of a case; what it prints and its compilers' caches go into `scratch`.
+
+    The folder is kept for the next launch: the caches in it are empty in the first one only.
+    """
+    own_scratch = scratch / file_name(case.name)
+    own_scratch.mkdir(exist_ok=True)
+    return WorkerProcess(
+        log=own_scratch / "output.txt",
+        environment=worker_environment(case.device, plan.threads, own_scratch),
+        threads=plan.threads,
+    )

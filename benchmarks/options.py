@@ -1,0 +1,100 @@
+"""The command line's options: what can be asked, and what is refused with one clear line."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from backends.registry import BACKENDS, MODES
+from benchmarks import data
+from benchmarks.plan import KERAS_ADAM, PRESETS
+from benchmarks.process import available_cpus
+
+CANNOT_RUN = 2
+"""The exit code of a refusal."""
+
+
+def positive_int(text: str) -> int:
+    """An integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """A finite number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def seed_number(text: str) -> int:
+    """An integer of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative; a seed is 0 or more")
+    return value
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(CANNOT_RUN, f"{self.prog}: {message}\n")
+
+
+def add_case_options(parser: argparse.ArgumentParser) -> None:
+    """Which cases."""
+    cases = parser.add_argument_group("which cases (a case is a backend in a mode)")
+    cases.add_argument("--backends", nargs="+", choices=BACKENDS, metavar="NAME",
+        help=f"only these: {', '.join(BACKENDS)}")  # fmt: skip
+    cases.add_argument("--modes", nargs="+", choices=MODES, metavar="MODE",
+        help="only these: eager (operation by operation), graph (tf.function), compiled (one step "
+        "a call), multistep (many steps a call), fit (Keras' own loop)")  # fmt: skip
+    cases.add_argument("--input", nargs="+", choices=("resident", "streamed"), metavar="INPUT",
+        help="resident (the training set lies on the device), streamed (the host cuts each "
+        "batch); default: the first that a mode offers")  # fmt: skip
+    cases.add_argument("--device", choices=("cpu", "gpu"), default="cpu",
+        help="default: %(default)s")  # fmt: skip
+    cases.add_argument("--precision", choices=("float32", "float64"), default="float32",
+        help="default: %(default)s")  # fmt: skip
+    cases.add_argument("--keras-adam", choices=KERAS_ADAM, default="textbook",
+        help="TensorFlow with the Adam that the others have (textbook), with Keras' own, which "
+        "adds epsilon elsewhere and so is not comparable (stock), or with both; "
+        "default: %(default)s")  # fmt: skip
+    cases.add_argument("--threads", type=positive_int, default=available_cpus(),
+        help="CPUs for each case; default: all that may be used, here %(default)s")  # fmt: skip
+
+
+def add_workload_options(parser: argparse.ArgumentParser) -> None:
+    """What is trained."""
+    work = parser.add_argument_group("what is trained")
+    work.add_argument("--hidden", nargs="*", type=positive_int, default=[512, 512], metavar="SIZE",
+        help="sizes of the hidden layers; default: 512 512; none: --hidden alone")  # fmt: skip
+    work.add_argument("--batch-size", type=positive_int, default=128, help="default: %(default)s")
+    work.add_argument("--learning-rate", type=positive_float, default=0.01,
+        help="of Adam; default: %(default)s")  # fmt: skip
+    work.add_argument("--data-dir", type=Path, default=data.EMBEDDED,
+        help="a folder with four files in MNIST's format; default: the embedded MNIST")  # fmt: skip
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """How much is measured, and where it goes."""
+    effort = parser.add_argument_group("how it is measured")
+    presets = "; ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items())
+    effort.add_argument("--preset", choices=PRESETS, default="default", help=presets)
+    effort.add_argument("--steps", type=positive_int,
+        help="steps of each training run; default: the preset's")  # fmt: skip
+    effort.add_argument("--launches", type=positive_int,
+        help="sets of fresh processes, each with its own seed; default: the preset's")  # fmt: skip
+    effort.add_argument("--seed", type=seed_number, default=0,
+        help="of the first launch, the next has one more; default: %(default)s")  # fmt: skip
+    effort.add_argument("--time-limit", type=positive_float, metavar="MINUTES",
+        help="end after the round in which it is spent; default: the preset's")  # fmt: skip
+    effort.add_argument("--output", type=Path, metavar="FOLDER",
+        help="where the bundle goes; default: results/<date>-<preset>-<device>")  # fmt: skip
+    effort.add_argument("--list", action="store_true",
+        help="show what can run here and why the rest cannot, and end")  # fmt: skip
