@@ -93,8 +93,8 @@ class Eager(Trainer):
         # An NNX module, or its State, costs host time at each call that takes one: it is split
         # once, and the steps work on the plain arrays. With the State a jitted step took 5% more.
         dtype = training_set.images.dtype
-        model = MLP(network.layer_sizes, dtype, rngs=nnx.Rngs(0))
-        self._graph, self._blank = nnx.split(model)
+        blank = nnx.eval_shape(lambda: MLP(network.layer_sizes, dtype, rngs=nnx.Rngs(0)))
+        self._graph, self._blank = nnx.split(blank)
         self._layout = jax.tree.structure(self._blank)
         self._optimizer = optax.adam(
             adam.learning_rate, b1=adam.beta_1, b2=adam.beta_2, eps=adam.epsilon
