@@ -11,14 +11,16 @@ parameters to how far training has moved them, ‖p − r‖ / ‖r − p₀‖:
 
 There are two levels.
 
-exact       The case's backend and mode in float64, where no error may exceed EXACT_BOUND.
-as timed    The case itself, in its precision. How far rounding alone may move a figure is measured:
-            the reference is run in that precision as well, several times, with everything that is
-            mathematically free chosen anew: the order of the pixels, of the units in each hidden
-            layer and of the rows in each batch (so every sum is taken in another order), and
-            whether Adam's bias corrections are computed in that precision or in double (frameworks
-            do either). A bound is SAFETY times the largest error found so, and at least SAFETY
-            units of the precision's rounding.
+exact       The case's backend and mode in float64, in the same worker, where no error may exceed
+            EXACT_BOUND. Taken in the first launch.
+as timed    The case itself, in its precision, in every worker.
+
+How far rounding alone may move a figure as timed is measured: the reference is run in that
+precision as well, several times, with everything that is mathematically free chosen anew: the order
+of the pixels, of the units in each hidden layer and of the rows in each batch (so every sum is
+taken in another order), and whether Adam's bias corrections are computed in that precision or in
+double (frameworks do either). A bound is SAFETY times the largest error found so, and at least
+SAFETY units of the precision's rounding.
 
 Ten steps at a large learning rate amplify rounding, the more so where a unit stands on the edge of
 its ReLU; of CANDIDATES draws of parameters and batches the certificate takes the one that amplifies

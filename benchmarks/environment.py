@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import Any
 import cpuinfo
 import psutil
 
-from benchmarks.process import ROOT
+from benchmarks.process import ROOT, framework_variables
 
 PACKAGES = (
     "torch",
@@ -25,24 +24,6 @@ PACKAGES = (
     "numpy",
     "scipy",
     "pandas",
-)
-PREFIXES = (
-    "OMP_",
-    "OPENBLAS_",
-    "PJRT_",
-    "MKL_",
-    "KMP_",
-    "XLA_",
-    "TF_ENABLE_",
-    "TF_FORCE_",
-    "TF_GPU_",
-    "TF_NUM_",
-    "TF_XLA_",
-    "JAX_",
-    "TORCH",
-    "PYTORCH_",
-    "CUDA_",
-    "NVIDIA_",
 )
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
@@ -65,15 +46,6 @@ def package_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def variables() -> dict[str, str]:
-    """The environment variables that frameworks heed; not where they keep their files."""
-    return {
-        name: value
-        for name, value in sorted(os.environ.items())
-        if name.startswith(PREFIXES) and not name.endswith("_DIR")
-    }
 
 
 def gpus() -> list[str]:
@@ -102,7 +74,7 @@ def describe() -> dict[str, Any]:
         },
         "python": platform.python_version(),
         "packages": package_versions(),
-        "variables": variables(),
+        "variables": framework_variables(),
         "git_commit": _output("git", "rev-parse", "HEAD"),
         "git_modified": bool(_output("git", "status", "--porcelain", "--untracked-files=no")),
     }

@@ -1,7 +1,6 @@
 """The ledger: what a case really did, read back from the live framework, not from what was asked.
 
-A worker reads it beside the certificate (`read`); the report prints the entries in which cases
-differ (`differences`).
+A worker reads it beside the certificate; differences.py says where cases differ.
 """
 
 from __future__ import annotations
@@ -10,10 +9,9 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from backends.contract import Array, Trainer
-from benchmarks.environment import variables
+from benchmarks.process import framework_variables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +27,12 @@ ENTRIES = {
     "device": Entry(title="device of the results", unfair=True),
     "device_name": Entry(title="its name", unfair=True),
     "precision": Entry(title="type of the parameters", unfair=True),
-    "product": Entry(title="precision of a matrix product, by effect", unfair=True),
+    "product": Entry(title="precision of a product, by effect", unfair=True),
     "epsilon": Entry(title="Adam's ε", unfair=True),
     "threads": Entry(title="threads set", unfair=True),
     "cpus_allowed": Entry(title="CPUs allowed", unfair=True),
-    "cpus_used": Entry(title="CPUs used: CPU time over wall time of the timed blocks"),
-    "compiled_while_timed": Entry(title="compilations within timed blocks"),
+    "cpus_used": Entry(title="CPUs used (CPU time over wall time)"),
+    "compiled_while_timed": Entry(title="compilations within blocks"),
     "programs": Entry(title="programs compiled by the first call"),
     "compiler": Entry(title="compiler"),
     "optimizer": Entry(title="optimizer"),
@@ -95,70 +93,5 @@ def read(trainer: Trainer, precision: str, rows: Array, programs: int) -> dict[s
         "parameters": update_in_memory(trainer, rows),
         "programs": str(programs),
         "cpus_allowed": str(len(allowed) or os.cpu_count()),
-        "variables": " ".join(f"{name}={value}" for name, value in variables().items()),
+        "variables": " ".join(f"{name}={value}" for name, value in framework_variables().items()),
     }
-
-
-def timed_entries(samples: pd.DataFrame) -> pd.DataFrame:
-    """The entries that the timed blocks tell, as rows of (case, entry, value)."""
-    blocks = samples.groupby("case", sort=False)
-    used = (samples["cpu_seconds"] / samples["seconds"]).groupby(samples["case"]).median()
-    compiled = blocks["compilations"].sum()
-    rows = [
-        *((case, "cpus_used", f"{value:.1f}") for case, value in used.items()),
-        *((case, "compiled_while_timed", str(value)) for case, value in compiled.items()),
-    ]
-    return pd.DataFrame(rows, columns=["case", "entry", "value"])
-
-
-def differences(entries: pd.DataFrame, cases: list[str]) -> pd.DataFrame:
-    """The entries in which `cases` differ: a row for each value, with the cases that have it.
-
-    `entries` has the columns case, entry and value, as ledger.csv and `timed_entries`; a case that
-    had several values in several launches shows them all.
-    """
-    rows = []
-    for entry, about in ENTRIES.items():
-        found = entries[(entries["entry"] == entry) & entries["case"].isin(cases)]
-        values: dict[str, list[str]] = {}
-        for case, own in found.groupby("case")["value"]:
-            value = " or ".join(sorted({str(one) for one in own}))
-            values.setdefault(value, []).append(str(case))
-        if len(values) > 1:
-            rows += [
-                {
-                    "entry": entry,
-                    "title": about.title,
-                    "value": value,
-                    "cases": sorted(own, key=cases.index),
-                    "unfair": about.unfair,
-                }
-                for value, own in sorted(values.items())
-            ]
-    return pd.DataFrame(rows, columns=["entry", "title", "value", "cases", "unfair"])
-
-
-def compiled_otherwise(entries: pd.DataFrame) -> list[str]:
-    """What is wrong with the cases' compilation, a sentence each; `entries` as in `differences`."""
-    sentences = []
-    for case, own in entries.groupby("case", sort=False):
-        values = own.groupby("entry")["value"].agg(list)
-        compiles = not any(str(value).startswith("none") for value in values.get("compiler", []))
-        if compiles and "0" in values.get("programs", []):
-            sentences.append(f"{case} names a compiler, but its first call compiled nothing")
-        timed = sum(int(value) for value in values.get("compiled_while_timed", []))
-        if timed:
-            sentences.append(f"{case} compiled {timed} programs within timed blocks")
-    return sentences
-
-
-def unfair_differences(entries: pd.DataFrame, cases: list[str]) -> list[str]:
-    """What makes a ranking of `cases` unfair, a sentence each; `entries` as in `differences`."""
-    found = differences(entries, cases)
-    return [
-        f"{title}: " + "; ".join(f"{value} in {', '.join(own)}" for value, own in values)
-        for title, values in (
-            (title, zip(rows["value"], rows["cases"], strict=True))
-            for title, rows in found[found["unfair"]].groupby("title", sort=False)
-        )
-    ]

@@ -22,6 +22,8 @@ class Job:
     seed: int
     block_steps: int
     reference: Reference
+    exact: bool = True
+    """Whether the certificate is taken at the exact level too, or only as timed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,27 @@ from benchmarks.messages import Answer, Failure, Job
 ROOT = Path(__file__).resolve().parent.parent
 
 
+PREFIXES = (
+    "OMP_",
+    "OPENBLAS_",
+    "PJRT_",
+    "MKL_",
+    "KMP_",
+    "XLA_",
+    "TF_ENABLE_",
+    "TF_FORCE_",
+    "TF_GPU_",
+    "TF_NUM_",
+    "TF_XLA_",
+    "JAX_",
+    "TORCH",
+    "PYTORCH_",
+    "CUDA_",
+    "NVIDIA_",
+)
+"""How the environment variables begin that frameworks heed."""
+
+
 class WorkerError(Exception):
     """A worker has failed; the message says how, in one line."""
 
@@ -50,6 +71,15 @@ def worker_environment(device: str, threads: int, scratch: Path) -> dict[str, st
         "TRITON_CACHE_DIR": str(scratch / "triton"),
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
+    }
+
+
+def framework_variables() -> dict[str, str]:
+    """The environment variables that frameworks heed; not where they keep their files."""
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(PREFIXES) and not name.endswith("_DIR")
     }
 
 

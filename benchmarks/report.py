@@ -163,7 +163,7 @@ def _errors(own: pd.DataFrame, *, with_bound: bool = False) -> dict[str, str]:
         if len(figures):
             share = figures["relative_error"] / figures["bound"]
             worst = figures.iloc[int(share.argmax())]
-            cell = f"{worst['relative_error']:.0e}"
+            cell = f"{worst['relative_error']:.0e}" if worst["relative_error"] else "0"
             cell += f" of {worst['bound']:.0e}" if with_bound else ""
             cell += "" if figures["passed"].all() else " ✗"
         cells[stage.replace("_", " ")] = cell
@@ -194,8 +194,14 @@ def what_differs(findings: Findings) -> list[str]:
     if findings.ledger.empty:
         return []
     rows = [
-        {"what": row["title"], "value": row["value"], "cases": ", ".join(row["cases"])}
-        for _, row in findings.ledger.iterrows()
+        {
+            "what": row["title"] if first else "",
+            "value": row["value"],
+            "cases": ", ".join(row["cases"]),
+        }
+        for first, (_, row) in zip(
+            ~findings.ledger["title"].duplicated(), findings.ledger.iterrows(), strict=True
+        )
     ]
     return [
         "## What the cases did differently",

@@ -159,7 +159,7 @@ class Session:
     ) -> Member | None:
         """Start a worker and wait until it is ready; None where it fails."""
         self.progress.starting(case)
-        job = make_job(self.plan, case, seed, references)
+        job = make_job(self.plan, case, launch, references)
         worker = start_worker(self.plan, case, scratch)
         try:
             ready: Ready = worker.ask(job, self.start_timeout_seconds)
@@ -315,7 +315,7 @@ def certify_cases(
         for case in plan.cases:
             worker = start_worker(plan, case, Path(scratch))
             try:
-                worker.ask(make_job(plan, case, plan.seed, references), START_TIMEOUT_SECONDS)
+                worker.ask(make_job(plan, case, 0, references), START_TIMEOUT_SECONDS)
                 certified: Certified = worker.ask("certify", START_TIMEOUT_SECONDS)
                 yield case, (certified, worker.ask("warm_up", START_TIMEOUT_SECONDS))
             except WorkerError as error:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from backends.contract import EPSILON_HAT
 from backends.registry import TIERS
-from benchmarks import ledger, statistics
+from benchmarks import differences, statistics
 from benchmarks.bundle import COLUMNS, IDENTITY, read_environment, read_table
 
 
@@ -44,7 +44,7 @@ class Findings:
     """A row a case: estimates with `_low` and `_high` beside them."""
     verdicts: pd.DataFrame
     ledger: pd.DataFrame
-    """Where the measured cases differ in what they did: see `ledger.differences`."""
+    """Where the measured cases differ in what they did: see differences.py."""
     unfair: list[str]
     """What makes the ranking unfair, a sentence each; best empty."""
     resolution: float
@@ -144,12 +144,12 @@ def find(bundle: Bundle) -> Findings:
     )
     measured = list(summary.loc[(summary["status"] == "measured") & ~control_of(summary), "case"])
     entries = pd.concat(
-        [bundle.tables["ledger"][["case", "entry", "value"]], ledger.timed_entries(samples)]
+        [bundle.tables["ledger"][["case", "entry", "value"]], differences.timed_entries(samples)]
     )
     return Findings(
         summary=summary,
         verdicts=found,
-        ledger=ledger.differences(entries, measured),
+        ledger=differences.find(entries, measured),
         unfair=_unfair(summary[summary["rank"].notna()], entries),
         resolution=statistics.resolution(samples),
     )
@@ -157,9 +157,9 @@ def find(bundle: Bundle) -> Findings:
 
 def _unfair(ranked: pd.DataFrame, entries: pd.DataFrame) -> list[str]:
     """What makes a ranking unfair, in each group of cases that are ranked together."""
-    sentences = ledger.compiled_otherwise(entries[entries["case"].isin(ranked["case"])])
+    sentences = differences.compiled_otherwise(entries[entries["case"].isin(ranked["case"])])
     for _, group in ranked.groupby(list(statistics.MATCHED), sort=False):
-        sentences += ledger.unfair_differences(entries, list(group["case"]))
+        sentences += differences.unfair(entries, list(group["case"]))
     return sentences
 
 

@@ -238,6 +238,7 @@ def compare(backend: str, mode: str, reference: certificate.Reference) -> statis
                     block_steps=BLOCK_STEPS, reference=reference),
                 timeout=300,
             )  # fmt: skip
+            worker.ask("warm_up", timeout=300)
             with affinity(threads):
                 bare = subprocess.Popen(
                     [sys.executable, "-m", "tests.bare_loops", backend, mode],

@@ -60,7 +60,8 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_bundle_is_complete(small_run: Path) -> None:
     expected = {"environment.json", "report.md", "summary.csv", "verdicts.csv"} | {
-        f"{name}.csv" for name in ("samples", "accuracy", "certificates", "launches", "outcomes")
+        f"{name}.csv"
+        for name in ("samples", "accuracy", "certificates", "ledger", "launches", "outcomes")
     }
     assert {path.name for path in small_run.iterdir()} == expected
 
@@ -114,7 +115,9 @@ def test_the_environment_is_recorded(small_run: Path) -> None:
     assert facts["run"]["state"] == "complete"
     assert facts["run"]["finished_launches"] == 2
     assert facts["workload"]["layer_sizes"] == [784, 16, 10]
-    assert facts["cases"]["numpy eager"]["threads"] == str(available_cpus())
+    ledger = table(small_run, "ledger").set_index(["launch", "case", "entry"])["value"]
+    assert ledger[0, "numpy eager", "threads"] == str(available_cpus())
+    assert ledger[1, "numpy eager", "product"] == "float32"
     assert facts["packages"]["numpy"]
 
 
@@ -141,6 +144,9 @@ def test_the_environment_is_recorded(small_run: Path) -> None:
         (["--output", __file__], "is a file"),
         (["--output", str(ROOT)], "not empty"),
         (["--unheard-of"], "--unheard-of"),
+        (["certify", "--steps", "5"], "--steps"),
+        (["certify", "--hidden", "0"], "--hidden"),
+        (["certfy"], "certfy"),
     ],
 )
 def test_bad_arguments(arguments: list[str], said: str) -> None:
@@ -179,6 +185,68 @@ def test_no_gpu_is_an_error_not_a_run_on_the_cpu(tmp_path: Path) -> None:
     assert "GPU" in done.stderr
     assert "pytorch" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_every_worker_is_certified(small_run: Path) -> None:
+    found = table(small_run, "certificates")
+    figures = found.groupby(["launch", "case", "level"]).size()
+    # Logits, two losses, and three stages with four parameters.
+    assert figures.to_dict() == {
+        (launch, case, level): 15
+        for case in ("numpy eager", "numpy eager (control)")
+        for launch, level in ((0, "exact"), (0, "as timed"), (1, "as timed"))
+    }
+    assert found["passed"].all()
+    assert (found.loc[found["level"] == "exact", "bound"] == 1e-9).all()
+
+
+def test_certify_prints_certificate_and_ledger() -> None:
+    done = run("certify", "--backends", "numpy", "--hidden", "16", "--batch-size", "32")
+    assert done.returncode == 0, done.stderr
+    for words_ in ("parameters 10 steps", "certified in", "CPUs used", "precision of a matrix"):
+        assert words_ in done.stdout
+
+
+def test_certify_names_what_deviates() -> None:
+    """A NumPy backend whose second layer's bias is not trained."""
+    program = textwrap.dedent(
+        """
+        import sys
+        from pathlib import Path
+        from benchmarks import process, worker
+        from backends import numpy
+
+        update = numpy.Eager._update
+        def forgetful(self, gradients):
+            bias = self._parameters[1][1].copy()
+            update(self, gradients)
+            self._parameters[1][1][:] = bias
+        numpy.Eager._update = forgetful
+        worker.die_with_parent()
+        worker.serve(worker.Connection(int(sys.argv[1])))
+        """
+    )
+    patched = textwrap.dedent(
+        f"""
+        import subprocess, sys
+        import run_all
+        original = subprocess.Popen
+        def popen(command, **settings):
+            if command[1:3] == ["-m", "benchmarks.worker"]:
+                command = [command[0], "-c", {program!r}, command[3]]
+            return original(command, **settings)
+        subprocess.Popen = popen
+        sys.exit(run_all.main(["certify", *sys.argv[1:]]))
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", patched, "--backends", "numpy", "--hidden", "16"],
+        cwd=ROOT, capture_output=True, text=True, timeout=RUN_TIMEOUT,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "NOT certified: first departs at parameters 1 step, layer 2 bias (exact)" in said
+    assert "relative error 1.0e+00 where the bound is 1.0e-09" in said
 
 
 def test_help_and_list() -> None:

@@ -17,6 +17,24 @@ def names(preset: str = "default", **asked: list[str] | None) -> list[str]:
     return [case.name for case in cases]
 
 
+def test_keras_adam() -> None:
+    def chosen(keras_adam: str) -> list[tuple[str, str]]:
+        cases = select_cases(
+            preset=PRESETS["quick"], backends=None, modes=None, inputs=None,
+            precision="float32", device="cpu", keras_adam=keras_adam,
+        )  # fmt: skip
+        return [(case.name, case.adam) for case in cases]
+
+    own = ("tensorflow compiled stock-adam", "epsilon-hat")
+    common = ("tensorflow compiled", "textbook")
+    assert own not in chosen("textbook")
+    assert own in chosen("stock")
+    assert common not in chosen("stock")
+    assert {own, common} <= set(chosen("both"))
+    # Nobody else has another Adam.
+    assert all(adam == "textbook" for name, adam in chosen("both") if name != own[0])
+
+
 def plan_of(steps: int, *cases: Case) -> Plan:
     return Plan(
         name="test",

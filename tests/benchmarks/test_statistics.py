@@ -10,7 +10,13 @@ from benchmarks import statistics
 from benchmarks.statistics import Estimate
 
 CASES = pd.DataFrame(
-    {"case": ["a", "b", "c"], "precision": "float32", "device": "cpu"}, index=[0, 1, 2]
+    {
+        "case": ["a", "b", "c"],
+        "precision_found": "float32",
+        "device": "cpu",
+        "adam": "textbook",
+    },
+    index=[0, 1, 2],
 )
 
 
@@ -111,8 +117,12 @@ def test_verdicts_and_ranks() -> None:
     assert statistics.ranks(CASES, found) == {"a": 3, "b": 1, "c": 1}
 
 
-def test_different_precisions_are_not_compared() -> None:
-    cases = CASES.assign(precision=["float32", "float64", "float32"])
+@pytest.mark.parametrize(
+    ("column", "other"),
+    [("precision_found", "tf32"), ("device", "gpu"), ("adam", "epsilon-hat")],
+)
+def test_what_is_not_alike_is_not_compared(column: str, other: str) -> None:
+    cases = CASES.assign(**{column: [CASES[column][0], other, CASES[column][0]]})
     found = statistics.verdicts(make_samples({"a": 3.0, "b": 2.0, "c": 2.0}), cases)
     assert list(zip(found["case"], found["other"], strict=True)) == [("a", "c")]
 

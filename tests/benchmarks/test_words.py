@@ -14,14 +14,20 @@ from benchmarks.summary import Bundle, Findings
 CASES = ("jax multistep", "pytorch eager", "tensorflow fit streamed")
 
 
-def findings(ranks: tuple[int, ...], resolution: float = 0.02, **columns: Any) -> Findings:
+def findings(
+    ranks: tuple[int, ...],
+    resolution: float = 0.02,
+    unfair: tuple[str, ...] = (),
+    **columns: Any,
+) -> Findings:
     count = len(ranks)
     summary = pd.DataFrame(
         {
             "case": CASES[:count],
             "backend": [case.split()[0] for case in CASES[:count]],
-            "precision": "float32",
+            "precision_found": "float32",
             "device": "cpu",
+            "adam": "textbook",
             "status": "measured",
             "certified": True,
             "rank": ranks,
@@ -42,7 +48,13 @@ def findings(ranks: tuple[int, ...], resolution: float = 0.02, **columns: Any) -
         ],
         columns=["case", "other", "verdict"],
     )
-    return Findings(summary=summary, verdicts=verdicts, resolution=resolution)
+    return Findings(
+        summary=summary,
+        verdicts=verdicts,
+        ledger=pd.DataFrame(),
+        unfair=list(unfair),
+        resolution=resolution,
+    )
 
 
 def bundle(**run: Any) -> Bundle:
@@ -99,6 +111,38 @@ def test_the_resolution_bounds_what_is_ranked() -> None:
 )
 def test_cautions(run: dict[str, Any], columns: dict[str, Any], said: str) -> None:
     assert said in " ".join(words.cautions(bundle(**run), findings((1, 2, 3), **columns)))
+
+
+def test_what_is_unfair_is_said() -> None:
+    said = words.cautions(bundle(), findings((1, 2, 3), unfair=("threads set: 1 in a; 2 in b",)))
+    assert "**Unfair**: threads set: 1 in a; 2 in b." in said
+
+
+def test_another_algorithm_is_ranked_apart_and_said_not_to_be_comparable() -> None:
+    found = findings((1, 2, 1), adam=["textbook", "textbook", "epsilon-hat"])
+    assert [where for where, _ in words.groups(found)] == [
+        "in float32 on the CPU",
+        "in float32 on the CPU with Keras' own Adam",
+    ]
+    assert "not comparable with the others" in " ".join(words.cautions(bundle(), found))
+    said = " ".join(words.fastest(found))
+    assert "tensorflow fit streamed takes 2.00 ms a step" in said
+    assert "nothing to compare it with" in said
+
+
+@pytest.mark.parametrize("parameter", ["layer 2 bias", float("nan")])
+def test_a_departure_names_stage_and_parameter(parameter: Any) -> None:
+    said = words.departure(
+        {
+            "level": "exact",
+            "stage": "parameters_1_step",
+            "parameter": parameter,
+            "relative_error": 1e-3,
+            "bound": 1e-9,
+        }
+    )
+    where = "parameters 1 step" + (", layer 2 bias" if isinstance(parameter, str) else "")
+    assert said == f"{where} (exact): relative error 1.0e-03 where the bound is 1.0e-09"
 
 
 def test_a_good_run_has_one_caution_only() -> None:

@@ -1,0 +1,375 @@
+"""Mutants: backends with one thing wrong, which a certificate must notice.
+
+What a caller could bring about is done by handing a sound trainer something wrong; all else by
+editing the backend's source, so that what is tested is the real code with one real mistake in it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from backends.contract import (
+    Adam,
+    Array,
+    Execution,
+    Network,
+    Parameters,
+    Trainer,
+    TrainingSet,
+)
+from tests.conftest import configured
+
+Maker = Callable[[Network, Adam, Execution, TrainingSet, Parameters], Trainer]
+
+
+class Wrapped(Trainer):
+    """A sound trainer, given something wrong; all else is passed on."""
+
+    def __init__(self, inner: Trainer) -> None:
+        self.inner = inner
+
+    def reset(self, parameters: Parameters) -> None:
+        self.inner.reset(parameters)
+
+    def train(self, rows: Array) -> None:
+        self.inner.train(rows)
+
+    def synchronise(self) -> None:
+        self.inner.synchronise()
+
+    def losses(self) -> Array:
+        return self.inner.losses()
+
+    def parameters(self) -> Parameters:
+        return self.inner.parameters()
+
+    def first_moments(self) -> Parameters:
+        return self.inner.first_moments()
+
+    def logits(self, images: Array) -> Array:
+        return self.inner.logits(images)
+
+    def product(self, a: Array, b: Array) -> Array:
+        return self.inner.product(a, b)
+
+    def weight_address(self) -> int | None:
+        return self.inner.weight_address()
+
+    def compilations(self) -> int:
+        return self.inner.compilations()
+
+    def describe(self) -> dict[str, str]:
+        return self.inner.describe()
+
+
+class BatchOrderChanged(Wrapped):
+    def train(self, rows: Array) -> None:
+        self.inner.train(np.concatenate([rows[:1], rows[:0:-1]]))
+
+
+class BatchSkipped(Wrapped):
+    def train(self, rows: Array) -> None:
+        self.inner.train(np.delete(rows, 4, axis=0) if len(rows) > 4 else rows)
+
+
+class SquareWeightsTransposed(Wrapped):
+    """On the way in, and back on the way out, where the shapes do not object."""
+
+    @staticmethod
+    def turned(parameters: Parameters) -> Parameters:
+        return [(w.T.copy() if w.shape[0] == w.shape[1] else w, b) for w, b in parameters]
+
+    def reset(self, parameters: Parameters) -> None:
+        self.inner.reset(self.turned(parameters))
+
+    def parameters(self) -> Parameters:
+        return self.turned(self.inner.parameters())
+
+    def first_moments(self) -> Parameters:
+        return self.turned(self.inner.first_moments())
+
+
+def labels_shifted(given: TrainingSet) -> TrainingSet:
+    return replace(given, labels=(given.labels + 1) % 10)
+
+
+def float16_inputs(given: TrainingSet) -> TrainingSet:
+    return replace(given, images=given.images.astype(np.float16).astype(given.images.dtype))
+
+
+TEN_STEPS = ("loss_10_steps", "parameters_10_steps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """One thing wrong, and the stages at one of which it must first be seen."""
+
+    stages: tuple[str, ...]
+    adam: dict[str, float] | None = None
+    """Settings of the optimizer: factors."""
+    data: Callable[[TrainingSet], TrainingSet] | None = None
+    wrapper: type[Wrapped] | None = None
+    edits: dict[str, list[tuple[str, str]]] | None = None
+    """Edits of a backend's source: {backend: [(text, its replacement)]}."""
+
+
+MUTANTS = {
+    "relu left out": Mutant(
+        stages=("logits",),
+        edits={
+            "numpy": [
+                ("np.maximum(output, 0) if layer < len(parameters) else output", "output"),
+                ("delta = (delta @ weight.T) * (inputs > 0)", "delta = delta @ weight.T"),
+            ],
+            "pytorch": [
+                ("nn.ReLU()", "nn.Identity()"),
+                ("F.relu(F.linear(images, weight, bias))", "F.linear(images, weight, bias)"),
+            ],
+            "tensorflow": [('activation="relu"', "activation=None")],
+            "jax": [("nnx.relu(layer(x))", "layer(x)")],
+        },
+    ),
+    "square weights transposed": Mutant(stages=("logits",), wrapper=SquareWeightsTransposed),
+    "labels shifted by one": Mutant(stages=("loss",), data=labels_shifted),
+    # As timed, the mean over a batch may hide in float32 what its gradients cannot.
+    "float16 inputs": Mutant(stages=("loss", "gradients"), data=float16_inputs),
+    "mean over classes": Mutant(
+        stages=("loss",),
+        edits={
+            "numpy": [
+                ("labels].mean()", "labels].sum() / 10"),
+                ("delta /= len(labels)", "delta /= 10"),
+            ],
+            "pytorch": [
+                (
+                    "(self._model(images), labels)",
+                    "(self._model(images), labels) * len(labels) / 10",
+                ),
+                ("weights[-1]), labels)", "weights[-1]), labels) * len(labels) / 10"),
+            ],
+            "tensorflow": [
+                (
+                    "keras.losses.SparseCategoricalCrossentropy(from_logits=True)",
+                    "OverClasses(from_logits=True)",
+                ),
+                (
+                    "class Eager(Trainer):",
+                    "class OverClasses(keras.losses.SparseCategoricalCrossentropy):\n"
+                    "    def __call__(self, labels, logits, sample_weight=None):\n"
+                    "        size = tf.cast(tf.shape(logits)[0], logits.dtype)\n"
+                    "        return super().__call__(labels, logits) * size / 10\n\n"
+                    "class Eager(Trainer):",
+                ),
+            ],
+            "jax": [("labels).mean()", "labels).sum() / 10")],
+        },
+    ),
+    "gradient of the loss twice": Mutant(
+        stages=("gradients",),
+        edits={
+            "numpy": [("delta[rows, labels] -= 1", "delta[rows, labels] -= 1\n    delta *= 2")],
+            "pytorch": [
+                ("loss.backward()", "(2 * loss).backward()"),
+                (
+                    "strict=True\n        ):\n            m.lerp_(",
+                    "strict=True\n        ):\n"
+                    "            gradient = 2 * gradient\n            m.lerp_(",
+                ),
+            ],
+            "tensorflow": [
+                (
+                    "index = self._get_variable_index(variable)",
+                    "index = self._get_variable_index(variable)\n        gradient = 2 * gradient",
+                )
+            ],
+            "jax": [
+                (
+                    "updates, adam =",
+                    "gradients = jax.tree.map(lambda g: 2 * g, gradients)\n        updates, adam =",
+                )
+            ],
+        },
+    ),
+    "learning rate × 1.001": Mutant(stages=("parameters_1_step",), adam={"learning_rate": 1.001}),
+    "a bias not trained": Mutant(
+        stages=("parameters_1_step",),
+        edits={
+            "numpy": [("parameter -= step_size", "parameter -= (parameter.ndim - 1) * step_size")],
+            "pytorch": [
+                (
+                    "            self._model.parameters(),\n            lr=",
+                    "            [\n"
+                    '                {"params": [p], "lr": adam.learning_rate * (p.ndim - 1)}\n'
+                    "                for p in self._model.parameters()\n"
+                    "            ],\n            lr=",
+                ),
+                ("weight -= step_size", "weight -= (weight.ndim - 1) * step_size"),
+            ],
+            "tensorflow": [("assign_sub(step", "assign_sub((len(variable.shape) - 1) * step")],
+            "jax": [("parameters, updates)", "parameters, [(u.ndim - 1) * u for u in updates])")],
+        },
+    ),
+    "epsilon in the other place": Mutant(
+        stages=("parameters_1_step",),
+        edits={
+            "numpy": [
+                (
+                    "denominator /= correction\n            denominator += epsilon\n",
+                    "denominator += epsilon\n            denominator /= correction\n",
+                )
+            ],
+            # torch.optim has one place only: the value that comes to the same at the first step.
+            "pytorch": [
+                ("eps=adam.epsilon", "eps=adam.epsilon * (1 - adam.beta_2) ** -0.5"),
+                (
+                    "(v.sqrt() * root_correction + adam.epsilon)",
+                    "((v.sqrt() + adam.epsilon) * root_correction)",
+                ),
+            ],
+            "tensorflow": [
+                (
+                    "(tf.sqrt(v * correction) + self.epsilon)",
+                    "((tf.sqrt(v) + self.epsilon) * tf.sqrt(correction))",
+                )
+            ],
+            "jax": [("eps=adam.epsilon", "eps=0.0, eps_root=adam.epsilon")],
+        },
+    ),
+    "bias correction missing": Mutant(
+        stages=("parameters_1_step",),
+        edits={
+            "numpy": [
+                (" / (1 - beta_1**self._steps)", ""),
+                ("np.sqrt(1 - beta_2**self._steps)", "1"),
+            ],
+            # torch.optim always corrects: the learning rate that undoes it at the first step.
+            "pytorch": [
+                (
+                    "lr=adam.learning_rate,",
+                    "lr=adam.learning_rate * (1 - adam.beta_1) / (1 - adam.beta_2) ** 0.5,",
+                ),
+                (" / (1 - adam.beta_1**self._count)).to", " + 0 * self._count).to"),
+                ("(1 - adam.beta_2**self._count).rsqrt()", "(1 + 0 * self._count)"),
+            ],
+            "tensorflow": [
+                (" / (1 - tf.pow(beta_1, step))", ""),
+                ("1 / (1 - tf.pow(beta_2, step))", "1.0"),
+            ],
+            "jax": [
+                (
+                    "(gradients, state.adam, state",
+                    "(gradients, (state.adam[0]._replace(count=state.adam[0].count + 10**6), "
+                    "*state.adam[1:]), state",
+                )
+            ],
+        },
+    ),
+    "beta_2 0.99": Mutant(stages=TEN_STEPS, adam={"beta_2": 0.99 / 0.999}),
+    "batch order changed": Mutant(stages=TEN_STEPS, wrapper=BatchOrderChanged),
+    "one batch skipped": Mutant(stages=TEN_STEPS, wrapper=BatchSkipped),
+    "gradients not cleared": Mutant(
+        stages=TEN_STEPS,
+        edits={
+            "numpy": [
+                (
+                    "self._update(gradients)",
+                    'before = getattr(self, "_sum", 2 * len(gradients) * [0])\n'
+                    "            now = self._arrays(gradients)\n"
+                    "            self._sum = [a + b for a, b in zip(now, before)]\n"
+                    "            self._update(list(zip(self._sum[::2], self._sum[1::2])))",
+                )
+            ],
+            "pytorch": [
+                ("            self._optimizer.zero_grad()\n", ""),
+                (
+                    "self._count += 1\n",
+                    "self._count += 1\n"
+                    "        for total, gradient in zip(self._sums, gradients):\n"
+                    "            total += gradient\n"
+                    "        gradients = self._sums\n",
+                ),
+                (
+                    "self._compiled_step =",
+                    "self._sums = [torch.zeros_like(weight) for weight in self._weights]\n"
+                    "        self._compiled_step =",
+                ),
+            ],
+            "tensorflow": [
+                (
+                    "self._optimizer.build(self._model.trainable_variables)",
+                    "self._optimizer.build(self._model.trainable_variables)\n"
+                    "        self._optimizer.sums = tuple(\n"
+                    "            tf.Variable(tf.zeros_like(variable.value))\n"
+                    "            for variable in self._model.trainable_variables\n"
+                    "        )",
+                ),
+                (
+                    "index = self._get_variable_index(variable)",
+                    "index = self._get_variable_index(variable)\n"
+                    "        gradient = self.sums[index].assign_add(gradient)",
+                ),
+            ],
+            "jax": [
+                ("    adam: optax.OptState\n", "    adam: optax.OptState\n    sums: Any = None\n"),
+                (
+                    "self._optimizer.init(arrays))",
+                    "self._optimizer.init(arrays), jax.tree.map(jnp.zeros_like, arrays))",
+                ),
+                (
+                    "updates, adam =",
+                    "gradients = jax.tree.map(jnp.add, gradients, state.sums)\n"
+                    "        updates, adam =",
+                ),
+                ("updates), adam), loss", "updates), adam, gradients), loss"),
+            ],
+        },
+    ),
+}
+
+numbers = count()
+
+
+def edited(name: str, edits: list[tuple[str, str]], folder: Path) -> ModuleType:
+    """The backend with its source edited; each text must stand there once or it proves nothing."""
+    original = configured(name)
+    assert original.__file__ is not None
+    source = Path(original.__file__).read_text()
+    for text, replacement in edits:
+        assert source.count(text) == 1, f"{text!r} stands {source.count(text)} times in {name}"
+        source = source.replace(text, replacement)
+    # A file, and a new name each: TensorFlow reads the source of what it traces.
+    path = folder / f"mutant_{next(numbers)}.py"
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def make_maker(mutant: Mutant, name: str, mode: str, folder: Path) -> Maker:
+    """What makes the mutant's trainer."""
+
+    def maker(
+        network: Network,
+        adam: Adam,
+        execution: Execution,
+        training_set: TrainingSet,
+        parameters: Parameters,
+    ) -> Trainer:
+        factors = mutant.adam or {}
+        wrong = replace(adam, **{key: getattr(adam, key) * by for key, by in factors.items()})
+        module = edited(name, (mutant.edits or {}).get(name, []), folder)
+        given = mutant.data(training_set) if mutant.data else training_set
+        trainer: Trainer = module.TRAINERS[mode](network, wrong, execution, given, parameters)
+        return mutant.wrapper(trainer) if mutant.wrapper else trainer
+
+    return maker

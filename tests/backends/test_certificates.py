@@ -1,0 +1,182 @@
+"""Every backend and mode earns its certificate at both levels, and no mutant does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends.contract import (
+    EPSILON_HAT,
+    Adam,
+    Execution,
+    Network,
+)
+from backends.registry import BACKENDS
+from benchmarks import certificate, data
+from benchmarks.certificate import Check, Reference, first_failure
+from benchmarks.data import Split
+from benchmarks.workload import Workload
+from tests.backends.mutants import MUTANTS, Maker, Mutant, make_maker
+from tests.conftest import configured
+
+STEPS_PER_CALL = 12
+
+MODES = [
+    pytest.param(name, mode, id=f"{name}-{mode}")
+    for name, backend in BACKENDS.items()
+    for mode in backend.modes
+]
+
+
+def make_workload(*hidden: int, training: Split, batch_size: int, learning_rate: float) -> Workload:
+    return Workload(
+        network=Network(layer_sizes=(training.images.shape[1], *hidden, 10)),
+        adam=Adam(learning_rate=learning_rate),
+        batch_size=batch_size,
+        steps=STEPS_PER_CALL,
+        training_images=len(training.labels),
+        data_dir="",
+    )
+
+
+@pytest.fixture(autouse=True)
+def back_to_float64() -> Iterator[None]:
+    """Other tests rely on the precision that `configured` sets."""
+    yield
+    for name in BACKENDS:
+        configured(name).configure(Execution(mode="eager", precision="float64", threads=2))
+
+
+def certify(
+    name: str,
+    mode: str,
+    work: Workload,
+    reference: Reference,
+    level: str,
+    maker: Maker | None = None,
+) -> list[Check]:
+    """One level of a certificate, of the backend's own trainer or of one that `maker` makes."""
+    precision = "float64" if level == "exact" else "float32"
+    execution = Execution(
+        mode=mode,
+        input=BACKENDS[name].modes[mode][0],
+        precision=precision,
+        threads=2,
+        steps_per_call=STEPS_PER_CALL,
+    )
+    module = configured(name)
+    module.configure(execution)
+    trainer = (maker or module.TRAINERS[mode])(
+        work.network,
+        work.adam,
+        execution,
+        reference.batches.in_precision(precision),
+        reference.start,
+    )
+    return certificate.certify(
+        trainer, work.adam, reference, reference.batch_rows, precision, level
+    )
+
+
+@pytest.fixture(scope="module")
+def mnist() -> Split:
+    return data.load().training
+
+
+NETWORKS = {
+    "three hidden layers": {"hidden": (31, 17, 9), "batch_size": 77, "learning_rate": 0.003},
+    "one hidden layer": {"hidden": (20,), "batch_size": 32, "learning_rate": 0.01},
+    "no hidden layer": {"hidden": (), "batch_size": 128, "learning_rate": 0.1},
+}
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def problem(request: pytest.FixtureRequest, mnist: Split) -> tuple[Workload, Reference]:
+    settings: dict[str, Any] = NETWORKS[request.param]
+    work = make_workload(
+        *settings["hidden"],
+        training=mnist,
+        batch_size=settings["batch_size"],
+        learning_rate=settings["learning_rate"],
+    )
+    return work, certificate.make_reference(work, "float32", mnist, STEPS_PER_CALL)
+
+
+@pytest.mark.parametrize(("name", "mode"), MODES)
+def test_certified_on_other_networks(
+    name: str, mode: str, problem: tuple[Workload, Reference]
+) -> None:
+    work, reference = problem
+    for level in certificate.LEVELS:
+        checks = certify(name, mode, work, reference, level)
+        assert first_failure(checks) is None
+        # `fit` alone does not give the loss of its tenth step, and says so.
+        not_read = {check.stage for check in checks if check.not_read}
+        assert not_read == ({"loss_10_steps"} if mode == "fit" else set())
+
+
+@pytest.mark.parametrize("mode", BACKENDS["tensorflow"].modes)
+def test_keras_own_adam_is_certified_as_what_it_is(mode: str, mnist: Split) -> None:
+    """Against the reference with epsilon-hat, and not against the textbook's."""
+    work = make_workload(16, training=mnist, batch_size=32, learning_rate=0.01)
+    stock = replace(work, adam=replace(work.adam, form=EPSILON_HAT))
+    reference = certificate.make_reference(stock, "float32", mnist, STEPS_PER_CALL)
+    for level in certificate.LEVELS:
+        assert first_failure(certify("tensorflow", mode, stock, reference, level)) is None
+        failure = first_failure(certify("tensorflow", mode, work, reference, level))
+        assert failure is not None
+        assert failure.stage == "parameters_1_step"
+
+
+# Mutants: see mutants.py.
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[Workload, Reference]:
+    """A network with a square layer, on random images."""
+    generator = np.random.default_rng(0)
+    training = Split(
+        images=generator.integers(0, 256, (300, 23)).astype(np.uint8),
+        labels=generator.integers(0, 10, 300).astype(np.int32),
+    )
+    work = make_workload(16, 16, training=training, batch_size=19, learning_rate=0.01)
+    return work, certificate.make_reference(work, "float32", training, STEPS_PER_CALL)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "name", "mode"),
+    [
+        pytest.param(mutant, *own.values, id=f"{mutant}-{own.id}")
+        for mutant, about in MUTANTS.items()
+        for own in MODES
+        # What a caller does wrong is told apart by how many steps it asks for at once, no more.
+        if about.edits or own.values[1] in ("eager", "multistep")
+    ],
+)
+def test_mutants_are_caught_where_they_act(
+    name: str, mode: str, mutant: str, small: tuple[Workload, Reference], tmp_path: Path
+) -> None:
+    work, reference = small
+    about = MUTANTS[mutant]
+    # Where nothing is compiled, at the level of what is timed too.
+    for level in certificate.LEVELS if mode == "eager" else ("exact",):
+        maker = make_maker(about, name, mode, tmp_path)
+        failure = first_failure(certify(name, mode, work, reference, level, maker))
+        assert failure is not None, level
+        assert failure.stage in about.stages, level
+
+
+@pytest.mark.parametrize(("name", "mode"), MODES)
+def test_an_edited_backend_without_edits_is_certified(
+    name: str, mode: str, small: tuple[Workload, Reference], tmp_path: Path
+) -> None:
+    """So it is the mutation that is caught, not the way it is made."""
+    work, reference = small
+    for level in certificate.LEVELS:
+        maker = make_maker(Mutant(stages=()), name, mode, tmp_path)
+        assert first_failure(certify(name, mode, work, reference, level, maker)) is None

@@ -1,0 +1,74 @@
+"""Where cases differ, and what of it is unfair."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from benchmarks import differences
+
+
+def entries(**cases: dict[str, str]) -> pd.DataFrame:
+    rows = [(case, entry, value) for case, own in cases.items() for entry, value in own.items()]
+    return pd.DataFrame(rows, columns=["case", "entry", "value"])
+
+
+def test_only_what_differs_is_listed() -> None:
+    found = differences.find(
+        entries(a={"threads": "2", "device": "cpu"}, b={"threads": "1", "device": "cpu"}),
+        ["b", "a"],
+    )
+    assert found[["title", "value", "cases"]].to_numpy().tolist() == [
+        ["threads set", "1", ["b"]],
+        ["threads set", "2", ["a"]],
+    ]
+    assert found["unfair"].all()
+
+
+def test_a_case_that_differs_between_launches_shows_both() -> None:
+    table = pd.concat(
+        [
+            entries(a={"product": "float32"}, b={"product": "float32"}),
+            entries(a={"product": "tf32"}),
+        ]
+    )
+    assert list(differences.find(table, ["a", "b"])["value"]) == ["float32", "float32 or tf32"]
+
+
+def test_unfair_differences_are_told_and_others_are_not() -> None:
+    table = entries(
+        a={"threads": "2", "compiler": "x"}, b={"threads": "1", "compiler": "y"}, c={"threads": "9"}
+    )
+    assert differences.unfair(table, ["a", "b"]) == ["threads set: 1 in b; 2 in a"]
+    assert differences.unfair(table, ["a"]) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"compiler": "torch.compile", "programs": "0"}, "compiled nothing"),
+        ({"compiler": "torch.compile", "programs": "1"}, ""),
+        ({"compiler": "none: XLA for each operation", "programs": "0"}, ""),
+        ({"compiler": "XLA", "programs": "1", "compiled_while_timed": "3"}, "3 programs within"),
+    ],
+)
+def test_a_compiler_that_did_not_do_its_work_is_told(own: dict[str, str], said: str) -> None:
+    found = differences.compiled_otherwise(entries(a=own))
+    assert len(found) == bool(said)
+    assert said in "".join(found)
+
+
+def test_what_the_timed_blocks_tell() -> None:
+    samples = pd.DataFrame(
+        {
+            "case": ["a", "a", "b"],
+            "seconds": [1.0, 1.0, 2.0],
+            "cpu_seconds": [1.9, 2.1, 1.0],
+            "compilations": [0, 1, 0],
+        }
+    )
+    found = differences.timed_entries(samples).set_index(["case", "entry"])["value"]
+    assert found["a", "cpus_used"] == "2.0"
+    assert found["b", "cpus_used"] == "0.5"
+    assert found["a", "compiled_while_timed"] == "1"
+    assert found["b", "compiled_while_timed"] == "0"

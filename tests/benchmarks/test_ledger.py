@@ -1,0 +1,100 @@
+"""The ledger: what it reads from a trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends.contract import Array, Parameters
+from backends.numpy import Eager
+from backends.registry import BACKENDS
+from benchmarks import ledger
+from tests.backends.test_contract import make
+from tests.conftest import Problem, configured
+
+MODES = [
+    pytest.param(name, mode, id=f"{name}-{mode}")
+    for name, backend in BACKENDS.items()
+    for mode in backend.modes
+]
+
+
+def own(name: str, mode: str, problem: Problem) -> Any:
+    input_ = BACKENDS[name].modes[mode][0]
+    return make(configured(name).TRAINERS[mode], problem, mode, input_)
+
+
+@pytest.mark.parametrize(("name", "mode"), MODES)
+def test_every_entry_is_read(name: str, mode: str, problem: Problem) -> None:
+    trainer = own(name, mode, problem)
+    rows = problem.rows(1)
+    trainer.train(rows)
+    trainer.synchronise()
+    found = ledger.read(trainer, "float64", rows, trainer.compilations())
+    # The two others come from the timed blocks.
+    assert found.keys() >= ledger.ENTRIES.keys() - {"cpus_used", "compiled_while_timed"}
+    assert found["product"] == "float64"
+    assert found["device"] == "cpu"
+    compiles = not found["compiler"].startswith("none")
+    assert (int(found["programs"]) > 0) == compiles
+    # Operation by operation, JAX alone has no way of updating in place.
+    in_place = (name, mode) != ("jax", "eager")
+    assert found["parameters"] == (
+        "overwrite the old ones" if in_place else "in memory allocated anew"
+    )
+
+
+@pytest.mark.parametrize(("name", "mode"), MODES)
+def test_a_new_shape_is_a_new_compilation(name: str, mode: str, problem: Problem) -> None:
+    trainer = own(name, mode, problem)
+    trainer.train(problem.rows(1))
+    once = trainer.compilations()
+    trainer.train(problem.rows(1))
+    assert trainer.compilations() == once
+    other = np.zeros((1, 5), np.int32)
+    trainer.train(other)
+    assert trainer.compilations() == once if once == 0 else trainer.compilations() > once
+
+
+def rounded(array: Array, bits: int) -> Array:
+    """To so many bits behind the point of the significand, as a tensor core rounds its inputs."""
+    significand, exponent = np.frexp(array.astype(np.float64))
+    return np.ldexp(np.round(significand * 2 ** (bits + 1)) / 2 ** (bits + 1), exponent)
+
+
+@pytest.mark.parametrize(("bits", "name"), [(10, "tf32"), (7, "bfloat16"), (5, "5 bits")])
+def test_a_product_in_another_precision_shows_whatever_the_settings_say(
+    bits: int, name: str, problem: Problem
+) -> None:
+    class Rounding(Eager):
+        def product(self, a: Array, b: Array) -> Array:
+            return (rounded(a, bits) @ rounded(b, bits)).astype(np.float32)
+
+    trainer = make(Rounding, problem, "eager", "resident")
+    found = ledger.read(trainer, "float32", problem.rows(1), 0)
+    assert found["product"] == name
+
+
+def test_denormals_that_are_flushed_show(problem: Problem) -> None:
+    class Flushing(Eager):
+        def product(self, a: Array, b: Array) -> Array:
+            found = a @ b
+            return np.where(abs(found) < np.finfo(found.dtype).tiny, 0, found)
+
+    kept = make(Eager, problem, "eager", "resident")
+    flushed = make(Flushing, problem, "eager", "resident")
+    assert ledger.denormals(kept, "float32") == "kept"
+    assert ledger.denormals(flushed, "float32") == "flushed to zero"
+
+
+def test_new_memory_shows(problem: Problem) -> None:
+    class Copying(Eager):
+        def train(self, rows: Array) -> None:
+            super().train(rows)
+            self._kept = self._parameters
+            self._parameters: Parameters = self.parameters()
+
+    trainer = make(Copying, problem, "eager", "resident")
+    assert ledger.update_in_memory(trainer, problem.rows(1)) == "in memory allocated anew"
