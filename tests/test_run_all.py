@@ -203,7 +203,7 @@ def test_every_worker_is_certified(small_run: Path) -> None:
 def test_certify_prints_certificate_and_ledger() -> None:
     done = run("certify", "--backends", "numpy", "--hidden", "16", "--batch-size", "32")
     assert done.returncode == 0, done.stderr
-    for words_ in ("parameters 10 steps", "certified in", "CPUs used", "precision of a matrix"):
+    for words_ in ("parameters 10 steps", "certified in", "CPUs used", "precision of a product"):
         assert words_ in done.stdout
 
 
