@@ -119,6 +119,7 @@ def make_plan(
         cases=tuple(runnable),
         skipped=skipped,
         launches=arguments.launches or preset.launches,
+        until_settled=arguments.launches is None,
         seed=arguments.seed,
         threads=arguments.threads,
         time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),
@@ -195,7 +196,12 @@ def run(plan: Plan, folder: Path, facts: dict[str, Any], console: Console, start
     writer.write_environment(facts)
     with RunProgress(plan, console) as progress:
         session = Session(
-            plan=plan, writer=writer, progress=progress, environment=facts, started=started
+            plan=plan,
+            writer=writer,
+            progress=progress,
+            environment=facts,
+            started=started,
+            settled=lambda: summary.find(summary.Bundle.read(folder)).settled,
         )
         try:
             session.run()

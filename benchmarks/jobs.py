@@ -33,8 +33,10 @@ def make_references(plan: Plan, training: Split) -> References:
     }
 
 
-def make_job(plan: Plan, case: Case, launch: int, references: References) -> Job:
-    """All that the worker of a case needs."""
+def make_job(
+    plan: Plan, case: Case, launch: int, references: References, block_steps: int | None = None
+) -> Job:
+    """All that the worker of a case needs; `block_steps` as found in an earlier launch."""
     return Job(
         backend=case.backend,
         execution=Execution(
@@ -47,7 +49,9 @@ def make_job(plan: Plan, case: Case, launch: int, references: References) -> Job
         ),
         workload=workload_of(plan, case),
         seed=plan.seed + launch,
-        block_steps=plan.block_steps_of(case),
+        block_steps=block_steps or plan.block_steps,
+        calibrate=block_steps is None,
+        slowed_by=case.slowed_by,
         reference=references[case.precision, case.adam],
         # The code is the same in later launches, and what is timed is certified in all.
         exact=launch == 0,

@@ -21,6 +21,10 @@ class Job:
     workload: Workload
     seed: int
     block_steps: int
+    calibrate: bool
+    """Whether `block_steps` may still be shortened, to what fits BLOCK_SECONDS."""
+    slowed_by: float
+    """See Case."""
     reference: Reference
     exact: bool = True
     """Whether the certificate is taken at the exact level too, or only as timed."""
@@ -50,6 +54,19 @@ class Certified:
     def passed(self) -> bool:
         """Whether all checks passed."""
         return first_failure(self.checks) is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUp:
+    """What was trained and discarded before the first timed block."""
+
+    steps: int
+    seconds: float
+    steady: bool
+    """Whether the blocks had stopped getting faster, or there were enough of them."""
+    block_steps: int
+    """Steps in each block from now on."""
+    last: Block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,4 +108,4 @@ class Failure:
     message: str
 
 
-Answer = Ready | Certified | Block | Reading | Final | Failure
+Answer = Ready | Certified | WarmUp | Block | Reading | Final | Failure

@@ -89,7 +89,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     effort.add_argument("--steps", type=positive_int,
         help="steps of each training run; default: the preset's")  # fmt: skip
     effort.add_argument("--launches", type=positive_int,
-        help="sets of fresh processes, each with its own seed; default: the preset's")  # fmt: skip
+        help="sets of fresh processes, each with its own seed; default: the preset's, and more "
+        "while a verdict is open and there is time")  # fmt: skip
     effort.add_argument("--seed", type=seed_number, default=0,
         help="of the first launch, the next has one more; default: %(default)s")  # fmt: skip
     effort.add_argument("--time-limit", type=positive_float, metavar="MINUTES",

@@ -9,11 +9,6 @@ from backends.registry import BACKENDS, TIERS
 from benchmarks.errors import UsageError
 from benchmarks.workload import Workload
 
-# The modes that dispatch every operation by itself take a long time for each step: their blocks
-# are shorter, so they advance less far in their training than the others.
-SLOW = {("tensorflow", "eager"), ("jax", "eager")}
-SLOW_BY = 10
-
 KERAS_ADAM = {
     "textbook": (TEXTBOOK,),
     "stock": (EPSILON_HAT,),
@@ -23,6 +18,9 @@ KERAS_ADAM = {
 
 BLOCK_STEPS = 200
 FEWEST_BLOCK_STEPS = 50
+BLOCK_SECONDS = 1.0
+"""A case whose blocks would take longer gets shorter ones, as found before it is warmed up: so the
+slowest cases do not take all the time, and are not trained to the end."""
 # The tutorial's block has 1.0e11 operations. Large networks get shorter blocks.
 BLOCK_FLOPS = {"cpu": 2e11, "gpu": 2e14}
 STEPS_PER_CALL = 50
@@ -42,7 +40,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(
-        about="what each framework's tutorials teach, 500 steps in 3 launches; under 2 minutes",
+        about="what each framework's tutorials teach, 500 steps a launch; under 2 minutes",
         modes={"pytorch": ("eager",), "tensorflow": ("compiled",), "jax": ("compiled",)},
         inputs=None,
         steps=500,
@@ -50,7 +48,7 @@ PRESETS = {
         time_limit_minutes=1.9,
     ),
     "default": Preset(
-        about="the modes that people choose between, 4,000 steps in 3 launches; under 12 minutes",
+        about="the modes that people choose between, 4,000 steps a launch; under 12 minutes",
         modes={
             "pytorch": ("eager", "compiled", "multistep"),
             "tensorflow": ("compiled", "multistep", "fit"),
@@ -62,7 +60,7 @@ PRESETS = {
         time_limit_minutes=11.5,
     ),
     "full": Preset(
-        about="every mode with every input, 4,000 steps in 3 launches; about an hour",
+        about="every mode with every input, 4,000 steps a launch; up to an hour and a half",
         modes={name: tuple(backend.modes) for name, backend in BACKENDS.items()},
         inputs=("resident", "streamed"),
         steps=4000,
@@ -74,7 +72,7 @@ PRESETS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One way to train the workload, which is timed. A control is a case run a second time."""
+    """One way to train the workload, which is timed. A control is a case run once more."""
 
     backend: str
     mode: str
@@ -82,7 +80,10 @@ class Case:
     precision: str
     device: str
     adam: str = TEXTBOOK
-    control: bool = False
+    repetition: int = 0
+    """0, or which repetition of another case this is: a control."""
+    slowed_by: float = 0.0
+    """For validation: the share of steps that each block trains without counting them."""
 
     @property
     def name(self) -> str:
@@ -92,8 +93,10 @@ class Case:
             words.append("streamed")
         if self.adam == EPSILON_HAT:
             words.append("stock-adam")
-        if self.control:
-            words.append("(control)")
+        if self.slowed_by:
+            words.append(f"slowed by {100 * self.slowed_by:g}%")
+        if self.repetition:
+            words.append(f"(control{f' {self.repetition}' if self.repetition > 1 else ''})")
         return " ".join(words)
 
     @property
@@ -124,9 +127,12 @@ class Plan:
     skipped: dict[Case, str]
     """Cases that cannot run here, and why."""
     launches: int
+    """At least so many."""
     seed: int
     threads: int
     time_limit_seconds: float
+    until_settled: bool = False
+    """Whether more launches follow while a verdict is open and there is time."""
 
     @property
     def block_steps(self) -> int:
@@ -137,11 +143,6 @@ class Plan:
         steps = max(1, min(work.steps, wanted, int(longest)))
         # Whole calls of the modes that train many steps a call.
         return steps - steps % STEPS_PER_CALL if steps > STEPS_PER_CALL else steps
-
-    def block_steps_of(self, case: Case) -> int:
-        """Steps in a block of `case`: fewer for the modes that would take too long."""
-        slow = (case.backend, case.mode) in SLOW
-        return max(1, self.block_steps // SLOW_BY) if slow else self.block_steps
 
     @property
     def rounds(self) -> int:
@@ -190,4 +191,4 @@ def select_cases(
 def with_control(cases: list[Case]) -> list[Case]:
     """The cases, and the last tuned one a second time: two names for one program."""
     tuned = [case for case in cases if case.tier == "tuned" and case.adam == TEXTBOOK]
-    return [*cases, replace((tuned or cases)[-1], control=True)]
+    return [*cases, replace((tuned or cases)[-1], repetition=1)]

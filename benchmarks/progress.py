@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmarks.messages import Block, Certified, Ready
+from benchmarks.messages import Certified, Ready
 from benchmarks.plan import Case, Plan
 
 LINES_A_LAUNCH = 4
@@ -30,7 +30,7 @@ class RunProgress:
         self._plan = plan
         self._console = console
         self._live = console.is_terminal
-        self._launch = 0
+        self._launch, self._launches = 0, plan.launches
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -46,7 +46,8 @@ class RunProgress:
             transient=True,
             disable=not self._live,
         )
-        total = plan.launches * plan.rounds * sum(plan.block_steps_of(case) for case in plan.cases)
+        self._per_launch = plan.rounds * plan.block_steps * len(plan.cases)
+        total = plan.launches * self._per_launch
         self._task = self._bar.add_task("starting", total=total)
 
     def __enter__(self) -> Self:
@@ -70,13 +71,15 @@ class RunProgress:
     def launch(self, number: int, seed: int) -> None:
         """A launch begins."""
         self._launch = number + 1
+        self._launches = max(self._plan.launches, self._launch)
+        self._bar.update(self._task, total=self._launches * self._per_launch)
         if not self._live:
-            self._say(f"launch {self._launch} of {self._plan.launches} (seed {seed})")
+            self._say(f"launch {self._launch} of {self._launches} (seed {seed})")
 
     def starting(self, case: Case) -> None:
         """A case's worker is being started."""
         if self._live:
-            self._say(f"launch {self._launch}/{self._plan.launches} · starting {case.name}")
+            self._say(f"launch {self._launch}/{self._launches} · starting {case.name}")
 
     def ready(self, case: Case, ready: Ready, certified: Certified) -> None:
         """A case is ready to be timed."""
@@ -90,13 +93,13 @@ class RunProgress:
         elif not certified.passed:
             self._bar.print(f"{case.name}: certificate FAILED; it will not be ranked")
 
-    def block(self, case: Case, round_number: int, block: Block) -> None:
+    def block(self, case: Case, round_number: int) -> None:
         """A block was timed."""
-        where = f"launch {self._launch}/{self._plan.launches} · round {round_number + 1}"
+        where = f"launch {self._launch}/{self._launches} · round {round_number + 1}"
         if self._live:
             self._bar.update(
                 self._task,
-                advance=block.steps,
+                advance=self._plan.block_steps,
                 description=f"{where}/{self._plan.rounds} · {case.name}",
             )
             return

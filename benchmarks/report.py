@@ -109,11 +109,15 @@ def startup(findings: Findings) -> list[str]:
         "first_call_again_seconds": "first call again (s)",
         "certificate_seconds": "certificate (s)",
         "warmup_seconds": "warm-up (s)",
+        "warmup_steps": "warm-up (steps)",
     }
     rows = [
         {
             "case": row["case"],
-            **{name: number(row[column], ".2f") for column, name in columns.items()},
+            **{
+                name: number(row[column], ",.0f" if name.endswith("(steps)") else ".2f")
+                for column, name in columns.items()
+            },
             "peak memory (MiB)": number(row["peak_rss_mib"], ",.0f"),
         }
         for _, row in known.iterrows()
@@ -122,8 +126,8 @@ def startup(findings: Findings) -> list[str]:
         "## Start-up and memory",
         "Medians over launches. Import is the framework's own, build puts model and data in place, "
         "the first call compiles: with empty caches in the first launch, and again in the later "
-        "ones, where a compiler may find what it has kept. Warm-up is one block, discarded. None "
-        "of it is in the step time.",
+        "ones, where a compiler may find what it kept. Warm-up is what was trained and discarded "
+        "before the first timed block. None of it is in the step time.",
         table(rows),
     ]
 

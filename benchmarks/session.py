@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
@@ -17,8 +18,9 @@ import numpy as np
 
 from benchmarks import data
 from benchmarks.bundle import BundleWriter
+from benchmarks.drift import Monitor, steal_share
 from benchmarks.jobs import References, make_job, make_references, start_worker
-from benchmarks.messages import Block, Certified, Final, Reading, Ready
+from benchmarks.messages import Block, Certified, Final, Reading, Ready, WarmUp
 from benchmarks.plan import Case, Plan
 from benchmarks.process import WorkerError, WorkerProcess
 
@@ -29,6 +31,8 @@ READING_STEPS = 100
 CLOSING_SECONDS = 8.0
 """Kept of a time limit, for the last readings and the report."""
 
+MOST_REDONE = 4
+"""At most one in so many rounds is made up for."""
 START_TIMEOUT_SECONDS = 300.0
 """For each part of a worker's start: build and first call, certificate, warm-up."""
 
@@ -47,7 +51,7 @@ class Progress(Protocol):
     def ready(self, case: Case, ready: Ready, certified: Certified) -> None:
         """A case is ready to be timed."""
 
-    def block(self, case: Case, round_number: int, block: Block) -> None:
+    def block(self, case: Case, round_number: int) -> None:
         """A block was timed."""
 
     def failed(self, case: Case, reason: str) -> None:
@@ -62,7 +66,7 @@ class Member:
     worker: WorkerProcess
     ready: Ready
     certified: Certified
-    warmup: Block
+    warmup: WarmUp
     steps: int = 0
     train_seconds: float = 0.0
     last_reading: Reading | None = None
@@ -80,10 +84,16 @@ class Session:
     """When the time limit began to run, by `time.monotonic`."""
     start_timeout_seconds: float = START_TIMEOUT_SECONDS
     answer_timeout_seconds: float = 120.0
+    settled: Callable[[], bool] = bool
+    """Whether every verdict that can be decided is; asked between launches."""
     failures: dict[Case, str] = field(default_factory=dict)
     finished_launches: int = 0
     out_of_time: bool = False
     _startup_seconds: float = 0.0
+    _launch_seconds: float = 0.0
+    _block_steps: dict[Case, int] = field(default_factory=dict)
+    """As found in the first launch of a case; the same in all."""
+    _monitor: Monitor = field(default_factory=Monitor)
 
     def run(self) -> None:
         """All launches; a case that has failed in one is left out of the next."""
@@ -95,14 +105,24 @@ class Session:
         for case, reason in self.plan.skipped.items():
             self._outcome(case, "skipped", "", reason)
         with tempfile.TemporaryDirectory(prefix="workers-") as scratch:
-            for launch in range(self.plan.launches):
+            for launch in count():
                 if all(case in self.failures for case in self.plan.cases):
                     return
-                if launch and monotonic() + self._startup_seconds > self._end():
-                    self.out_of_time = True
+                if launch >= self.plan.launches and self._enough():
+                    return
+                if launch and monotonic() + self._needed_seconds(launch) > self._end():
+                    self.out_of_time = launch < self.plan.launches
                     return
                 self._launch(launch, references, Path(scratch))
                 self.finished_launches += 1
+
+    def _enough(self) -> bool:
+        """Whether no launch beyond the planned ones is wanted."""
+        return self.out_of_time or not self.plan.until_settled or self.settled()
+
+    def _needed_seconds(self, launch: int) -> float:
+        """What the next launch must have: its start-up; all of it, where it is one more."""
+        return self._startup_seconds if launch < self.plan.launches else self._launch_seconds
 
     def _outcome(self, case: Case, status: str, launch: int | str, reason: str) -> None:
         self.writer.append(
@@ -127,7 +147,7 @@ class Session:
         What is left of the time, less the start-up of the launches still to come, is shared evenly
         among them and this one.
         """
-        later = self.plan.launches - launch - 1
+        later = max(self.plan.launches - launch - 1, 0)
         left = self._end() - monotonic() - later * self._startup_seconds
         return monotonic() + left / (later + 1)
 
@@ -145,6 +165,7 @@ class Session:
                     members += [member] if member else []
             self._startup_seconds = monotonic() - began
             self._rounds(launch, seed, members, generator)
+            self._launch_seconds = monotonic() - began
         finally:
             for member in members:
                 member.worker.end()
@@ -159,18 +180,19 @@ class Session:
     ) -> Member | None:
         """Start a worker and wait until it is ready; None where it fails."""
         self.progress.starting(case)
-        job = make_job(self.plan, case, launch, references)
+        job = make_job(self.plan, case, launch, references, self._block_steps.get(case))
         worker = start_worker(self.plan, case, scratch)
         try:
             ready: Ready = worker.ask(job, self.start_timeout_seconds)
             certified: Certified = worker.ask("certify", self.start_timeout_seconds)
-            warmup: Block = worker.ask("warm_up", self.start_timeout_seconds)
+            warmup: WarmUp = worker.ask("warm_up", self.start_timeout_seconds)
         except WorkerError as error:
             self._fail(case, launch, error, worker)
             return None
         except BaseException:
             worker.end()
             raise
+        self._block_steps[case] = warmup.block_steps
         self._keep(launch, seed, case, certified)
         self.progress.ready(case, ready, certified)
         return Member(case=case, worker=worker, ready=ready, certified=certified, warmup=warmup)
@@ -204,6 +226,7 @@ class Session:
         read_every = max(1, plan.rounds // READINGS, READING_STEPS // plan.block_steps)
         deadline = self._rounds_deadline(launch)
         longest_round = 0.0
+        disturbed = 0
         for member in list(members):
             self._attempt(launch, members, member, self._read, launch, seed)
         for round_number in range(plan.rounds):
@@ -211,17 +234,49 @@ class Session:
             if round_number and began + longest_round > deadline:
                 self.out_of_time = True
                 break
-            order = generator.permutation(len(members))
-            for position, member in enumerate([members[index] for index in order]):
-                self._attempt(
-                    launch, members, member, self._block, launch, seed, round_number, position
-                )
+            disturbed += self._round(launch, seed, members, generator, round_number)
             if (round_number + 1) % read_every == 0:
                 for member in list(members):
                     self._attempt(launch, members, member, self._read, launch, seed)
             longest_round = max(longest_round, monotonic() - began)
         for member in list(members):
             self._attempt(launch, members, member, self._finish, launch, seed)
+        # Made up for once the training has its final figures; not without end.
+        for extra in range(min(disturbed, -(-plan.rounds // MOST_REDONE))):
+            if monotonic() + longest_round > deadline:
+                break
+            self._round(launch, seed, members, generator, plan.rounds + extra)
+
+    def _round(
+        self,
+        launch: int,
+        seed: int,
+        members: list[Member],
+        generator: np.random.Generator,
+        number: int,
+    ) -> bool:
+        """One block of every case, in random order; whether it was disturbed from outside."""
+        before = self._monitor.read()
+        order = generator.permutation(len(members))
+        for position, member in enumerate([members[index] for index in order]):
+            self._attempt(launch, members, member, self._block, launch, seed, number, position)
+        after = self._monitor.read()
+        disturbed = self._monitor.disturbed(before, after)
+        self.writer.append(
+            "rounds",
+            launch=launch,
+            seed=seed,
+            round=number,
+            probe_ms=max(before.probe_ms, after.probe_ms),
+            load_average=after.load_average,
+            cpu_mhz=after.cpu_mhz,
+            steal_share=steal_share(before, after),
+            gpu_mhz=after.gpu.mhz,
+            gpu_celsius=after.gpu.celsius,
+            gpu_throttled=before.gpu.throttled or after.gpu.throttled,
+            disturbed=disturbed,
+        )
+        return disturbed
 
     def _attempt(
         self,
@@ -241,7 +296,7 @@ class Session:
     def _block(
         self, member: Member, launch: int, seed: int, round_number: int, position: int
     ) -> None:
-        expected = member.warmup.seconds
+        expected = member.warmup.last.seconds
         block: Block = member.worker.ask("train", self.answer_timeout_seconds + 20 * expected)
         member.steps += block.steps
         member.train_seconds += block.seconds
@@ -259,7 +314,7 @@ class Session:
             cpu_seconds=block.cpu_seconds,
             compilations=block.compilations,
         )
-        self.progress.block(member.case, round_number, block)
+        self.progress.block(member.case, round_number)
 
     def _read(self, member: Member, launch: int, seed: int) -> None:
         reading: Reading = member.worker.ask("read", self.answer_timeout_seconds)
@@ -278,9 +333,7 @@ class Session:
 
     def _finish(self, member: Member, launch: int, seed: int) -> None:
         """Train what is left after the last whole block, untimed, and take the final figures."""
-        left = self.plan.workload.steps - member.steps
-        if 0 < left < self.plan.block_steps_of(member.case):
-            member.steps += member.worker.ask("train", self.answer_timeout_seconds).steps
+        member.steps = member.worker.ask("train_rest", self.answer_timeout_seconds)
         if member.last_reading is None or member.last_reading.step != member.steps:
             self._read(member, launch, seed)
         final: Final = member.worker.ask("finish", self.answer_timeout_seconds)
@@ -296,7 +349,10 @@ class Session:
             first_call_seconds=ready.first_call_seconds,
             first_call_steps=ready.first_call_steps,
             certificate_seconds=member.certified.seconds,
+            warmup_steps=member.warmup.steps,
             warmup_seconds=member.warmup.seconds,
+            warmup_steady=member.warmup.steady,
+            block_steps=member.warmup.block_steps,
             steps=member.steps,
             train_seconds=member.train_seconds,
             validation_accuracy=reading.validation_accuracy,
@@ -317,7 +373,8 @@ def certify_cases(
             try:
                 worker.ask(make_job(plan, case, 0, references), START_TIMEOUT_SECONDS)
                 certified: Certified = worker.ask("certify", START_TIMEOUT_SECONDS)
-                yield case, (certified, worker.ask("warm_up", START_TIMEOUT_SECONDS))
+                warmup: WarmUp = worker.ask("warm_up", START_TIMEOUT_SECONDS)
+                yield case, (certified, warmup.last)
             except WorkerError as error:
                 yield case, f"{error}\n{worker.output()}".strip()
             finally:

@@ -1,14 +1,15 @@
 """From samples to estimates, intervals, verdicts and ranks: pure functions over DataFrames.
 
 Every comparison is made within rounds: the logarithm of the ratio of two cases' step times in the
-same round, so that what drifts over a run cancels. Launches are resampled first, then the rounds
-within each (a two-level bootstrap), because processes differ from one another more than rounds do.
+same round, so that what drifts over a run cancels. A launch gives one number, the median of its
+rounds: rounds of one launch are not independent of one another (drift, and each process has a speed
+of its own), launches are. Estimates are means over launches, with Student's t interval: the spread
+between launches holds both levels of variation, that of processes and that of the rounds within
+them, however the rounds hang together. `python -m benchmarks.validate` shows how often it is right.
 
-A bootstrap over few launches gives intervals that are too narrow: they are widened by
-√(L/(L−1)) · t(L−1) / z, the factor by which Student's t interval of L values exceeds the normal one
-with the bootstrap's own variance (Hesterberg, "What Teachers Should Know About the Bootstrap",
-2015). With one launch the variation between processes is unknown, nothing can be
-widened, and no verdict is given but `undecided`.
+The rule for a verdict is in `verdict`: a difference must be significant, with the number of pairs
+accounted for, and larger than what matters. With one launch nothing is known of how processes
+differ: there is no interval, and no verdict but `undecided`.
 """
 
 from __future__ import annotations
@@ -23,25 +24,45 @@ from scipy import stats
 from backends.contract import Array
 
 CONFIDENCE = 0.95
-RESAMPLES = 2000
 TIE_MARGIN = 0.01
 """Two cases whose step times are within 1% of one another are equal for all practical purposes."""
+MOST_LAUNCHES = 100
+"""The most launches that are ever said to be needed."""
+STOPPING_LEVEL = 0.01
+"""The significance at which a difference may end a run early."""
 MATCHED = ("precision_found", "device", "adam")
 """Only cases that have these in common are compared: the precision by effect, where the results
 lie, and the form of Adam."""
 VERDICT_COLUMNS = [
-    *("case", "other", "ratio", "ratio_low", "ratio_high"),
-    *("margin", "launches", "rounds", "verdict"),
+    *("case", "other", "ratio", "ratio_low", "ratio_high", "p_value", "p_adjusted"),
+    *("margin", "launches", "rounds", "verdict", "launches_needed"),
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """An estimate with its 95% interval."""
+    """An estimate with its 95% interval, which is NaN where there is none."""
 
     value: float
     low: float
     high: float
+    p_value: float = np.nan
+    """Of the hypothesis that the true value is one; two-sided, for this estimate alone."""
+
+
+NOTHING = Estimate(value=np.nan, low=np.nan, high=np.nan)
+
+
+def undisturbed(samples: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
+    """The samples of the rounds that nothing from outside disturbed: see drift.py.
+
+    A launch keeps all its rounds where most were disturbed: then that is how the machine is.
+    """
+    share = rounds.groupby("launch")["disturbed"].mean()
+    noisy = rounds["launch"].map(share) > 0.5
+    left_out = rounds.loc[rounds["disturbed"].astype(bool) & ~noisy, ["launch", "round"]]
+    marked = samples.merge(left_out, how="left", on=["launch", "round"], indicator="found")
+    return marked[marked["found"] == "left_only"].drop(columns="found")
 
 
 def step_seconds(samples: pd.DataFrame) -> pd.DataFrame:
@@ -52,20 +73,9 @@ def step_seconds(samples: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _by_launch(values: pd.Series) -> list[Array]:
-    present = values.dropna()
-    if present.empty:
-        return []
-    return [group.to_numpy() for _, group in present.groupby(level="launch")]
-
-
-def widening(launches: int) -> float:
-    """How much wider than the bootstrap's an interval over so few launches must be."""
-    if launches < 2:
-        return 1.0
-    upper = (1 + CONFIDENCE) / 2
-    student = stats.t.ppf(upper, launches - 1) / stats.norm.ppf(upper)
-    return float(np.sqrt(launches / (launches - 1)) * student)
+def launch_medians(values: pd.Series) -> Array:
+    """The median over rounds of each launch; `values` are indexed by (launch, round)."""
+    return values.dropna().groupby(level="launch").median().to_numpy()
 
 
 def interval_of_logs(values: pd.Series) -> Estimate:
@@ -73,27 +83,18 @@ def interval_of_logs(values: pd.Series) -> Estimate:
 
     `values` are logarithms, indexed by (launch, round); missing ones are left out.
     """
-    groups = _by_launch(values)
-    if not groups:
-        return Estimate(value=np.nan, low=np.nan, high=np.nan)
-    generator = np.random.default_rng(0)
-    centre = float(np.mean([np.median(group) for group in groups]))
-    drawn = np.stack(
-        [
-            np.median(generator.choice(group, (RESAMPLES, len(groups), len(group))), axis=2)
-            for group in groups
-        ]
-    )
-    chosen = generator.integers(len(groups), size=(RESAMPLES, len(groups)))
-    slots = np.arange(len(groups))
-    means = drawn[chosen, np.arange(RESAMPLES)[:, None], slots].mean(axis=1)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    factor = widening(len(groups))
+    medians = launch_medians(values)
+    if not len(medians):
+        return NOTHING
+    if len(medians) < 2:
+        return Estimate(value=float(np.exp(medians[0])), low=np.nan, high=np.nan)
+    test = stats.ttest_1samp(medians, 0.0)
+    low, high = np.exp(test.confidence_interval(CONFIDENCE))
     return Estimate(
-        value=float(np.exp(centre)),
-        low=float(np.exp(centre - factor * (centre - low))),
-        high=float(np.exp(centre + factor * (high - centre))),
+        value=float(np.exp(medians.mean())),
+        low=float(low),
+        high=float(high),
+        p_value=float(test.pvalue),
     )
 
 
@@ -111,48 +112,65 @@ def resolution(samples: pd.DataFrame) -> float:
     for control in [name for name in table.columns if name.endswith("(control)")]:
         twin = control.removesuffix(" (control)")
         if twin in table.columns:
-            paired = table[[control, twin]].dropna()
-            if paired.index.get_level_values("launch").nunique() < 2:
-                return float("nan")
             found = ratio(table, control, twin)
             return float(max(abs(np.log(found.low)), abs(np.log(found.high))))
     return float("nan")
 
 
-def verdict(found: Estimate, margin: float, launches: int) -> str:
+def verdict(found: Estimate, margin: float, p_adjusted: float) -> str:
     """The verdict on a ratio; `margin` is the relative difference that counts as none.
 
-    `tie`: the whole interval lies within the margin. `faster` or `slower`: the interval excludes
-    equality and the estimate exceeds the margin. Everything else is `undecided`.
+    `tie`: the whole interval lies within the margin. `faster` or `slower`: the estimate lies beyond
+    the margin, and its p-value, adjusted for the number of pairs, is at most 5%. Everything else is
+    `undecided`.
     """
     limit = np.log1p(margin)
     low, value, high = np.log([found.low, found.value, found.high])
-    if launches < 2 or not np.isfinite([low, high]).all():
+    if not np.isfinite([low, high]).all():
         return "undecided"
     if -limit <= low and high <= limit:
         return "tie"
-    if high < 0 and value < -limit:
-        return "faster"
-    if low > 0 and value > limit:
-        return "slower"
+    if p_adjusted <= 1 - CONFIDENCE and abs(value) > limit:
+        return "faster" if value < 0 else "slower"
     return "undecided"
 
 
+def launches_needed(medians: Array, margin: float) -> float:
+    """How many launches would likely decide, if they are like those so far; NaN where too many.
+
+    A difference beyond the margin is decided once the interval excludes one; one within it, once
+    the interval lies within the margin.
+    """
+    if len(medians) < 2:
+        return float("nan")
+    value, deviation = abs(medians.mean()), medians.std(ddof=1)
+    limit = np.log1p(margin)
+    count = np.arange(len(medians) + 1, MOST_LAUNCHES + 1)
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * deviation / np.sqrt(count)
+    enough = count[reach < (value if value > limit else limit - value)]
+    return float(enough[0]) if len(enough) else float("nan")
+
+
 def verdicts(samples: pd.DataFrame, comparable: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of `comparable` cases (columns case and MATCHED) that may be compared."""
+    """Every pair of `comparable` cases (columns case and MATCHED) that may be compared.
+
+    The p-values of a run's pairs are adjusted together (Benjamini and Hochberg, 1995), so that of
+    all the differences a run claims at most 5% are expected to be none.
+    """
     table = step_seconds(samples)
     found_resolution = resolution(samples)
     margin = TIE_MARGIN if np.isnan(found_resolution) else max(TIE_MARGIN, found_resolution)
-    rows = []
+    rows: list[dict[str, object]] = []
+    estimates: list[Estimate] = []
     for (_, first), (_, second) in combinations(comparable.iterrows(), 2):
         if any(first[column] != second[column] for column in MATCHED):
             continue
         case, other = first["case"], second["case"]
         if case not in table or other not in table:
             continue
-        found = ratio(table, case, other)
-        paired = table[[case, other]].dropna()
-        launches = paired.index.get_level_values("launch").nunique()
+        logs = (np.log(table[case]) - np.log(table[other])).dropna()
+        found = interval_of_logs(logs)
+        estimates.append(found)
         rows.append(
             {
                 "case": case,
@@ -160,13 +178,41 @@ def verdicts(samples: pd.DataFrame, comparable: pd.DataFrame) -> pd.DataFrame:
                 "ratio": found.value,
                 "ratio_low": found.low,
                 "ratio_high": found.high,
+                "p_value": found.p_value,
                 "margin": margin,
-                "launches": launches,
-                "rounds": len(paired),
-                "verdict": verdict(found, margin, launches),
+                "launches": logs.index.get_level_values("launch").nunique(),
+                "rounds": len(logs),
+                "launches_needed": launches_needed(launch_medians(logs), margin),
             }
         )
+    adjusted = adjust([found.p_value for found in estimates])
+    for row, found, p_adjusted in zip(rows, estimates, adjusted, strict=True):
+        row["p_adjusted"] = p_adjusted
+        row["verdict"] = verdict(found, margin, p_adjusted)
+        if row["verdict"] != "undecided":
+            row["launches_needed"] = np.nan
     return pd.DataFrame(rows, columns=VERDICT_COLUMNS)
+
+
+def settled(found: pd.DataFrame) -> bool:
+    """Whether more launches would decide nothing that can be decided.
+
+    Looking after every launch and ending at the first sight of a difference would find too many:
+    to end early, differences must be significant at STOPPING_LEVEL.
+    """
+    different = found["verdict"].isin(["faster", "slower"])
+    clear = different & (found["p_adjusted"] <= STOPPING_LEVEL)
+    hopeless = (found["verdict"] == "undecided") & found["launches_needed"].isna()
+    return bool((clear | (found["verdict"] == "tie") | hopeless).all())
+
+
+def adjust(p_values: list[float]) -> list[float]:
+    """The p-values of several pairs, adjusted for being several; those that are NaN stay so."""
+    values = np.array(p_values, dtype=float)
+    known = np.isfinite(values)
+    if known.any():
+        values[known] = stats.false_discovery_control(values[known])
+    return values.tolist()
 
 
 def ranks(comparable: pd.DataFrame, found: pd.DataFrame) -> dict[str, int]:

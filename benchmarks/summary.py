@@ -47,6 +47,8 @@ class Findings:
     """Where the measured cases differ in what they did: see differences.py."""
     unfair: list[str]
     """What makes the ranking unfair, a sentence each; best empty."""
+    settled: bool
+    """Whether more launches would decide nothing that can be decided."""
     resolution: float
     """Relative difference that the control could not have told apart; NaN without one."""
 
@@ -75,7 +77,7 @@ def _startup(rows: pd.DataFrame) -> dict[Any, Any]:
     """
     first, later = rows[rows["launch"] == 0], rows[rows["launch"] > 0]
     medians = rows[
-        ["import_seconds", "build_seconds", "warmup_seconds", "certificate_seconds"]
+        ["import_seconds", "build_seconds", "warmup_seconds", "warmup_steps", "certificate_seconds"]
     ].median()
     first_call = first["first_call_seconds"].median()
     return {
@@ -126,7 +128,7 @@ def _row(bundle: Bundle, case: pd.Series, table: pd.DataFrame) -> dict[Any, Any]
 
 def find(bundle: Bundle) -> Findings:
     """Estimates, verdicts and ranks, from the bundle's raw tables."""
-    samples = bundle.tables["samples"]
+    samples = statistics.undisturbed(bundle.tables["samples"], bundle.tables["rounds"])
     table = statistics.step_seconds(samples)
     cases = _cases(bundle)
     summary = pd.DataFrame([_row(bundle, case, table) for _, case in cases.iterrows()])
@@ -150,6 +152,7 @@ def find(bundle: Bundle) -> Findings:
         summary=summary,
         verdicts=found,
         ledger=differences.find(entries, measured),
+        settled=statistics.settled(found),
         unfair=_unfair(summary[summary["rank"].notna()], entries),
         resolution=statistics.resolution(samples),
     )

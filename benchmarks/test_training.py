@@ -27,7 +27,7 @@ from backends.contract import Adam, Array, Execution, Network, Trainer
 from backends.registry import BACKENDS, load, missing_packages
 from benchmarks import data
 from benchmarks.environment import gpus
-from benchmarks.plan import BLOCK_STEPS, SLOW, SLOW_BY, STEPS_PER_CALL
+from benchmarks.plan import BLOCK_STEPS, STEPS_PER_CALL
 from benchmarks.process import available_cpus
 from benchmarks.workload import batch_rows, initial_parameters
 
@@ -97,7 +97,8 @@ def make_trainer(name: str, mode: str, input_: str, device: str) -> tuple[Traine
 
 def blocks_for(name: str, mode: str, steps: int) -> Iterator[Array]:
     """Blocks of `steps`, or of fewer for a slow mode; each of batches that come next."""
-    length = max(1, steps // SLOW_BY) if (name, mode) in SLOW else steps
+    slow = (name, mode) in (("tensorflow", "eager"), ("jax", "eager"))
+    length = max(1, steps // 10) if slow else steps
     total = length * -(-TRAINED_STEPS // length)
     rows = batch_rows(len(dataset().training.labels), BATCH_SIZE, total, seed=0)
     return itertools.cycle(rows.reshape(-1, length, BATCH_SIZE))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from backends.contract import TEXTBOOK
 from backends.registry import BACKENDS
-from benchmarks.statistics import MATCHED, RESAMPLES, TIE_MARGIN
+from benchmarks.statistics import MATCHED, TIE_MARGIN
 from benchmarks.summary import Bundle, Findings
 
 MS = "#.3g"
@@ -66,6 +66,17 @@ def groups(findings: Findings) -> list[tuple[str, pd.DataFrame]]:
     return parts
 
 
+def needed(findings: Findings, best: str, rivals: list[str]) -> str:
+    """How many launches would likely tell the best from its rivals; empty where too many."""
+    found = findings.verdicts
+    pair = (found["case"] == best) & found["other"].isin(rivals)
+    pair |= (found["other"] == best) & found["case"].isin(rivals)
+    launches = found.loc[pair & (found["verdict"] == "undecided"), "launches_needed"]
+    if launches.empty or launches.isna().any():
+        return ""
+    return f" About {launches.max():.0f} launches would likely decide it."
+
+
 def fastest(findings: Findings) -> list[str]:
     """Who is fastest, and by how much over the best of each other framework."""
     sentences = []
@@ -83,7 +94,7 @@ def fastest(findings: Findings) -> list[str]:
             sentences.append(
                 f"No single case is shown to be fastest {where}: {joined([best['case'], *rivals])} "
                 f"cannot be told apart here; {best['case']} has the lowest estimate, "
-                f"{step}."
+                f"{step}.{needed(findings, best['case'], rivals)}"
             )
         for backend, own in group.groupby("backend", sort=False):
             other = own.sort_values("step_ms").iloc[0]
@@ -157,6 +168,15 @@ def cautions(bundle: Bundle, findings: Findings) -> list[str]:
         )
     elif run["finished_launches"] < 3:
         notes.append("Two launches only: the intervals are wide because of that.")
+    share = bundle.tables["rounds"]["disturbed"].mean() if "rounds" in bundle.tables else 0.0
+    if share > 0:
+        notes.append(
+            f"{percent(share)} of the rounds were disturbed from outside, left out and made up for."
+        )
+    restless = bundle.tables["launches"] if "launches" in bundle.tables else pd.DataFrame()
+    if len(restless) and not restless["warmup_steady"].all():
+        cases = restless.loc[~restless["warmup_steady"].astype(bool), "case"].unique()
+        notes.append(f"Still getting faster when the timing began: {joined(list(cases))}.")
     partly = summary[(summary["status"] == "measured") & ~summary["trained_to_end"]]
     if len(partly) and not run["out_of_time"]:
         steps = ", ".join(f"{row['case']} ({row['steps']:,} steps)" for _, row in partly.iterrows())
@@ -183,7 +203,13 @@ def cautions(bundle: Bundle, findings: Findings) -> list[str]:
 METHOD = f"""\
 A step is timed in blocks, each ended by a device synchronisation; the clock runs over the forward
 pass, the loss, the derivative, Adam's update and fetching the batch. It does not run over start-up,
-compilation, warm-up and accuracy readings. Every case has its own process; cases take turns in
-rounds of random order, and ratios are taken within rounds. Intervals are 95%, from {RESAMPLES:,}
-resamplings of launches and of rounds within them, widened for the small number of launches. A
-case's rank is one more than the number of cases shown to be faster; verdicts.csv has every pair."""
+compilation, warm-up and accuracy readings. A case is warm when its blocks no longer get faster.
+Every case has its own process; cases take turns in rounds of random order, and ratios are taken
+within rounds. A launch, which is a set of fresh processes with a seed of its own, gives the median
+of its rounds; intervals are 95%, by Student's t over launches. A case is called faster or slower
+where the p-value of the pair, adjusted for the number of pairs (Benjamini and Hochberg), is at most
+5% and the ratio lies beyond what counts as none: {100 * TIE_MARGIN:.0f}%, or the resolution where
+that is coarser. Launches follow one another until all that can be decided is, or the time is spent.
+Beside every round a small fixed workload is timed; rounds in which it tells of a disturbance from
+outside are kept in the CSVs, left out of the estimates and made up for (rounds.csv). A case's rank
+is one more than the number of cases shown to be faster; verdicts.csv has every pair."""

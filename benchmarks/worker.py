@@ -22,8 +22,22 @@ from backends.contract import Array, Trainer
 from backends.numpy import log_softmax
 from benchmarks import certificate, data, ledger, workload
 from benchmarks.certificate import Check
-from benchmarks.messages import Answer, Block, Certified, Failure, Final, Job, Reading, Ready
+from benchmarks.messages import (
+    Answer,
+    Block,
+    Certified,
+    Failure,
+    Final,
+    Job,
+    Reading,
+    Ready,
+    WarmUp,
+)
+from benchmarks.plan import BLOCK_SECONDS
 from benchmarks.process import die_with_parent
+
+MOST_WARMUP_BLOCKS = 6
+CALIBRATION_STEPS = 10
 
 
 def train_block(trainer: Trainer, rows: Array) -> Block:
@@ -39,6 +53,14 @@ def train_block(trainer: Trainer, rows: Array) -> Block:
         dispatch_seconds=dispatched - start,
         cpu_seconds=cpu_end - cpu_start,
     )
+
+
+def steady(blocks: list[Block]) -> bool:
+    """Whether a case is warm: its last block was no faster than the best before it, within 2%."""
+    if len(blocks) < 2:
+        return False
+    *earlier, last = (block.seconds for block in blocks)
+    return last > 0.98 * min(earlier)
 
 
 def peak_rss_mib() -> float:
@@ -80,6 +102,7 @@ class Worker:
         )
         self._job = job
         self._step = 0
+        self._block_steps = job.block_steps
 
         self._start = workload.initial_parameters(job.workload.network, job.seed)
         start = perf_counter()
@@ -150,25 +173,64 @@ class Worker:
         finally:
             self._backend.configure(job.execution)
 
-    def warm_up(self) -> Block:
-        """One block, and back to the initial parameters."""
-        block = self._block(self._rows[: self._job.block_steps])
+    def warm_up(self) -> WarmUp:
+        """Blocks until they no longer get faster, and back to the initial parameters."""
+        if self._job.calibrate:
+            self._block_steps = self._fitting_steps()
+        blocks: list[Block] = []
+        while len(blocks) < MOST_WARMUP_BLOCKS and not steady(blocks):
+            blocks.append(self._block())
         self.read()
         self._trainer.reset(self._start)
         self._trainer.synchronise()
         self._step = 0
-        return block
+        return WarmUp(
+            steps=sum(block.steps for block in blocks),
+            seconds=sum(block.seconds for block in blocks),
+            steady=steady(blocks),
+            block_steps=self._block_steps,
+            last=blocks[-1],
+        )
+
+    def _fitting_steps(self) -> int:
+        """As many steps as the job has in a block, or as fit BLOCK_SECONDS where that is fewer."""
+        wanted = self._job.block_steps
+        execution = self._job.execution
+        call = execution.steps_per_call if execution.mode in registry.MANY_STEPS_A_CALL else 1
+        sample = self._rows[: max(call, CALIBRATION_STEPS)]
+        seconds = min(train_block(self._trainer, sample).seconds for _ in range(2))
+        fitting = int(BLOCK_SECONDS * len(sample) / seconds)
+        if fitting >= wanted:
+            return wanted
+        # Whole calls, where a call trains many steps.
+        return max(fitting - fitting % call, 1) if fitting >= call else max(fitting, 1)
 
     def train(self) -> Block:
-        """The next block of the training run; what is left of it where less than a block is."""
-        block = self._block(self._rows[self._step : self._step + self._job.block_steps])
-        self._step += block.steps
-        return block
+        """The next block of the training run."""
+        return self._block()
 
-    def _block(self, rows: Array) -> Block:
+    def train_rest(self) -> int:
+        """What is left of the training after its last whole block, untimed; its steps."""
+        left = max(self._job.workload.steps - self._step, 0)
+        if 0 < left < self._block_steps:
+            self._trainer.train(self._rows[self._step : self._step + left])
+            self._trainer.synchronise()
+            self._step += left
+        return self._step
+
+    def _block(self) -> Block:
+        """One block under the clock; past the end of the training, from its first batch again."""
+        uncounted = round(self._job.slowed_by * self._block_steps)
+        steps = np.arange(self._step, self._step + self._block_steps + uncounted)
+        rows = self._rows.take(steps, axis=0, mode="wrap")
         before = self._trainer.compilations()
         block = train_block(self._trainer, rows)
-        return replace(block, compilations=self._trainer.compilations() - before)
+        self._step += self._block_steps
+        return replace(
+            block,
+            steps=self._block_steps,
+            compilations=self._trainer.compilations() - before,
+        )
 
     def read(self) -> Reading:
         """Losses and accuracy now; the training loss on as many images as validation has."""

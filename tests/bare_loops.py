@@ -235,7 +235,7 @@ def compare(backend: str, mode: str, reference: certificate.Reference) -> statis
             work = make_workload()
             worker.ask(
                 Job(backend=backend, execution=execution, workload=work, seed=launch,
-                    block_steps=BLOCK_STEPS, reference=reference),
+                    block_steps=BLOCK_STEPS, calibrate=False, slowed_by=0.0, reference=reference),
                 timeout=300,
             )  # fmt: skip
             worker.ask("warm_up", timeout=300)

@@ -61,7 +61,9 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_bundle_is_complete(small_run: Path) -> None:
     expected = {"environment.json", "report.md", "summary.csv", "verdicts.csv"} | {
         f"{name}.csv"
-        for name in ("samples", "accuracy", "certificates", "ledger", "launches", "outcomes")
+        for name in (
+            *("samples", "accuracy", "certificates", "ledger", "rounds", "launches", "outcomes"),
+        )
     }
     assert {path.name for path in small_run.iterdir()} == expected
 

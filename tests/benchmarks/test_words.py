@@ -43,23 +43,34 @@ def findings(
     best, *others = CASES[:count]
     verdicts = pd.DataFrame(
         [
-            {"case": best, "other": other, "verdict": "faster" if rank > 1 else "undecided"}
+            {
+                "case": best,
+                "other": other,
+                "verdict": "faster" if rank > 1 else "undecided",
+                "launches_needed": float("nan") if rank > 1 else 7.0,
+            }
             for other, rank in zip(others, ranks[1:], strict=True)
         ],
-        columns=["case", "other", "verdict"],
+        columns=["case", "other", "verdict", "launches_needed"],
     )
     return Findings(
         summary=summary,
         verdicts=verdicts,
         ledger=pd.DataFrame(),
         unfair=list(unfair),
+        settled=True,
         resolution=resolution,
     )
 
 
-def bundle(**run: Any) -> Bundle:
+def bundle(disturbed: int = 0, steady: bool = True, **run: Any) -> Bundle:
+    """Of 20 rounds and two cases."""
+    tables = {
+        "rounds": pd.DataFrame({"disturbed": [True] * disturbed + [False] * (20 - disturbed)}),
+        "launches": pd.DataFrame({"case": CASES[:2], "warmup_steady": [True, steady]}),
+    }
     facts = {"state": "complete", "finished_launches": 3, "launches": 3, "out_of_time": False}
-    return Bundle(folder=Path(), environment={"run": facts | run}, tables={})
+    return Bundle(folder=Path(), environment={"run": facts | run}, tables=tables)
 
 
 def test_a_clear_winner_is_named_with_its_lead() -> None:
@@ -74,6 +85,7 @@ def test_a_tie_is_not_called_a_win() -> None:
     assert "No single case is shown to be fastest" in said
     assert "jax multistep and tensorflow fit streamed cannot be told apart" in said
     assert "trains fastest" not in said
+    assert "About 7 launches would likely decide it." in said
 
 
 def test_one_case_alone_wins_nothing() -> None:
@@ -106,6 +118,8 @@ def test_the_resolution_bounds_what_is_ranked() -> None:
         ({"finished_launches": 1}, {}, "no verdict"),
         ({"finished_launches": 2}, {}, "Two launches only"),
         ({}, {"trained_to_end": False, "steps": 400}, "jax multistep (400 steps)"),
+        ({"disturbed": 2}, {}, "10.0% of the rounds were disturbed from outside"),
+        ({"steady": False}, {}, "getting faster when the timing began: pytorch eager"),
         ({}, {"certified": [True, False, True]}, "Not comparable, and not ranked: pytorch eager"),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from time import sleep
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,8 +14,8 @@ from backends.contract import Adam, Array, Execution, Network, Trainer
 from backends.numpy import Eager
 from benchmarks import data
 from benchmarks.certificate import first_failure, make_reference
-from benchmarks.messages import Job
-from benchmarks.worker import Worker, forget_peak_rss, peak_rss_mib, train_block
+from benchmarks.messages import Block, Job
+from benchmarks.worker import Worker, forget_peak_rss, peak_rss_mib, steady, train_block
 from benchmarks.workload import Workload
 
 STEPS = 30
@@ -35,6 +37,8 @@ def job() -> Job:
         workload=work,
         seed=0,
         block_steps=12,
+        calibrate=False,
+        slowed_by=0.0,
         reference=make_reference(work, "float32", data.load().training),
     )
 
@@ -45,18 +49,85 @@ def test_training_starts_at_the_initial_parameters_and_ends_at_the_last_step(job
     certified = worker.certify()
     assert certified.passed
     assert {check.level for check in certified.checks} == {"exact", "as timed"}
-    assert worker.warm_up().steps == 12
+    warmup = worker.warm_up()
+    assert warmup.block_steps == 12
+    assert warmup.steps % 12 == 0
     start = worker.read()
     assert start.step == 0
     # Even odds: the logarithm of ten classes.
     assert start.train_loss == pytest.approx(2.303, abs=0.05)
-    assert [worker.train().steps for _ in range(3)] == [12, 12, 6]
+    assert [worker.train().steps for _ in range(2)] == [12, 12]
+    assert worker.train_rest() == STEPS
     end = worker.read()
     assert end.step == STEPS
     assert end.train_loss < start.train_loss
     final = worker.finish()
     assert 0.2 < final.test_accuracy < 1
     assert final.peak_rss_mib > 100
+
+
+def test_blocks_past_the_end_of_the_training_begin_again(job: Job) -> None:
+    worker = Worker(job)
+    worker.first_call()
+    worker.warm_up()
+    assert [worker.train().steps for _ in range(4)] == [12] * 4
+
+
+class Counting(Eager):
+    """Counts the steps of each call, and takes half a millisecond for each."""
+
+    seconds_a_step = 0.0005
+    calls: ClassVar[list[int]] = []
+
+    def train(self, rows: Array) -> None:
+        self.calls.append(len(rows))
+        sleep(self.seconds_a_step * len(rows))
+        super().train(rows[:1])
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
+    trainers: dict[str, type[Trainer]] = {"eager": Counting}
+    monkeypatch.setattr(registry.load("numpy"), "TRAINERS", trainers)
+    Counting.calls.clear()
+    return Counting
+
+
+def test_a_case_that_is_too_slow_for_its_blocks_gets_shorter_ones(
+    job: Job, counting: type[Counting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.worker.BLOCK_SECONDS", 0.01)
+    monkeypatch.setattr(counting, "seconds_a_step", 0.002)
+    worker = Worker(replace(job, calibrate=True))
+    worker.first_call()
+    steps = worker.warm_up().block_steps
+    assert 1 <= steps <= 5
+    assert worker.train().steps == steps
+    # Where an earlier launch has found a length, it stays.
+    again = Worker(job)
+    again.first_call()
+    assert again.warm_up().block_steps == 12
+
+
+def test_a_slowed_case_trains_more_than_it_counts(job: Job, counting: type[Counting]) -> None:
+    worker = Worker(replace(job, slowed_by=0.25))
+    worker.first_call()
+    worker.warm_up()
+    assert worker.train().steps == 12
+    assert counting.calls[-1] == 15
+
+
+def test_warm_up_lasts_until_blocks_no_longer_get_faster() -> None:
+    def of(*seconds: float) -> bool:
+        return steady(
+            [Block(steps=1, seconds=s, dispatch_seconds=s, cpu_seconds=s) for s in seconds]
+        )
+
+    assert not of()
+    assert not of(1.0)
+    assert not of(1.0, 0.8)
+    assert of(1.0, 0.8, 0.81)
+    assert of(1.0, 0.99)
 
 
 def test_results_on_another_device_are_refused(job: Job) -> None:

@@ -1,0 +1,120 @@
+"""Evidence of what else the machine is doing: a small fixed workload timed beside every round.
+
+It is timed while no case computes. A round beside which it ran much slower than it usually does in
+the run, or in which the machine's host took much processor time away, is disturbed: it is kept in
+samples.csv, left out of the estimates, and made up for. Nothing in this rule knows how fast any
+case was, so it cannot favour one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import psutil
+
+try:
+    import pynvml
+except ImportError:  # of use on a GPU only
+    pynvml = None
+
+SIZE = 384
+REPETITIONS = 8
+SLOWER = 1.5
+"""A round is disturbed where the fixed workload took so many times its median of the run,"""
+STEAL = 0.05
+"""or where the host took so large a share of the processors' time."""
+THROTTLED = 0x08 | 0x20 | 0x40 | 0x80
+"""NVML's clock event reasons for slow-down by hardware, by heat (as software and as hardware sees
+it) and by the power brake."""
+FEWEST_READINGS = 6
+"""Before so many readings there is nothing to compare with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuState:
+    """The first GPU at one moment, as NVML shows it; NaN and False where there is none."""
+
+    mhz: float = float("nan")
+    celsius: float = float("nan")
+    throttled: bool = False
+    """Slowed down by heat, or by its hardware's protection."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The machine at one moment."""
+
+    probe_ms: float
+    load_average: float
+    cpu_mhz: float
+    """NaN where the system does not show it."""
+    cpu_seconds: float
+    """The processors' time since the machine started, idle or not."""
+    steal_seconds: float
+    """The part of it that its host gave to others; 0 where it does not show."""
+    gpu: GpuState
+
+
+class Monitor:
+    """Takes readings, and tells the rounds that were disturbed."""
+
+    def __init__(self) -> None:
+        self._matrix = np.random.default_rng(0).random((SIZE, SIZE), dtype=np.float32)
+        self._probes: list[float] = []
+        self._probe()
+
+    def _probe(self) -> float:
+        """Milliseconds for a few products of small matrices and passes over them."""
+        start = perf_counter()
+        for _ in range(REPETITIONS):
+            np.tanh(self._matrix @ self._matrix).sum()
+        return 1000 * (perf_counter() - start)
+
+    def read(self) -> Reading:
+        """The machine now; takes some 20 ms."""
+        probe = self._probe()
+        self._probes.append(probe)
+        times = psutil.cpu_times()
+        frequency = psutil.cpu_freq()
+        return Reading(
+            probe_ms=probe,
+            load_average=psutil.getloadavg()[0],
+            cpu_mhz=frequency.current if frequency else float("nan"),
+            cpu_seconds=sum(times),
+            steal_seconds=getattr(times, "steal", 0.0),
+            gpu=gpu_state(),
+        )
+
+    def disturbed(self, before: Reading, after: Reading) -> bool:
+        """Whether something from outside disturbed the round between two readings."""
+        if len(self._probes) < FEWEST_READINGS:
+            return False
+        slower = max(before.probe_ms, after.probe_ms) > SLOWER * median(self._probes)
+        throttled = before.gpu.throttled or after.gpu.throttled
+        return slower or throttled or steal_share(before, after) > STEAL
+
+
+def gpu_state() -> GpuState:
+    """The first GPU now."""
+    if pynvml is None:
+        return GpuState()
+    try:
+        pynvml.nvmlInit()
+        gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
+        reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)
+        return GpuState(
+            mhz=float(pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM)),
+            celsius=float(pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)),
+            throttled=bool(reasons & THROTTLED),
+        )
+    except pynvml.NVMLError:
+        return GpuState()
+
+
+def steal_share(before: Reading, after: Reading) -> float:
+    """The share of the processors' time that the host gave to others between two readings."""
+    passed = after.cpu_seconds - before.cpu_seconds
+    return (after.steal_seconds - before.steal_seconds) / passed if passed > 0 else 0.0

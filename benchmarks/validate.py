@@ -1,0 +1,305 @@
+"""Whether the verdicts are right as often as they claim.
+
+To be run by hand, on a machine that does nothing else:
+
+    python -m benchmarks.validate synthetic     simulated runs whose truth is known; minutes
+    python -m benchmarks.validate real          real runs of one case under several names, and of
+                                                that case slowed on purpose; an hour or more
+
+Both write their tables to results/validation/, as markdown and CSV.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import pandas as pd
+
+from backends.contract import Adam, Array, Network
+from benchmarks import data, environment, statistics
+from benchmarks.bundle import BundleWriter
+from benchmarks.plan import PRESETS, Case, Plan
+from benchmarks.process import ROOT, available_cpus
+from benchmarks.session import Session
+from benchmarks.workload import Workload
+
+FOLDER = ROOT / "results" / "validation"
+
+# Synthetic runs.
+
+RUNS = 2000
+ROUNDS = 20
+LAUNCHES = (2, 3, 5)
+MOST_LAUNCHES = 6
+SLOWER = 0.05
+
+Noise = Callable[[np.random.Generator, tuple[int, int, int]], Array]
+"""Logarithms of disturbances, for (launches, rounds, cases)."""
+
+
+def blocks(generator: np.random.Generator, shape: tuple[int, int, int]) -> Array:
+    """Blocks vary by 3%, independently."""
+    return generator.normal(0, 0.03, shape)
+
+
+def processes(generator: np.random.Generator, shape: tuple[int, int, int]) -> Array:
+    """And each process has a speed of its own, 2% apart."""
+    own = generator.normal(0, 0.02, (shape[0], 1, shape[2]))
+    return blocks(generator, shape) + own
+
+
+def drift(generator: np.random.Generator, shape: tuple[int, int, int]) -> Array:
+    """And the machine slows down by up to 50% within a launch, not at the same pace each time."""
+    pace = generator.uniform(0, 0.4, (shape[0], 1, 1))
+    within_round = generator.permuted(np.broadcast_to(np.arange(shape[2]), shape), axis=2)
+    when = (np.arange(shape[1])[:, None] + within_round / shape[2]) / shape[1]
+    return processes(generator, shape) + pace * when
+
+
+def autocorrelation(generator: np.random.Generator, shape: tuple[int, int, int]) -> Array:
+    """And what slows a case in one round mostly lasts into the next (AR(1), 0.8)."""
+    noise = generator.normal(0, 0.03, shape)
+    for number in range(1, shape[1]):
+        noise[:, number] = 0.8 * noise[:, number - 1] + 0.6 * noise[:, number]
+    return noise + generator.normal(0, 0.02, (shape[0], 1, shape[2]))
+
+
+def bursts(generator: np.random.Generator, shape: tuple[int, int, int]) -> Array:
+    """And one block in eight is hit by something that makes it up to twice as slow."""
+    hit = generator.random(shape) < 0.125
+    return processes(generator, shape) + hit * generator.uniform(0, 0.7, shape)
+
+
+def heavy_tails(generator: np.random.Generator, shape: tuple[int, int, int]) -> Array:
+    """Blocks and processes by Student's t with 3 degrees of freedom: now and then far off."""
+    own = 0.012 * generator.standard_t(3, (shape[0], 1, shape[2]))
+    return 0.02 * generator.standard_t(3, shape) + own
+
+
+def two_speeds(generator: np.random.Generator, shape: tuple[int, int, int]) -> Array:
+    """Every process lands on one of two speeds, 4% apart, by the toss of a coin."""
+    own = 0.04 * generator.integers(0, 2, (shape[0], 1, shape[2])) - 0.02
+    return blocks(generator, shape) + own
+
+
+SCENARIOS: tuple[Noise, ...] = (
+    blocks,
+    processes,
+    drift,
+    autocorrelation,
+    bursts,
+    heavy_tails,
+    two_speeds,
+)
+
+
+def simulate(scenario: Noise, launches: int, effect: float, seed: int) -> pd.Series:
+    """The logarithms of a ratio whose truth is exp(effect), by launch and round."""
+    noise = scenario(np.random.default_rng(seed), (launches, ROUNDS, 2))
+    index = pd.MultiIndex.from_product([range(launches), range(ROUNDS)], names=["launch", "round"])
+    return pd.Series((effect + noise[..., 1] - noise[..., 0]).ravel(), index=index)
+
+
+def verdict_of(found: statistics.Estimate) -> str:
+    """The verdict on a pair that is alone in its run."""
+    return statistics.verdict(found, statistics.TIE_MARGIN, found.p_value)
+
+
+def stopped_early(logs: pd.Series) -> str:
+    """The verdict of a run that looks after each launch and ends when its one pair is settled."""
+    found = statistics.NOTHING
+    for launches in range(PRESETS["default"].launches, MOST_LAUNCHES + 1):
+        part = logs[logs.index.get_level_values("launch") < launches]
+        found = statistics.interval_of_logs(part)
+        pair = {
+            "verdict": verdict_of(found),
+            "p_adjusted": found.p_value,
+            "launches_needed": statistics.launches_needed(
+                statistics.launch_medians(part), statistics.TIE_MARGIN
+            ),
+        }
+        if statistics.settled(pd.DataFrame([pair])):
+            break
+    return verdict_of(found)
+
+
+def synthetic() -> pd.DataFrame:
+    """Coverage of 95% intervals, false differences between equals, and 5% that are found."""
+    rows = []
+    for scenario in SCENARIOS:
+        for launches in LAUNCHES:
+            equal = [
+                statistics.interval_of_logs(simulate(scenario, launches, 0.0, seed))
+                for seed in range(RUNS)
+            ]
+            slower = [
+                statistics.interval_of_logs(
+                    simulate(scenario, launches, np.log1p(SLOWER), RUNS + seed)
+                )
+                for seed in range(RUNS)
+            ]
+            covered = [found.low <= 1 <= found.high for found in equal]
+            covered += [found.low <= 1 + SLOWER <= found.high for found in slower]
+            rows.append(
+                {
+                    "scenario": scenario.__name__,
+                    "launches": str(launches),
+                    "covered": np.mean(covered),
+                    "equal_called_different": np.mean(
+                        [verdict_of(found) in ("faster", "slower") for found in equal]
+                    ),
+                    "slower_called_slower": np.mean([verdict_of(f) == "slower" for f in slower]),
+                    "slower_called_faster": np.mean([verdict_of(f) == "faster" for f in slower]),
+                }
+            )
+        until_settled = [
+            [stopped_early(simulate(scenario, MOST_LAUNCHES, effect, seed)) for seed in range(RUNS)]
+            for effect in (0.0, np.log1p(SLOWER))
+        ]
+        rows.append(
+            {
+                "scenario": scenario.__name__,
+                "launches": f"until settled, at most {MOST_LAUNCHES}",
+                "equal_called_different": np.mean(
+                    [found in ("faster", "slower") for found in until_settled[0]]
+                ),
+                "slower_called_slower": np.mean([found == "slower" for found in until_settled[1]]),
+                "slower_called_faster": np.mean([found == "faster" for found in until_settled[1]]),
+            }
+        )
+        print(pd.DataFrame(rows[-len(LAUNCHES) - 1 :]).to_string(index=False), flush=True)
+    return pd.DataFrame(rows)
+
+
+# Real runs.
+
+CASE = Case(backend="jax", mode="compiled", input="resident", precision="float32", device="cpu")
+
+
+class Silence:
+    """A session's progress, shown to nobody."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+def run(cases: tuple[Case, ...], preset: str, seed: int, minutes: float) -> pd.DataFrame:
+    """A run of `cases` at the length of `preset`; its verdicts on all pairs, controls included."""
+    dataset, about = data.load(), PRESETS[preset]
+    plan = Plan(
+        name="validation",
+        workload=Workload(
+            network=Network(layer_sizes=(dataset.pixels, 512, 512, dataset.classes)),
+            adam=Adam(),
+            batch_size=128,
+            steps=about.steps,
+            training_images=len(dataset.training.labels),
+            data_dir=str(data.EMBEDDED),
+        ),
+        cases=cases,
+        skipped={},
+        launches=about.launches,
+        seed=seed,
+        threads=available_cpus(),
+        time_limit_seconds=60 * minutes,
+        until_settled=True,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        writer = BundleWriter(Path(folder))
+        session = Session(
+            plan=plan,
+            writer=writer,
+            progress=Silence(),  # type: ignore[arg-type]
+            environment={"run": {}},
+            started=monotonic(),
+            settled=lambda: statistics.settled(pairs(Path(folder), plan)),
+        )
+        session.run()
+        writer.close()
+        found = pairs(Path(folder), plan)
+    return found.assign(preset=preset, seed=seed)
+
+
+def pairs(folder: Path, plan: Plan) -> pd.DataFrame:
+    """The verdicts on all pairs of a bundle, by the rule of the reports."""
+    samples, rounds = (pd.read_csv(folder / f"{table}.csv") for table in ("samples", "rounds"))
+    comparable = pd.DataFrame(
+        [
+            {"case": case.name, "precision_found": case.precision, **case.identity()}
+            for case in plan.cases
+        ]
+    )
+    return statistics.verdicts(statistics.undisturbed(samples, rounds), comparable)
+
+
+def real(runs: int) -> pd.DataFrame:
+    """Pairs of equals, and a case slowed by 5% (default length) and by 20% (quick)."""
+    found = []
+    for number in range(runs):
+        for preset, slowed_by in (("default", 0.05), ("quick", 0.20)):
+            cases = (
+                CASE,
+                replace(CASE, repetition=1),
+                replace(CASE, repetition=2),
+                replace(CASE, slowed_by=slowed_by),
+            )
+            minutes = PRESETS[preset].time_limit_minutes
+            found.append(run(cases, preset, seed=100 * number, minutes=minutes))
+            shown = ["preset", "seed", "case", "other", "ratio", "ratio_low", "ratio_high"]
+            print(found[-1][[*shown, "launches", "verdict"]].to_string(index=False), flush=True)
+    return pd.concat(found, ignore_index=True)
+
+
+def real_summary(found: pd.DataFrame) -> pd.DataFrame:
+    """How often equals were called different, and slowed cases slower."""
+    slowed = found["other"].str.contains("slowed")
+    rows = []
+    for preset, own in found.groupby("preset", sort=False):
+        equals, against = own[~slowed], own[slowed & (own["case"] == CASE.name)]
+        rows.append(
+            {
+                "preset": preset,
+                "runs": own["seed"].nunique(),
+                "pairs of equals": len(equals),
+                "called different": int(equals["verdict"].isin(["faster", "slower"]).sum()),
+                "slowed case": against["other"].iloc[0],
+                "found slower": int((against["verdict"] == "faster").sum()),
+                "median ratio": f"{1 / np.exp(np.log(against['ratio']).median()):.3f}",
+                "launches": f"{own['launches'].min()} to {own['launches'].max()}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def write(name: str, title: str, table: pd.DataFrame, raw: pd.DataFrame) -> None:
+    """Keep a validation's table and what it rests on."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    raw.to_csv(FOLDER / f"{name}.csv", index=False)
+    machine = environment.describe()["machine"]
+    where = f"{machine['cpu']}, {available_cpus()} CPUs, {machine['system']}"
+    body = table.to_markdown(index=False, floatfmt=".3f")
+    (FOLDER / f"{name}.md").write_text(f"# {title}\n\n{body}\n\nOn {where}.\n")
+
+
+def main() -> None:
+    """Run one of the validations."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("which", choices=("synthetic", "real"))
+    parser.add_argument("--runs", type=int, default=10, help="real runs; default: %(default)s")
+    arguments = parser.parse_args()
+    if arguments.which == "synthetic":
+        found = synthetic()
+        write("synthetic", f"{RUNS:,} simulated runs a line", found, found)
+    else:
+        found = real(arguments.runs)
+        write("real", "Real runs of equals and of a slowed case", real_summary(found), found)
+
+
+if __name__ == "__main__":
+    main()
