@@ -28,8 +28,11 @@ TIE_MARGIN = 0.01
 """Two cases whose step times are within 1% of one another are equal for all practical purposes."""
 MOST_LAUNCHES = 100
 """The most launches that are ever said to be needed."""
-STOPPING_LEVEL = 0.01
-"""The significance at which a difference may end a run early."""
+SIGNIFICANCE = 0.03
+STOPPING_LEVEL = 0.005
+"""The adjusted p-value at which a case is called faster or slower, and the one at which that may
+end a run early. A run looks at its verdicts after each launch: these levels keep the share of equal
+pairs that are ever called different under 5%, as `benchmarks.validate` shows."""
 MATCHED = ("precision_found", "device", "adam")
 """Only cases that have these in common are compared: the precision by effect, where the results
 lie, and the form of Adam."""
@@ -121,8 +124,8 @@ def verdict(found: Estimate, margin: float, p_adjusted: float) -> str:
     """The verdict on a ratio; `margin` is the relative difference that counts as none.
 
     `tie`: the whole interval lies within the margin. `faster` or `slower`: the estimate lies beyond
-    the margin, and its p-value, adjusted for the number of pairs, is at most 5%. Everything else is
-    `undecided`.
+    the margin, and its p-value, adjusted for the number of pairs, is at most SIGNIFICANCE.
+    Everything else is `undecided`.
     """
     limit = np.log1p(margin)
     low, value, high = np.log([found.low, found.value, found.high])
@@ -130,7 +133,7 @@ def verdict(found: Estimate, margin: float, p_adjusted: float) -> str:
         return "undecided"
     if -limit <= low and high <= limit:
         return "tie"
-    if p_adjusted <= 1 - CONFIDENCE and abs(value) > limit:
+    if p_adjusted <= SIGNIFICANCE and abs(value) > limit:
         return "faster" if value < 0 else "slower"
     return "undecided"
 
@@ -138,15 +141,16 @@ def verdict(found: Estimate, margin: float, p_adjusted: float) -> str:
 def launches_needed(medians: Array, margin: float) -> float:
     """How many launches would likely decide, if they are like those so far; NaN where too many.
 
-    A difference beyond the margin is decided once the interval excludes one; one within it, once
-    the interval lies within the margin.
+    A difference beyond the margin is decided once it is significant; one within it, once the
+    interval lies within the margin.
     """
     if len(medians) < 2:
         return float("nan")
     value, deviation = abs(medians.mean()), medians.std(ddof=1)
     limit = np.log1p(margin)
     count = np.arange(len(medians) + 1, MOST_LAUNCHES + 1)
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * deviation / np.sqrt(count)
+    level = SIGNIFICANCE if value > limit else 1 - CONFIDENCE
+    reach = stats.t.ppf(1 - level / 2, count - 1) * deviation / np.sqrt(count)
     enough = count[reach < (value if value > limit else limit - value)]
     return float(enough[0]) if len(enough) else float("nan")
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from backends.contract import TEXTBOOK
 from backends.registry import BACKENDS
-from benchmarks.statistics import MATCHED, TIE_MARGIN
+from benchmarks.statistics import MATCHED, SIGNIFICANCE, TIE_MARGIN
 from benchmarks.summary import Bundle, Findings
 
 MS = "#.3g"
@@ -208,8 +208,8 @@ Every case has its own process; cases take turns in rounds of random order, and 
 within rounds. A launch, which is a set of fresh processes with a seed of its own, gives the median
 of its rounds; intervals are 95%, by Student's t over launches. A case is called faster or slower
 where the p-value of the pair, adjusted for the number of pairs (Benjamini and Hochberg), is at most
-5% and the ratio lies beyond what counts as none: {100 * TIE_MARGIN:.0f}%, or the resolution where
-that is coarser. Launches follow one another until all that can be decided is, or the time is spent.
+{100 * SIGNIFICANCE:.0f}% and the ratio lies beyond what counts as none: {100 * TIE_MARGIN:.0f}%, or
+the resolution where that is coarser. Launches follow one another until all that can be decided is, or the time is spent.
 Beside every round a small fixed workload is timed; rounds in which it tells of a disturbance from
 outside are kept in the CSVs, left out of the estimates and made up for (rounds.csv). A case's rank
 is one more than the number of cases shown to be faster; verdicts.csv has every pair."""
