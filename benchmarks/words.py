@@ -209,7 +209,8 @@ within rounds. A launch, which is a set of fresh processes with a seed of its ow
 of its rounds; intervals are 95%, by Student's t over launches. A case is called faster or slower
 where the p-value of the pair, adjusted for the number of pairs (Benjamini and Hochberg), is at most
 {100 * SIGNIFICANCE:.0f}% and the ratio lies beyond what counts as none: {100 * TIE_MARGIN:.0f}%, or
-the resolution where that is coarser. Launches follow one another until all that can be decided is, or the time is spent.
-Beside every round a small fixed workload is timed; rounds in which it tells of a disturbance from
-outside are kept in the CSVs, left out of the estimates and made up for (rounds.csv). A case's rank
-is one more than the number of cases shown to be faster; verdicts.csv has every pair."""
+the resolution where that is coarser. Launches follow one another until all that can be decided is,
+or the time is spent. Beside every round a small fixed workload is timed; rounds in which it tells
+of a disturbance from outside are kept in the CSVs, left out of the estimates and made up for
+(rounds.csv). A case's rank is one more than the number of cases shown to be faster; verdicts.csv has
+every pair."""
