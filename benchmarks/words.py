@@ -212,5 +212,5 @@ where the p-value of the pair, adjusted for the number of pairs (Benjamini and H
 the resolution where that is coarser. Launches follow one another until all that can be decided is,
 or the time is spent. Beside every round a small fixed workload is timed; rounds in which it tells
 of a disturbance from outside are kept in the CSVs, left out of the estimates and made up for
-(rounds.csv). A case's rank is one more than the number of cases shown to be faster; verdicts.csv has
-every pair."""
+(rounds.csv). A case's rank is one more than the number of cases shown to be faster; verdicts.csv
+has every pair."""
