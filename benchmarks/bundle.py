@@ -174,19 +174,48 @@ def end_of_output(folder: Path, case: str, lines: int = 8) -> str:
 
 
 def read_table(folder: Path, table: str) -> pd.DataFrame:
-    """One table of a bundle, as written."""
+    """One table of a bundle, as written; raises UsageError where it is not one of this program."""
     path = folder / f"{table}.csv"
     try:
-        return pd.read_csv(path)
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; is {folder} a bundle?") from None
+        content = pd.read_csv(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except ValueError:
+        raise UsageError(f"{path}: is not a CSV file; is {folder} a bundle?") from None
+    missing = [column for column in COLUMNS[table] if column not in content]
+    if missing:
+        raise UsageError(
+            f"{path}: has no column {', '.join(missing)}; the bundle was written by another "
+            "version of this program, which can read it"
+        )
+    return content
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
-    """The environment.json of a bundle."""
+    """The environment.json of a bundle; raises UsageError where it is not one."""
     path = folder / "environment.json"
     try:
         content: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; is {folder} a bundle?") from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except ValueError:
+        raise UsageError(f"{path}: is not JSON; is {folder} a bundle?") from None
+    if not isinstance(content, dict) or not {"machine", "workload", "run"} <= content.keys():
+        raise UsageError(f"{path}: describes no run; is {folder} a bundle?")
     return content
+
+
+def _unreadable(path: Path, error: OSError) -> UsageError:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return UsageError(f"{path}: no such file; is {path.parent} a bundle?")
+    return UsageError(f"{path}: cannot be read ({error.strerror})")
+
+
+def check_report(asked: Path | None) -> None:
+    """Raise UsageError where a report cannot be written to the file asked for."""
+    if asked is None:
+        return
+    if asked.exists():
+        raise UsageError(f"--output {asked}: exists already; name a new file")
+    if not os.access(asked.absolute().parent, os.W_OK):
+        raise UsageError(f"--output {asked}: {asked.absolute().parent} cannot be written to")
