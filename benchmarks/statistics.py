@@ -78,7 +78,11 @@ def step_seconds(samples: pd.DataFrame) -> pd.DataFrame:
 
 def launch_medians(values: pd.Series) -> Array:
     """The median over rounds of each launch; `values` are indexed by (launch, round)."""
-    return values.dropna().groupby(level="launch").median().to_numpy()
+    present = values.dropna()
+    if present.empty:
+        # A case that was never timed has no launches to group by.
+        return np.array([])
+    return present.groupby(level="launch").median().to_numpy()
 
 
 def interval_of_logs(values: pd.Series) -> Estimate:
