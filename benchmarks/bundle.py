@@ -148,7 +148,10 @@ class BundleWriter:
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Write environment.json; again whenever more is known."""
         text = json.dumps(environment, indent=2, ensure_ascii=False)
-        (self.folder / "environment.json").write_text(text + "\n")
+        # Whatever ends the run, the file that is there is whole.
+        unfinished = self.folder / "environment.json.part"
+        unfinished.write_text(text + "\n")
+        unfinished.replace(self.folder / "environment.json")
 
     def keep_output(self, case: str, output: str) -> None:
         """Keep what a failed case's worker printed, in logs/."""

@@ -115,6 +115,9 @@ class Session:
                     return
                 self._launch(launch, references, Path(scratch))
                 self.finished_launches += 1
+                # A run that is killed later can be analysed as far as it came.
+                self.environment["run"]["finished_launches"] = self.finished_launches
+                self.writer.write_environment(self.environment)
 
     def _enough(self) -> bool:
         """Whether no launch beyond the planned ones is wanted."""
