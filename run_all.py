@@ -17,7 +17,16 @@ from rich.console import Console
 
 from backends.contract import Adam, Network
 from backends.registry import BACKENDS
-from benchmarks import bundle, data, environment, options, probe, report, summary, terminal
+from benchmarks import (
+    bundle,
+    bundle_commands,
+    data,
+    environment,
+    options,
+    probe,
+    summary,
+    terminal,
+)
 from benchmarks.errors import UsageError
 from benchmarks.plan import PRESETS, STEPS_PER_CALL, Case, Plan, select_cases, with_control
 from benchmarks.process import ROOT, available_cpus
@@ -40,6 +49,11 @@ examples:
 other commands, each with its own --help:
   python run_all.py certify --backends jax            prove that a backend computes the same
                                                       training as the reference, untimed
+  python run_all.py analyse FOLDER                    a bundle's report anew, from its CSVs
+  python run_all.py compare BEFORE AFTER              what became faster or slower between two
+                                                      bundles; --fail-if-slower for CI
+  python run_all.py merge FOLDER FOLDER --output FILE.md
+                                                      several bundles in one report
 
 exit codes:
   0  every case that can run here was measured      2    nothing was run: the line says why
@@ -219,17 +233,8 @@ def run(plan: Plan, folder: Path, facts: dict[str, Any], console: Console, start
     facts["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     writer.write_environment(facts)
     writer.close()
-    report_bundle(folder, console)
+    bundle_commands.report_bundle(folder, console)
     return code
-
-
-def report_bundle(folder: Path, console: Console) -> None:
-    """Write the summary, verdicts and report of a bundle, and show them."""
-    written = summary.Bundle.read(folder)
-    findings = summary.find(written)
-    summary.write(written, findings)
-    report.write(written, findings)
-    terminal.show_findings(console, written, findings, folder)
 
 
 def interrupt(*_: object) -> NoReturn:
@@ -237,7 +242,7 @@ def interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def compare(words: list[str], console: Console) -> int:
+def measure(words: list[str], console: Console) -> int:
     """Run the comparison and report it."""
     started = monotonic()
     arguments = run_parser().parse_args(words)
@@ -277,8 +282,13 @@ def prepare(
     return make_plan(arguments, cases, dataset, probes), dataset
 
 
-COMMANDS: dict[str, Callable[[list[str], Console], int]] = {"certify": certify}
-"""What can be asked besides a comparison, by the first word of the command line."""
+COMMANDS: dict[str, Callable[[list[str], Console], int]] = {
+    "certify": certify,
+    "analyse": bundle_commands.analyse,
+    "compare": bundle_commands.compare,
+    "merge": bundle_commands.merge,
+}
+"""What can be asked besides a measurement, by the first word of the command line."""
 
 
 def main(words: list[str] | None = None) -> int:
@@ -292,7 +302,7 @@ def main(words: list[str] | None = None) -> int:
         if signal.getsignal(ending) != signal.SIG_IGN:
             signal.signal(ending, interrupt)
     try:
-        return command(words[1:], console) if command else compare(words, console)
+        return command(words[1:], console) if command else measure(words, console)
     except UsageError as error:
         print(f"run_all.py: {error}", file=sys.stderr)
         return CANNOT_RUN

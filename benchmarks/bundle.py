@@ -210,7 +210,7 @@ def read_environment(folder: Path) -> dict[str, Any]:
 
 def _unreadable(path: Path, error: OSError) -> UsageError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return UsageError(f"{path}: no such file; is {path.parent} a bundle?")
+        return UsageError(f"{path}: no such file; is {path.parent} a bundle of this version?")
     return UsageError(f"{path}: cannot be read ({error.strerror})")
 
 

@@ -39,6 +39,14 @@ def seed_number(text: str) -> int:
     return value
 
 
+def percentage(text: str) -> float:
+    """A share of at least 0, given in percent: "5%" and "5" are 0.05."""
+    value = float(text.removesuffix("%"))
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a percentage of 0 or more")
+    return value / 100
+
+
 class Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with the arguments."""
 

@@ -13,7 +13,10 @@ from benchmarks.certificate import EXACT_BOUND, LEVELS, STAGES
 from benchmarks.summary import Bundle, Findings
 from benchmarks.words import interval, number, percent
 
-TEXT_COLUMNS = ("case", "cases", "why", "tier", "what", "value", "where")
+TEXT_COLUMNS = (
+    *("bundle", "case", "cases", "status", "tier", "verdict"),
+    *("what", "value", "where", "why"),
+)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -11,12 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from backends.registry import BACKENDS, TIERS
-from benchmarks import words
+from benchmarks import comparison_report, words
 from benchmarks.certificate import LEVELS, STAGES, first_failure
+from benchmarks.comparison import Comparison
 from benchmarks.ledger import ENTRIES
 from benchmarks.messages import Block, Certified
 from benchmarks.plan import Case
 from benchmarks.probe import Probe
+from benchmarks.report import TEXT_COLUMNS
 from benchmarks.summary import Bundle, Findings
 from benchmarks.words import interval, number, percent
 
@@ -106,3 +108,23 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: 
     for note in words.cautions(bundle, findings)[:-1]:
         console.print(Markdown(f"- {note}"))
     console.print(f"report: {folder / 'report.md'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_comparison(console: Console, found: Comparison, limit: float | None) -> None:
+    """The comparison of two bundles and what to know about it, as in its report."""
+    rows = comparison_report.cells(found)
+    table = Table(title="95% intervals")
+    for heading in rows[0]:
+        text = heading in TEXT_COLUMNS
+        table.add_column(heading, justify="left" if text else "right", no_wrap=heading == "case")
+    for row in rows:
+        table.add_row(*row.values())
+    console.print(table)
+    for note in comparison_report.notes(found, limit):
+        console.print(Markdown(f"- {note}"))
+    if len(found.differences):
+        console.print("What the environments differ in:")
+        different = Table("what", *found.differences.columns)
+        for fact, values in found.differences.iterrows():
+            different.add_row(escape(str(fact)), *(escape(value) for value in values))
+        console.print(different)

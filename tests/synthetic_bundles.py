@@ -1,0 +1,137 @@
+"""Bundles with known step times, for tests of what is computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backends.contract import TEXTBOOK
+from benchmarks.bundle import BundleWriter
+from benchmarks.certificate import LEVELS
+
+STEPS = 50
+
+
+def environment(cases: list[dict[str, str]], launches: int) -> dict[str, Any]:
+    """An environment.json with all that the report reads."""
+    return {
+        "started": "2026-01-01T00:00:00+00:00",
+        "machine": {
+            "system": "Linux 6",
+            "architecture": "x86_64",
+            "cpu": "Some CPU",
+            "instructions": ["avx2"],
+            "cpus_available": 2,
+            "memory_gib": 8.0,
+            "load_average": [0.0, 0.0, 0.0],
+            "gpus": [],
+        },
+        "python": "3.11.7",
+        "packages": {"numpy": "2.4.6", "jax": "0.10.2"},
+        "variables": {},
+        "git_commit": "0" * 40,
+        "git_modified": False,
+        "workload": {
+            "layer_sizes": [784, 16, 10],
+            "learning_rate": 0.01,
+            "batch_size": 32,
+            "steps": 500,
+            "data": "mnist",
+        },
+        "run": {
+            "command": "python run_all.py",
+            "launches": launches,
+            "seed": 0,
+            "threads": 2,
+            "cases": cases,
+            "block_steps": STEPS,
+            "time_limit_seconds": 60.0,
+            "state": "complete",
+            "finished_launches": launches,
+            "out_of_time": False,
+        },
+    }
+
+
+def identity(case: str, precision: str = "float32") -> dict[str, str]:
+    """The columns that say which case a row belongs to."""
+    backend, mode, *_ = case.split()
+    return {
+        "case": case,
+        "backend": backend,
+        "mode": mode,
+        "input": "resident",
+        "precision": precision,
+        "device": "cpu",
+        "adam": TEXTBOOK,
+    }
+
+
+def write_bundle(
+    folder: Path,
+    step_ms: Mapping[str, float],
+    *,
+    launches: int = 3,
+    rounds: int = 10,
+    spread: float = 0.003,
+    drift: float = 0.0,
+    seed: int = 0,
+    precision: str = "float32",
+    disturbed: tuple[int, ...] = (),
+    uncertified: tuple[str, ...] = (),
+    skipped: tuple[str, ...] = (),
+    **facts: Any,
+) -> Path:
+    """Write the raw tables of a bundle whose cases take `step_ms` a step, give or take `spread`.
+
+    `drift` is the spread of what slows all cases of a launch alike; rounds that are
+    `disturbed` take five times as long, and are marked; `facts` replace entries of the
+    machine, workload, run and packages in environment.json.
+    """
+    generator = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    writer = BundleWriter(folder)
+    cases = [identity(case, precision) for case in (*step_ms, *skipped)]
+    described = environment(cases, launches)
+    for section, changed in facts.items():
+        described[section] |= changed
+    writer.write_environment(described)
+    for case in cases[len(step_ms) :]:
+        writer.append("outcomes", **case, status="skipped", reason="not installed")
+    for launch in range(launches):
+        which = {"launch": launch, "seed": launch}
+        slow = generator.normal(0, drift)
+        for number in range(rounds):
+            writer.append(
+                "rounds", **which, round=number, probe_ms=1.0, disturbed=number in disturbed
+            )
+        for case in cases[: len(step_ms)]:
+            name = case["case"]
+            own = generator.normal(0, spread)
+            for level in LEVELS[launch > 0 :]:
+                writer.append(
+                    "certificates", **which, **case, level=level, stage="logits",
+                    relative_error=1e-12, bound=1e-9, passed=name not in uncertified,
+                )  # fmt: skip
+            writer.append("ledger", **which, **case, entry="product", value=precision)
+            writer.append(
+                "launches", **which, **case, import_seconds=0.5, build_seconds=0.1,
+                first_call_seconds=0.2, first_call_steps=1, certificate_seconds=0.3,
+                warmup_steps=50, warmup_seconds=0.1, warmup_steady=True, block_steps=STEPS,
+                steps=500, train_seconds=1.0, validation_accuracy=0.97,
+                test_accuracy=0.96, test_loss=0.1, peak_rss_mib=100.0,
+            )  # fmt: skip
+            for number in range(rounds):
+                noise = slow + own + generator.normal(0, spread)
+                seconds = STEPS * step_ms[name] / 1000 * np.exp(noise)
+                seconds *= 5 if number in disturbed else 1
+                writer.append(
+                    "samples", **which, round=number, position=0, **case, batch_size=32,
+                    steps=STEPS, seconds=seconds, dispatch_seconds=seconds, cpu_seconds=seconds,
+                    compilations=0,
+                )  # fmt: skip
+    writer.close()
+    return folder

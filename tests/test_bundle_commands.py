@@ -1,0 +1,430 @@
+"""analyse, compare and merge, on bundles whose step times are known."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import run_all
+from benchmarks import comparison
+from benchmarks.errors import UsageError
+from benchmarks.options import percentage
+from benchmarks.process import ROOT
+from benchmarks.summary import Bundle
+from tests.synthetic_bundles import write_bundle
+
+TIMES = {"numpy eager": 2.0, "jax compiled": 1.0, "jax multistep": 0.8}
+SLOWED = TIMES | {"jax compiled": 1.1}
+
+
+def rows_of(before: Path, after: Path, baseline: str | None = None) -> dict[str, dict[str, Any]]:
+    """The rows of a comparison by case."""
+    found = comparison.compare(Bundle.read(before), Bundle.read(after), baseline)
+    return {str(row["case"]): dict(row) for _, row in found.rows.iterrows()}
+
+
+def verdicts(rows: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {case: row["verdict"] for case, row in rows.items()}
+
+
+def main(*arguments: str | Path) -> int:
+    """The exit code, however the program ends."""
+    try:
+        return run_all.main([str(argument) for argument in arguments])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> Path:
+    return write_bundle(tmp_path / "before", TIMES, seed=1)
+
+
+@pytest.fixture
+def after(tmp_path: Path) -> Path:
+    """The same, but one case takes 10% longer."""
+    return write_bundle(tmp_path / "after", SLOWED, seed=2)
+
+
+# compare
+
+
+def test_a_slowed_case_is_found_and_no_other(before: Path, after: Path) -> None:
+    rows = rows_of(before, after)
+    slowed = rows["jax compiled"]
+    assert slowed["ratio_low"] < 1.1 < slowed["ratio_high"]
+    assert slowed["before"] == pytest.approx(0.001, rel=0.02)
+    assert slowed["after"] == pytest.approx(0.0011, rel=0.02)
+    assert {case for case, said in verdicts(rows).items() if said == "slower"} == {"jax compiled"}
+    back = verdicts(rows_of(after, before))
+    assert {case for case, said in back.items() if said == "faster"} == {"jax compiled"}
+
+
+def test_equal_cases_tie_where_the_intervals_are_narrow(tmp_path: Path) -> None:
+    old, new = (
+        write_bundle(tmp_path / str(seed), TIMES, launches=6, spread=0.001, seed=seed)
+        for seed in (1, 2)
+    )
+    assert set(verdicts(rows_of(old, new)).values()) == {"tie"}
+
+
+def test_the_interval_is_welchs(before: Path, tmp_path: Path) -> None:
+    """By its formula, from the samples."""
+    after = write_bundle(tmp_path / "five", SLOWED, launches=5, spread=0.02, seed=3)
+    values = []
+    for folder in (before, after):
+        samples = pd.read_csv(folder / "samples.csv").query("case == 'jax compiled'")
+        medians = (samples["seconds"] / samples["steps"]).groupby(samples["launch"]).median()
+        values.append(np.log(medians.to_numpy()))
+    shares = [own.var(ddof=1) / len(own) for own in values]
+    freedom = sum(shares) ** 2 / (shares[0] ** 2 / 2 + shares[1] ** 2 / 4)
+    centre = values[1].mean() - values[0].mean()
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt(sum(shares))
+    row = rows_of(before, after)["jax compiled"]
+    found = [row["ratio"], row["ratio_low"], row["ratio_high"]]
+    # The median of an even number of rounds: the mean of two, taken here before the logarithm.
+    assert found == pytest.approx(np.exp([centre, centre - reach, centre + reach]), rel=1e-4)
+    assert (row["launches_before"], row["launches_after"]) == (3, 5)
+
+
+def test_the_interval_covers_at_its_level() -> None:
+    """Of the intervals over equal launches, about one in twenty misses."""
+    generator = np.random.default_rng(0)
+    missed = 0
+    for _ in range(400):
+        old, new = (generator.normal(0, s, n) for s, n in ((0.01, 3), (0.03, 5)))
+        found = comparison.ratio(old, new)
+        missed += not found.low <= 1 <= found.high
+    assert 5 <= missed <= 40
+
+
+def test_one_launch_decides_nothing(tmp_path: Path, after: Path) -> None:
+    single = write_bundle(tmp_path / "single", TIMES, launches=1)
+    for rows in (rows_of(single, after), rows_of(after, single)):
+        assert set(verdicts(rows).values()) == {"undecided"}
+        for row in rows.values():
+            assert np.isnan([row["ratio_low"], row["ratio_high"]]).all()
+            assert row["ratio"] > 0
+
+
+def test_a_baseline_cancels_a_slower_machine(before: Path, tmp_path: Path) -> None:
+    doubled = {case: 2 * time for case, time in SLOWED.items()}
+    other = write_bundle(
+        tmp_path / "other", doubled, seed=3, drift=0.2, machine={"cpu": "Another CPU"}
+    )
+    assert rows_of(before, other)["jax multistep"]["ratio"] > 1.5
+    rows = rows_of(before, other, "numpy eager")
+    assert set(rows) == {"jax compiled", "jax multistep"}
+    assert rows["jax compiled"]["verdict"] == "slower"
+    assert rows["jax compiled"]["ratio"] == pytest.approx(1.1, rel=0.02)
+    assert rows["jax multistep"]["verdict"] in {"tie", "undecided"}
+    assert rows["jax multistep"]["ratio"] == pytest.approx(1, rel=0.02)
+    assert rows["jax multistep"]["before"] == pytest.approx(0.4, rel=0.02)
+
+
+def test_the_baseline_is_divided_out_within_rounds() -> None:
+    """Where a round is missing, the quotient of the two medians would be another."""
+    index = pd.MultiIndex.from_product([[0], range(4)], names=["launch", "round"])
+    swing = np.array([1.0, 3.0, 10.0, 40.0])
+    table = pd.DataFrame({"a": 1.5 * swing, "b": swing}, index=index)
+    table.loc[(0, 3), "b"] = np.nan
+    found = comparison.launch_values(table, "a", "b")
+    assert np.exp(found) == pytest.approx([1.5])
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_different_machines_are_pointed_out(
+    before: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_bundle(
+        tmp_path / "other", TIMES, machine={"cpu": "Another CPU"}, run={"threads": 4}
+    )
+    assert main("compare", before, other) == 0
+    printed = said(capsys)
+    assert "Absolute times of different machines are compared" in printed
+    assert "cpu Some CPU before, Another CPU after" in printed
+    assert "differ in threads: 2 before, 4 after" in printed
+    assert main("compare", before, other, "--baseline", "numpy eager") == 0
+    printed = said(capsys)
+    assert "Absolute times" not in printed
+    assert "The baseline itself, numpy eager, takes" in printed
+    assert "before (times baseline)" in printed
+
+
+def test_versions_that_differ_are_listed_on_terminal_and_in_the_file(
+    before: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upgraded = write_bundle(tmp_path / "after", SLOWED, seed=2, packages={"jax": "0.11.0"})
+    output = tmp_path / "upgrade.md"
+    assert main("compare", before, upgraded, "--output", output) == 0
+    text = output.read_text()
+    for printed in (said(capsys), text):
+        assert "0.10.2" in printed
+        assert "0.11.0" in printed
+        assert "2.4.6" not in printed
+    row = rows_of(before, upgraded)["jax compiled"]
+    line = next(line for line in text.splitlines() if line.startswith("| jax compiled"))
+    assert f"{row['ratio']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]" in line
+    assert "slower" in line
+    assert all(case in text for case in TIMES)
+
+
+@pytest.mark.parametrize(
+    ("limit", "code", "printed"),
+    [
+        ("5%", 1, "Slower by more than 5.0%: jax compiled."),
+        ("5", 1, "Slower by more than 5.0%: jax compiled."),
+        ("10%", 0, "May be slower by more than 10.0%, not shown: jax compiled."),
+        ("25%", 0, "No case is slower by more than 25.0%"),
+    ],
+)
+def test_the_gate(
+    tmp_path: Path, limit: str, code: int, printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = write_bundle(tmp_path / "old", TIMES, spread=0.002, seed=1)
+    # 10.5% slower, so that a limit of 10% lies within the interval and below the estimate.
+    new = write_bundle(tmp_path / "new", TIMES | {"jax compiled": 1.105}, spread=0.002, seed=2)
+    row = rows_of(old, new)["jax compiled"]
+    assert 1.05 < row["ratio_low"] < 1.1 < row["ratio"]
+    assert main("compare", old, new, "--fail-if-slower", limit) == code
+    assert printed in said(capsys)
+
+
+def test_slower_than_the_limit_only_with_confidence() -> None:
+    rows = pd.DataFrame(
+        {
+            "case": ["sure", "maybe", "no interval", "below"],
+            "ratio": [1.2, 1.2, 1.2, 1.02],
+            "ratio_low": [1.06, 1.04, np.nan, 1.01],
+        }
+    )
+    assert comparison.beyond(rows, 0.05) == (["sure"], ["maybe", "no interval"])
+
+
+def test_percentages() -> None:
+    assert percentage("5%") == percentage("5") == 0.05
+
+
+def test_cases_that_cannot_be_compared_are_named(before: Path, tmp_path: Path) -> None:
+    other = write_bundle(
+        tmp_path / "other",
+        {"numpy eager": 2.0, "jax multistep": 0.8, "jax eager": 5.0},
+        uncertified=("jax multistep",),
+        skipped=("jax compiled",),
+    )
+    found = comparison.compare(Bundle.read(before), Bundle.read(other))
+    assert list(found.rows["case"]) == ["numpy eager"]
+    assert found.left_out == {
+        "jax compiled": "was skipped in after",
+        "jax multistep": "failed its certificate in after",
+        "jax eager": "is not in before",
+    }
+
+
+def test_another_precision_is_not_compared(before: Path, tmp_path: Path) -> None:
+    double = write_bundle(tmp_path / "double", TIMES, precision="float64")
+    with pytest.raises(UsageError, match="has precision found float32 in before and float64"):
+        rows_of(before, double)
+
+
+def test_disturbed_rounds_do_not_count(tmp_path: Path, before: Path) -> None:
+    """Of ten rounds five take five times as long, which draws the median up where they count."""
+    other = write_bundle(tmp_path / "other", TIMES, seed=2, disturbed=(0, 1, 2, 3, 4))
+    for row in rows_of(before, other).values():
+        assert row["ratio"] == pytest.approx(1, rel=0.01)
+
+
+def test_many_equal_cases_are_not_called_different() -> None:
+    """The verdicts account for the number of cases: of forty, some intervals miss by chance."""
+    generator = np.random.default_rng(0)
+    index = pd.MultiIndex.from_product([range(8), range(3)], names=["launch", "round"])
+    cases = [f"case {number}" for number in range(40)]
+    old, new = (
+        pd.DataFrame(
+            np.exp(np.repeat(generator.normal(0, 0.05, (8, 40)), 3, axis=0)), index, columns=cases
+        )
+        for _ in range(2)
+    )
+    rows = comparison.rows_of(cases, old, new)
+    missed = (rows["ratio_low"] > 1) | (rows["ratio_high"] < 1)
+    assert missed.any()
+    assert not set(rows["verdict"]) & {"faster", "slower"}
+
+
+def test_controls_are_not_compared(tmp_path: Path) -> None:
+    times = TIMES | {"jax multistep (control)": 0.8}
+    old, new = (write_bundle(tmp_path / str(seed), times, seed=seed) for seed in (1, 2))
+    assert set(rows_of(old, new)) == set(TIMES)
+
+
+def test_steps_alone_may_differ(before: Path, tmp_path: Path) -> None:
+    longer = write_bundle(tmp_path / "longer", TIMES, workload={"steps": 900})
+    found = comparison.compare(Bundle.read(before), Bundle.read(longer))
+    assert any("differ in steps: 500 before, 900 after" in note for note in found.cautions)
+
+
+# analyse
+
+
+def test_analyse_reproduces_what_was_deleted(
+    before: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    computed = ("summary.csv", "verdicts.csv", "report.md")
+    assert main("analyse", before) == 0
+    first = {name: (before / name).read_bytes() for name in computed}
+    summary = pd.read_csv(before / "summary.csv").set_index("case")
+    for case, time in TIMES.items():
+        assert summary.at[case, "step_ms"] == pytest.approx(time, rel=0.02)
+    assert summary["rank"].to_dict() == {"jax multistep": 1, "jax compiled": 2, "numpy eager": 3}
+    assert "jax multistep" in capsys.readouterr().out
+    for name in computed:
+        (before / name).unlink()
+    assert main("analyse", before) == 0
+    assert {name: (before / name).read_bytes() for name in computed} == first
+
+
+def test_bundles_are_read_without_a_framework(before: Path, after: Path, tmp_path: Path) -> None:
+    program = textwrap.dedent(
+        """
+        import sys
+
+        class Missing:
+            def find_spec(self, name, *_):
+                if name.partition(".")[0] in {"torch", "tensorflow", "keras", "jax", "flax"}:
+                    raise ModuleNotFoundError(f"No module named {name!r}")
+
+        sys.meta_path.insert(0, Missing())
+        import run_all
+        for words in sys.argv[1:]:
+            code = run_all.main(words.split())
+            assert code == 0, words
+        """
+    )
+    merged = tmp_path / "merged.md"
+    commands = [
+        f"analyse {before}",
+        f"compare {before} {after}",
+        f"merge {before} {after} --output {merged}",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *commands],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (before / "report.md").exists()
+    assert merged.exists()
+
+
+# merge
+
+
+def test_merge_lists_every_case_of_every_bundle(before: Path, tmp_path: Path) -> None:
+    other = write_bundle(
+        tmp_path / "server",
+        {"jax compiled": 0.1, "numpy eager": 0.4},
+        machine={"cpu": "Another CPU"},
+        skipped=("pytorch eager",),
+    )
+    output = tmp_path / "merged.md"
+    assert main("merge", before, other, "--output", output) == 0
+    text = output.read_text()
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
+    rows = {(row[0], row[1]): row[2:] for row in cells if row[0] in {"before", "server"}}
+    assert set(rows) == {("before", case) for case in TIMES} | {
+        ("server", case) for case in ("jax compiled", "numpy eager", "pytorch eager")
+    }
+    # Each against the fastest of its own bundle, wherever the fastest of all may be.
+    assert rows["before", "jax multistep"][3].startswith("1.00 ")
+    assert rows["server", "jax compiled"][3].startswith("1.00 ")
+    assert rows["server", "numpy eager"][3].startswith(("4.0", "3.9"))
+    assert rows["server", "numpy eager"][4] == "96.00%"
+    assert rows["server", "pytorch eager"][1:] == ["skipped", "–", "–", "–"]
+    assert ["cpu", "Some CPU", "Another CPU"] in cells
+    assert not any(row[0] == "threads" for row in cells)
+    assert "rank" not in cells[0]
+
+
+# Refusals: one clear line, exit code 2, nothing written.
+
+
+REFUSALS = [
+    (["analyse", "{tmp}/nowhere"], "is {tmp}/nowhere a bundle"),
+    (["analyse"], "FOLDER"),
+    (["analyse", "{before}/samples.csv"], "a bundle"),
+    (["compare", "{before}"], "AFTER"),
+    (["compare", "{before}", "{before}"], "one and the same"),
+    (["compare", "{before}", "{tmp}"], "environment.json"),
+    (["compare", "{before}", "{foreign}"], "no case in common"),
+    (["compare", "{before}", "{larger}"], "batch_size is 32 in {before} and 64 in {larger}"),
+    (["compare", "{before}", "{after}", "--baseline", "jax eagre"], "--baseline jax eagre"),
+    (["compare", "{before}", "{numpy}", "--baseline", "numpy eager"], "only case"),
+    (["compare", "{before}", "{after}", "--fail-if-slower", "much"], "--fail-if-slower"),
+    (["compare", "{before}", "{after}", "--fail-if-slower", "-5"], "--fail-if-slower"),
+    (["compare", "{before}", "{after}", "--output", "{existing}"], "exists already"),
+    (["compare", "{before}", "{after}", "--output", "{tmp}/no/file.md"], "cannot be written to"),
+    (["compare", "{before}", "{older}"], "no column adam"),
+    (["compare", "{before}", "{broken}"], "is not JSON"),
+    (["merge", "{before}", "{after}"], "--output"),
+    (["merge", "{before}", "--output", "{tmp}/new.md"], "two bundles"),
+    (["merge", "{before}", "{before}", "--output", "{tmp}/new.md"], "each once"),
+    (["merge", "{before}", "{after}", "--output", "{existing}"], "exists already"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "line"), REFUSALS)
+def test_refusals(
+    arguments: list[str],
+    line: str,
+    before: Path,
+    after: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {"tmp": tmp_path, "before": before, "after": after}
+    words = " ".join(arguments)
+    if "{existing}" in words:
+        places["existing"] = tmp_path / "existing.md"
+        places["existing"].write_text("kept")
+    if "{foreign}" in words:
+        places["foreign"] = write_bundle(tmp_path / "foreign", {"pytorch eager": 1.0})
+    if "{numpy}" in words:
+        places["numpy"] = write_bundle(tmp_path / "numpy", {"numpy eager": 1.0})
+    if "{larger}" in words:
+        places["larger"] = write_bundle(tmp_path / "larger", TIMES, workload={"batch_size": 64})
+    if "{older}" in words:
+        places["older"] = write_bundle(tmp_path / "older", TIMES)
+        samples = pd.read_csv(tmp_path / "older" / "samples.csv").drop(columns="adam")
+        samples.to_csv(tmp_path / "older" / "samples.csv", index=False)
+    if "{broken}" in words:
+        places["broken"] = write_bundle(tmp_path / "broken", TIMES)
+        (tmp_path / "broken" / "environment.json").write_text("{")
+    left = sorted(tmp_path.rglob("*"))
+    assert main(*(argument.format(**places) for argument in arguments)) == 2
+    printed = capsys.readouterr()
+    assert line.format(**places) in printed.err
+    assert len(printed.err.strip().splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == left
+    if "existing" in places:
+        assert places["existing"].read_text() == "kept"
+
+
+def test_an_environment_of_something_else_is_refused(before: Path) -> None:
+    (before / "environment.json").write_text(json.dumps({"name": "conda"}))
+    with pytest.raises(UsageError, match="describes no run"):
+        Bundle.read(before)
