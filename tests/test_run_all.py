@@ -444,7 +444,8 @@ def test_the_time_limit_ends_a_run_in_time(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     start = time.monotonic()
     done = run(
-        "--backends", "numpy", "--steps", "40000", "--launches", "2", "--time-limit", "0.4",
+        "--backends", "numpy", "--hidden", "64", "--steps", "100000", "--launches", "2",
+        "--time-limit", "0.4",
         "--output", str(folder),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
