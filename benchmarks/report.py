@@ -232,7 +232,7 @@ def environment(bundle: Bundle) -> list[str]:
         "packages": ", ".join(f"{name} {version}" for name, version in facts["packages"].items()),
         "network": "-".join(str(size) for size in load["layer_sizes"]),
         "training": f"{load['steps']:,} steps of {load['batch_size']}, Adam with learning rate "
-        f"{load['learning_rate']}, {facts['run']['launches']} launches from seed "
+        f"{load['learning_rate']}, {facts['run']['finished_launches']} launches from seed "
         f"{facts['run']['seed']}",
         "data": load["data"],
         "commit": facts["git_commit"] + (" with changes" if facts["git_modified"] else ""),

@@ -4,9 +4,10 @@ To be run by hand, on a machine that does nothing else:
 
     python -m benchmarks.validate synthetic     simulated runs whose truth is known; minutes
     python -m benchmarks.validate real          real runs of one case under several names, and of
-                                                that case slowed on purpose; an hour or more
+                                                that case slowed on purpose; an hour
+    python -m benchmarks.validate widths        intervals of interleaved and of separate runs; an hour
 
-Both write their tables to results/validation/, as markdown and CSV.
+All write their tables to results/validation/, as markdown and CSV.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from backends.contract import Adam, Array, Network
-from benchmarks import data, environment, statistics
+from benchmarks import comparison, data, environment, statistics
 from benchmarks.bundle import BundleWriter
 from benchmarks.plan import PRESETS, Case, Plan
 from benchmarks.process import ROOT, available_cpus
@@ -189,8 +190,12 @@ class Silence:
         return lambda *_: None
 
 
-def run(cases: tuple[Case, ...], preset: str, seed: int, minutes: float) -> pd.DataFrame:
-    """A run of `cases` at the length of `preset`; its verdicts on all pairs, controls included."""
+REAL_LAUNCHES = {"default": 5, "quick": 3}
+"""What a run of the preset's own cases has time for on two cores."""
+
+
+def measure(cases: tuple[Case, ...], preset: str, seed: int) -> pd.DataFrame:
+    """A run of `cases` at the length of `preset`: its samples of undisturbed rounds."""
     dataset, about = data.load(), PRESETS[preset]
     plan = Plan(
         name="validation",
@@ -204,38 +209,62 @@ def run(cases: tuple[Case, ...], preset: str, seed: int, minutes: float) -> pd.D
         ),
         cases=cases,
         skipped={},
-        launches=about.launches,
+        launches=REAL_LAUNCHES[preset],
         seed=seed,
         threads=available_cpus(),
-        time_limit_seconds=60 * minutes,
-        until_settled=True,
+        time_limit_seconds=60 * about.time_limit_minutes,
     )
     with tempfile.TemporaryDirectory() as folder:
         writer = BundleWriter(Path(folder))
-        session = Session(
+        Session(
             plan=plan,
             writer=writer,
             progress=Silence(),  # type: ignore[arg-type]
             environment={"run": {}},
             started=monotonic(),
-            settled=lambda: statistics.settled(pairs(Path(folder), plan)),
-        )
-        session.run()
+        ).run()
         writer.close()
-        found = pairs(Path(folder), plan)
-    return found.assign(preset=preset, seed=seed)
+        samples, rounds = (
+            pd.read_csv(Path(folder) / f"{table}.csv") for table in ("samples", "rounds")
+        )
+    return statistics.undisturbed(samples, rounds)
 
 
-def pairs(folder: Path, plan: Plan) -> pd.DataFrame:
-    """The verdicts on all pairs of a bundle, by the rule of the reports."""
-    samples, rounds = (pd.read_csv(folder / f"{table}.csv") for table in ("samples", "rounds"))
+def pairs(samples: pd.DataFrame, cases: tuple[Case, ...]) -> pd.DataFrame:
+    """The verdicts on all pairs, controls included, by the rule of the reports."""
     comparable = pd.DataFrame(
         [
             {"case": case.name, "precision_found": case.precision, **case.identity()}
-            for case in plan.cases
+            for case in cases
         ]
     )
-    return statistics.verdicts(statistics.undisturbed(samples, rounds), comparable)
+    return statistics.verdicts(samples, comparable)
+
+
+def widths(runs: int) -> pd.DataFrame:
+    """The interval of one ratio from interleaved rounds, and from separate runs of as many."""
+    other = replace(CASE, backend="pytorch", mode="eager")
+    rows = []
+    for seed in range(runs):
+        together = statistics.step_seconds(measure((CASE, other), "default", seed))
+        paired = statistics.ratio(together, other.name, CASE.name)
+        alone = [
+            np.log(statistics.step_seconds(measure((case,), "default", seed))[case.name])
+            for case in (CASE, other)
+        ]
+        first, second = (statistics.launch_medians(values) for values in alone)
+        separate = comparison.ratio(first, second)
+        rows.append(
+            {
+                "seed": seed,
+                "interleaved": paired.value,
+                "interleaved_width": np.log(paired.high / paired.low),
+                "separate": separate.value,
+                "separate_width": np.log(separate.high / separate.low),
+            }
+        )
+        print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
+    return pd.DataFrame(rows)
 
 
 def real(runs: int) -> pd.DataFrame:
@@ -249,8 +278,8 @@ def real(runs: int) -> pd.DataFrame:
                 replace(CASE, repetition=2),
                 replace(CASE, slowed_by=slowed_by),
             )
-            minutes = PRESETS[preset].time_limit_minutes
-            found.append(run(cases, preset, seed=100 * number, minutes=minutes))
+            verdicts = pairs(measure(cases, preset, seed=100 * number), cases)
+            found.append(verdicts.assign(preset=preset, seed=100 * number))
             shown = ["preset", "seed", "case", "other", "ratio", "ratio_low", "ratio_high"]
             print(found[-1][[*shown, "launches", "verdict"]].to_string(index=False), flush=True)
     return pd.concat(found, ignore_index=True)
@@ -290,12 +319,16 @@ def write(name: str, title: str, table: pd.DataFrame, raw: pd.DataFrame) -> None
 def main() -> None:
     """Run one of the validations."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("which", choices=("synthetic", "real"))
+    parser.add_argument("which", choices=("synthetic", "real", "widths"))
     parser.add_argument("--runs", type=int, default=10, help="real runs; default: %(default)s")
     arguments = parser.parse_args()
     if arguments.which == "synthetic":
         found = synthetic()
         write("synthetic", f"{RUNS:,} simulated runs a line", found, found)
+    elif arguments.which == "widths":
+        found = widths(arguments.runs)
+        medians = found.drop(columns="seed").median().to_frame("median").T
+        write("widths", f"One ratio from {len(found)} runs of each kind", medians, found)
     else:
         found = real(arguments.runs)
         write("real", "Real runs of equals and of a slowed case", real_summary(found), found)
