@@ -5,7 +5,7 @@ To be run by hand, on a machine that does nothing else:
     python -m benchmarks.validate synthetic     simulated runs whose truth is known; minutes
     python -m benchmarks.validate real          real runs of one case under several names, and of
                                                 that case slowed on purpose; an hour
-    python -m benchmarks.validate widths        intervals of interleaved and of separate runs; an hour
+    python -m benchmarks.validate widths        intervals of interleaved and of separate runs
 
 All write their tables to results/validation/, as markdown and CSV.
 """
