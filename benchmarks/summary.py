@@ -97,7 +97,9 @@ def _row(bundle: Bundle, case: pd.Series, table: pd.DataFrame) -> dict[Any, Any]
         return rows.loc[rows["case"] == name]
 
     outcomes, certificates, launches = own("outcomes"), own("certificates"), own("launches")
-    wanted_steps = bundle.environment["workload"]["steps"]
+    # Accuracy is that of training runs that came to their end, where any did.
+    to_end = launches[launches["steps"] == bundle.environment["workload"]["steps"]]
+    trained = to_end if len(to_end) else launches
     seconds = np.log(table[name]) if name in table else pd.Series(dtype=float)
     status = "measured" if seconds.notna().any() else "not reached"
     step = statistics.interval_of_logs(seconds)
@@ -111,8 +113,8 @@ def _row(bundle: Bundle, case: pd.Series, table: pd.DataFrame) -> dict[Any, Any]
         "precision_found": _precision_found(own("ledger"), case),
         "launches": len(launches),
         "rounds": int(seconds.notna().sum()),
-        "steps": launches["steps"].min() if len(launches) else 0,
-        "trained_to_end": bool(len(launches) and (launches["steps"] == wanted_steps).all()),
+        "steps": trained["steps"].min() if len(trained) else 0,
+        "trained_to_end": bool(len(to_end)),
         "step_ms": step.value * 1000,
         "step_ms_low": step.low * 1000,
         "step_ms_high": step.high * 1000,
@@ -121,7 +123,7 @@ def _row(bundle: Bundle, case: pd.Series, table: pd.DataFrame) -> dict[Any, Any]
         "peak_rss_mib": launches["peak_rss_mib"].median(),
     }
     for figure in ("validation_accuracy", "test_accuracy"):
-        found = statistics.mean_of_launches(launches[figure])
+        found = statistics.mean_of_launches(trained[figure])
         row |= {figure: found.value, f"{figure}_low": found.low, f"{figure}_high": found.high}
     return row
 

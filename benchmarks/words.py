@@ -66,12 +66,25 @@ def groups(findings: Findings) -> list[tuple[str, pd.DataFrame]]:
     return parts
 
 
-def needed(findings: Findings, best: str, rivals: list[str]) -> str:
-    """How many launches would likely tell the best from its rivals; empty where too many."""
+def pairs_of(findings: Findings, best: str, rivals: list[str]) -> pd.DataFrame:
+    """The verdicts between a case and some others, whichever is named first."""
     found = findings.verdicts
     pair = (found["case"] == best) & found["other"].isin(rivals)
-    pair |= (found["other"] == best) & found["case"].isin(rivals)
-    launches = found.loc[pair & (found["verdict"] == "undecided"), "launches_needed"]
+    return found[pair | ((found["other"] == best) & found["case"].isin(rivals))]
+
+
+def apart(findings: Findings, best: str, rivals: list[str]) -> str:
+    """What keeps the best from being called faster than its rivals."""
+    found = pairs_of(findings, best, rivals)
+    if len(found) and (found["verdict"] == "tie").all():
+        return f"are a tie, within {percent(found['margin'].max())}"
+    return "cannot be told apart here"
+
+
+def needed(findings: Findings, best: str, rivals: list[str]) -> str:
+    """How many launches would likely tell the best from its rivals; empty where too many."""
+    found = pairs_of(findings, best, rivals)
+    launches = found.loc[found["verdict"] == "undecided", "launches_needed"]
     if launches.empty or launches.isna().any():
         return ""
     return f" About {launches.max():.0f} launches would likely decide it."
@@ -93,7 +106,7 @@ def fastest(findings: Findings) -> list[str]:
         else:
             sentences.append(
                 f"No single case is shown to be fastest {where}: {joined([best['case'], *rivals])} "
-                f"cannot be told apart here; {best['case']} has the lowest estimate, "
+                f"{apart(findings, best['case'], rivals)}; {best['case']} has the lowest estimate, "
                 f"{step}.{needed(findings, best['case'], rivals)}"
             )
         for backend, own in group.groupby("backend", sort=False):

@@ -48,10 +48,11 @@ def findings(
                 "other": other,
                 "verdict": "faster" if rank > 1 else "undecided",
                 "launches_needed": float("nan") if rank > 1 else 7.0,
+                "margin": 0.02,
             }
             for other, rank in zip(others, ranks[1:], strict=True)
         ],
-        columns=["case", "other", "verdict", "launches_needed"],
+        columns=["case", "other", "verdict", "launches_needed", "margin"],
     )
     return Findings(
         summary=summary,
@@ -86,6 +87,14 @@ def test_a_tie_is_not_called_a_win() -> None:
     assert "jax multistep and tensorflow fit streamed cannot be told apart" in said
     assert "trains fastest" not in said
     assert "About 7 launches would likely decide it." in said
+
+
+def test_what_is_shown_to_be_equal_is_called_a_tie() -> None:
+    found = findings((1, 3, 1))
+    found.verdicts["verdict"] = found.verdicts["verdict"].replace("undecided", "tie")
+    said = " ".join(words.fastest(found))
+    assert "jax multistep and tensorflow fit streamed are a tie, within 2.0%" in said
+    assert "launches" not in said
 
 
 def test_one_case_alone_wins_nothing() -> None:
