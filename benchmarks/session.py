@@ -259,7 +259,7 @@ class Session:
         number: int,
     ) -> bool:
         """One block of every case, in random order; whether it was disturbed from outside."""
-        before = self._monitor.read()
+        before = self._monitor.last
         order = generator.permutation(len(members))
         for position, member in enumerate([members[index] for index in order]):
             self._attempt(launch, members, member, self._block, launch, seed, number, position)
