@@ -287,9 +287,9 @@ def real(runs: int) -> pd.DataFrame:
 
 def real_summary(found: pd.DataFrame) -> pd.DataFrame:
     """How often equals were called different, and slowed cases slower."""
-    slowed = found["other"].str.contains("slowed")
     rows = []
     for preset, own in found.groupby("preset", sort=False):
+        slowed = own["other"].str.contains("slowed")
         equals, against = own[~slowed], own[slowed & (own["case"] == CASE.name)]
         rows.append(
             {
