@@ -204,13 +204,21 @@ def describe_run(plan: Plan, data_dir: Path) -> dict[str, Any]:
     }
 
 
-def run(plan: Plan, folder: Path, facts: dict[str, Any], console: Console, started: float) -> int:
+def run(
+    plan: Plan,
+    training: data.Split,
+    folder: Path,
+    facts: dict[str, Any],
+    console: Console,
+    started: float,
+) -> int:
     """Run the plan and report what it found, however far it came."""
     writer = bundle.BundleWriter(folder)
     writer.write_environment(facts)
     with RunProgress(plan, console) as progress:
         session = Session(
             plan=plan,
+            training=training,
             writer=writer,
             progress=progress,
             environment=facts,
@@ -251,11 +259,11 @@ def measure(words: list[str], console: Console) -> int:
         probes = probe.probe_all(names, arguments.device)
         terminal.show_list(console, probes, arguments.device)
         return OK
-    plan, _ = prepare(arguments, PRESETS[arguments.preset].inputs)
+    plan, dataset = prepare(arguments, PRESETS[arguments.preset].inputs)
     plan = replace(plan, cases=tuple(with_control(list(plan.cases))))
     facts = describe_run(plan, arguments.data_dir)
     folder = bundle.create_folder(arguments.output, ROOT / "results", plan.name)
-    return run(plan, folder, facts, console, started)
+    return run(plan, dataset.training, folder, facts, console, started)
 
 
 def certify(words: list[str], console: Console) -> int:

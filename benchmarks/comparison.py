@@ -26,7 +26,6 @@ from benchmarks.statistics import (
     adjust,
     launch_medians,
     step_seconds,
-    undisturbed,
     verdict,
 )
 from benchmarks.summary import Bundle, control_of, find
@@ -72,7 +71,7 @@ def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Compa
     compared = [case for case in common if case != baseline]
     if not compared:
         raise UsageError(f"--baseline {baseline}: is the only case that both bundles have measured")
-    old, new = _table(before), _table(after)
+    old, new = (step_seconds(one.undisturbed_samples) for one in (before, after))
     unfair = [f"In {name}: {what}" for name, one in found.items() for what in one.unfair]
     differences = differing({BEFORE: before.environment, AFTER: after.environment})
     return Comparison(
@@ -140,11 +139,6 @@ def rows_of(
         )
     ]
     return pd.DataFrame(rows)
-
-
-def _table(bundle: Bundle) -> pd.DataFrame:
-    """Seconds a step in the rounds that count."""
-    return step_seconds(undisturbed(bundle.tables["samples"], bundle.tables["rounds"]))
 
 
 def _check_workloads(before: Bundle, after: Bundle) -> None:

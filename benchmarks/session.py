@@ -20,7 +20,7 @@ from benchmarks import data
 from benchmarks.bundle import BundleWriter
 from benchmarks.drift import Monitor, steal_share
 from benchmarks.jobs import References, make_job, make_references, start_worker
-from benchmarks.messages import Block, Certified, Final, Reading, Ready, WarmUp
+from benchmarks.messages import Block, Certified, Final, Job, Reading, Ready, WarmUp
 from benchmarks.plan import Case, Plan
 from benchmarks.process import WorkerError, WorkerProcess
 
@@ -77,6 +77,8 @@ class Session:
     """Runs a plan and writes what it finds."""
 
     plan: Plan
+    training: data.Split
+    """What the certificates' batches are taken from."""
     writer: BundleWriter
     progress: Progress
     environment: dict[str, Any]
@@ -98,9 +100,7 @@ class Session:
     def run(self) -> None:
         """All launches; a case that has failed in one is left out of the next."""
         began = monotonic()
-        training = data.load(Path(self.plan.workload.data_dir)).training
-        references = make_references(self.plan, training)
-        del training
+        references = make_references(self.plan, self.training)
         self.environment["run"]["reference_seconds"] = monotonic() - began
         for case, reason in self.plan.skipped.items():
             self._outcome(case, "skipped", "", reason)
@@ -186,9 +186,7 @@ class Session:
         job = make_job(self.plan, case, launch, references, self._block_steps.get(case))
         worker = start_worker(self.plan, case, scratch)
         try:
-            ready: Ready = worker.ask(job, self.start_timeout_seconds)
-            certified: Certified = worker.ask("certify", self.start_timeout_seconds)
-            warmup: WarmUp = worker.ask("warm_up", self.start_timeout_seconds)
+            ready, certified, warmup = make_ready(worker, job, self.start_timeout_seconds)
         except WorkerError as error:
             self._fail(case, launch, error, worker)
             return None
@@ -365,6 +363,11 @@ class Session:
         )
 
 
+def make_ready(worker: WorkerProcess, job: Job, timeout: float) -> tuple[Ready, Certified, WarmUp]:
+    """All that comes before a worker's first timed block; `timeout` is for each part of it."""
+    return worker.ask(job, timeout), worker.ask("certify", timeout), worker.ask("warm_up", timeout)
+
+
 def certify_cases(
     plan: Plan, training: data.Split
 ) -> Iterator[tuple[Case, tuple[Certified, Block] | str]]:
@@ -374,9 +377,8 @@ def certify_cases(
         for case in plan.cases:
             worker = start_worker(plan, case, Path(scratch))
             try:
-                worker.ask(make_job(plan, case, 0, references), START_TIMEOUT_SECONDS)
-                certified: Certified = worker.ask("certify", START_TIMEOUT_SECONDS)
-                warmup: WarmUp = worker.ask("warm_up", START_TIMEOUT_SECONDS)
+                job = make_job(plan, case, 0, references)
+                _, certified, warmup = make_ready(worker, job, START_TIMEOUT_SECONDS)
                 yield case, (certified, warmup.last)
             except WorkerError as error:
                 yield case, f"{error}\n{worker.output()}".strip()

@@ -90,19 +90,15 @@ def interval_of_logs(values: pd.Series) -> Estimate:
 
     `values` are logarithms, indexed by (launch, round); missing ones are left out.
     """
-    medians = launch_medians(values)
-    if not len(medians):
-        return NOTHING
-    if len(medians) < 2:
-        return Estimate(value=float(np.exp(medians[0])), low=np.nan, high=np.nan)
-    test = stats.ttest_1samp(medians, 0.0)
-    low, high = np.exp(test.confidence_interval(CONFIDENCE))
-    return Estimate(
-        value=float(np.exp(medians.mean())),
-        low=float(low),
-        high=float(high),
-        p_value=float(test.pvalue),
-    )
+    return interval_of_medians(launch_medians(values))
+
+
+def interval_of_medians(medians: Array) -> Estimate:
+    """Exp of the mean of `medians`, which are logarithms, one a launch, with its interval."""
+    found = mean_of_launches(pd.Series(medians))
+    value, low, high = np.exp([found.value, found.low, found.high]).tolist()
+    p_value = np.nan if len(medians) < 2 else float(stats.ttest_1samp(medians, 0.0).pvalue)
+    return Estimate(value=value, low=low, high=high, p_value=p_value)
 
 
 def ratio(table: pd.DataFrame, case: str, other: str) -> Estimate:
@@ -177,7 +173,8 @@ def verdicts(samples: pd.DataFrame, comparable: pd.DataFrame) -> pd.DataFrame:
         if case not in table or other not in table:
             continue
         logs = (np.log(table[case]) - np.log(table[other])).dropna()
-        found = interval_of_logs(logs)
+        medians = launch_medians(logs)
+        found = interval_of_medians(medians)
         estimates.append(found)
         rows.append(
             {
@@ -188,9 +185,9 @@ def verdicts(samples: pd.DataFrame, comparable: pd.DataFrame) -> pd.DataFrame:
                 "ratio_high": found.high,
                 "p_value": found.p_value,
                 "margin": margin,
-                "launches": logs.index.get_level_values("launch").nunique(),
+                "launches": len(medians),
                 "rounds": len(logs),
-                "launches_needed": launches_needed(launch_medians(logs), margin),
+                "launches_needed": launches_needed(medians, margin),
             }
         )
     adjusted = adjust([found.p_value for found in estimates])
@@ -237,7 +234,7 @@ def mean_of_launches(values: pd.Series) -> Estimate:
     """Mean over launches with Student's t interval; the interval is empty for fewer than two."""
     known = values.dropna()
     if known.empty:
-        return Estimate(value=np.nan, low=np.nan, high=np.nan)
+        return NOTHING
     mean = float(known.mean())
     if len(known) < 2:
         return Estimate(value=mean, low=np.nan, high=np.nan)

@@ -26,6 +26,11 @@ class Bundle:
     environment: dict[str, Any]
     tables: dict[str, pd.DataFrame]
 
+    @property
+    def undisturbed_samples(self) -> pd.DataFrame:
+        """The samples that estimates rest on."""
+        return statistics.undisturbed(self.tables["samples"], self.tables["rounds"])
+
     @classmethod
     def read(cls, folder: Path) -> Bundle:
         """Read a bundle; raises UsageError where a file of it is missing."""
@@ -130,7 +135,7 @@ def _row(bundle: Bundle, case: pd.Series, table: pd.DataFrame) -> dict[Any, Any]
 
 def find(bundle: Bundle) -> Findings:
     """Estimates, verdicts and ranks, from the bundle's raw tables."""
-    samples = statistics.undisturbed(bundle.tables["samples"], bundle.tables["rounds"])
+    samples = bundle.undisturbed_samples
     table = statistics.step_seconds(samples)
     cases = _cases(bundle)
     summary = pd.DataFrame([_row(bundle, case, table) for _, case in cases.iterrows()])

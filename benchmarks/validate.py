@@ -218,6 +218,7 @@ def measure(cases: tuple[Case, ...], preset: str, seed: int) -> pd.DataFrame:
         writer = BundleWriter(Path(folder))
         Session(
             plan=plan,
+            training=dataset.training,
             writer=writer,
             progress=Silence(),  # type: ignore[arg-type]
             environment={"run": {}},

@@ -181,15 +181,15 @@ def cautions(bundle: Bundle, findings: Findings) -> list[str]:
         )
     elif run["finished_launches"] < 3:
         notes.append("Two launches only: the intervals are wide because of that.")
-    share = bundle.tables["rounds"]["disturbed"].mean() if "rounds" in bundle.tables else 0.0
+    share = bundle.tables["rounds"]["disturbed"].mean()
     if share > 0:
         notes.append(
             f"{percent(share)} of the rounds were disturbed from outside, left out and made up for."
         )
-    restless = bundle.tables["launches"] if "launches" in bundle.tables else pd.DataFrame()
-    if len(restless) and not restless["warmup_steady"].all():
-        cases = restless.loc[~restless["warmup_steady"].astype(bool), "case"].unique()
-        notes.append(f"Still getting faster when the timing began: {joined(list(cases))}.")
+    launches = bundle.tables["launches"]
+    restless = launches.loc[~launches["warmup_steady"].astype(bool), "case"].unique()
+    if len(restless):
+        notes.append(f"Still getting faster when the timing began: {joined(list(restless))}.")
     partly = summary[(summary["status"] == "measured") & ~summary["trained_to_end"]]
     if len(partly) and not run["out_of_time"]:
         steps = ", ".join(f"{row['case']} ({row['steps']:,} steps)" for _, row in partly.iterrows())

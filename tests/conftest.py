@@ -22,6 +22,13 @@ CASES = [
 ]
 """Every backend, mode and input."""
 
+MODES = [
+    pytest.param(name, mode, id=f"{name}-{mode}")
+    for name, backend in BACKENDS.items()
+    for mode in backend.modes
+]
+"""Every backend and mode."""
+
 STEPS_PER_CALL = 4
 BATCH_SIZE = 19
 IMAGES = 200

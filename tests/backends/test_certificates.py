@@ -22,15 +22,9 @@ from benchmarks.certificate import Check, Reference, first_failure
 from benchmarks.data import Split
 from benchmarks.workload import Workload
 from tests.backends.mutants import MUTANTS, Maker, Mutant, make_maker
-from tests.conftest import configured
+from tests.conftest import MODES, configured
 
 STEPS_PER_CALL = 12
-
-MODES = [
-    pytest.param(name, mode, id=f"{name}-{mode}")
-    for name, backend in BACKENDS.items()
-    for mode in backend.modes
-]
 
 
 def make_workload(*hidden: int, training: Split, batch_size: int, learning_rate: float) -> Workload:

@@ -12,13 +12,7 @@ from backends.numpy import Eager
 from backends.registry import BACKENDS
 from benchmarks import ledger
 from tests.backends.test_contract import make
-from tests.conftest import Problem, configured
-
-MODES = [
-    pytest.param(name, mode, id=f"{name}-{mode}")
-    for name, backend in BACKENDS.items()
-    for mode in backend.modes
-]
+from tests.conftest import MODES, Problem, configured
 
 
 def own(name: str, mode: str, problem: Problem) -> Any:
