@@ -21,7 +21,7 @@ from benchmarks.facts import MACHINE, differing
 from benchmarks.statistics import (
     CONFIDENCE,
     MATCHED,
-    TIE_MARGIN,
+    SMALLEST_DIFFERENCE,
     Estimate,
     adjust,
     launch_medians,
@@ -132,7 +132,7 @@ def rows_of(
             "ratio_high": one.high,
             "launches_before": len(before),
             "launches_after": len(after),
-            "verdict": verdict(one, TIE_MARGIN, p_adjusted),
+            "verdict": verdict(one, SMALLEST_DIFFERENCE, p_adjusted),
         }
         for case, (before, after), one, p_adjusted in zip(
             cases, values, found, adjusted, strict=True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks import facts, words
 from benchmarks.comparison import Comparison, beyond
 from benchmarks.report import table
-from benchmarks.statistics import SIGNIFICANCE, TIE_MARGIN
+from benchmarks.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
 from benchmarks.words import interval, joined, number, percent
 
 METHOD = f"""\
@@ -13,9 +13,9 @@ A launch gives the median over its undisturbed rounds of the logarithm of the st
 ratio to the baseline in the same round. The two runs are independent: the ratio and its 95%
 interval are those of Welch's t interval on the launches' values. *slower* and *faster* are verdicts
 on the later run: the p-value, adjusted for the number of cases (Benjamini and Hochberg), is at most
-{100 * SIGNIFICANCE:.0f}%, and the ratio lies beyond {100 * TIE_MARGIN:.0f}%; *tie*: the whole
-interval lies within that. What differed between the two runs besides what was meant to, another
-program on the machine for one, is in the ratio and not in the interval."""
+{100 * SIGNIFICANCE:.0f}%, and the ratio lies beyond {100 * SMALLEST_DIFFERENCE:.0f}%; *tie*: the
+whole interval lies within {100 * TIE_MARGIN:.0f}%. What differed between the two runs besides what
+was meant to, another program on the machine for one, is in the ratio and not in the interval."""
 
 
 def cells(found: Comparison) -> list[dict[str, str]]:

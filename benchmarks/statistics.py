@@ -8,8 +8,9 @@ between launches holds both levels of variation, that of processes and that of t
 them, however the rounds hang together. `python -m benchmarks.validate` shows how often it is right.
 
 The rule for a verdict is in `verdict`: a difference must be significant, with the number of pairs
-accounted for, and larger than what matters. With one launch nothing is known of how processes
-differ: there is no interval, and no verdict but `undecided`.
+accounted for, and not finer than what the run can tell apart; a tie is shown too, not supposed.
+With one launch nothing is known of how processes differ: there is no interval, and no verdict but
+`undecided`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from scipy import stats
 from backends.contract import Array
 
 CONFIDENCE = 0.95
-TIE_MARGIN = 0.01
-"""Two cases whose step times are within 1% of one another are equal for all practical purposes."""
+TIE_MARGIN = 0.03
+"""Cases whose step times are shown to lie within 3% of one another are equal for all practical
+purposes: nobody should choose a framework for that."""
+SMALLEST_DIFFERENCE = 0.01
+"""No case is called faster than another by less, nor by less than the resolution of the run."""
 MOST_LAUNCHES = 100
 """The most launches that are ever said to be needed."""
 SIGNIFICANCE = 0.03
@@ -106,52 +110,78 @@ def ratio(table: pd.DataFrame, case: str, other: str) -> Estimate:
     return interval_of_logs(np.log(table[case]) - np.log(table[other]))
 
 
+def control_medians(table: pd.DataFrame) -> Array:
+    """Of each launch, the logarithm of the ratio between a case and its own repetition.
+
+    `table` is that of `step_seconds`; empty where the run has no control.
+    """
+    for control in [name for name in table.columns if name.endswith("(control)")]:
+        twin = control.removesuffix(" (control)")
+        if twin in table.columns:
+            return launch_medians(np.log(table[control]) - np.log(table[twin]))
+    return np.array([])
+
+
 def resolution(samples: pd.DataFrame) -> float:
     """The largest difference within the interval between a case and its own repetition.
 
     NaN where the run has no control. 0.02 means that nothing finer than 2% can be told apart.
     """
-    table = step_seconds(samples)
-    for control in [name for name in table.columns if name.endswith("(control)")]:
-        twin = control.removesuffix(" (control)")
-        if twin in table.columns:
-            found = ratio(table, control, twin)
-            return float(max(abs(np.log(found.low)), abs(np.log(found.high))))
-    return float("nan")
+    medians = control_medians(step_seconds(samples))
+    if len(medians) == 0:
+        return float("nan")
+    found = interval_of_medians(medians)
+    return float(max(abs(np.log(found.low)), abs(np.log(found.high))))
+
+
+def smallest_difference(found_resolution: float) -> float:
+    """The smallest relative difference that a run of this resolution (NaN: unknown) ranks."""
+    return (
+        SMALLEST_DIFFERENCE
+        if np.isnan(found_resolution)
+        else max(SMALLEST_DIFFERENCE, found_resolution)
+    )
 
 
 def verdict(found: Estimate, margin: float, p_adjusted: float) -> str:
-    """The verdict on a ratio; `margin` is the relative difference that counts as none.
+    """The verdict on a ratio; `margin` is the smallest relative difference that is ranked.
 
-    `tie`: the whole interval lies within the margin. `faster` or `slower`: the estimate lies beyond
-    the margin, and its p-value, adjusted for the number of pairs, is at most SIGNIFICANCE.
-    Everything else is `undecided`.
+    `faster` or `slower`: the estimate lies beyond the margin, and its p-value, adjusted for the
+    number of pairs, is at most SIGNIFICANCE. `tie`: neither, and the whole interval lies within
+    TIE_MARGIN. Everything else is `undecided`.
     """
-    limit = np.log1p(margin)
     low, value, high = np.log([found.low, found.value, found.high])
     if not np.isfinite([low, high]).all():
         return "undecided"
-    if -limit <= low and high <= limit:
-        return "tie"
-    if p_adjusted <= SIGNIFICANCE and abs(value) > limit:
+    if p_adjusted <= SIGNIFICANCE and abs(value) > np.log1p(margin):
         return "faster" if value < 0 else "slower"
+    if max(abs(low), abs(high)) <= np.log1p(TIE_MARGIN):
+        return "tie"
     return "undecided"
 
 
-def launches_needed(medians: Array, margin: float) -> float:
+def launches_needed(medians: Array, control: Array) -> float:
     """How many launches would likely decide, if they are like those so far; NaN where too many.
 
-    A difference beyond the margin is decided once it is significant; one within it, once the
-    interval lies within the margin.
+    A difference beyond the margin is decided once it is significant; one within TIE_MARGIN, once
+    the interval is too. More launches narrow the margin as well: it is the interval of the
+    `control`, of which `control_medians` gives the launches.
     """
     if len(medians) < 2:
         return float("nan")
     value, deviation = abs(medians.mean()), medians.std(ddof=1)
-    limit = np.log1p(margin)
     count = np.arange(len(medians) + 1, MOST_LAUNCHES + 1)
-    level = SIGNIFICANCE if value > limit else 1 - CONFIDENCE
-    reach = stats.t.ppf(1 - level / 2, count - 1) * deviation / np.sqrt(count)
-    enough = count[reach < (value if value > limit else limit - value)]
+
+    def reach(level: float, deviation: float) -> Array:
+        return stats.t.ppf(1 - level / 2, count - 1) * deviation / np.sqrt(count)
+
+    margin = np.full(len(count), SMALLEST_DIFFERENCE)
+    if len(control) > 1:
+        resolution = abs(control.mean()) + reach(1 - CONFIDENCE, control.std(ddof=1))
+        margin = np.maximum(margin, resolution)
+    different = (value > np.log1p(margin)) & (reach(SIGNIFICANCE, deviation) < value)
+    equal = value + reach(1 - CONFIDENCE, deviation) < np.log1p(TIE_MARGIN)
+    enough = count[different | equal]
     return float(enough[0]) if len(enough) else float("nan")
 
 
@@ -162,8 +192,8 @@ def verdicts(samples: pd.DataFrame, comparable: pd.DataFrame) -> pd.DataFrame:
     all the differences a run claims at most 5% are expected to be none.
     """
     table = step_seconds(samples)
-    found_resolution = resolution(samples)
-    margin = TIE_MARGIN if np.isnan(found_resolution) else max(TIE_MARGIN, found_resolution)
+    control, found_resolution = control_medians(table), resolution(samples)
+    margin = smallest_difference(found_resolution)
     rows: list[dict[str, object]] = []
     estimates: list[Estimate] = []
     for (_, first), (_, second) in combinations(comparable.iterrows(), 2):
@@ -187,7 +217,7 @@ def verdicts(samples: pd.DataFrame, comparable: pd.DataFrame) -> pd.DataFrame:
                 "margin": margin,
                 "launches": len(medians),
                 "rounds": len(logs),
-                "launches_needed": launches_needed(medians, margin),
+                "launches_needed": launches_needed(medians, control),
             }
         )
     adjusted = adjust([found.p_value for found in estimates])

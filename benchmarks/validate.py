@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -109,7 +109,7 @@ def simulate(scenario: Noise, launches: int, effect: float, seed: int) -> pd.Ser
 
 def verdict_of(found: statistics.Estimate) -> str:
     """The verdict on a pair that is alone in its run."""
-    return statistics.verdict(found, statistics.TIE_MARGIN, found.p_value)
+    return statistics.verdict(found, statistics.SMALLEST_DIFFERENCE, found.p_value)
 
 
 def stopped_early(logs: pd.Series) -> str:
@@ -122,7 +122,7 @@ def stopped_early(logs: pd.Series) -> str:
             "verdict": verdict_of(found),
             "p_adjusted": found.p_value,
             "launches_needed": statistics.launches_needed(
-                statistics.launch_medians(part), statistics.TIE_MARGIN
+                statistics.launch_medians(part), control=np.array([])
             ),
         }
         if statistics.settled(pd.DataFrame([pair])):
@@ -190,13 +190,19 @@ class Silence:
         return lambda *_: None
 
 
-REAL_LAUNCHES = {"default": 5, "quick": 3}
-"""What a run of the preset's own cases has time for on two cores."""
+ENOUGH_SECONDS = 3600.0
 
 
-def measure(cases: tuple[Case, ...], preset: str, seed: int) -> pd.DataFrame:
-    """A run of `cases` at the length of `preset`: its samples of undisturbed rounds."""
+def measure(
+    cases: tuple[Case, ...], preset: str, seed: int, launches: int | None = None
+) -> pd.DataFrame:
+    """A run of `cases` at the length of `preset`: its samples of undisturbed rounds.
+
+    It ends as runs do, when all is settled or its time is spent, unless `launches` are given; a
+    case has as much time as in a run of the preset's own cases and their control.
+    """
     dataset, about = data.load(), PRESETS[preset]
+    own = sum(len(modes) for modes in about.modes.values()) + 1
     plan = Plan(
         name="validation",
         workload=Workload(
@@ -209,13 +215,21 @@ def measure(cases: tuple[Case, ...], preset: str, seed: int) -> pd.DataFrame:
         ),
         cases=cases,
         skipped={},
-        launches=REAL_LAUNCHES[preset],
+        launches=launches or about.launches,
+        until_settled=launches is None,
         seed=seed,
         threads=available_cpus(),
-        time_limit_seconds=60 * about.time_limit_minutes,
+        time_limit_seconds=(
+            60 * about.time_limit_minutes * len(cases) / own if launches is None else ENOUGH_SECONDS
+        ),
     )
     with tempfile.TemporaryDirectory() as folder:
         writer = BundleWriter(Path(folder))
+
+        def samples() -> pd.DataFrame:
+            tables = (pd.read_csv(Path(folder) / f"{name}.csv") for name in ("samples", "rounds"))
+            return statistics.undisturbed(*tables)
+
         Session(
             plan=plan,
             training=dataset.training,
@@ -223,12 +237,10 @@ def measure(cases: tuple[Case, ...], preset: str, seed: int) -> pd.DataFrame:
             progress=Silence(),  # type: ignore[arg-type]
             environment={"run": {}},
             started=monotonic(),
+            settled=lambda: statistics.settled(pairs(samples(), cases)),
         ).run()
         writer.close()
-        samples, rounds = (
-            pd.read_csv(Path(folder) / f"{table}.csv") for table in ("samples", "rounds")
-        )
-    return statistics.undisturbed(samples, rounds)
+        return samples()
 
 
 def pairs(samples: pd.DataFrame, cases: tuple[Case, ...]) -> pd.DataFrame:
@@ -242,15 +254,23 @@ def pairs(samples: pd.DataFrame, cases: tuple[Case, ...]) -> pd.DataFrame:
     return statistics.verdicts(samples, comparable)
 
 
-def widths(runs: int) -> pd.DataFrame:
-    """The interval of one ratio from interleaved rounds, and from separate runs of as many."""
+WIDTH_LAUNCHES = 5
+
+
+def widths(runs: int) -> Iterator[pd.DataFrame]:
+    """The interval of one ratio from interleaved rounds, and from separate runs of as many.
+
+    All that was found so far, after each run: a validation of an hour may be cut short.
+    """
     other = replace(CASE, backend="pytorch", mode="eager")
     rows = []
     for seed in range(runs):
-        together = statistics.step_seconds(measure((CASE, other), "default", seed))
+        together = statistics.step_seconds(measure((CASE, other), "quick", seed, WIDTH_LAUNCHES))
         paired = statistics.ratio(together, other.name, CASE.name)
         alone = [
-            np.log(statistics.step_seconds(measure((case,), "default", seed))[case.name])
+            np.log(
+                statistics.step_seconds(measure((case,), "quick", seed, WIDTH_LAUNCHES))[case.name]
+            )
             for case in (CASE, other)
         ]
         first, second = (statistics.launch_medians(values) for values in alone)
@@ -265,11 +285,14 @@ def widths(runs: int) -> pd.DataFrame:
             }
         )
         print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
-    return pd.DataFrame(rows)
+        yield pd.DataFrame(rows)
 
 
-def real(runs: int) -> pd.DataFrame:
-    """Pairs of equals, and a case slowed by 5% (default length) and by 20% (quick)."""
+def real(runs: int) -> Iterator[pd.DataFrame]:
+    """Pairs of equals, and a case slowed by 5% (default length) and by 20% (quick).
+
+    As `widths`, all that was found so far.
+    """
     found = []
     for number in range(runs):
         for preset, slowed_by in (("default", 0.05), ("quick", 0.20)):
@@ -283,7 +306,7 @@ def real(runs: int) -> pd.DataFrame:
             found.append(verdicts.assign(preset=preset, seed=100 * number))
             shown = ["preset", "seed", "case", "other", "ratio", "ratio_low", "ratio_high"]
             print(found[-1][[*shown, "launches", "verdict"]].to_string(index=False), flush=True)
-    return pd.concat(found, ignore_index=True)
+        yield pd.concat(found, ignore_index=True)
 
 
 def real_summary(found: pd.DataFrame) -> pd.DataFrame:
@@ -327,12 +350,12 @@ def main() -> None:
         found = synthetic()
         write("synthetic", f"{RUNS:,} simulated runs a line", found, found)
     elif arguments.which == "widths":
-        found = widths(arguments.runs)
-        medians = found.drop(columns="seed").median().to_frame("median").T
-        write("widths", f"One ratio from {len(found)} runs of each kind", medians, found)
+        for found in widths(arguments.runs):
+            medians = found.drop(columns="seed").median().to_frame("median").T
+            write("widths", f"One ratio from {len(found)} runs of each kind", medians, found)
     else:
-        found = real(arguments.runs)
-        write("real", "Real runs of equals and of a slowed case", real_summary(found), found)
+        for found in real(arguments.runs):
+            write("real", "Real runs of equals and of a slowed case", real_summary(found), found)
 
 
 if __name__ == "__main__":

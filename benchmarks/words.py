@@ -10,7 +10,13 @@ import pandas as pd
 
 from backends.contract import TEXTBOOK
 from backends.registry import BACKENDS
-from benchmarks.statistics import MATCHED, SIGNIFICANCE, TIE_MARGIN
+from benchmarks.statistics import (
+    MATCHED,
+    SIGNIFICANCE,
+    SMALLEST_DIFFERENCE,
+    TIE_MARGIN,
+    smallest_difference,
+)
 from benchmarks.summary import Bundle, Findings
 
 MS = "#.3g"
@@ -77,7 +83,7 @@ def apart(findings: Findings, best: str, rivals: list[str]) -> str:
     """What keeps the best from being called faster than its rivals."""
     found = pairs_of(findings, best, rivals)
     if len(found) and (found["verdict"] == "tie").all():
-        return f"are a tie, within {percent(found['margin'].max())}"
+        return f"are a tie, within {percent(TIE_MARGIN)}"
     return "cannot be told apart here"
 
 
@@ -146,7 +152,7 @@ def certainty(findings: Findings) -> list[str]:
     """How fine a difference this run can show."""
     if math.isnan(findings.resolution):
         return ["This run has no usable control, so its resolution is unknown."]
-    margin = max(TIE_MARGIN, findings.resolution)
+    margin = smallest_difference(findings.resolution)
     return [
         f"Resolution: two runs of one and the same case differ by at most "
         f"{percent(findings.resolution)} here (95% interval); differences under "
@@ -177,7 +183,7 @@ def cautions(bundle: Bundle, findings: Findings) -> list[str]:
     if run["finished_launches"] < 2:
         notes.append(
             "With fewer than two launches nothing is known of how processes differ from one "
-            "another: intervals are too narrow, and no verdict is given."
+            "another: there are no intervals, and no verdict is given."
         )
     elif run["finished_launches"] < 3:
         notes.append("Two launches only: the intervals are wide because of that.")
@@ -221,9 +227,9 @@ Every case has its own process; cases take turns in rounds of random order, and 
 within rounds. A launch, which is a set of fresh processes with a seed of its own, gives the median
 of its rounds; intervals are 95%, by Student's t over launches. A case is called faster or slower
 where the p-value of the pair, adjusted for the number of pairs (Benjamini and Hochberg), is at most
-{100 * SIGNIFICANCE:.0f}% and the ratio lies beyond what counts as none: {100 * TIE_MARGIN:.0f}%, or
-the resolution where that is coarser. Launches follow one another until all that can be decided is,
-or the time is spent. Beside every round a small fixed workload is timed; rounds in which it tells
-of a disturbance from outside are kept in the CSVs, left out of the estimates and made up for
-(rounds.csv). A case's rank is one more than the number of cases shown to be faster; verdicts.csv
-has every pair."""
+{100 * SIGNIFICANCE:.0f}% and the ratio lies beyond {100 * SMALLEST_DIFFERENCE:.0f}% and beyond the
+resolution; two are a tie where the whole interval lies within {100 * TIE_MARGIN:.0f}%. Launches
+follow one another until all that can be decided is, or the time is spent. Beside every round a
+small fixed workload is timed; rounds in which it tells of a disturbance from outside are kept in
+the CSVs, left out of the estimates and made up for (rounds.csv). A case's rank is one more than the
+number of cases shown to be faster; verdicts.csv has every pair."""

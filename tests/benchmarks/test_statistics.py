@@ -91,8 +91,9 @@ def test_rounds_without_one_of_the_two_are_left_out() -> None:
         ((1.001, 0.995, 1.008), "tie"),
         ((1.05, 0.98, 1.12), "undecided"),
         # Significant, but no more than what counts as equal.
-        ((1.009, 1.001, 1.017), "undecided"),
-        ((0.992, 0.985, 0.999), "undecided"),
+        ((1.009, 1.001, 1.017), "tie"),
+        ((0.992, 0.965, 0.999), "undecided"),
+        ((1.02, 1.015, 1.025), "slower"),
         ((np.nan, np.nan, np.nan), "undecided"),
     ],
 )
@@ -101,6 +102,12 @@ def test_verdict_rule(estimate: tuple[float, float, float], expected: str) -> No
     found = Estimate(value=value, low=low, high=high)
     p_value = 0.01 if low > 1 or high < 1 else 0.2
     assert statistics.verdict(found, 0.01, p_value) == expected
+
+
+def test_a_difference_finer_than_the_resolution_is_no_tie() -> None:
+    found = Estimate(value=1.04, low=1.035, high=1.045)
+    assert statistics.verdict(found, 0.01, 1e-4) == "slower"
+    assert statistics.verdict(found, 0.05, 1e-4) == "undecided"
 
 
 def test_a_difference_that_many_pairs_explain_is_none() -> None:
@@ -128,11 +135,22 @@ def test_one_launch_decides_nothing() -> None:
 
 def test_launches_needed() -> None:
     # Of mean 5% and deviation 3%: at 3%, t(n − 1) · 3% / √n < 5% first holds for n = 5.
-    medians = np.array([0.02, 0.05, 0.08])
-    assert statistics.launches_needed(medians, 0.01) == 5
-    # Nothing between the two, and a hundred launches would not show it to be less than 1%.
-    assert np.isnan(statistics.launches_needed(np.array([0.10, -0.10, 0.0]), 0.01))
-    assert np.isnan(statistics.launches_needed(np.array([0.1]), 0.01))
+    medians, none = np.array([0.02, 0.05, 0.08]), np.array([])
+    assert statistics.launches_needed(medians, none) == 5
+    # Nothing between the two, and a hundred launches would not show it to be less than 3%.
+    assert np.isnan(statistics.launches_needed(np.array([0.20, -0.20, 0.0]), none))
+    # Equal, with a deviation of 2%: t(n − 1) · 2% / √n < 2.96% first holds for n = 5.
+    assert statistics.launches_needed(np.array([-0.02, 0.0, 0.02]), none) == 5
+    assert np.isnan(statistics.launches_needed(np.array([0.1]), none))
+
+
+def test_launches_needed_where_the_control_is_too_coarse_so_far() -> None:
+    # The difference is clear, but the control's interval reaches to 10% now: t(n − 1) · 4% / √n is
+    # under 5% from n = 5 on.
+    medians, control = np.array([0.0501, 0.05, 0.0499]), np.array([-0.04, 0.0, 0.04])
+    assert statistics.launches_needed(medians, control) == 5
+    # A control that is off by more than that will not get finer.
+    assert np.isnan(statistics.launches_needed(medians, control + 0.05))
 
 
 @pytest.mark.parametrize(
