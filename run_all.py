@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from time import monotonic
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from rich.console import Console
 
-from backends.contract import Adam, Network
 from backends.registry import BACKENDS
 from benchmarks import (
     bundle,
     bundle_commands,
-    data,
-    environment,
     options,
     probe,
-    summary,
+    running,
+    sweep,
     terminal,
 )
 from benchmarks.errors import UsageError
-from benchmarks.plan import PRESETS, STEPS_PER_CALL, Case, Plan, select_cases, with_control
-from benchmarks.process import ROOT, available_cpus
-from benchmarks.progress import RunProgress
-from benchmarks.session import Session, certify_cases
-from benchmarks.workload import Workload
-
-OK, SOME_CASES_FAILED, CANNOT_RUN, STOPPED_BY_AN_ERROR = 0, 1, options.CANNOT_RUN, 3
-INTERRUPTED = 130
+from benchmarks.plan import (
+    PRESETS,
+    STEPS_PER_CALL,
+    floors_of,
+    with_control,
+)
+from benchmarks.process import ROOT
+from benchmarks.running import INTERRUPTED, OK, SOME_CASES_FAILED
+from benchmarks.session import certify_cases
 
 EPILOG = """\
 examples:
@@ -49,6 +45,8 @@ examples:
 other commands, each with its own --help:
   python run_all.py certify --backends jax            prove that a backend computes the same
                                                       training as the reference, untimed
+  python run_all.py sweep                             the same over batch sizes, widths and depths;
+                                                      --resume goes on where one was interrupted
   python run_all.py analyse FOLDER                    a bundle's report anew, from its CSVs
   python run_all.py compare BEFORE AFTER              what became faster or slower between two
                                                       bundles; --fail-if-slower for CI
@@ -100,151 +98,6 @@ def certify_parser() -> options.Parser:
     return parser
 
 
-def make_plan(
-    arguments: argparse.Namespace,
-    cases: list[Case],
-    dataset: data.Dataset,
-    probes: dict[str, probe.Probe],
-) -> Plan:
-    """Turn the arguments into a plan, leaving out what cannot run here."""
-    preset, device = PRESETS[arguments.preset], arguments.device
-    runnable: list[Case] = []
-    skipped: dict[Case, str] = {}
-    for case in cases:
-        problem = probes[case.backend].problem_on(device)
-        if problem:
-            skipped[case] = problem
-        else:
-            runnable.append(case)
-    if not runnable:
-        reasons = "; ".join(sorted({f"{case.backend} {why}" for case, why in skipped.items()}))
-        driver = "" if device == "cpu" else f" (GPUs that the driver shows: {shown_gpus()})"
-        raise UsageError(f"nothing can run on the {device} here: {reasons}{driver}")
-    return Plan(
-        name=f"{arguments.preset}-{device}",
-        workload=Workload(
-            network=Network(layer_sizes=(dataset.pixels, *arguments.hidden, dataset.classes)),
-            adam=Adam(learning_rate=arguments.learning_rate),
-            batch_size=arguments.batch_size,
-            steps=arguments.steps or preset.steps,
-            training_images=len(dataset.training.labels),
-            data_dir=str(arguments.data_dir.resolve()),
-        ),
-        cases=tuple(runnable),
-        skipped=skipped,
-        launches=arguments.launches or preset.launches,
-        until_settled=arguments.launches is None,
-        seed=arguments.seed,
-        threads=arguments.threads,
-        time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),
-    )
-
-
-def shown_gpus() -> str:
-    """The GPUs of the machine, in a few words."""
-    return "; ".join(environment.gpus()) or "none"
-
-
-def selected_cases(arguments: argparse.Namespace, inputs: tuple[str, ...] | None) -> list[Case]:
-    """The cases asked for, whether they can run here or not; `inputs` where none are named."""
-    return select_cases(
-        preset=replace(PRESETS[arguments.preset], inputs=inputs),
-        backends=arguments.backends,
-        modes=arguments.modes,
-        inputs=arguments.input,
-        precision=arguments.precision,
-        device=arguments.device,
-        keras_adam=arguments.keras_adam,
-    )
-
-
-def check(arguments: argparse.Namespace, dataset: data.Dataset) -> None:
-    """Raise UsageError for what can be seen to be impossible before anything starts."""
-    training_images = len(dataset.training.labels)
-    if arguments.batch_size > training_images:
-        raise UsageError(
-            f"--batch-size {arguments.batch_size}: the training set has only "
-            f"{training_images:,} images"
-        )
-    if arguments.threads > available_cpus():
-        raise UsageError(
-            f"--threads {arguments.threads}: only {available_cpus()} CPUs may be used here"
-        )
-    bundle.check_folder(arguments.output)
-
-
-def describe_run(plan: Plan, data_dir: Path) -> dict[str, Any]:
-    """The start of environment.json."""
-    work = plan.workload
-    return environment.describe() | {
-        "workload": {
-            "layer_sizes": work.network.layer_sizes,
-            "parameters": work.network.parameter_count,
-            "learning_rate": work.adam.learning_rate,
-            "beta_1": work.adam.beta_1,
-            "beta_2": work.adam.beta_2,
-            "epsilon": work.adam.epsilon,
-            "batch_size": work.batch_size,
-            "steps": work.steps,
-            "training_images": work.training_images,
-            "data": data_dir.resolve().name,
-        },
-        "run": {
-            "command": shlex.join(["python", "run_all.py", *sys.argv[1:]]),
-            "launches": plan.launches,
-            "seed": plan.seed,
-            "threads": plan.threads,
-            "cases": [case.identity() for case in (*plan.cases, *plan.skipped)],
-            "block_steps": plan.block_steps,
-            "time_limit_seconds": plan.time_limit_seconds,
-            "state": "running",
-            "finished_launches": 0,
-            "out_of_time": False,
-        },
-    }
-
-
-def run(
-    plan: Plan,
-    training: data.Split,
-    folder: Path,
-    facts: dict[str, Any],
-    console: Console,
-    started: float,
-) -> int:
-    """Run the plan and report what it found, however far it came."""
-    writer = bundle.BundleWriter(folder)
-    writer.write_environment(facts)
-    with RunProgress(plan, console) as progress:
-        session = Session(
-            plan=plan,
-            training=training,
-            writer=writer,
-            progress=progress,
-            environment=facts,
-            started=started,
-            settled=lambda: summary.find(summary.Bundle.read(folder)).settled,
-        )
-        try:
-            session.run()
-            state, code = "complete", SOME_CASES_FAILED if session.failures else OK
-        except KeyboardInterrupt:
-            state, code = "interrupted", INTERRUPTED
-        except Exception:
-            state, code = "stopped by an error", STOPPED_BY_AN_ERROR
-            console.print_exception()
-    facts["run"] |= {
-        "state": state,
-        "finished_launches": session.finished_launches,
-        "out_of_time": session.out_of_time,
-    }
-    facts["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-    writer.write_environment(facts)
-    writer.close()
-    bundle_commands.report_bundle(folder, console)
-    return code
-
-
 def interrupt(*_: object) -> NoReturn:
     """End as Ctrl-C does."""
     raise KeyboardInterrupt
@@ -259,17 +112,22 @@ def measure(words: list[str], console: Console) -> int:
         probes = probe.probe_all(names, arguments.device)
         terminal.show_list(console, probes, arguments.device)
         return OK
-    plan, dataset = prepare(arguments, PRESETS[arguments.preset].inputs)
-    plan = replace(plan, cases=tuple(with_control(list(plan.cases))))
-    facts = describe_run(plan, arguments.data_dir)
+    plan, dataset = running.prepare(arguments, PRESETS[arguments.preset].inputs)
+    cases = list(plan.cases)
+    plan = replace(plan, cases=tuple(with_control(cases)), floors=floors_of(cases))
+    facts = running.describe_run(plan, arguments.data_dir)
     folder = bundle.create_folder(arguments.output, ROOT / "results", plan.name)
-    return run(plan, dataset.training, folder, facts, console, started)
+    if arguments.profile:
+        plan = replace(plan, profile=folder.resolve() / "profiles")
+    code = running.run(plan, dataset.training, folder, facts, console, started)
+    bundle_commands.report_bundle(folder, console)
+    return code
 
 
 def certify(words: list[str], console: Console) -> int:
     """Certify cases without timing them."""
     arguments = certify_parser().parse_args(words)
-    plan, dataset = prepare(arguments, None)
+    plan, dataset = running.prepare(arguments, None)
     for case, reason in plan.skipped.items():
         console.print(f"skipped: {case.name}: {reason}", markup=False)
     passed = True
@@ -279,19 +137,9 @@ def certify(words: list[str], console: Console) -> int:
     return OK if passed else SOME_CASES_FAILED
 
 
-def prepare(
-    arguments: argparse.Namespace, inputs: tuple[str, ...] | None
-) -> tuple[Plan, data.Dataset]:
-    """All that comes before any case is started: the plan, and the data set."""
-    cases = selected_cases(arguments, inputs)
-    dataset = data.load(arguments.data_dir)
-    check(arguments, dataset)
-    probes = probe.probe_all(sorted({case.backend for case in cases}), arguments.device)
-    return make_plan(arguments, cases, dataset, probes), dataset
-
-
 COMMANDS: dict[str, Callable[[list[str], Console], int]] = {
     "certify": certify,
+    "sweep": sweep.sweep,
     "analyse": bundle_commands.analyse,
     "compare": bundle_commands.compare,
     "merge": bundle_commands.merge,
@@ -313,7 +161,7 @@ def main(words: list[str] | None = None) -> int:
         return command(words[1:], console) if command else measure(words, console)
     except UsageError as error:
         print(f"run_all.py: {error}", file=sys.stderr)
-        return CANNOT_RUN
+        return options.CANNOT_RUN
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -7,7 +7,10 @@ its backend. A backend module has, in this order:
     device_names()      the devices that it can compute on: "cpu", "gpu"
     configure()         process-wide settings, made before anything is built; made again with
                         another precision where one process trains in two
+    profiled(folder)    a context in which the framework's own profiler runs, and leaves its trace
+                        in the folder; None where there is none
     TRAINERS            the modes it offers: {mode: Trainer subclass}
+    Floor               what no step can be faster than, in this framework
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -47,9 +51,11 @@ class Network:
     def step_flops(self, batch_size: int) -> float:
         """Floating-point operations of one training step's matrix products.
 
-        Two for each weight and image forward, and twice that backward.
+        Two for each weight and image forward, as many for the weight's gradient, and again for the
+        gradient of a layer's inputs, which the first layer does not need.
         """
-        return 6.0 * batch_size * sum(m * n for m, n in pairwise(self.layer_sizes))
+        first, *others = (m * n for m, n in pairwise(self.layer_sizes))
+        return 2.0 * batch_size * (2 * first + 3 * sum(others))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +129,13 @@ class Trainer(ABC):
         """
 
     @abstractmethod
+    def fetch(self, rows: Array) -> None:
+        """Fetch the batches of `rows` as `train` does, and train on none of them.
+
+        Raises NotKeptError where the program that trains fetches them itself.
+        """
+
+    @abstractmethod
     def synchronise(self) -> None:
         """Return only when the device has finished all that was asked of it."""
 
@@ -169,6 +182,60 @@ class Trainer(ABC):
         `precision` (of the parameters), `threads` (as asked, where a framework does not tell),
         `compiler`, `steps_per_call`, `input`, `optimizer` and `epsilon`.
         """
+
+
+class Floor(ABC):
+    """The least that a training step can be: its matrix products, and one pass over Adam's arrays.
+
+    A step of a network without biases, ReLU and loss: the products forward, those backward for each
+    weight and for the inputs of every layer but the first, and one pass that reads weight, moments
+    and gradient and writes weight and moments. Each step works on the last one's results, so no
+    compiler can leave one out. Everything is computed by the framework's fastest means, in buffers
+    that are kept.
+    """
+
+    @abstractmethod
+    def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
+        """Build everything, from small random numbers."""
+
+    @abstractmethod
+    def train(self, rows: Array) -> None:
+        """Take as many steps as `rows` has lines; what is in it is not looked at."""
+
+    @abstractmethod
+    def synchronise(self) -> None:
+        """Return only when the device has finished all that was asked of it."""
+
+    @abstractmethod
+    def multiply(self, size: int, times: int) -> None:
+        """Take the product of two square matrices (size, size), `times` times over."""
+
+    @abstractmethod
+    def arrays(self) -> list[list[Array]]:
+        """The weights, the first and the second moments as they are now, each by layer."""
+
+    @abstractmethod
+    def device(self) -> str:
+        """The device that the results lie on: "cpu" or "gpu"."""
+
+
+PASS_DECAY = 0.5
+PASS_RATE = 1e-9
+"""Of the pass of a floor: m ← (m + g) / 2, v ← (v + g) / 2, w ← w − 1e-9 · m. The arithmetic hardly
+counts beside the memory; the rate is so small that the numbers stay as they are."""
+
+
+def floor_arrays(
+    network: Network, batch_size: int, precision: str
+) -> tuple[Array, list[Array], list[Array], list[Array]]:
+    """Images (batch_size, pixels), and for each layer a weight and two moments, as it has them."""
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(batch_size, network.layer_sizes[0])).astype(precision)
+    weights = [
+        (generator.normal(size=shape) / shape[0] ** 0.5).astype(precision)
+        for shape in pairwise(network.layer_sizes)
+    ]
+    return images, weights, [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
 
 
 def calls(rows: Array, steps_per_call: int) -> Iterator[Array]:

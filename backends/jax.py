@@ -6,7 +6,10 @@ The modes differ only in how that function is run: as it stands (`eager`), under
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax
@@ -17,15 +20,20 @@ import numpy as np
 import optax
 from flax import nnx
 
+from backends import contract
 from backends.contract import (
+    PASS_DECAY,
+    PASS_RATE,
     Adam,
     Array,
     Execution,
     Network,
+    NotKeptError,
     Parameters,
     Trainer,
     TrainingSet,
     calls,
+    floor_arrays,
 )
 
 
@@ -46,6 +54,13 @@ def configure(execution: Execution) -> None:
     jax.config.update("jax_enable_x64", execution.precision == "float64")
     # Recent GPUs would use TF32 for float32 products unless told otherwise.
     jax.config.update("jax_default_matmul_precision", "highest")
+
+
+@contextmanager
+def profiled(folder: Path) -> Iterator[None]:
+    """Leave a trace that TensorBoard and Perfetto open."""
+    with jax.profiler.trace(str(folder), create_perfetto_trace=True):
+        yield
 
 
 class MLP(nnx.Module):
@@ -138,6 +153,10 @@ class Eager(Trainer):
                 self._state, self._images[batch], self._labels[batch]
             )
 
+    def fetch(self, rows: Array) -> None:
+        for batch in rows:
+            jax.block_until_ready((self._images[batch], self._labels[batch]))
+
     def synchronise(self) -> None:
         jax.block_until_ready((self._state, self._losses))
 
@@ -205,6 +224,11 @@ class Compiled(Eager):
             )
             self._state, self._losses = self._jitted_step(self._state, *arguments)
 
+    def fetch(self, rows: Array) -> None:
+        if self._resident:
+            raise NotKeptError("the program that trains fetches its batches itself")
+        super().fetch(rows)
+
 
 class MultiStep(Eager):
     """Many steps in one program: `lax.scan` over the rows of each batch."""
@@ -232,9 +256,67 @@ class MultiStep(Eager):
                 self._state, self._images, self._labels, part
             )
 
+    def fetch(self, rows: Array) -> None:
+        raise NotKeptError("the program that trains fetches its batches itself")
+
 
 TRAINERS: dict[str, type[Trainer]] = {
     "eager": Eager,
     "compiled": Compiled,
     "multistep": MultiStep,
 }
+
+
+class Floor(contract.Floor):
+    """Many steps in one program, its arrays donated."""
+
+    def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
+        self._steps_per_call = execution.steps_per_call
+        images, *state = floor_arrays(network, batch_size, execution.precision)
+        self._images = jax.device_put(images)
+        self._state = jax.device_put(state)
+        self._jitted_steps = jax.jit(self._steps, donate_argnums=0, static_argnums=2)
+
+    def _steps(self, state: Any, images: jax.Array, steps: int) -> Any:
+        def step(state: Any, _: None) -> tuple[Any, None]:
+            return self._step(state, images), None
+
+        return jax.lax.scan(step, state, length=steps)[0]
+
+    def _step(self, state: Any, images: jax.Array) -> Any:
+        weights, first_moments, second_moments = state
+        outputs = [images]
+        for weight in weights:
+            outputs.append(outputs[-1] @ weight)
+        delta = outputs.pop()
+        gradients: list[jax.Array] = []
+        for weight, inputs in zip(reversed(weights), reversed(outputs), strict=True):
+            gradients.insert(0, inputs.T @ delta)
+            if len(gradients) < len(weights):
+                delta = delta @ weight.T
+        first_moments = [
+            (m + g) * PASS_DECAY for m, g in zip(first_moments, gradients, strict=True)
+        ]
+        second_moments = [
+            (v + g) * PASS_DECAY for v, g in zip(second_moments, gradients, strict=True)
+        ]
+        weights = [w - PASS_RATE * m for w, m in zip(weights, first_moments, strict=True)]
+        return [weights, first_moments, second_moments]
+
+    def train(self, rows: Array) -> None:
+        for part in calls(rows, self._steps_per_call):
+            self._state = self._jitted_steps(self._state, self._images, len(part))
+
+    def synchronise(self) -> None:
+        jax.block_until_ready(self._state)
+
+    def multiply(self, size: int, times: int) -> None:
+        matrix = jnp.ones((size, size), self._images.dtype)
+        for _ in range(times):
+            jnp.matmul(matrix, matrix).block_until_ready()
+
+    def arrays(self) -> list[list[Array]]:
+        return jax.tree.map(np.asarray, self._state)
+
+    def device(self) -> str:
+        return next(iter(self._state[0][0].devices())).platform

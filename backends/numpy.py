@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from backends import contract
 from backends.contract import (
+    PASS_DECAY,
+    PASS_RATE,
     TEXTBOOK,
     Adam,
     Array,
@@ -20,6 +23,7 @@ from backends.contract import (
     Parameters,
     Trainer,
     TrainingSet,
+    floor_arrays,
 )
 
 
@@ -36,6 +40,10 @@ def device_names() -> list[str]:
 
 def configure(execution: Execution) -> None:
     """Nothing to set: the BLAS reads its number of threads from the environment when it loads."""
+
+
+profiled = None
+"""NumPy has no profiler of its own."""
 
 
 def forward(parameters: Parameters, images: Array) -> list[Array]:
@@ -115,6 +123,10 @@ class Eager(Trainer):
             )
             self._update(gradients)
 
+    def fetch(self, rows: Array) -> None:
+        for batch in rows:
+            self._images[batch], self._labels[batch]
+
     def _update(self, gradients: Parameters) -> None:
         adam, number = self._adam, self.correction_type
         self._steps += 1
@@ -178,3 +190,52 @@ class Eager(Trainer):
 
 
 TRAINERS: dict[str, type[Trainer]] = {"eager": Eager}
+
+
+class Floor(contract.Floor):
+    """One BLAS call for each product, into arrays that are kept; NumPy's own loops for the pass."""
+
+    def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
+        images, self._weights, self._first_moments, self._second_moments = floor_arrays(
+            network, batch_size, execution.precision
+        )
+        self._gradients = [np.empty_like(weight) for weight in self._weights]
+        sizes = network.layer_sizes[1:]
+        self._outputs = [images, *(np.empty((batch_size, n), images.dtype) for n in sizes)]
+        self._deltas = [np.empty_like(output) for output in self._outputs]
+
+    def train(self, rows: Array) -> None:
+        for _ in rows:
+            self._step()
+
+    def _step(self) -> None:
+        outputs, weights, gradients = self._outputs, self._weights, self._gradients
+        for layer, weight in enumerate(weights):
+            np.matmul(outputs[layer], weight, out=outputs[layer + 1])
+        delta = outputs[-1]
+        for layer in reversed(range(len(weights))):
+            np.matmul(outputs[layer].T, delta, out=gradients[layer])
+            if layer:
+                delta = np.matmul(delta, weights[layer].T, out=self._deltas[layer])
+        for w, m, v, g in zip(
+            weights, self._first_moments, self._second_moments, gradients, strict=True
+        ):
+            for moment in (m, v):
+                moment += g
+                moment *= PASS_DECAY
+            w -= PASS_RATE * m
+
+    def synchronise(self) -> None:
+        """NumPy has finished when it returns."""
+
+    def multiply(self, size: int, times: int) -> None:
+        matrix = np.ones((size, size), self._outputs[0].dtype)
+        result = np.empty_like(matrix)
+        for _ in range(times):
+            np.matmul(matrix, matrix, out=result)
+
+    def arrays(self) -> list[list[Array]]:
+        return [self._weights, self._first_moments, self._second_moments]
+
+    def device(self) -> str:
+        return "cpu"

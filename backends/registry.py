@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
 
+from backends.contract import Execution
+
 BOTH = ("resident", "streamed")
 
 
@@ -72,7 +74,10 @@ BACKENDS = {
 
 MODES = ("eager", "graph", "compiled", "multistep", "fit")
 
-MANY_STEPS_A_CALL = ("multistep", "fit")
+FLOOR = "floor"
+"""Not a mode that trains: what no step can be faster than. See contract.Floor."""
+
+MANY_STEPS_A_CALL = ("multistep", "fit", FLOOR)
 
 TIERS = {
     "eager": "idiomatic",
@@ -81,6 +86,11 @@ TIERS = {
     "fit": "idiomatic",
     "multistep": "tuned",
 }
+
+
+def steps_per_call(execution: Execution) -> int:
+    """The steps that one call of the framework trains."""
+    return execution.steps_per_call if execution.mode in MANY_STEPS_A_CALL else 1
 
 
 def missing_packages(name: str) -> list[str]:

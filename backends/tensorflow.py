@@ -8,6 +8,9 @@ own loop, given what a knowledgeable user gives it.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -16,8 +19,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from backends import contract
 from backends.contract import (
     EPSILON_HAT,
+    PASS_DECAY,
+    PASS_RATE,
     TEXTBOOK,
     Adam,
     Array,
@@ -28,6 +34,7 @@ from backends.contract import (
     Trainer,
     TrainingSet,
     calls,
+    floor_arrays,
 )
 
 
@@ -52,6 +59,13 @@ def configure(execution: Execution) -> None:
     # Of layers, and of what Keras makes besides them: losses, metrics, constants.
     keras.config.set_dtype_policy(execution.precision)
     keras.config.set_floatx(execution.precision)
+
+
+@contextmanager
+def profiled(folder: Path) -> Iterator[None]:
+    """Leave a trace that TensorBoard opens."""
+    with tf.profiler.experimental.Profile(str(folder)):
+        yield
 
 
 class TextbookAdam(keras.optimizers.Adam):  # type: ignore[misc]
@@ -142,6 +156,10 @@ class Eager(Trainer):
         for batch in rows:
             self._loss = self._step(*self._cut(batch))
 
+    def fetch(self, rows: Array) -> None:
+        for batch in rows:
+            self._cut(batch)
+
     def synchronise(self) -> None:
         tf.test.experimental.sync_devices()
 
@@ -229,6 +247,11 @@ class Graph(Eager):
             else:
                 self._loss = self._train_step(*self._cut(batch))
 
+    def fetch(self, rows: Array) -> None:
+        if self._resident:
+            raise NotKeptError("the program that trains fetches its batches itself")
+        super().fetch(rows)
+
 
 class Compiled(Graph):
     """One step as one XLA program."""
@@ -261,6 +284,9 @@ class MultiStep(Eager):
     def train(self, rows: Array) -> None:
         for part in calls(rows, self.steps_per_call):
             self._loss = self._train_steps(tf.constant(part))
+
+    def fetch(self, rows: Array) -> None:
+        raise NotKeptError("the program that trains fetches its batches itself")
 
 
 class Fit(Eager):
@@ -317,6 +343,9 @@ class Fit(Eager):
         self._loss = history.history["loss"][-1]
         self._trained = len(rows)
 
+    def fetch(self, rows: Array) -> None:
+        raise NotKeptError("tf.data fetches batches while others are trained on")
+
     def losses(self) -> Array:
         if self._trained > 1:
             raise NotKeptError("Keras' fit keeps the mean over its steps")
@@ -336,3 +365,52 @@ TRAINERS: dict[str, type[Trainer]] = {
     "multistep": MultiStep,
     "fit": Fit,
 }
+
+
+class Floor(contract.Floor):
+    """Many steps in one XLA program, on variables that it updates in place."""
+
+    def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
+        self._steps_per_call = execution.steps_per_call
+        images, *state = floor_arrays(network, batch_size, execution.precision)
+        self._images = tf.constant(images)
+        self._variables = [[tf.Variable(array) for array in arrays] for arrays in state]
+        self._train_steps = tf.function(self._steps, jit_compile=True)
+
+    def _steps(self, steps: int) -> None:
+        for _ in tf.range(steps):
+            self._step()
+
+    def _step(self) -> None:
+        weights, first_moments, second_moments = self._variables
+        outputs = [self._images]
+        for weight in weights:
+            outputs.append(outputs[-1] @ weight)
+        delta = outputs.pop()
+        gradients: list[tf.Tensor] = []
+        for weight, inputs in zip(reversed(weights), reversed(outputs), strict=True):
+            gradients.insert(0, tf.matmul(inputs, delta, transpose_a=True))
+            if len(gradients) < len(weights):
+                delta = tf.matmul(delta, weight, transpose_b=True)
+        for w, m, v, g in zip(weights, first_moments, second_moments, gradients, strict=True):
+            for moment in (m, v):
+                moment.assign((moment + g) * PASS_DECAY)
+            w.assign_sub(PASS_RATE * m)
+
+    def train(self, rows: Array) -> None:
+        for part in calls(rows, self._steps_per_call):
+            self._train_steps(len(part))
+
+    def synchronise(self) -> None:
+        tf.test.experimental.sync_devices()
+
+    def multiply(self, size: int, times: int) -> None:
+        matrix = tf.ones((size, size), self._images.dtype)
+        for _ in range(times):
+            tf.matmul(matrix, matrix)
+
+    def arrays(self) -> list[list[Array]]:
+        return [[variable.numpy() for variable in variables] for variables in self._variables]
+
+    def device(self) -> str:
+        return _device_of(self._images)

@@ -55,6 +55,7 @@ COLUMNS = {
         "not_read",
     ),
     "ledger": (*LAUNCH, *IDENTITY, "entry", "value"),
+    "parts": (*LAUNCH, *IDENTITY, "part", "value"),
     "launches": (
         *LAUNCH,
         *IDENTITY,

@@ -91,12 +91,17 @@ def merge_parser() -> options.Parser:
 
 
 def report_bundle(folder: Path, console: Console) -> None:
-    """Write the summary, verdicts and report of a bundle, and show them."""
+    """Write what is computed from a bundle's rows, and show it."""
+    terminal.show_findings(console, *write_reports(folder), folder)
+
+
+def write_reports(folder: Path) -> tuple[summary.Bundle, summary.Findings]:
+    """Write the tables and the report that are computed from a bundle's rows."""
     written = summary.Bundle.read(folder)
     findings = summary.find(written)
     summary.write(written, findings)
     report.write(written, findings)
-    terminal.show_findings(console, written, findings, folder)
+    return written, findings
 
 
 def analyse(words: list[str], console: Console) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from backends.contract import Execution
+from backends.registry import FLOOR
 from benchmarks.bundle import file_name
 from benchmarks.certificate import Reference, make_reference
 from benchmarks.data import Split
-from benchmarks.messages import Job
+from benchmarks.messages import FloorJob, Job
 from benchmarks.plan import STEPS_PER_CALL, Case, Plan
 from benchmarks.process import WorkerProcess, worker_environment
 from benchmarks.workload import Workload
@@ -35,26 +37,38 @@ def make_references(plan: Plan, training: Split) -> References:
 
 def make_job(
     plan: Plan, case: Case, launch: int, references: References, block_steps: int | None = None
-) -> Job:
+) -> Job | FloorJob:
     """All that the worker of a case needs; `block_steps` as found in an earlier launch."""
+    execution = Execution(
+        mode=case.mode,
+        input=case.input,
+        precision=case.precision,
+        device=case.device,
+        threads=plan.threads,
+        steps_per_call=STEPS_PER_CALL,
+    )
+    calibration: dict[str, Any] = {
+        "block_steps": block_steps or plan.block_steps,
+        "calibrate": block_steps is None,
+        "first": launch == 0,
+    }
+    if case.mode == FLOOR:
+        return FloorJob(
+            backend=case.backend,
+            execution=execution,
+            network=plan.workload.network,
+            batch_size=plan.workload.batch_size,
+            **calibration,
+        )
     return Job(
         backend=case.backend,
-        execution=Execution(
-            mode=case.mode,
-            input=case.input,
-            precision=case.precision,
-            device=case.device,
-            threads=plan.threads,
-            steps_per_call=STEPS_PER_CALL,
-        ),
+        execution=execution,
         workload=workload_of(plan, case),
         seed=plan.seed + launch,
-        block_steps=block_steps or plan.block_steps,
-        calibrate=block_steps is None,
         slowed_by=case.slowed_by,
+        profile=str(plan.profile / file_name(case.name)) if plan.profile and launch == 0 else None,
         reference=references[case.precision, case.adam],
-        # The code is the same in later launches, and what is timed is certified in all.
-        exact=launch == 0,
+        **calibration,
     )
 
 

@@ -1,13 +1,14 @@
 """What the session and its workers say to each other, over one pipe each.
 
-A worker is sent a `Job`, then requests by name; it answers each with one of the values below.
+A worker is sent a `Job` or a `FloorJob`, then requests by name; it answers each with one of the
+values below.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backends.contract import Execution
+from backends.contract import Execution, Network
 from benchmarks.certificate import Check, Reference, first_failure
 from benchmarks.workload import Workload
 
@@ -26,8 +27,24 @@ class Job:
     slowed_by: float
     """See Case."""
     reference: Reference
-    exact: bool = True
-    """Whether the certificate is taken at the exact level too, or only as timed."""
+    profile: str | None = None
+    """The folder for a trace by the framework's own profiler, where one is wanted."""
+    first: bool = True
+    """Whether this is the first launch, in which the certificate is taken at the exact level too,
+    and the parts of a step are measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloorJob:
+    """All that a worker needs to time a floor."""
+
+    backend: str
+    execution: Execution
+    network: Network
+    batch_size: int
+    block_steps: int
+    calibrate: bool
+    first: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +64,10 @@ class Certified:
     checks: tuple[Check, ...]
     ledger: dict[str, str]
     versions: dict[str, str]
+    parts: dict[str, float]
+    """What the parts of a step take: see parts.py."""
     seconds: float
-    """What taking the certificate took."""
+    """What taking all this took."""
 
     @property
     def passed(self) -> bool:

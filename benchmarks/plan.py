@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from backends.contract import EPSILON_HAT, TEXTBOOK
-from backends.registry import BACKENDS, TIERS
+from backends.registry import BACKENDS, FLOOR, TIERS
 from benchmarks.errors import UsageError
 from benchmarks.workload import Workload
 
@@ -126,11 +127,15 @@ class Plan:
     cases: tuple[Case, ...]
     skipped: dict[Case, str]
     """Cases that cannot run here, and why."""
+    floors: tuple[Case, ...] = ()
+    """What no step can be faster than, by the means of each backend; see `floors_of`."""
     launches: int
     """At least so many."""
     seed: int
     threads: int
     time_limit_seconds: float
+    profile: Path | None = None
+    """Where each case leaves a trace by its framework's own profiler, if it shall."""
     until_settled: bool = False
     """Whether more launches follow while a verdict is open and there is time."""
 
@@ -192,3 +197,23 @@ def with_control(cases: list[Case]) -> list[Case]:
     """The cases, and the last tuned one a second time: two names for one program."""
     tuned = [case for case in cases if case.tier == "tuned" and case.adam == TEXTBOOK]
     return [*cases, replace((tuned or cases)[-1], repetition=1)]
+
+
+def floors_of(cases: list[Case]) -> tuple[Case, ...]:
+    """The floors that `cases` are set against: one by the means of each of their backends.
+
+    On the CPU by NumPy's as well: the machine's best BLAS may be of none of the frameworks.
+    """
+    first = cases[0]
+    names = {case.backend for case in cases} | ({"numpy"} if first.device == "cpu" else set())
+    return tuple(
+        Case(
+            backend=name,
+            mode=FLOOR,
+            input="resident",
+            precision=first.precision,
+            device=first.device,
+        )
+        for name in BACKENDS
+        if name in names
+    )

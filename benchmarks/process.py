@@ -18,7 +18,7 @@ from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import Any
 
-from benchmarks.messages import Answer, Failure, Job
+from benchmarks.messages import Answer, Failure, FloorJob, Job
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -139,7 +139,7 @@ class WorkerProcess:
         """The worker's process id, which is its process group's too."""
         return self._process.pid
 
-    def ask(self, request: Job | str, timeout: float) -> Any:
+    def ask(self, request: Job | FloorJob | str, timeout: float) -> Any:
         """Send a request and wait for its answer.
 
         Raises WorkerError where the worker reports a failure, ends, or takes longer than

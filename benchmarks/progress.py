@@ -46,7 +46,7 @@ class RunProgress:
             transient=True,
             disable=not self._live,
         )
-        self._per_launch = plan.rounds * plan.block_steps * len(plan.cases)
+        self._per_launch = plan.rounds * plan.block_steps * len((*plan.cases, *plan.floors))
         total = plan.launches * self._per_launch
         self._task = self._bar.add_task("starting", total=total)
 

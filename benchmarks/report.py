@@ -7,15 +7,16 @@ from typing import Any
 import pandas as pd
 
 from backends.registry import BACKENDS
-from benchmarks import words
+from benchmarks import break_even, figures, limits, words
 from benchmarks.bundle import end_of_output
 from benchmarks.certificate import EXACT_BOUND, LEVELS, STAGES
 from benchmarks.summary import Bundle, Findings
 from benchmarks.words import interval, number, percent
 
+TOTAL_TIME = "total-time.svg"
 TEXT_COLUMNS = (
     *("bundle", "case", "cases", "status", "tier", "verdict"),
-    *("what", "value", "where", "why"),
+    *("what", "value", "where", "why", "overtakes", "bound by"),
 )
 
 
@@ -48,7 +49,7 @@ def ranking(findings: Findings) -> list[str]:
                             row["times_fastest_low"],
                             row["times_fastest_high"],
                         ),
-                        "images/s": f"{row['images_per_second']:,.0f}",
+                        **_against_floor(row, findings),
                         "validation": percent(row["validation_accuracy"], 2),
                         "test": percent(row["test_accuracy"], 2),
                         "steps": f"{row['steps']:,}",
@@ -58,6 +59,17 @@ def ranking(findings: Findings) -> list[str]:
             )
         )
     return parts or ["Nothing could be ranked."]
+
+
+def _against_floor(row: pd.Series, findings: Findings) -> dict[str, str]:
+    """A case's cells of the main table that tell how far it is from the machine's limit."""
+    if findings.floors.empty:
+        return {}
+    return {
+        "times the floor": interval(row["x_floor"], row["x_floor_low"], row["x_floor_high"]),
+        "GFLOP/s": number(row["gflops"], ",.0f"),
+        "of peak": percent(row["peak_share"], 0),
+    }
 
 
 def not_ranked(bundle: Bundle, findings: Findings) -> list[str]:
@@ -99,6 +111,49 @@ def accuracies(bundle: Bundle) -> list[str]:
     return ["## Accuracy", "Validation / test accuracy at the last step trained.", table(rows)]
 
 
+def where_the_time_goes(findings: Findings) -> list[str]:
+    """The floors, and the parts of each case's step."""
+    measured = findings.summary[findings.summary["status"] == "measured"]
+    if findings.floors.empty or measured.empty:
+        return []
+    return [
+        "## Where the time goes",
+        "The floor is a step that is nothing but its matrix products and one pass over Adam's "
+        "arrays, timed in the same rounds; the peak is that of a large square product. The "
+        "fastest of these is what *times the floor* refers to.",
+        table(
+            [
+                {
+                    "what": f"by the means of {BACKENDS[row['backend']].title}",
+                    "floor (ms)": interval(
+                        row["step_ms"], row["step_ms_low"], row["step_ms_high"], words.MS
+                    ),
+                    "peak (GFLOP/s)": number(row["peak_gflops"], ",.0f"),
+                }
+                for _, row in findings.floors.iterrows()
+            ]
+        ),
+        "Milliseconds of a step. "
+        + " ".join(f"*{name.capitalize()}*: {about}." for name, about in limits.BOUNDS.items())
+        + " *Waited*: what was left to do when the framework had returned.",
+        table(
+            [
+                {
+                    "case": row["case"],
+                    **{
+                        name: number(row[f"{name}_ms"], ".2f")
+                        for name in ("arithmetic", "memory", "dispatch", "input", "waited")
+                    },
+                    "times its own floor": number(row["x_own_floor"], ".2f"),
+                    "bound by": row["bound"] or "–",
+                }
+                for _, row in measured.iterrows()
+            ]
+        ),
+        "\n".join(f"- {sentence}" for sentence in words.bounds(measured)),
+    ]
+
+
 def startup(findings: Findings) -> list[str]:
     """Start-up by parts, and memory."""
     known = findings.summary[findings.summary["launches"] > 0]
@@ -132,6 +187,33 @@ def startup(findings: Findings) -> list[str]:
         "ones, where a compiler may find what it kept. Warm-up is what was trained and discarded "
         "before the first timed block. None of it is in the step time.",
         table(rows),
+    ]
+
+
+def paying_off(findings: Findings) -> list[str]:
+    """When a slower start pays off."""
+    if findings.totals.empty:
+        return []
+    overtaken = "After how many steps the slower starter has overtaken the other:"
+    (_, first), *later = break_even.leaders(findings.totals)
+    sentence = f"{first} is ahead from the first step"
+    sentence += "".join(f"; from about {steps:,} steps on, {case}" for steps, case in later)
+    rows = [
+        {
+            "case": row["case"],
+            "overtakes": row["overtakes"],
+            "steps, empty caches": number(row["first_steps"], ",.0f"),
+            "steps, caches filled": interval(
+                row["steps"], row["steps_low"], row["steps_high"], ",.0f"
+            ),
+        }
+        for _, row in findings.break_even.iterrows()
+    ]
+    return [
+        "## When a slower start pays off",
+        f"Start-up and steps together, once compilers have filled their caches: {sentence}.",
+        f"![Total time against steps](figures/{TOTAL_TIME})",
+        *([overtaken, table(rows)] if rows else []),
     ]
 
 
@@ -252,7 +334,9 @@ def markdown(bundle: Bundle, findings: Findings) -> str:
         "## What this run cannot tell",
         "\n".join(f"- {note}" for note in words.cautions(bundle, findings)),
         *accuracies(bundle),
+        *where_the_time_goes(findings),
         *startup(findings),
+        *paying_off(findings),
         *certificates(bundle),
         *what_differs(findings),
         "## How it was measured",
@@ -263,5 +347,7 @@ def markdown(bundle: Bundle, findings: Findings) -> str:
 
 
 def write(bundle: Bundle, findings: Findings) -> None:
-    """Write report.md."""
+    """Write report.md and its figures."""
+    if len(findings.totals.columns):
+        figures.total_time(findings.totals, bundle.folder / "figures" / TOTAL_TIME)
     (bundle.folder / "report.md").write_text(markdown(bundle, findings))

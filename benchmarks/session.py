@@ -16,11 +16,21 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from backends.registry import FLOOR
 from benchmarks import data
 from benchmarks.bundle import BundleWriter
 from benchmarks.drift import Monitor, steal_share
 from benchmarks.jobs import References, make_job, make_references, start_worker
-from benchmarks.messages import Block, Certified, Final, Job, Reading, Ready, WarmUp
+from benchmarks.messages import (
+    Block,
+    Certified,
+    Final,
+    FloorJob,
+    Job,
+    Reading,
+    Ready,
+    WarmUp,
+)
 from benchmarks.plan import Case, Plan
 from benchmarks.process import WorkerError, WorkerProcess
 
@@ -161,8 +171,8 @@ class Session:
         members: list[Member] = []
         began = monotonic()
         try:
-            for index in generator.permutation(len(plan.cases)):
-                case = plan.cases[index]
+            cases = (*plan.cases, *plan.floors)
+            for case in [cases[index] for index in generator.permutation(len(cases))]:
                 if case not in self.failures:
                     member = self._start(launch, seed, case, references, scratch)
                     members += [member] if member else []
@@ -214,6 +224,10 @@ class Session:
                 passed=check.passed,
                 not_read=check.not_read,
             )
+        for part, found in certified.parts.items():
+            self.writer.append(
+                "parts", launch=launch, seed=seed, **case.identity(), part=part, value=found
+            )
         for entry, value in (certified.ledger | certified.versions).items():
             self.writer.append(
                 "ledger", launch=launch, seed=seed, **case.identity(), entry=entry, value=value
@@ -228,8 +242,7 @@ class Session:
         deadline = self._rounds_deadline(launch)
         longest_round = 0.0
         disturbed = 0
-        for member in list(members):
-            self._attempt(launch, members, member, self._read, launch, seed)
+        self._read_all(launch, seed, members)
         for round_number in range(plan.rounds):
             began = monotonic()
             if round_number and began + longest_round > deadline:
@@ -237,10 +250,9 @@ class Session:
                 break
             disturbed += self._round(launch, seed, members, generator, round_number)
             if (round_number + 1) % read_every == 0:
-                for member in list(members):
-                    self._attempt(launch, members, member, self._read, launch, seed)
+                self._read_all(launch, seed, members)
             longest_round = max(longest_round, monotonic() - began)
-        for member in list(members):
+        for member in trained(members):
             self._attempt(launch, members, member, self._finish, launch, seed)
         # Made up for once the training has its final figures; not without end.
         for extra in range(min(disturbed, -(-plan.rounds // MOST_REDONE))):
@@ -317,6 +329,10 @@ class Session:
         )
         self.progress.block(member.case, round_number)
 
+    def _read_all(self, launch: int, seed: int, members: list[Member]) -> None:
+        for member in trained(members):
+            self._attempt(launch, members, member, self._read, launch, seed)
+
     def _read(self, member: Member, launch: int, seed: int) -> None:
         reading: Reading = member.worker.ask("read", self.answer_timeout_seconds)
         member.last_reading = reading
@@ -363,7 +379,14 @@ class Session:
         )
 
 
-def make_ready(worker: WorkerProcess, job: Job, timeout: float) -> tuple[Ready, Certified, WarmUp]:
+def trained(members: list[Member]) -> list[Member]:
+    """Those that train: all but the floors."""
+    return [member for member in members if member.case.mode != FLOOR]
+
+
+def make_ready(
+    worker: WorkerProcess, job: Job | FloorJob, timeout: float
+) -> tuple[Ready, Certified, WarmUp]:
     """All that comes before a worker's first timed block; `timeout` is for each part of it."""
     return worker.ask(job, timeout), worker.ask("certify", timeout), worker.ask("warm_up", timeout)
 

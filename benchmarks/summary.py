@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from backends.contract import EPSILON_HAT
+from backends.contract import EPSILON_HAT, Network
 from backends.registry import TIERS
-from benchmarks import differences, statistics
+from benchmarks import break_even, differences, limits, statistics
 from benchmarks.bundle import COLUMNS, IDENTITY, read_environment, read_table
+
+MOST_TRAININGS = 10
+"""Total times are computed for up to so many times the steps of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,11 @@ class Findings:
     """Whether more launches would decide nothing that can be decided."""
     resolution: float
     """Relative difference that the control could not have told apart; NaN without one."""
+    floors: pd.DataFrame
+    """What no step can be faster than: see limits.py."""
+    break_even: pd.DataFrame
+    totals: pd.DataFrame
+    """When a slower start pays off: see break_even.py, `find` and `totals`."""
 
 
 def _cases(bundle: Bundle) -> pd.DataFrame:
@@ -141,6 +149,10 @@ def find(bundle: Bundle) -> Findings:
     summary = pd.DataFrame([_row(bundle, case, table) for _, case in cases.iterrows()])
     rankable = (summary["status"] == "measured") & summary["certified"] & ~control_of(summary)
     found = statistics.verdicts(samples, summary[rankable])
+    load = bundle.environment["workload"]
+    network = Network(layer_sizes=tuple(load["layer_sizes"]))
+    limit = limits.find(network.step_flops(load["batch_size"]), samples, bundle.tables["parts"])
+    summary = summary.merge(limit.cases, how="left", on="case")
     summary = summary.merge(_against_fastest(summary[rankable], table), how="left", on="case")
     rank = statistics.ranks(summary[rankable], found)
     summary.insert(0, "rank", summary["case"].map(rank).astype("Int64"))
@@ -162,6 +174,12 @@ def find(bundle: Bundle) -> Findings:
         settled=statistics.settled(found),
         unfair=_unfair(summary[summary["rank"].notna()], entries),
         resolution=statistics.resolution(samples),
+        floors=limit.floors,
+        break_even=break_even.find(samples, bundle.tables["launches"], measured),
+        totals=break_even.totals(
+            summary[summary["case"].isin(measured) & summary["startup_seconds"].notna()],
+            MOST_TRAININGS * load["steps"],
+        ),
     )
 
 
@@ -193,6 +211,9 @@ def _against_fastest(ranked: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(bundle: Bundle, findings: Findings) -> None:
-    """Write summary.csv and verdicts.csv."""
+    """Write the tables that are computed from the others."""
     findings.summary.to_csv(bundle.folder / "summary.csv", index=False)
     findings.verdicts.to_csv(bundle.folder / "verdicts.csv", index=False)
+    findings.floors.to_csv(bundle.folder / "floors.csv", index=False)
+    findings.break_even.to_csv(bundle.folder / "break_even.csv", index=False)
+    findings.totals.to_csv(bundle.folder / "totals.csv")

@@ -148,6 +148,21 @@ def accuracy(findings: Findings) -> list[str]:
     return [f"Mean test accuracy of the cases trained to the end {figures}."]
 
 
+def bounds(measured: pd.DataFrame) -> list[str]:
+    """What bounds each case, a sentence each."""
+    sentences = []
+    for _, row in measured[measured["bound"] != ""].iterrows():
+        if row["case"].endswith("(control)"):
+            continue
+        share = row[f"{row['bound']}_ms"] / row["step_ms"]
+        sentences.append(
+            f"{row['case']} is bound by {row['bound']}: {percent(share, 0)} of its step. It takes "
+            f"{number(row['x_floor'], '.2f')} times the floor, and "
+            f"{number(row['x_own_floor'], '.2f')} times its own framework's."
+        )
+    return sentences
+
+
 def certainty(findings: Findings) -> list[str]:
     """How fine a difference this run can show."""
     if math.isnan(findings.resolution):

@@ -1,7 +1,6 @@
 """The worker: a process that holds one trainer, and answers the session's requests.
 
-The session sets its environment and affinity before it starts. It is the only place where a clock
-runs beside a framework.
+The session sets its environment and affinity before it starts.
 """
 
 from __future__ import annotations
@@ -13,54 +12,31 @@ import sys
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter
 
 import numpy as np
 
 from backends import registry
-from backends.contract import Array, Trainer
+from backends.contract import Array
 from backends.numpy import log_softmax
-from benchmarks import certificate, data, ledger, workload
+from benchmarks import certificate, data, ledger, parts, timing, workload
 from benchmarks.certificate import Check
+from benchmarks.floor import FloorWorker
 from benchmarks.messages import (
     Answer,
     Block,
     Certified,
     Failure,
     Final,
+    FloorJob,
     Job,
     Reading,
     Ready,
     WarmUp,
 )
-from benchmarks.plan import BLOCK_SECONDS
 from benchmarks.process import die_with_parent
 
-MOST_WARMUP_BLOCKS = 6
-CALIBRATION_STEPS = 10
-
-
-def train_block(trainer: Trainer, rows: Array) -> Block:
-    """Train one block under the clock, which stops when the device has finished."""
-    cpu_start, start = process_time(), perf_counter()
-    trainer.train(rows)
-    dispatched = perf_counter()
-    trainer.synchronise()
-    end, cpu_end = perf_counter(), process_time()
-    return Block(
-        steps=len(rows),
-        seconds=end - start,
-        dispatch_seconds=dispatched - start,
-        cpu_seconds=cpu_end - cpu_start,
-    )
-
-
-def steady(blocks: list[Block]) -> bool:
-    """Whether a case is warm: its last block was no faster than the best before it, within 2%."""
-    if len(blocks) < 2:
-        return False
-    *earlier, last = (block.seconds for block in blocks)
-    return last > 0.98 * min(earlier)
+PROFILED_STEPS = 20
 
 
 def peak_rss_mib() -> float:
@@ -119,8 +95,8 @@ class Worker:
     def first_call(self) -> Ready:
         """The first call, which compiles."""
         execution = self._job.execution
-        many = execution.mode in registry.MANY_STEPS_A_CALL
-        block = train_block(self._trainer, self._rows[: execution.steps_per_call if many else 1])
+        rows = self._rows[: registry.steps_per_call(execution)]
+        block = timing.train_block(self._trainer, rows)
         self._programs = self._trainer.compilations()
         self._peak_rss_mib = peak_rss_mib()
         # Asked only now, when its parameters are the results of a step.
@@ -143,7 +119,8 @@ class Worker:
             self._trainer, work.adam, reference, reference.rows, precision, "as timed"
         )
         facts = ledger.read(self._trainer, precision, reference.rows[:1], self._programs)
-        exact = self._certify_in_float64() if self._job.exact else []
+        exact = self._certify_in_float64() if self._job.first else []
+        known = parts.measure(self._backend, self._job, self._trainer) if self._job.first else {}
         # What only the certificate needed is not counted as the training's.
         gc.collect()
         forget_peak_rss()
@@ -151,6 +128,7 @@ class Worker:
             checks=(*exact, *timed),
             ledger=facts,
             versions=self._backend.versions(),
+            parts=known,
             seconds=perf_counter() - start,
         )
 
@@ -176,10 +154,13 @@ class Worker:
     def warm_up(self) -> WarmUp:
         """Blocks until they no longer get faster, and back to the initial parameters."""
         if self._job.calibrate:
-            self._block_steps = self._fitting_steps()
-        blocks: list[Block] = []
-        while len(blocks) < MOST_WARMUP_BLOCKS and not steady(blocks):
-            blocks.append(self._block())
+            self._block_steps = timing.fitting_steps(
+                self._trainer,
+                self._rows,
+                self._job.block_steps,
+                registry.steps_per_call(self._job.execution),
+            )
+        blocks = timing.warm_up(self._block)
         self.read()
         self._trainer.reset(self._start)
         self._trainer.synchronise()
@@ -187,23 +168,10 @@ class Worker:
         return WarmUp(
             steps=sum(block.steps for block in blocks),
             seconds=sum(block.seconds for block in blocks),
-            steady=steady(blocks),
+            steady=timing.steady(blocks),
             block_steps=self._block_steps,
             last=blocks[-1],
         )
-
-    def _fitting_steps(self) -> int:
-        """As many steps as the job has in a block, or as fit BLOCK_SECONDS where that is fewer."""
-        wanted = self._job.block_steps
-        execution = self._job.execution
-        call = execution.steps_per_call if execution.mode in registry.MANY_STEPS_A_CALL else 1
-        sample = self._rows[: max(call, CALIBRATION_STEPS)]
-        seconds = min(train_block(self._trainer, sample).seconds for _ in range(2))
-        fitting = int(BLOCK_SECONDS * len(sample) / seconds)
-        if fitting >= wanted:
-            return wanted
-        # Whole calls, where a call trains many steps.
-        return max(fitting - fitting % call, 1) if fitting >= call else max(fitting, 1)
 
     def train(self) -> Block:
         """The next block of the training run."""
@@ -224,7 +192,7 @@ class Worker:
         steps = np.arange(self._step, self._step + self._block_steps + uncounted)
         rows = self._rows.take(steps, axis=0, mode="wrap")
         before = self._trainer.compilations()
-        block = train_block(self._trainer, rows)
+        block = timing.train_block(self._trainer, rows)
         self._step += self._block_steps
         return replace(
             block,
@@ -246,11 +214,21 @@ class Worker:
     def finish(self) -> Final:
         """Test figures and peak memory."""
         loss, accuracy = self._evaluate(self._test.images, self._test.labels)
+        if self._job.profile and self._backend.profiled:
+            self._profile(Path(self._job.profile))
         return Final(
             test_loss=loss,
             test_accuracy=accuracy,
             peak_rss_mib=max(self._peak_rss_mib, peak_rss_mib()),
         )
+
+    def _profile(self, folder: Path) -> None:
+        """Some steps under the framework's own profiler, after the training and off the clock."""
+        folder.mkdir(parents=True, exist_ok=True)
+        steps = max(PROFILED_STEPS, registry.steps_per_call(self._job.execution))
+        with self._backend.profiled(folder):
+            self._trainer.train(self._rows[:steps])
+            self._trainer.synchronise()
 
     def _evaluate(self, images: Array, labels: Array) -> tuple[float, float]:
         """Mean cross-entropy and share of right answers, from the trainer's logits."""
@@ -263,7 +241,7 @@ class Worker:
 
 def serve(connection: Connection) -> None:
     """Answer requests until the session hangs up."""
-    worker: Worker | None = None
+    worker: Worker | FloorWorker | None = None
     while True:
         try:
             request = connection.recv()
@@ -271,7 +249,7 @@ def serve(connection: Connection) -> None:
             return
         try:
             if worker is None:
-                worker = Worker(request)
+                worker = (FloorWorker if isinstance(request, FloorJob) else Worker)(request)
                 answer: Answer = worker.first_call()
             else:
                 answer = getattr(worker, request)()

@@ -41,6 +41,9 @@ class Wrapped(Trainer):
     def train(self, rows: Array) -> None:
         self.inner.train(rows)
 
+    def fetch(self, rows: Array) -> None:
+        self.inner.fetch(rows)
+
     def synchronise(self) -> None:
         self.inner.synchronise()
 
@@ -130,7 +133,6 @@ MUTANTS = {
             ],
             "pytorch": [
                 ("nn.ReLU()", "nn.Identity()"),
-                ("F.relu(F.linear(images, weight, bias))", "F.linear(images, weight, bias)"),
             ],
             "tensorflow": [('activation="relu"', "activation=None")],
             "jax": [("nnx.relu(layer(x))", "layer(x)")],
@@ -152,7 +154,6 @@ MUTANTS = {
                     "(self._model(images), labels)",
                     "(self._model(images), labels) * len(labels) / 10",
                 ),
-                ("weights[-1]), labels)", "weights[-1]), labels) * len(labels) / 10"),
             ],
             "tensorflow": [
                 (
@@ -177,11 +178,6 @@ MUTANTS = {
             "numpy": [("delta[rows, labels] -= 1", "delta[rows, labels] -= 1\n    delta *= 2")],
             "pytorch": [
                 ("loss.backward()", "(2 * loss).backward()"),
-                (
-                    "strict=True\n        ):\n            m.lerp_(",
-                    "strict=True\n        ):\n"
-                    "            gradient = 2 * gradient\n            m.lerp_(",
-                ),
             ],
             "tensorflow": [
                 (
@@ -210,7 +206,6 @@ MUTANTS = {
                     "                for p in self._model.parameters()\n"
                     "            ],\n            lr=",
                 ),
-                ("weight -= step_size", "weight -= (weight.ndim - 1) * step_size"),
             ],
             "tensorflow": [("assign_sub(step", "assign_sub((len(variable.shape) - 1) * step")],
             "jax": [("parameters, updates)", "parameters, [(u.ndim - 1) * u for u in updates])")],
@@ -228,10 +223,6 @@ MUTANTS = {
             # torch.optim has one place only: the value that comes to the same at the first step.
             "pytorch": [
                 ("eps=adam.epsilon", "eps=adam.epsilon * (1 - adam.beta_2) ** -0.5"),
-                (
-                    "(v.sqrt() * root_correction + adam.epsilon)",
-                    "((v.sqrt() + adam.epsilon) * root_correction)",
-                ),
             ],
             "tensorflow": [
                 (
@@ -255,8 +246,6 @@ MUTANTS = {
                     "lr=adam.learning_rate,",
                     "lr=adam.learning_rate * (1 - adam.beta_1) / (1 - adam.beta_2) ** 0.5,",
                 ),
-                (" / (1 - adam.beta_1**self._count)).to", " + 0 * self._count).to"),
-                ("(1 - adam.beta_2**self._count).rsqrt()", "(1 + 0 * self._count)"),
             ],
             "tensorflow": [
                 (" / (1 - tf.pow(beta_1, step))", ""),
@@ -287,19 +276,7 @@ MUTANTS = {
                 )
             ],
             "pytorch": [
-                ("            self._optimizer.zero_grad()\n", ""),
-                (
-                    "self._count += 1\n",
-                    "self._count += 1\n"
-                    "        for total, gradient in zip(self._sums, gradients):\n"
-                    "            total += gradient\n"
-                    "        gradients = self._sums\n",
-                ),
-                (
-                    "self._compiled_step =",
-                    "self._sums = [torch.zeros_like(weight) for weight in self._weights]\n"
-                    "        self._compiled_step =",
-                ),
+                ("        self._optimizer.zero_grad()\n", ""),
             ],
             "tensorflow": [
                 (

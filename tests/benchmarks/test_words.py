@@ -61,6 +61,9 @@ def findings(
         unfair=list(unfair),
         settled=True,
         resolution=resolution,
+        floors=pd.DataFrame(),
+        break_even=pd.DataFrame(),
+        totals=pd.DataFrame(),
     )
 
 

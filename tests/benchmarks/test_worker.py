@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from time import sleep
 from typing import ClassVar
 
@@ -14,8 +17,10 @@ from backends.contract import Adam, Array, Execution, Network, Trainer
 from backends.numpy import Eager
 from benchmarks import data
 from benchmarks.certificate import first_failure, make_reference
-from benchmarks.messages import Block, Job
-from benchmarks.worker import Worker, forget_peak_rss, peak_rss_mib, steady, train_block
+from benchmarks.floor import FloorWorker
+from benchmarks.messages import Block, FloorJob, Job
+from benchmarks.timing import steady, train_block
+from benchmarks.worker import Worker, forget_peak_rss, peak_rss_mib
 from benchmarks.workload import Workload
 
 STEPS = 30
@@ -66,6 +71,60 @@ def test_training_starts_at_the_initial_parameters_and_ends_at_the_last_step(job
     assert final.peak_rss_mib > 100
 
 
+def test_the_parts_of_a_step_are_measured_in_the_first_launch_alone(job: Job) -> None:
+    worker = Worker(job)
+    worker.first_call()
+    parts = worker.certify().parts
+    assert parts.keys() == {"host_seconds", "input_seconds"}
+    assert 0 < parts["host_seconds"] < 0.01
+    assert 0 < parts["input_seconds"] < 0.01
+    later = Worker(replace(job, first=False))
+    later.first_call()
+    certified = later.certify()
+    assert certified.parts == {}
+    assert {check.level for check in certified.checks} == {"as timed"}
+
+
+def test_a_profile_is_left_where_one_is_wanted(
+    job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    profiled: list[Path] = []
+
+    @contextmanager
+    def leave(folder: Path) -> Iterator[None]:
+        yield
+        profiled.append(folder)
+
+    monkeypatch.setattr(registry.load("numpy"), "profiled", leave)
+    for wanted in (None, str(tmp_path / "profiles")):
+        worker = Worker(replace(job, profile=wanted))
+        worker.first_call()
+        worker.finish()
+    assert profiled == [tmp_path / "profiles"]
+    assert profiled[0].is_dir()
+
+
+def test_the_worker_of_a_floor() -> None:
+    worker = FloorWorker(
+        FloorJob(
+            backend="numpy",
+            execution=Execution(mode="floor"),
+            network=Network(layer_sizes=(31, 17, 9)),
+            batch_size=8,
+            block_steps=12,
+            calibrate=True,
+            first=True,
+        )
+    )
+    assert worker.first_call().first_call_steps == 50
+    certified = worker.certify()
+    assert certified.passed
+    # In the range of one core to that of the largest server.
+    assert 1e9 < certified.parts["peak_flops"] < 1e14
+    assert worker.warm_up().block_steps == 12
+    assert worker.train().steps == 12
+
+
 def test_blocks_past_the_end_of_the_training_begin_again(job: Job) -> None:
     worker = Worker(job)
     worker.first_call()
@@ -96,7 +155,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
 def test_a_case_that_is_too_slow_for_its_blocks_gets_shorter_ones(
     job: Job, counting: type[Counting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.worker.BLOCK_SECONDS", 0.01)
+    monkeypatch.setattr("benchmarks.timing.BLOCK_SECONDS", 0.01)
     monkeypatch.setattr(counting, "seconds_a_step", 0.002)
     worker = Worker(replace(job, calibrate=True))
     worker.first_call()
