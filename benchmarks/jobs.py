@@ -12,7 +12,7 @@ from benchmarks.bundle import file_name
 from benchmarks.certificate import Reference, make_reference
 from benchmarks.data import Split
 from benchmarks.messages import FloorJob, Job
-from benchmarks.plan import STEPS_PER_CALL, Case, Plan
+from benchmarks.plan import FEWEST_BLOCK_STEPS, STEPS_PER_CALL, Case, Plan
 from benchmarks.process import WorkerProcess, worker_environment
 from benchmarks.workload import Workload
 
@@ -58,7 +58,8 @@ def make_job(
             execution=execution,
             network=plan.workload.network,
             batch_size=plan.workload.batch_size,
-            **calibration,
+            # Shorter than a case's: nothing is ranked by them.
+            **calibration | {"block_steps": min(calibration["block_steps"], FEWEST_BLOCK_STEPS)},
         )
     return Job(
         backend=case.backend,

@@ -86,7 +86,8 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: 
         table.add_column("rank", justify="right")
         table.add_column("case", no_wrap=True)
         table.add_column("tier")
-        for heading in ("ms a step", "times the fastest", "test accuracy", "start-up (s)"):
+        headings = ("ms a step", "times the fastest", "times the floor", "test", "start-up (s)")
+        for heading in headings:
             table.add_column(heading, justify="right")
         for _, row in group.iterrows():
             table.add_row(
@@ -95,6 +96,7 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: 
                 row["tier"],
                 interval(row["step_ms"], row["step_ms_low"], row["step_ms_high"], words.MS),
                 interval(row["times_fastest"], row["times_fastest_low"], row["times_fastest_high"]),
+                number(row["x_floor"], ".2f"),
                 percent(row["test_accuracy"], 2),
                 number(row["startup_seconds"], ".1f"),
             )
