@@ -114,7 +114,8 @@ def measure(words: list[str], console: Console) -> int:
         return OK
     plan, dataset = running.prepare(arguments, PRESETS[arguments.preset].inputs)
     cases = list(plan.cases)
-    plan = replace(plan, cases=tuple(with_control(cases)), floors=floors_of(cases))
+    floors = floors_of(cases) if PRESETS[arguments.preset].floors else ()
+    plan = replace(plan, cases=tuple(with_control(cases)), floors=floors)
     facts = running.describe_run(plan, arguments.data_dir)
     folder = bundle.create_folder(arguments.output, ROOT / "results", plan.name)
     if arguments.profile:

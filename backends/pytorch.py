@@ -399,7 +399,7 @@ class Floor(contract.Floor):
         sizes = network.layer_sizes[1:]
         self._outputs = [first, *(first.new_empty(batch_size, size) for size in sizes)]
         self._deltas = [torch.empty_like(output) for output in self._outputs]
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
     def train(self, rows: Array) -> None:
         if self._device.type == "cpu":
@@ -407,9 +407,9 @@ class Floor(contract.Floor):
                 self._step()
             return
         for part in calls(rows, self._execution.steps_per_call):
-            if self._graph is None:
-                self._capture(len(part))
-            self._graph.replay()  # type: ignore[union-attr]
+            if len(part) not in self._graphs:
+                self._graphs[len(part)] = self._captured(len(part))
+            self._graphs[len(part)].replay()
 
     @torch.no_grad()
     def _step(self) -> None:
@@ -435,13 +435,15 @@ class Floor(contract.Floor):
             return onednn_product(a, b.T)
         return torch.mm(a, b, out=kept)
 
-    def _capture(self, steps: int) -> None:
+    def _captured(self, steps: int) -> torch.cuda.CUDAGraph:
+        """So many steps as one graph."""
         self._step()
         torch.cuda.synchronize()
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
             for _ in range(steps):
                 self._step()
+        return graph
 
     def synchronise(self) -> None:
         if self._device.type == "cuda":

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from backends.contract import TEXTBOOK
-from backends.registry import BACKENDS
+from backends.registry import BACKENDS, FLOOR
 from benchmarks.statistics import (
     MATCHED,
     SIGNIFICANCE,
@@ -202,6 +202,9 @@ def cautions(bundle: Bundle, findings: Findings) -> list[str]:
         )
     elif run["finished_launches"] < 3:
         notes.append("Two launches only: the intervals are wide because of that.")
+    outcomes = bundle.tables["outcomes"]
+    for _, row in outcomes[outcomes["mode"] == FLOOR].iterrows():
+        notes.append(f"{row['case']} failed and is not among the floors: {row['reason']}.")
     share = bundle.tables["rounds"]["disturbed"].mean()
     if share > 0:
         notes.append(

@@ -59,10 +59,11 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_bundle_is_complete(small_run: Path) -> None:
-    expected = {"environment.json", "report.md", "summary.csv", "verdicts.csv"} | {
+    expected = {"environment.json", "report.md", "figures"} | {
         f"{name}.csv"
         for name in (
             *("samples", "accuracy", "certificates", "ledger", "rounds", "launches", "outcomes"),
+            *("parts", "summary", "verdicts", "floors", "break_even", "totals"),
         )
     }
     assert {path.name for path in small_run.iterdir()} == expected
@@ -73,8 +74,9 @@ def test_samples_are_interleaved_blocks(small_run: Path) -> None:
     rounds = table(small_run, "rounds").groupby("launch").size()
     # Four, and one more where one was disturbed.
     assert rounds.isin([4, 5]).all()
-    assert len(samples) == 2 * rounds.sum()
-    assert (samples.groupby(["launch", "round"])["case"].nunique() == 2).all()
+    # The case, its control and the floor.
+    assert len(samples) == 3 * rounds.sum()
+    assert (samples.groupby(["launch", "round"])["case"].nunique() == 3).all()
     assert (samples["dispatch_seconds"] <= samples["seconds"]).all()
     assert (samples["seconds"] > 0).all()
     assert samples.groupby("launch")["seed"].first().tolist() == [0, 1]
@@ -363,7 +365,7 @@ MOMENTS = [
     "workers == 1",
     "workers == 2",
     # The last is in the second launch, also where a quarter of the first one's rounds are redone.
-    *(f"rows >= {count}" for count in (1, 2, 3, 7, 12, 20, 33, 60)),
+    *(f"rows >= {count}" for count in (1, 2, 3, 7, 12, 20, 33, 90)),
 ]
 
 
@@ -381,10 +383,11 @@ def test_killing_a_worker_loses_nothing(running: Running, moment: str, which: in
     assert (running.folder / "samples.csv").read_text().startswith(before.rpartition("\n")[0])
     outcomes = table(running.folder, "outcomes")
     assert outcomes["status"].tolist() == ["failed"]
-    # The other case goes on to the end of both launches.
+    # The others go on to the end of both launches.
     survivors = table(running.folder, "launches")
-    other = survivors[survivors["case"] != outcomes["case"].item()]
-    assert other["launch"].tolist() == [0, 1]
+    others = {"numpy eager", "numpy eager (control)"} - {outcomes["case"].item()}
+    for other in others:
+        assert survivors.loc[survivors["case"] == other, "launch"].tolist() == [0, 1]
     assert "killed by signal 9" in (running.folder / "report.md").read_text()
     assert running.orphans() == []
 

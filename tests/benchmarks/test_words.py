@@ -67,9 +67,11 @@ def findings(
     )
 
 
-def bundle(disturbed: int = 0, steady: bool = True, **run: Any) -> Bundle:
-    """Of 20 rounds and two cases."""
+def bundle(disturbed: int = 0, steady: bool = True, lost: str = "", **run: Any) -> Bundle:
+    """Of 20 rounds and two cases; `lost` is a floor that failed."""
+    outcomes = [(lost, "floor", "killed by signal 9")] if lost else []
     tables = {
+        "outcomes": pd.DataFrame(outcomes, columns=["case", "mode", "reason"]),
         "rounds": pd.DataFrame({"disturbed": [True] * disturbed + [False] * (20 - disturbed)}),
         "launches": pd.DataFrame({"case": CASES[:2], "warmup_steady": [True, steady]}),
     }
@@ -131,6 +133,7 @@ def test_the_resolution_bounds_what_is_ranked() -> None:
         ({"finished_launches": 2}, {}, "Two launches only"),
         ({}, {"trained_to_end": False, "steps": 400}, "jax multistep (400 steps)"),
         ({"disturbed": 2}, {}, "10.0% of the rounds were disturbed from outside"),
+        ({"lost": "jax floor"}, {}, "jax floor failed and is not among the floors: killed by"),
         ({"steady": False}, {}, "getting faster when the timing began: pytorch eager"),
         ({}, {"certified": [True, False, True]}, "Not comparable, and not ranked: pytorch eager"),
     ],
