@@ -84,12 +84,7 @@ def run_parser() -> options.Parser:
 
 def certify_parser() -> options.Parser:
     """The command line of `certify`."""
-    parser = options.Parser(
-        prog="run_all.py certify",
-        description=certify.__doc__,
-        epilog=CERTIFY_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = options.command_parser("certify", certify.__doc__, CERTIFY_EPILOG)
     options.add_case_options(parser)
     options.add_workload_options(parser)
     parser.set_defaults(

@@ -90,6 +90,11 @@ class Execution:
     threads: int = 1
     steps_per_call: int = 50
 
+    def check_device(self, found: str) -> None:
+        """Raise RuntimeError where results lie on another device than was asked for."""
+        if found != self.device:
+            raise RuntimeError(f"asked for the {self.device}, but results lie on the {found}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
@@ -207,8 +212,8 @@ class Floor(ABC):
         """Return only when the device has finished all that was asked of it."""
 
     @abstractmethod
-    def multiply(self, size: int, times: int) -> None:
-        """Take the product of two square matrices (size, size), `times` times over."""
+    def multiply(self, size: int) -> None:
+        """Take the product of two square matrices (size, size)."""
 
     @abstractmethod
     def arrays(self) -> list[list[Array]]:

@@ -310,10 +310,9 @@ class Floor(contract.Floor):
     def synchronise(self) -> None:
         jax.block_until_ready(self._state)
 
-    def multiply(self, size: int, times: int) -> None:
+    def multiply(self, size: int) -> None:
         matrix = jnp.ones((size, size), self._images.dtype)
-        for _ in range(times):
-            jnp.matmul(matrix, matrix).block_until_ready()
+        jnp.matmul(matrix, matrix).block_until_ready()
 
     def arrays(self) -> list[list[Array]]:
         return jax.tree.map(np.asarray, self._state)

@@ -228,11 +228,10 @@ class Floor(contract.Floor):
     def synchronise(self) -> None:
         """NumPy has finished when it returns."""
 
-    def multiply(self, size: int, times: int) -> None:
+    def multiply(self, size: int) -> None:
         matrix = np.ones((size, size), self._outputs[0].dtype)
         result = np.empty_like(matrix)
-        for _ in range(times):
-            np.matmul(matrix, matrix, out=result)
+        np.matmul(matrix, matrix, out=result)
 
     def arrays(self) -> list[list[Array]]:
         return [self._weights, self._first_moments, self._second_moments]

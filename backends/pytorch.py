@@ -449,11 +449,10 @@ class Floor(contract.Floor):
         if self._device.type == "cuda":
             torch.cuda.synchronize()
 
-    def multiply(self, size: int, times: int) -> None:
+    def multiply(self, size: int) -> None:
         matrix = torch.ones(size, size, dtype=self._outputs[0].dtype, device=self._device)
         result = torch.empty_like(matrix)
-        for _ in range(times):
-            self._product(matrix, matrix, result)
+        self._product(matrix, matrix, result)
 
     def arrays(self) -> list[list[Array]]:
         state = (self._weights, self._first_moments, self._second_moments)

@@ -404,10 +404,9 @@ class Floor(contract.Floor):
     def synchronise(self) -> None:
         tf.test.experimental.sync_devices()
 
-    def multiply(self, size: int, times: int) -> None:
+    def multiply(self, size: int) -> None:
         matrix = tf.ones((size, size), self._images.dtype)
-        for _ in range(times):
-            tf.matmul(matrix, matrix)
+        tf.matmul(matrix, matrix)
 
     def arrays(self) -> list[list[Array]]:
         return [[variable.numpy() for variable in variables] for variables in self._variables]

@@ -7,9 +7,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from backends.contract import Array
 from benchmarks import statistics
-from benchmarks.statistics import Estimate
 
 STARTUP = ["import_seconds", "build_seconds", "first_call_seconds"]
 COLUMNS = ["case", "overtakes", "first_steps", "steps", "steps_low", "steps_high"]
@@ -34,7 +32,8 @@ def find(samples: pd.DataFrame, launches: pd.DataFrame, cases: list[str]) -> pd.
         slower_start = (startup[case] > startup[other]).loc[steps.dropna().index]
         if steps.dropna().empty or not (slower_start.all() and (steps.dropna() > 0).all()):
             continue
-        found = of_launches(np.log(steps[steps.index > 0].dropna().to_numpy()))
+        later = steps[steps.index > 0].dropna()
+        found = statistics.interval_of_medians(np.log(later.to_numpy()))
         rows.append(
             {
                 "case": case,
@@ -46,11 +45,6 @@ def find(samples: pd.DataFrame, launches: pd.DataFrame, cases: list[str]) -> pd.
             }
         )
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def of_launches(logs: Array) -> Estimate:
-    """The estimate from one logarithm a launch; NOTHING where there are none."""
-    return statistics.interval_of_medians(logs) if len(logs) else statistics.NOTHING
 
 
 def totals(summary: pd.DataFrame, most_steps: int) -> pd.DataFrame:

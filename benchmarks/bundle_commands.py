@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from rich.console import Console
@@ -51,25 +50,16 @@ exit codes: 0 written; 2 refused: the line says why
 """
 
 
-def _parser(command: str, about: str | None, epilog: str) -> options.Parser:
-    return options.Parser(
-        prog=f"run_all.py {command}",
-        description=about,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
 def analyse_parser() -> options.Parser:
     """The command line of `analyse`."""
-    parser = _parser("analyse", analyse.__doc__, ANALYSE_EPILOG)
+    parser = options.command_parser("analyse", analyse.__doc__, ANALYSE_EPILOG)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a bundle")
     return parser
 
 
 def compare_parser() -> options.Parser:
     """The command line of `compare`."""
-    parser = _parser("compare", compare.__doc__, COMPARE_EPILOG)
+    parser = options.command_parser("compare", compare.__doc__, COMPARE_EPILOG)
     parser.add_argument("before", type=Path, metavar="BEFORE", help="a bundle")
     parser.add_argument("after", type=Path, metavar="AFTER", help="the bundle that is judged")
     parser.add_argument("--baseline", metavar="CASE",
@@ -83,7 +73,7 @@ def compare_parser() -> options.Parser:
 
 def merge_parser() -> options.Parser:
     """The command line of `merge`."""
-    parser = _parser("merge", merge.__doc__, MERGE_EPILOG)
+    parser = options.command_parser("merge", merge.__doc__, MERGE_EPILOG)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="a bundle")
     parser.add_argument("--output", type=Path, metavar="FILE.md", required=True,
         help="where the report goes")  # fmt: skip

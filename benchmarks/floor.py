@@ -14,7 +14,6 @@ from benchmarks.parts import PEAK_FLOPS, TRIES
 
 PEAK_SIZE = {"cpu": 2048, "gpu": 8192}
 """Of the square matrices whose product tells the machine's peak."""
-PEAK_TIMES = 1
 
 
 class FloorWorker:
@@ -38,9 +37,7 @@ class FloorWorker:
         """The first call, which compiles."""
         execution = self._job.execution
         block = timing.train_block(self._floor, self._rows(registry.steps_per_call(execution)))
-        device = self._floor.device()
-        if device != execution.device:
-            raise RuntimeError(f"asked for the {execution.device}, but results lie on the {device}")
+        execution.check_device(self._floor.device())
         return Ready(
             import_seconds=self._import_seconds,
             build_seconds=self._build_seconds,
@@ -62,9 +59,8 @@ class FloorWorker:
 
     def _peak_flops(self) -> float:
         size = PEAK_SIZE[self._job.execution.device]
-        self._floor.multiply(size, 1)
-        seconds = min(timing.multiply_block(self._floor, size, PEAK_TIMES) for _ in range(TRIES))
-        return 2.0 * size**3 * PEAK_TIMES / seconds
+        self._floor.multiply(size)
+        return 2.0 * size**3 / min(timing.multiply_block(self._floor, size) for _ in range(TRIES))
 
     def warm_up(self) -> WarmUp:
         """Blocks until they no longer get faster."""
@@ -75,14 +71,7 @@ class FloorWorker:
                 self._block_steps,
                 registry.steps_per_call(self._job.execution),
             )
-        blocks = timing.warm_up(self.train)
-        return WarmUp(
-            steps=sum(block.steps for block in blocks),
-            seconds=sum(block.seconds for block in blocks),
-            steady=timing.steady(blocks),
-            block_steps=self._block_steps,
-            last=blocks[-1],
-        )
+        return timing.warm_up(self.train, self._block_steps)
 
     def train(self) -> Block:
         """One block."""

@@ -50,9 +50,9 @@ def find(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> Limits:
     waited = (samples["seconds"] - samples["dispatch_seconds"]) / samples["steps"]
     waited_ms = waited.groupby(samples["case"]).median() * 1000
     rows = {}
-    for case, backend in samples[["case", "backend"]].drop_duplicates().itertuples(index=False):
-        if case in set(floors["case"]):
-            continue
+    nearest = floors["case"].iloc[0] if len(floors) else None
+    timed = samples.loc[samples["mode"] != FLOOR, ["case", "backend"]].drop_duplicates()
+    for case, backend in timed.itertuples(index=False):
         step = statistics.interval_of_logs(np.log(table[case])).value
         dispatch = median.get((case, HOST_SECONDS), float("nan"))
         fetching = median.get((case, INPUT_SECONDS), 0.0)
@@ -63,7 +63,6 @@ def find(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> Limits:
             "arithmetic": arithmetic, "memory": memory, "dispatch": dispatch, "input": fetching
         }  # fmt: skip
         known = pd.Series(found).dropna()
-        nearest = floors["case"].iloc[0] if len(floors) else None
         own = f"{backend} {FLOOR}"
         against = statistics.ratio(table, case, nearest) if nearest else statistics.NOTHING
         rows[case] = {

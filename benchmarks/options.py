@@ -54,6 +54,16 @@ class Parser(argparse.ArgumentParser):
         self.exit(CANNOT_RUN, f"{self.prog}: {message}\n")
 
 
+def command_parser(command: str, about: str | None, epilog: str) -> Parser:
+    """The parser of one of the commands besides a run, still without options."""
+    return Parser(
+        prog=f"run_all.py {command}",
+        description=about,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def add_case_options(parser: argparse.ArgumentParser) -> None:
     """Which cases."""
     cases = parser.add_argument_group("which cases (a case is a backend in a mode)")

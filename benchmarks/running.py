@@ -94,14 +94,16 @@ def selected_cases(arguments: argparse.Namespace, inputs: tuple[str, ...] | None
     )
 
 
+def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:
+    """Raise UsageError for a batch that is larger than the training set."""
+    images = len(dataset.training.labels)
+    if size > images:
+        raise UsageError(f"{option} {size}: the training set has only {images:,} images")
+
+
 def check(arguments: argparse.Namespace, dataset: data.Dataset) -> None:
     """Raise UsageError for what can be seen to be impossible before anything starts."""
-    training_images = len(dataset.training.labels)
-    if arguments.batch_size > training_images:
-        raise UsageError(
-            f"--batch-size {arguments.batch_size}: the training set has only "
-            f"{training_images:,} images"
-        )
+    check_batch_size("--batch-size", arguments.batch_size, dataset)
     if arguments.threads > available_cpus():
         raise UsageError(
             f"--threads {arguments.threads}: only {available_cpus()} CPUs may be used here"

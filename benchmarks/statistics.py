@@ -127,10 +127,12 @@ def resolution(samples: pd.DataFrame) -> float:
 
     NaN where the run has no control. 0.02 means that nothing finer than 2% can be told apart.
     """
-    medians = control_medians(step_seconds(samples))
-    if len(medians) == 0:
-        return float("nan")
-    found = interval_of_medians(medians)
+    return resolution_of(control_medians(step_seconds(samples)))
+
+
+def resolution_of(control: Array) -> float:
+    """`resolution`, from `control_medians`."""
+    found = interval_of_medians(control)
     return float(max(abs(np.log(found.low)), abs(np.log(found.high))))
 
 
@@ -192,8 +194,8 @@ def verdicts(samples: pd.DataFrame, comparable: pd.DataFrame) -> pd.DataFrame:
     all the differences a run claims at most 5% are expected to be none.
     """
     table = step_seconds(samples)
-    control, found_resolution = control_medians(table), resolution(samples)
-    margin = smallest_difference(found_resolution)
+    control = control_medians(table)
+    margin = smallest_difference(resolution_of(control))
     rows: list[dict[str, object]] = []
     estimates: list[Estimate] = []
     for (_, first), (_, second) in combinations(comparable.iterrows(), 2):

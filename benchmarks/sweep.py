@@ -17,7 +17,7 @@ import pandas as pd
 from rich.console import Console
 
 from backends.contract import Network
-from benchmarks import bundle, bundle_commands, data, options, running, summary, sweep_report
+from benchmarks import bundle, bundle_commands, data, options, running, sweep_report
 from benchmarks.errors import UsageError
 from benchmarks.plan import BLOCK_FLOPS, FEWEST_BLOCK_STEPS, PRESETS, Plan, floors_of, with_control
 from benchmarks.process import ROOT
@@ -64,12 +64,7 @@ class Point:
 
 def parser() -> options.Parser:
     """The command line of `sweep`."""
-    parser = options.Parser(
-        prog="run_all.py sweep",
-        description=sweep.__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = options.command_parser("sweep", sweep.__doc__, EPILOG)
     factors = parser.add_argument_group("what is varied")
     for name, default in (("batch-sizes", BATCH_SIZES), ("widths", WIDTHS), ("depths", DEPTHS)):
         shown = " ".join(str(value) for value in default)
@@ -139,11 +134,7 @@ def sweep(words: list[str], console: Console) -> int:
     plan, dataset = running.prepare(arguments, PRESETS[arguments.preset].inputs)
     wanted = points(arguments, dataset.pixels, dataset.classes)
     largest = max(point.batch_size for point in wanted)
-    if largest > len(dataset.training.labels):
-        raise UsageError(
-            f"--batch-sizes {largest}: the training set has only "
-            f"{len(dataset.training.labels):,} images"
-        )
+    running.check_batch_size("--batch-sizes", largest, dataset)
     if folder is None:
         folder = bundle.create_folder(
             arguments.output, ROOT / "results", f"sweep-{arguments.device}"
@@ -205,10 +196,12 @@ def write(folder: Path, wanted: list[Point], console: Console) -> None:
     """Write sweep.csv and the report from the points that are there."""
     parts = []
     for point in wanted:
-        own = folder / "points" / point.name
-        if (own / "summary.csv").exists():
-            findings = summary.find(summary.Bundle.read(own))
-            parts.append(findings.summary.assign(factor=point.factor, value=point.value))
+        own = folder / "points" / point.name / "summary.csv"
+        if own.exists():
+            cases = pd.read_csv(own, dtype={"rank": "Int64", "reason": "str"}).fillna(
+                {"reason": ""}
+            )
+            parts.append(cases.assign(factor=point.factor, value=point.value))
     if not parts:
         return
     found = pd.concat(parts, ignore_index=True)

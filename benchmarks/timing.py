@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import perf_counter, process_time
 
 from backends.contract import Array, Floor, Trainer
-from benchmarks.messages import Block
+from benchmarks.messages import Block, WarmUp
 from benchmarks.plan import BLOCK_SECONDS
 
 MOST_WARMUP_BLOCKS = 6
@@ -36,10 +36,10 @@ def fetch_block(trainer: Trainer, rows: Array) -> float:
     return perf_counter() - start
 
 
-def multiply_block(floor: Floor, size: int, times: int) -> float:
-    """The seconds that some products of square matrices take."""
+def multiply_block(floor: Floor, size: int) -> float:
+    """The seconds that a product of square matrices takes."""
     start = perf_counter()
-    floor.multiply(size, times)
+    floor.multiply(size)
     floor.synchronise()
     return perf_counter() - start
 
@@ -66,9 +66,15 @@ def steady(blocks: list[Block]) -> bool:
     return last > 0.98 * min(earlier)
 
 
-def warm_up(block: Callable[[], Block]) -> list[Block]:
-    """Blocks until they no longer get faster, or there are enough of them."""
+def warm_up(block: Callable[[], Block], block_steps: int) -> WarmUp:
+    """Blocks of `block_steps` until they no longer get faster, or there are enough of them."""
     blocks: list[Block] = []
     while len(blocks) < MOST_WARMUP_BLOCKS and not steady(blocks):
         blocks.append(block())
-    return blocks
+    return WarmUp(
+        steps=sum(block.steps for block in blocks),
+        seconds=sum(block.seconds for block in blocks),
+        steady=steady(blocks),
+        block_steps=block_steps,
+        last=blocks[-1],
+    )

@@ -101,8 +101,7 @@ class Worker:
         self._peak_rss_mib = peak_rss_mib()
         # Asked only now, when its parameters are the results of a step.
         device = self._trainer.describe()["device"]
-        if device != execution.device:
-            raise RuntimeError(f"asked for the {execution.device}, but results lie on the {device}")
+        execution.check_device(device)
         return Ready(
             import_seconds=self._import_seconds,
             build_seconds=self._build_seconds,
@@ -160,18 +159,12 @@ class Worker:
                 self._job.block_steps,
                 registry.steps_per_call(self._job.execution),
             )
-        blocks = timing.warm_up(self._block)
+        warmup = timing.warm_up(self._block, self._block_steps)
         self.read()
         self._trainer.reset(self._start)
         self._trainer.synchronise()
         self._step = 0
-        return WarmUp(
-            steps=sum(block.steps for block in blocks),
-            seconds=sum(block.seconds for block in blocks),
-            steady=timing.steady(blocks),
-            block_steps=self._block_steps,
-            last=blocks[-1],
-        )
+        return warmup
 
     def train(self) -> Block:
         """The next block of the training run."""
