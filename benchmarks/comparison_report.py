@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks import facts, words
 from benchmarks.comparison import Comparison, beyond
-from benchmarks.report import table
+from benchmarks.sections import Part, Table, document, section
 from benchmarks.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
 from benchmarks.words import interval, joined, number, percent
 
@@ -67,15 +67,10 @@ def gate(found: Comparison, limit: float | None) -> list[str]:
 
 def markdown(found: Comparison, before: str, after: str, limit: float | None) -> str:
     """The whole report."""
-    different = found.differences
-    parts = [
-        f"# {after} against {before}",
+    opening: list[Part] = [
         f"Before is {before}, after is {after}.",
-        table([dict(row) for row in cells(found)]),
-        "\n".join(f"- {note}" for note in notes(found, limit)),
-        "## What the environments differ in",
-        table(facts.rows(different)) if len(different) else "Nothing that is recorded.",
-        "## How it was compared",
-        METHOD,
+        Table([dict(row) for row in cells(found)]),
+        words.bullets(notes(found, limit)),
     ]
-    return "\n\n".join(parts) + "\n"
+    sections = [facts.differences(found.differences), section("How it was compared", METHOD)]
+    return document(f"{after} against {before}", opening, sections)

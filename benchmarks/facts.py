@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.sections import Section, Table, section
+
 MACHINE = ("cpu", "CPUs available", "gpus")
 """The facts without which absolute times are those of different machines."""
 
@@ -50,3 +52,9 @@ def rows(found: pd.DataFrame) -> list[dict[str, Any]]:
         {"what": fact} | dict(zip(found.columns, values, strict=True))
         for fact, values in zip(found.index, found.to_numpy(), strict=True)
     ]
+
+
+def differences(found: pd.DataFrame) -> Section:
+    """What `differing` found, as a part of a report."""
+    content = Table(rows(found)) if len(found) else "Nothing that is recorded."
+    return section("What the environments differ in", content)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import facts, words
-from benchmarks.report import table
+from benchmarks.sections import Section, Table, document, section
 from benchmarks.summary import Bundle, Findings
 from benchmarks.words import interval, percent
 
@@ -21,20 +21,21 @@ comparable case of the same bundle, which is what may be set beside that of anot
 
 def merge(bundles: Mapping[str, tuple[Bundle, Findings]]) -> str:
     """One markdown report of all bundles, by name."""
+    return document(words.joined(list(bundles)), [opening()], sections(bundles))
+
+
+def opening() -> str:
+    """What the reader has before them."""
+    return INTRODUCTION.replace("\n", " ")
+
+
+def sections(bundles: Mapping[str, tuple[Bundle, Findings]]) -> list[Section]:
+    """All bundles, by name."""
     cases = [
         row for name, (_, findings) in bundles.items() for row in _rows(name, findings.summary)
     ]
     environments = {name: bundle.environment for name, (bundle, _) in bundles.items()}
-    different = facts.differing(environments)
-    parts = [
-        f"# {words.joined(list(bundles))}",
-        INTRODUCTION.replace("\n", " "),
-        "## Cases",
-        table(cases),
-        "## What the environments differ in",
-        table(facts.rows(different)) if len(different) else "Nothing that is recorded.",
-    ]
-    return "\n\n".join(parts) + "\n"
+    return [section("Cases", Table(cases)), facts.differences(facts.differing(environments))]
 
 
 def _rows(name: str, summary: pd.DataFrame) -> list[dict[str, Any]]:

@@ -10,32 +10,21 @@ from backends.registry import BACKENDS
 from benchmarks import break_even, figures, limits, words
 from benchmarks.bundle import end_of_output
 from benchmarks.certificate import EXACT_BOUND, LEVELS, STAGES
+from benchmarks.sections import Figure, Part, Section, Table, document, section
 from benchmarks.summary import Bundle, Findings
 from benchmarks.words import interval, number, percent
 
 TOTAL_TIME = "total-time.svg"
-TEXT_COLUMNS = (
-    *("bundle", "case", "cases", "status", "tier", "verdict"),
-    *("what", "value", "where", "why", "overtakes", "bound by"),
-)
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """A markdown table; its columns are the keys of the rows."""
-    frame = pd.DataFrame(rows).fillna("–")
-    numbers = frame.columns.map(lambda name: name not in TEXT_COLUMNS)
-    alignment = ["right" if number else "left" for number in numbers]
-    return frame.to_markdown(index=False, disable_numparse=True, colalign=alignment)
-
-
-def ranking(findings: Findings) -> list[str]:
+def ranking(findings: Findings) -> list[Part]:
     """The main table; one for each set of comparable cases."""
-    parts = []
+    parts: list[Part] = []
     groups = words.groups(findings)
     for where, group in groups:
         parts += [f"Ranked {where}:"] if len(groups) > 1 else []
         parts.append(
-            table(
+            Table(
                 [
                     {
                         "rank": row["rank"],
@@ -72,7 +61,7 @@ def _against_floor(row: pd.Series, findings: Findings) -> dict[str, str]:
     }
 
 
-def not_ranked(bundle: Bundle, findings: Findings) -> list[str]:
+def not_ranked(bundle: Bundle, findings: Findings) -> Section | None:
     """Cases without a rank, and why."""
     rows, outputs = [], []
     for _, row in findings.summary[findings.summary["rank"].isna()].iterrows():
@@ -87,14 +76,14 @@ def not_ranked(bundle: Bundle, findings: Findings) -> list[str]:
         printed = end_of_output(bundle.folder, row["case"])
         if row["status"] == "failed" and printed:
             outputs.append(f"The last lines that {row['case']} printed:\n\n```\n{printed}\n```")
-    return ["## Not ranked", table(rows), *outputs] if rows else []
+    return section("Not ranked", Table(rows), *outputs) if rows else None
 
 
-def accuracies(bundle: Bundle) -> list[str]:
+def accuracies(bundle: Bundle) -> Section | None:
     """Final accuracy for each seed, validation / test, and the means."""
     launches = bundle.tables["launches"]
     if launches.empty:
-        return []
+        return None
     rows = []
     for case, own in launches.groupby("case", sort=False):
         row: dict[str, Any] = {"case": case}
@@ -108,20 +97,21 @@ def accuracies(bundle: Bundle) -> list[str]:
             f"{percent(own['test_accuracy'].mean(), 2)}"
         )
         rows.append(row)
-    return ["## Accuracy", "Validation / test accuracy at the last step trained.", table(rows)]
+    about = "Validation / test accuracy at the last step trained."
+    return section("Accuracy", about, Table(rows))
 
 
-def where_the_time_goes(findings: Findings) -> list[str]:
+def where_the_time_goes(findings: Findings) -> Section | None:
     """The floors, and the parts of each case's step."""
     measured = findings.summary[findings.summary["status"] == "measured"]
     if findings.floors.empty or measured.empty:
-        return []
-    return [
-        "## Where the time goes",
+        return None
+    return section(
+        "Where the time goes",
         "The floor is a step that is nothing but its matrix products and one pass over Adam's "
         "arrays, timed in the same rounds; the peak is that of a large square product. The "
         "fastest of these is what *times the floor* refers to.",
-        table(
+        Table(
             [
                 {
                     "what": f"by the means of {BACKENDS[row['backend']].title}",
@@ -136,7 +126,7 @@ def where_the_time_goes(findings: Findings) -> list[str]:
         "Milliseconds of a step. "
         + " ".join(f"*{name.capitalize()}*: {about}." for name, about in limits.BOUNDS.items())
         + " *Waited*: what was left to do when the framework had returned.",
-        table(
+        Table(
             [
                 {
                     "case": row["case"],
@@ -150,15 +140,15 @@ def where_the_time_goes(findings: Findings) -> list[str]:
                 for _, row in measured.iterrows()
             ]
         ),
-        "\n".join(f"- {sentence}" for sentence in words.bounds(measured)),
-    ]
+        words.bullets(words.bounds(measured)),
+    )
 
 
-def startup(findings: Findings) -> list[str]:
+def startup(findings: Findings) -> Section | None:
     """Start-up by parts, and memory."""
     known = findings.summary[findings.summary["launches"] > 0]
     if known.empty:
-        return []
+        return None
     columns = {
         "import_seconds": "import (s)",
         "build_seconds": "build (s)",
@@ -180,20 +170,20 @@ def startup(findings: Findings) -> list[str]:
         }
         for _, row in known.iterrows()
     ]
-    return [
-        "## Start-up and memory",
+    return section(
+        "Start-up and memory",
         "Medians over launches. Import is the framework's own, build puts model and data in place, "
         "the first call compiles: with empty caches in the first launch, and again in the later "
         "ones, where a compiler may find what it kept. Warm-up is what was trained and discarded "
         "before the first timed block. None of it is in the step time.",
-        table(rows),
-    ]
+        Table(rows),
+    )
 
 
-def paying_off(findings: Findings) -> list[str]:
+def paying_off(findings: Findings) -> Section | None:
     """When a slower start pays off."""
     if findings.totals.empty:
-        return []
+        return None
     overtaken = "After how many steps the slower starter has overtaken the other:"
     (_, first), *later = break_even.leaders(findings.totals)
     sentence = f"{first} is ahead from the first step"
@@ -209,30 +199,30 @@ def paying_off(findings: Findings) -> list[str]:
         }
         for _, row in findings.break_even.iterrows()
     ]
-    return [
-        "## When a slower start pays off",
+    return section(
+        "When a slower start pays off",
         f"Start-up and steps together, once compilers have filled their caches: {sentence}.",
-        f"![Total time against steps](figures/{TOTAL_TIME})",
-        *([overtaken, table(rows)] if rows else []),
-    ]
+        Figure("total_time", "Total time against steps", f"figures/{TOTAL_TIME}"),
+        *((overtaken, Table(rows)) if rows else ()),
+    )
 
 
-def certificates(bundle: Bundle) -> list[str]:
+def certificates(bundle: Bundle) -> Section | None:
     """The largest error of each case and stage, over parameters and launches."""
     rows = bundle.tables["certificates"]
     if rows.empty:
-        return []
+        return None
     exact, timed = (rows[rows["level"] == level] for level in LEVELS)
-    return [
-        "## Certificates",
+    return section(
+        "Certificates",
         "Relative errors against the float64 reference; of all parameters and launches the one "
         "that came closest to its bound.",
         "*Exact*: the same backend and mode in float64, where no error may exceed "
         f"{EXACT_BOUND:.0e}.",
-        table([{"case": case, **_errors(own)} for case, own in exact.groupby("case", sort=False)]),
+        Table([{"case": case, **_errors(own)} for case, own in exact.groupby("case", sort=False)]),
         "*As timed*: the case itself, its error and the bound. A bound is ten times the largest "
         "error of the reference in the same precision, when every sum is taken in another order.",
-        table(
+        Table(
             [
                 {"case": case, **_errors(own, with_bound=True)}
                 for case, own in timed.groupby("case", sort=False)
@@ -240,7 +230,7 @@ def certificates(bundle: Bundle) -> list[str]:
         ),
         *_not_read(rows),
         *_failed_checks(rows),
-    ]
+    )
 
 
 def _errors(own: pd.DataFrame, *, with_bound: bool = False) -> dict[str, str]:
@@ -278,10 +268,10 @@ def _failed_checks(rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def what_differs(findings: Findings) -> list[str]:
+def what_differs(findings: Findings) -> Section | None:
     """The entries of the ledger in which cases differ."""
     if findings.ledger.empty:
-        return []
+        return None
     rows = [
         {
             "what": row["title"] if first else "",
@@ -292,15 +282,15 @@ def what_differs(findings: Findings) -> list[str]:
             ~findings.ledger["title"].duplicated(), findings.ledger.iterrows(), strict=True
         )
     ]
-    return [
-        "## What the cases did differently",
+    return section(
+        "What the cases did differently",
         "Read back from the running frameworks; what is not listed was the same in all cases. "
         "ledger.csv has everything.",
-        table(rows),
-    ]
+        Table(rows),
+    )
 
 
-def environment(bundle: Bundle) -> list[str]:
+def environment(bundle: Bundle) -> Section:
     """Machine, versions and workload."""
     facts, machine = bundle.environment, bundle.environment["machine"]
     load = facts["workload"]
@@ -319,31 +309,43 @@ def environment(bundle: Bundle) -> list[str]:
         "data": load["data"],
         "commit": facts["git_commit"] + (" with changes" if facts["git_modified"] else ""),
     }
-    return ["## Environment", "\n".join(f"- {name}: {value}" for name, value in lines.items())]
+    about = words.bullets([f"{name}: {value}" for name, value in lines.items()])
+    return section("Environment", about)
+
+
+def title(findings: Findings) -> str:
+    """What was compared."""
+    ranked = words.ranked(findings.summary)["backend"].unique()
+    found = words.joined([BACKENDS[name].title for name in BACKENDS if name in ranked])
+    return f"One network, one Adam: {found or 'no result'}"
+
+
+def answer(findings: Findings) -> str:
+    """The answer, before anything else."""
+    return " ".join(words.fastest(findings) + words.accuracy(findings) + words.certainty(findings))
+
+
+def sections(bundle: Bundle, findings: Findings) -> list[Section]:
+    """What follows the answer and the ranking."""
+    found = [
+        not_ranked(bundle, findings),
+        section("What this run cannot tell", words.bullets(words.cautions(bundle, findings))),
+        accuracies(bundle),
+        where_the_time_goes(findings),
+        startup(findings),
+        paying_off(findings),
+        certificates(bundle),
+        what_differs(findings),
+        section("How it was measured", words.METHOD),
+        environment(bundle),
+    ]
+    return [one for one in found if one]
 
 
 def markdown(bundle: Bundle, findings: Findings) -> str:
     """The whole report."""
-    ranked = words.ranked(findings.summary)["backend"].unique()
-    title = words.joined([BACKENDS[name].title for name in BACKENDS if name in ranked])
-    parts = [
-        f"# One network, one Adam: {title or 'no result'}",
-        " ".join(words.fastest(findings) + words.accuracy(findings) + words.certainty(findings)),
-        *ranking(findings),
-        *not_ranked(bundle, findings),
-        "## What this run cannot tell",
-        "\n".join(f"- {note}" for note in words.cautions(bundle, findings)),
-        *accuracies(bundle),
-        *where_the_time_goes(findings),
-        *startup(findings),
-        *paying_off(findings),
-        *certificates(bundle),
-        *what_differs(findings),
-        "## How it was measured",
-        words.METHOD,
-        *environment(bundle),
-    ]
-    return "\n\n".join(parts) + "\n"
+    opening = [answer(findings), *ranking(findings)]
+    return document(title(findings), opening, sections(bundle, findings))
 
 
 def write(bundle: Bundle, findings: Findings) -> None:

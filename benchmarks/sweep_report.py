@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import figures, words
-from benchmarks.report import table
+from benchmarks.sections import Figure, Section, Table, document, section
 from benchmarks.words import joined, number
 
 INTRODUCTION = """\
@@ -36,7 +36,7 @@ def changes(own: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def section(folder: Path, factor: str, own: pd.DataFrame) -> list[str]:
+def by_factor(folder: Path, factor: str, own: pd.DataFrame) -> Section:
     """One factor of the report; draws its figure."""
     name = f"{factor.replace(' ', '-')}.svg"
     figures.by_value(ranked(own), factor, folder / "figures" / name)
@@ -48,20 +48,18 @@ def section(folder: Path, factor: str, own: pd.DataFrame) -> list[str]:
             for _, row in point.iterrows()
         }
         rows.append({factor: f"{value:,}", **{case: cells.get(case, "–") for case in order}})
-    return [
-        f"## {factor.capitalize()}",
-        " ".join(changes(own)),
-        table(rows),
-        f"![Images a second by {factor}](figures/{name})",
-    ]
+    figure = Figure("by_value", f"Images a second by {factor}", f"figures/{name}")
+    return section(factor.capitalize(), " ".join(changes(own)), Table(rows), figure)
 
 
 def markdown(folder: Path, found: pd.DataFrame) -> str:
     """The whole report; `found` is sweep.csv."""
-    parts = ["# Where the ranking changes", INTRODUCTION.replace("\n", " ")]
-    for factor, own in found.groupby("factor", sort=False):
-        if len(ranked(own)):
-            parts += section(folder, str(factor), own)
+    opening = [INTRODUCTION.replace("\n", " ")]
+    sections = [
+        by_factor(folder, str(factor), own)
+        for factor, own in found.groupby("factor", sort=False)
+        if len(ranked(own))
+    ]
     lost = found[found["status"].ne("measured")]
     if len(lost):
         rows = [
@@ -73,8 +71,8 @@ def markdown(folder: Path, found: pd.DataFrame) -> str:
             }
             for _, row in lost.iterrows()
         ]
-        parts += ["## Not measured", table(rows)]
-    return "\n\n".join(parts) + "\n"
+        sections.append(section("Not measured", Table(rows)))
+    return document("Where the ranking changes", opening, sections)
 
 
 def write(folder: Path, found: pd.DataFrame) -> None:

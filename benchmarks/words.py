@@ -46,6 +46,11 @@ def joined(names: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
+def bullets(sentences: list[str]) -> str:
+    """The sentences as a markdown list."""
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
 def ranked(summary: pd.DataFrame) -> pd.DataFrame:
     """The cases that have a rank, fastest first."""
     return summary[summary["rank"].notna()]
