@@ -34,10 +34,9 @@ from benchmarks.messages import (
 from benchmarks.plan import Case, Plan
 from benchmarks.process import WorkerError, WorkerProcess
 
-READINGS = 10
-"""Readings of the accuracy in a launch, evenly spread, but not oftener than every"""
-READING_STEPS = 100
-"""steps."""
+READING_STEPS = 50
+"""The accuracy is read after every block, but not oftener than after so many steps: the blocks of
+large networks are shorter than a reading."""
 CLOSING_SECONDS = 8.0
 """Kept of a time limit, for the last readings and the report."""
 
@@ -238,7 +237,7 @@ class Session:
     ) -> None:
         """Rounds until the training ends or the launch's share of the time is spent."""
         plan = self.plan
-        read_every = max(1, plan.rounds // READINGS, READING_STEPS // plan.block_steps)
+        read_every = max(1, READING_STEPS // plan.block_steps)
         deadline = self._rounds_deadline(launch)
         longest_round = 0.0
         disturbed = 0

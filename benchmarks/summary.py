@@ -14,7 +14,7 @@ import pandas as pd
 
 from backends.contract import EPSILON_HAT, Network
 from backends.registry import TIERS
-from benchmarks import break_even, differences, limits, statistics
+from benchmarks import accuracy, break_even, differences, limits, statistics
 from benchmarks.bundle import COLUMNS, IDENTITY, read_environment, read_table
 
 MOST_TRAININGS = 10
@@ -64,6 +64,11 @@ class Findings:
     break_even: pd.DataFrame
     totals: pd.DataFrame
     """When a slower start pays off: see break_even.py, `find` and `totals`."""
+    curves: pd.DataFrame
+    accuracies: pd.DataFrame
+    equivalences: pd.DataFrame
+    time_to_accuracy: pd.DataFrame
+    """What the cases have learned: see the functions of these names in accuracy.py."""
 
 
 def _cases(bundle: Bundle) -> pd.DataFrame:
@@ -151,6 +156,10 @@ def find(bundle: Bundle) -> Findings:
     found = statistics.verdicts(samples, summary[rankable])
     load = bundle.environment["workload"]
     network = Network(layer_sizes=tuple(load["layer_sizes"]))
+    readings, launches = bundle.tables["accuracy"], bundle.tables["launches"]
+    diverged = accuracy.divergence(readings, load["layer_sizes"][-1])
+    summary["diverged"] = [diverged.get(case, "") for case in summary["case"]]
+    own = summary[~control_of(summary)]
     limit = limits.find(network.step_flops(load["batch_size"]), samples, bundle.tables["parts"])
     summary = summary.merge(limit.cases, how="left", on="case")
     summary = summary.merge(_against_fastest(summary[rankable], table), how="left", on="case")
@@ -175,10 +184,16 @@ def find(bundle: Bundle) -> Findings:
         unfair=_unfair(summary[summary["rank"].notna()], entries),
         resolution=statistics.resolution(samples),
         floors=limit.floors,
-        break_even=break_even.find(samples, bundle.tables["launches"], measured),
+        break_even=break_even.find(samples, launches, measured),
         totals=break_even.totals(
             summary[summary["case"].isin(measured) & summary["startup_seconds"].notna()],
             MOST_TRAININGS * load["steps"],
+        ),
+        curves=accuracy.curves(readings),
+        accuracies=accuracy.accuracies(launches, own, load["steps"]),
+        equivalences=accuracy.equivalences(accuracy.finals(launches, own, load["steps"])),
+        time_to_accuracy=accuracy.time_to_accuracy(
+            readings, summary.set_index("case")["startup_seconds"]
         ),
     )
 
@@ -217,3 +232,5 @@ def write(bundle: Bundle, findings: Findings) -> None:
     findings.floors.to_csv(bundle.folder / "floors.csv", index=False)
     findings.break_even.to_csv(bundle.folder / "break_even.csv", index=False)
     findings.totals.to_csv(bundle.folder / "totals.csv")
+    for name in ("curves", "accuracies", "equivalences", "time_to_accuracy"):
+        getattr(findings, name).to_csv(bundle.folder / f"{name}.csv", index=False)

@@ -1,8 +1,8 @@
-"""Bundles with known step times, for tests of what is computed from them."""
+"""Bundles with known step times and accuracies, for tests of what is computed from them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from benchmarks.bundle import BundleWriter
 from benchmarks.certificate import LEVELS
 
 STEPS = 50
+TRAINING_STEPS = 500
+LEARNED_STEPS = 250
+"""The validation accuracy rises evenly from 10% to its last value over so many steps."""
 
 
 def environment(cases: list[dict[str, str]], launches: int) -> dict[str, Any]:
@@ -38,7 +41,7 @@ def environment(cases: list[dict[str, str]], launches: int) -> dict[str, Any]:
             "layer_sizes": [784, 16, 10],
             "learning_rate": 0.01,
             "batch_size": 32,
-            "steps": 500,
+            "steps": TRAINING_STEPS,
             "data": "mnist",
         },
         "run": {
@@ -83,13 +86,17 @@ def write_bundle(
     disturbed: tuple[int, ...] = (),
     uncertified: tuple[str, ...] = (),
     skipped: tuple[str, ...] = (),
+    test_accuracies: Mapping[str, Sequence[float]] | None = None,
+    diverged: tuple[str, ...] = (),
     **facts: Any,
 ) -> Path:
     """Write the raw tables of a bundle whose cases take `step_ms` a step, give or take `spread`.
 
     `drift` is the spread of what slows all cases of a launch alike; rounds that are
-    `disturbed` take five times as long, and are marked; `facts` replace entries of the
-    machine, workload, run and packages in environment.json.
+    `disturbed` take five times as long, and are marked; `test_accuracies` are those of each launch
+    of a case, 0.96 where none are given, and validation accuracies lie 0.01 above; cases that
+    have `diverged` have lost their losses from step 100 on; `facts` replace entries of the machine,
+    workload, run and packages in environment.json.
     """
     generator = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -120,12 +127,24 @@ def write_bundle(
             if launch == 0:
                 for part, value in (("host_seconds", 1e-4), ("input_seconds", 2e-5)):
                     writer.append("parts", **which, **case, part=part, value=value)
+            given = (test_accuracies or {}).get(name)
+            test_accuracy = given[launch] if given else 0.96
+            validation_accuracy = round(test_accuracy + 0.01, 6)
+            for step in range(0, TRAINING_STEPS + 1, STEPS):
+                learned = min(1.0, step / LEARNED_STEPS)
+                loss = float("nan") if name in diverged and step >= 100 else 2.3 - 2 * learned
+                writer.append(
+                    "accuracy", **which, **case, step=step,
+                    train_seconds=step * step_ms[name] / 1000,
+                    train_loss=loss, validation_loss=loss,
+                    validation_accuracy=0.1 + (validation_accuracy - 0.1) * learned,
+                )  # fmt: skip
             writer.append(
                 "launches", **which, **case, import_seconds=0.5, build_seconds=0.1,
                 first_call_seconds=0.2, first_call_steps=1, certificate_seconds=0.3,
                 warmup_steps=50, warmup_seconds=0.1, warmup_steady=True, block_steps=STEPS,
-                steps=500, train_seconds=1.0, validation_accuracy=0.97,
-                test_accuracy=0.96, test_loss=0.1, peak_rss_mib=100.0,
+                steps=TRAINING_STEPS, train_seconds=1.0, validation_accuracy=validation_accuracy,
+                test_accuracy=test_accuracy, test_loss=0.1, peak_rss_mib=100.0,
             )  # fmt: skip
             for number in range(rounds):
                 noise = slow + own + generator.normal(0, spread)

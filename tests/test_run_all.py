@@ -64,6 +64,7 @@ def test_the_bundle_is_complete(small_run: Path) -> None:
         for name in (
             *("samples", "accuracy", "certificates", "ledger", "rounds", "launches", "outcomes"),
             *("parts", "summary", "verdicts", "floors", "break_even", "totals"),
+            *("curves", "accuracies", "equivalences", "time_to_accuracy"),
         )
     }
     assert {path.name for path in small_run.iterdir()} == expected

@@ -64,6 +64,10 @@ def findings(
         floors=pd.DataFrame(),
         break_even=pd.DataFrame(),
         totals=pd.DataFrame(),
+        curves=pd.DataFrame(),
+        accuracies=pd.DataFrame(),
+        equivalences=pd.DataFrame(),
+        time_to_accuracy=pd.DataFrame(),
     )
 
 

@@ -1,0 +1,238 @@
+"""What the cases have learned, from readings whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from benchmarks import accuracy
+
+
+def finals(**groups: list[float]) -> pd.DataFrame:
+    """Final test accuracies (percent) of each group by seed, as accuracy.finals gives them."""
+    rows = [
+        (group.replace("_", " "), seed, percent / 100)
+        for group, own in groups.items()
+        for seed, percent in enumerate(own)
+    ]
+    return pd.DataFrame(rows, columns=["group", "seed", "test_accuracy"])
+
+
+def verdict(**groups: list[float]) -> pd.Series:
+    (_, row), *others = accuracy.equivalences(finals(**groups)).iterrows()
+    assert not others
+    return row
+
+
+def test_the_two_one_sided_tests_by_hand() -> None:
+    row = verdict(a=[97.1, 97.3, 97.2, 97.4, 97.0], b=[97.0, 97.3, 97.3, 97.3, 96.9])
+    differences = np.array([0.1, 0.0, -0.1, 0.1, 0.1])
+    mean, error = differences.mean(), differences.std(ddof=1) / np.sqrt(5)
+    assert row["difference_points"] == pytest.approx(0.04)
+    above, below = (mean + 0.3) / error, (mean - 0.3) / error
+    assert row["p_equivalent"] == pytest.approx(max(stats.t.sf(above, 4), stats.t.cdf(below, 4)))
+    assert row["p_different"] == pytest.approx(2 * stats.t.sf(mean / error, 4))
+    # The tables' quantiles for four degrees of freedom.
+    for end, quantile in (("", 2.1318), ("95", 2.7764)):
+        assert row[f"difference_points_low{end}"] == pytest.approx(
+            mean - quantile * error, abs=1e-5
+        )
+        assert row[f"difference_points_high{end}"] == pytest.approx(
+            mean + quantile * error, abs=1e-5
+        )
+    assert (row["verdict"], row["seeds"], row["margin_points"]) == ("equivalent", 5, 0.3)
+    assert np.isnan(row["seeds_needed"])
+
+
+@pytest.mark.parametrize("shift", [-0.4, -0.2, 0.0, 0.2, 0.25, 0.4])
+def test_equivalent_exactly_where_the_90_percent_interval_lies_within_the_margin(
+    shift: float,
+) -> None:
+    noise = np.array([0.05, -0.02, 0.01, -0.04])
+    row = verdict(a=list(97 + shift + noise), b=[97.0] * 4)
+    within = row["difference_points_low"] > -0.3 and row["difference_points_high"] < 0.3
+    assert (row["p_equivalent"] <= 0.05) == within
+    assert row["verdict"] == ("equivalent" if within else "different")
+
+
+def test_seeds_are_paired() -> None:
+    """Seeds differ by points, backends within them by hundredths."""
+    row = verdict(a=[90.0, 95.0, 99.0], b=[90.01, 95.0, 99.01])
+    assert row["verdict"] == "equivalent"
+
+
+def test_one_seed_decides_nothing() -> None:
+    row = verdict(a=[97.0], b=[97.0])
+    assert row["verdict"] == "too few seeds"
+    assert row[["p_equivalent", "p_different", "seeds_needed"]].isna().all()
+    assert row["difference_points"] == 0
+
+
+def test_what_is_identical_is_equivalent() -> None:
+    row = verdict(a=[97.16, 97.06], b=[97.16, 97.06])
+    assert (row["verdict"], row["p_equivalent"], row["p_different"]) == ("equivalent", 0, 1)
+    # Equal but for the last bit of a double.
+    row = verdict(a=[97.16, 97.06], b=[97.06, 96.96])
+    assert (row["verdict"], row["p_equivalent"], row["p_different"]) == ("equivalent", 0, 0)
+    row = verdict(a=[97.16, 97.06], b=[96.16, 96.06])
+    assert (row["verdict"], row["p_equivalent"], row["p_different"]) == ("different", 1, 0)
+
+
+def test_accuracies_that_are_missing_are_left_out_of_the_pairs() -> None:
+    row = verdict(a=[97.0, float("nan"), 97.2], b=[97.0, 97.1, 97.2])
+    assert (row["seeds"], row["verdict"]) == (2, "equivalent")
+    row = verdict(a=[97.0, 97.1], b=[97.0, float("nan")])
+    assert (row["seeds"], row["verdict"]) == (1, "too few seeds")
+
+
+def test_the_seeds_that_are_needed_decide_with_the_probability_promised() -> None:
+    generator = np.random.default_rng(0)
+    first = np.array([0.25, 0.05, 0.15])
+    needed = accuracy.seeds_needed(first, 0.3)
+    assert 4 <= needed <= 20
+    mean, deviation = first.mean(), first.std(ddof=1)
+    draws = generator.normal(mean, deviation, (400, int(needed)))
+    decided = [
+        verdict(a=list(97 + own), b=[97.0] * len(own))["verdict"] != "too few seeds"
+        for own in draws
+    ]
+    assert np.mean(decided) >= accuracy.LIKELY - 0.05
+    # In the middle between none and the margin, and all spread: no number of seeds up to 100.
+    assert np.isnan(accuracy.seeds_needed(np.array([3.15, -2.85, 0.15]), 0.3))
+
+
+def test_differences_are_adjusted_for_the_number_of_pairs() -> None:
+    noise = np.array([0.3, -0.4, 0.2])
+    shifted = {name: list(97 + shift + noise) for name, shift in (("a", 0), ("b", 0), ("c", 0))}
+    shifted["d"] = list(95.7 + noise * [2, -1, 1])
+    found = accuracy.equivalences(finals(**shifted))
+    assert len(found) == 6
+    expected = stats.false_discovery_control(found["p_different"])
+    assert found["p_different_adjusted"].tolist() == pytest.approx(list(expected))
+
+
+def readings(
+    *accuracies: float, case: str = "a", launch: int = 0, **columns: float
+) -> pd.DataFrame:
+    steps = np.arange(len(accuracies)) * 100
+    return pd.DataFrame(
+        {
+            "launch": launch,
+            "seed": launch,
+            "case": case,
+            "step": steps,
+            "train_seconds": steps / 1000 * (launch + 1),
+            "train_loss": 0.1,
+            "validation_loss": 0.2 + launch,
+            "validation_accuracy": accuracies,
+        }
+    ).assign(**columns)
+
+
+def test_curves_are_means_with_student_t_intervals() -> None:
+    found = accuracy.curves(pd.concat([readings(0.1, 0.9), readings(0.2, 0.94, 0.95, launch=1)]))
+    row = found.iloc[1]
+    assert (row["case"], row["step"], row["seeds"]) == ("a", 100, 2)
+    assert row["validation_accuracy"] == pytest.approx(0.92)
+    # Two values lie one standard error of their mean from it; 12.706 is the table's t(0.975, 1).
+    assert row["validation_accuracy_low"] == pytest.approx(0.92 - 12.706 * 0.02, abs=1e-5)
+    assert row["train_seconds"] == pytest.approx(0.15)
+    assert row["validation_loss"] == pytest.approx(0.7)
+    alone = found.iloc[2]
+    assert (alone["step"], alone["seeds"]) == (200, 1)
+    assert np.isnan(alone["validation_accuracy_low"])
+
+
+def test_a_target_is_reached_where_two_readings_stay() -> None:
+    own = pd.Series([0.9, 0.96, 0.94, 0.95, 0.955, 0.97])
+    assert accuracy.first_reached(own, 0.95) == 3
+    assert accuracy.first_reached(own, 0.97) is None
+    assert accuracy.first_reached(own, 0.2) == 0
+
+
+def test_time_to_accuracy_is_that_of_the_seeds_that_reached_it() -> None:
+    found = accuracy.time_to_accuracy(
+        pd.concat(
+            [
+                readings(0.1, 0.96, 0.96, 0.975, 0.975),
+                readings(0.1, 0.90, 0.96, 0.96, 0.96, launch=1),
+            ]
+        ),
+        pd.Series({"a": 2.0}),
+    ).set_index("target")
+    both = found.loc[0.95]
+    assert (both["seeds"], both["reached"], both["steps"]) == (2, 2, 150)
+    # 0.1 s and 0.4 s, with the logarithms' mean.
+    assert both["train_seconds"] == pytest.approx(0.2)
+    assert both["train_seconds_low"] < 0.1
+    assert both["total_seconds"] == pytest.approx(2.2)
+    one = found.loc[0.97]
+    assert (one["seeds"], one["reached"], one["steps"]) == (2, 1, 300)
+    assert one["train_seconds"] == pytest.approx(0.3)
+    none = found.loc[0.98]
+    assert none["reached"] == 0
+    assert none[["steps", "train_seconds", "total_seconds"]].isna().all()
+    assert none["startup_seconds"] == 2.0
+
+
+def test_divergence_is_said_with_step_and_seed() -> None:
+    lost = readings(0.1, 0.9, 0.1, 0.1, launch=1)
+    lost.loc[2:, "validation_loss"] = [np.inf, np.nan]
+    rows = pd.concat(
+        [
+            readings(0.1, 0.9, 0.95, 0.95),
+            lost,
+            readings(0.1, 0.3, case="slow"),
+            readings(0.1, 0.2, 0.101, case="guessing"),
+            readings(0.1, case="not trained"),
+        ]
+    )
+    assert accuracy.divergence(rows, classes=10) == {
+        "a": "diverged: the loss is not finite from step 200 in seed 1",
+        "guessing": "learned nothing: accuracy at chance "
+        "(10.1% validation accuracy at the last step, seed 0)",
+    }
+
+
+def launches(**accuracies: list[float]) -> pd.DataFrame:
+    """launches.csv: final test accuracies by seed; those of less than 0.5 were not the last."""
+    rows = [
+        (case.replace("_", " "), seed, 500 if value > 0.5 else 300, value, value, 0.1)
+        for case, own in accuracies.items()
+        for seed, value in enumerate(own)
+    ]
+    columns = ["case", "seed", "steps", "validation_accuracy", "test_accuracy", "test_loss"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def cases(*rows: tuple[str, str, bool]) -> pd.DataFrame:
+    found = pd.DataFrame(rows, columns=["case", "adam", "certified"])
+    return found.assign(backend=found["case"].str.split().str[0])
+
+
+def test_a_backends_accuracy_is_the_mean_over_its_cases() -> None:
+    own = launches(
+        jax_eager=[0.96, 0.98],
+        jax_compiled=[0.97, 0.3],
+        jax_multistep=[0.6, 0.6],
+        tensorflow_fit=[0.9, 0.9],
+        numpy_eager=[0.3, 0.3],
+    )
+    named = cases(
+        ("jax eager", "textbook", True),
+        ("jax compiled", "textbook", True),
+        ("jax multistep", "textbook", False),
+        ("tensorflow fit", "epsilon-hat", True),
+        ("numpy eager", "textbook", True),
+    )
+    found = accuracy.accuracies(own, named, 500).set_index("group")
+    assert list(found.index) == ["jax", "jax (not certified)", "tensorflow (stock-adam)"]
+    jax = found.loc["jax"]
+    assert (jax["cases"], jax["seeds"]) == (2, 2)
+    # The second launch of jax compiled was not trained to the end.
+    assert jax["test_accuracy"] == pytest.approx((0.965 + 0.98) / 2)
+    assert found.loc["jax (not certified)", "test_accuracy"] == pytest.approx(0.6)
+    pairs = accuracy.equivalences(accuracy.finals(own, named, 500))
+    assert len(pairs) == 3
