@@ -21,6 +21,7 @@ def ranking(findings: Findings) -> list[Part]:
     """The main table; one for each set of comparable cases."""
     parts: list[Part] = []
     groups = words.groups(findings)
+    parts += [Figure("ranking", "Times the fastest, with 95% intervals")] if groups else []
     for where, group in groups:
         parts += [f"Ranked {where}:"] if len(groups) > 1 else []
         parts.append(
@@ -126,6 +127,7 @@ def where_the_time_goes(findings: Findings) -> Section | None:
         "Milliseconds of a step. "
         + " ".join(f"*{name.capitalize()}*: {about}." for name, about in limits.BOUNDS.items())
         + " *Waited*: what was left to do when the framework had returned.",
+        Figure("parts", "What a step is made of, beside the floor"),
         Table(
             [
                 {
@@ -176,6 +178,7 @@ def startup(findings: Findings) -> Section | None:
         "the first call compiles: with empty caches in the first launch, and again in the later "
         "ones, where a compiler may find what it kept. Warm-up is what was trained and discarded "
         "before the first timed block. None of it is in the step time.",
+        Figure("startup", "Start-up by parts; a dot is the sum of one launch"),
         Table(rows),
     )
 
@@ -203,7 +206,7 @@ def paying_off(findings: Findings) -> Section | None:
         "When a slower start pays off",
         f"Start-up and steps together, once compilers have filled their caches: {sentence}.",
         Figure("total_time", "Total time against steps", f"figures/{TOTAL_TIME}"),
-        *((overtaken, Table(rows)) if rows else ()),
+        *((overtaken, Figure("break_even", "Break-even"), Table(rows)) if rows else ()),
     )
 
 
@@ -217,6 +220,7 @@ def certificates(bundle: Bundle) -> Section | None:
         "Certificates",
         "Relative errors against the float64 reference; of all parameters and launches the one "
         "that came closest to its bound.",
+        Figure("certificates", "How far each error lies below its bound"),
         "*Exact*: the same backend and mode in float64, where no error may exceed "
         f"{EXACT_BOUND:.0e}.",
         Table([{"case": case, **_errors(own)} for case, own in exact.groupby("case", sort=False)]),

@@ -1,0 +1,145 @@
+"""report.html: the sections of report.md on one page that stands alone, with figures to explore.
+
+The page needs no network and no other file: plotly's script, the styles and the rows behind every
+figure are in it.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from benchmarks import interactive, report, words
+from benchmarks.figures import COLOURS
+from benchmarks.interactive import Chart
+from benchmarks.interactive_style import DARK
+from benchmarks.sections import TEXT_COLUMNS, Figure, Section, Table, section
+from benchmarks.summary import Bundle, Findings
+
+TEMPLATES = Path(__file__).parent / "templates"
+ORDER = (
+    *("Start-up and memory", "When a slower start pays off", "Where the time goes"),
+    *("Certificates", "What the cases did differently", "Environment"),
+    *("What this run cannot tell", "How it was measured"),
+)
+"""The sections that end the page; all others come before them, as in report.md."""
+
+# Texts name what is in a bundle, which anybody may have written: nothing of it becomes HTML.
+_markdown = MarkdownIt("commonmark", {"html": False}).disable(["link", "image", "autolink"])
+
+
+def write(bundle: Bundle, findings: Findings, folder: Path) -> None:
+    """Write report.html."""
+    (folder / "report.html").write_text(html(bundle, findings))
+
+
+def html(bundle: Bundle, findings: Findings) -> str:
+    """The whole page of a bundle."""
+    sections = [section("Ranking", *report.ranking(findings)), *report.sections(bundle, findings)]
+    sections.sort(key=lambda one: 1 + ORDER.index(one.heading) if one.heading in ORDER else 0)
+    lead, *rest = [*words.fastest(findings), *words.accuracy(findings), *words.certainty(findings)]
+    notes = words.cautions(bundle, findings)
+    return page(
+        title=report.title(findings),
+        opening={
+            "lead": lead,
+            "rest": " ".join(rest),
+            # What is said in bold must be known before anything is quoted.
+            "warnings": [note for note in notes if note.startswith("**")],
+            "about": _about(bundle),
+        },
+        sections=sections,
+        charts={
+            part.name: interactive.FIGURES[part.name](bundle, findings)
+            for part in _figures(sections)
+        },
+    )
+
+
+def page(
+    title: str,
+    opening: Mapping[str, Any],
+    sections: Sequence[Section],
+    charts: Mapping[str, Chart],
+) -> str:
+    """A page of sections; `charts` has what is drawn for each Figure of theirs, by name."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "markdown": lambda text: Markup(_markdown.render(text)),
+        "inline": lambda text: Markup(_markdown.renderInline(text)),
+        "identifier": identifier,
+        "views": _views,
+        "csv": _csv,
+        "rows": _rows,
+    }
+    environment.tests |= {
+        "text": lambda part: isinstance(part, str),
+        "table": lambda part: isinstance(part, Table),
+    }
+    return environment.get_template("report.html").render(
+        **opening,
+        title=title,
+        sections=sections,
+        charts=charts,
+        text_columns=TEXT_COLUMNS,
+        colours=COLOURS,
+        dark=DARK,
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def identifier(heading: str) -> str:
+    """A heading as the name of an anchor."""
+    return "-".join(re.findall(r"\w+", heading.lower()))
+
+
+def _figures(sections: Sequence[Section]) -> list[Figure]:
+    """The figures of sections that can be drawn here."""
+    parts = [part for one in sections for part in one.parts]
+    return [p for p in parts if isinstance(p, Figure) and p.name in interactive.FIGURES]
+
+
+def _about(bundle: Bundle) -> list[str]:
+    """Where and when it was measured."""
+    run, machine = bundle.environment["run"], bundle.environment["machine"]
+    where = machine["gpus"] or [f"{machine['cpu']}, {run['threads']} threads"]
+    return [*where, f"{run['finished_launches']} launches", bundle.environment["started"][:10]]
+
+
+def _views(chart: Chart) -> Markup:
+    """The views of a chart as a JSON list that may stand in a page."""
+    views = ",".join(view.to_json() for view in chart.views.values())
+    return Markup(f"[{views}]".replace("<", "\\u003c"))
+
+
+def _csv(chart: Chart) -> str:
+    """The rows behind a chart as the address of a CSV file."""
+    return "data:text/csv;base64," + b64encode(chart.data.to_csv(index=False).encode()).decode()
+
+
+def _rows(chart: Chart) -> Table:
+    """The rows behind a chart, as they are shown."""
+
+    def cell(value: Any) -> Any:
+        if isinstance(value, float):
+            return "–" if pd.isna(value) else f"{value:,.5g}"
+        return value
+
+    return Table(
+        [{str(k): cell(v) for k, v in row.items()} for row in chart.data.to_dict("records")]
+    )

@@ -1,0 +1,101 @@
+"use strict";
+const root = document.documentElement;
+const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+const plots = [...document.querySelectorAll(".plot")];
+const PRINTED_WIDTH = 680;
+let printing = false;
+
+function isDark() {
+  if (printing) return false;
+  return root.dataset.theme ? root.dataset.theme === "dark" : prefersDark.matches;
+}
+
+// Figures are written in the colours of a light page.
+function coloured(json) {
+  if (!isDark()) return json;
+  return json.replace(/"(#[0-9a-f]{6})"/g, (_, colour) => `"${DARK[colour] ?? colour}"`);
+}
+
+// What a trace stands for: its case, where it has one.
+function called(trace) {
+  return trace.meta ?? trace.name;
+}
+
+function draw(plot) {
+  const { data, layout } = JSON.parse(coloured(plot.source))[plot.view];
+  for (const trace of data) if (plot.omitted.has(called(trace))) trace.visible = "legendonly";
+  if (printing) layout.width = PRINTED_WIDTH;
+  // A finger that moves over a figure scrolls the page.
+  if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
+  // What was zoomed stays so, but for another view.
+  layout.uirevision = plot.view;
+  return Plotly.react(plot, data, layout, {
+    responsive: true,
+    displaylogo: false,
+    modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
+  });
+}
+
+// An entry of the legend stands for its case, the title of a group for all of its own.
+function clicked(event) {
+  const trace = event.data[event.curveNumber];
+  const own = trace ? [trace] : event.data.filter((other) => other.legendgroup === event.group);
+  return own.map(called);
+}
+
+function toggle(plot, names) {
+  const hide = names.some((name) => !plot.omitted.has(name));
+  for (const name of names) {
+    if (hide) plot.omitted.add(name);
+    else plot.omitted.delete(name);
+  }
+  draw(plot);
+}
+
+function isolate(plot, names, all) {
+  const others = all.filter((name) => !names.includes(name));
+  const alone = others.every((name) => plot.omitted.has(name));
+  plot.omitted = new Set(alone ? [] : others);
+  draw(plot);
+}
+
+for (const plot of plots) {
+  plot.source = plot.nextElementSibling.textContent;
+  plot.view = 0;
+  plot.omitted = new Set();
+  draw(plot);
+  plot.on("plotly_legendclick", (event) => {
+    toggle(plot, clicked(event));
+    return false;
+  });
+  plot.on("plotly_legenddoubleclick", (event) => {
+    isolate(plot, clicked(event), event.data.map(called));
+    return false;
+  });
+  const buttons = [...plot.parentElement.querySelectorAll(".views button")];
+  buttons.forEach((button, view) => {
+    button.addEventListener("click", () => {
+      plot.view = view;
+      for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
+      draw(plot);
+    });
+  });
+}
+
+function drawAll() {
+  plots.forEach(draw);
+}
+
+document.getElementById("theme").addEventListener("click", () => {
+  root.dataset.theme = isDark() ? "light" : "dark";
+  drawAll();
+});
+prefersDark.addEventListener("change", drawAll);
+addEventListener("beforeprint", () => {
+  printing = true;
+  drawAll();
+});
+addEventListener("afterprint", () => {
+  printing = false;
+  drawAll();
+});
