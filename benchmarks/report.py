@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from backends.registry import BACKENDS
@@ -247,10 +248,11 @@ def _errors(own: pd.DataFrame, *, with_bound: bool = False) -> dict[str, str]:
     """The worst figure of each stage of one case and level."""
     cells = {}
     for stage in STAGES:
-        figures = own[(own["stage"] == stage) & own["relative_error"].notna()]
+        figures = own[(own["stage"] == stage) & own["not_read"].isna()]
         cell = "–"
         if len(figures):
-            share = figures["relative_error"] / figures["bound"]
+            # An error or a bound that is not finite is the worst of all.
+            share = (figures["relative_error"] / figures["bound"]).fillna(np.inf)
             worst = figures.iloc[int(share.argmax())]
             cell = f"{worst['relative_error']:.0e}" if worst["relative_error"] else "0"
             cell += f" of {worst['bound']:.0e}" if with_bound else ""

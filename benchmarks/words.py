@@ -17,7 +17,7 @@ from benchmarks.statistics import (
     TIE_MARGIN,
     smallest_difference,
 )
-from benchmarks.summary import Bundle, Findings
+from benchmarks.summary import Bundle, Findings, control_of
 
 MS = "#.3g"
 """The form of a step's milliseconds: three digits."""
@@ -218,6 +218,8 @@ def cautions(bundle: Bundle, findings: Findings) -> list[str]:
     if len(partly) and not run["out_of_time"]:
         steps = ", ".join(f"{row['case']} ({row['steps']:,} steps)" for _, row in partly.iterrows())
         notes.append(f"Not trained to the end: {steps}.")
+    failed = summary[(summary["diverged"] != "") & ~control_of(summary)]
+    notes += [f"**{row['case']} {row['diverged']}.**" for _, row in failed.iterrows()]
     notes += [f"**Unfair**: {sentence}." for sentence in findings.unfair]
     if summary["adam"].nunique() > 1 or (summary["adam"] != TEXTBOOK).all():
         notes.append(

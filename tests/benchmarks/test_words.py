@@ -38,6 +38,7 @@ def findings(
             "times_fastest_high": [1.0, 2.1, 1.4][:count],
             "trained_to_end": True,
             "test_accuracy": [0.97, 0.971, 0.972][:count],
+            "diverged": "",
         }
     ).assign(**columns)
     best, *others = CASES[:count]
@@ -139,6 +140,11 @@ def test_the_resolution_bounds_what_is_ranked() -> None:
         ({"disturbed": 2}, {}, "10.0% of the rounds were disturbed from outside"),
         ({"lost": "jax floor"}, {}, "jax floor failed and is not among the floors: killed by"),
         ({"steady": False}, {}, "getting faster when the timing began: pytorch eager"),
+        (
+            {},
+            {"diverged": ["", "diverged: the loss is not finite from step 400 in seed 1", ""]},
+            "**pytorch eager diverged: the loss is not finite from step 400 in seed 1.**",
+        ),
         ({}, {"certified": [True, False, True]}, "Not comparable, and not ranked: pytorch eager"),
     ],
 )
