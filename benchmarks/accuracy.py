@@ -103,7 +103,7 @@ def finals(launches: pd.DataFrame, cases: pd.DataFrame, steps: int) -> pd.DataFr
     named = cases.assign(group=[group_of(case) for _, case in cases.iterrows()])
     own = launches[launches["steps"] == steps].merge(named[["case", "group"]], on="case")
     # What one of its cases has lost is not known of the group either.
-    means = own.groupby(["group", "seed"])[FIGURES].agg(lambda values: values.mean(skipna=False))
+    means = own.groupby(["group", "seed"])[FIGURES].mean(skipna=False)
     return means.reset_index()
 
 
