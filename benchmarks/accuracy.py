@@ -101,9 +101,9 @@ def finals(launches: pd.DataFrame, cases: pd.DataFrame, steps: int) -> pd.DataFr
     `launches` are those of launches.csv; `cases` has case, backend, adam and certified.
     """
     named = cases.assign(group=[group_of(case) for _, case in cases.iterrows()])
-    own = launches[launches["steps"] == steps].merge(named[["case", "group"]], on="case")
+    own = named[["case", "group"]].merge(launches[launches["steps"] == steps], on="case")
     # What one of its cases has lost is not known of the group either.
-    means = own.groupby(["group", "seed"])[FIGURES].mean(skipna=False)
+    means = own.groupby(["group", "seed"], sort=False)[FIGURES].mean(skipna=False)
     return means.reset_index()
 
 

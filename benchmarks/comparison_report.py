@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchmarks import facts, words
 from benchmarks.comparison import Comparison, beyond
-from benchmarks.report import table
 from benchmarks.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
+from benchmarks.tables import table
 from benchmarks.words import interval, joined, number, percent
 
 METHOD = f"""\

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import facts, words
-from benchmarks.report import table
 from benchmarks.summary import Bundle, Findings
+from benchmarks.tables import table
 from benchmarks.words import interval, percent
 
 INTRODUCTION = """\

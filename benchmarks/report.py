@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from backends.registry import BACKENDS
-from benchmarks import break_even, figures, limits, words
+from benchmarks import accuracy_report, break_even, figures, limits, words
 from benchmarks.bundle import end_of_output
 from benchmarks.certificate import EXACT_BOUND, LEVELS, STAGES
 from benchmarks.summary import Bundle, Findings
+from benchmarks.tables import table
 from benchmarks.words import interval, number, percent
-
-TOTAL_TIME = "total-time.svg"
-TEXT_COLUMNS = (
-    *("bundle", "case", "cases", "status", "tier", "verdict"),
-    *("what", "value", "where", "why", "overtakes", "bound by"),
-)
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """A markdown table; its columns are the keys of the rows."""
-    frame = pd.DataFrame(rows).fillna("–")
-    numbers = frame.columns.map(lambda name: name not in TEXT_COLUMNS)
-    alignment = ["right" if number else "left" for number in numbers]
-    return frame.to_markdown(index=False, disable_numparse=True, colalign=alignment)
 
 
 def ranking(findings: Findings) -> list[str]:
@@ -91,27 +76,6 @@ def not_ranked(bundle: Bundle, findings: Findings) -> list[str]:
     return ["## Not ranked", table(rows), *outputs] if rows else []
 
 
-def accuracies(bundle: Bundle) -> list[str]:
-    """Final accuracy for each seed, validation / test, and the means."""
-    launches = bundle.tables["launches"]
-    if launches.empty:
-        return []
-    rows = []
-    for case, own in launches.groupby("case", sort=False):
-        row: dict[str, Any] = {"case": case}
-        for _, launch in own.iterrows():
-            row[f"seed {launch['seed']}"] = (
-                f"{percent(launch['validation_accuracy'], 2)} / "
-                f"{percent(launch['test_accuracy'], 2)}"
-            )
-        row["mean"] = (
-            f"{percent(own['validation_accuracy'].mean(), 2)} / "
-            f"{percent(own['test_accuracy'].mean(), 2)}"
-        )
-        rows.append(row)
-    return ["## Accuracy", "Validation / test accuracy at the last step trained.", table(rows)]
-
-
 def where_the_time_goes(findings: Findings) -> list[str]:
     """The floors, and the parts of each case's step."""
     measured = findings.summary[findings.summary["status"] == "measured"]
@@ -151,6 +115,7 @@ def where_the_time_goes(findings: Findings) -> list[str]:
                 for _, row in measured.iterrows()
             ]
         ),
+        f"![The parts of a step](figures/{figures.STEP_PARTS})",
         "\n".join(f"- {sentence}" for sentence in words.bounds(measured)),
     ]
 
@@ -213,7 +178,7 @@ def paying_off(findings: Findings) -> list[str]:
     return [
         "## When a slower start pays off",
         f"Start-up and steps together, once compilers have filled their caches: {sentence}.",
-        f"![Total time against steps](figures/{TOTAL_TIME})",
+        f"![Total time against steps](figures/{figures.TOTAL_TIME})",
         *([overtaken, table(rows)] if rows else []),
     ]
 
@@ -326,16 +291,18 @@ def environment(bundle: Bundle) -> list[str]:
 
 def markdown(bundle: Bundle, findings: Findings) -> str:
     """The whole report."""
-    ranked = words.ranked(findings.summary)["backend"].unique()
+    ranked = set(words.ranked(findings.summary)["backend"])
     title = words.joined([BACKENDS[name].title for name in BACKENDS if name in ranked])
     parts = [
         f"# One network, one Adam: {title or 'no result'}",
         " ".join(words.fastest(findings) + words.accuracy(findings) + words.certainty(findings)),
         *ranking(findings),
+        *([f"![Times the fastest](figures/{figures.RANKING})"] if ranked else []),
         *not_ranked(bundle, findings),
         "## What this run cannot tell",
         "\n".join(f"- {note}" for note in words.cautions(bundle, findings)),
-        *accuracies(bundle),
+        *accuracy_report.accuracy(bundle, findings),
+        *accuracy_report.time_to_accuracy(findings),
         *where_the_time_goes(findings),
         *startup(findings),
         *paying_off(findings),
@@ -350,6 +317,5 @@ def markdown(bundle: Bundle, findings: Findings) -> str:
 
 def write(bundle: Bundle, findings: Findings) -> None:
     """Write report.md and its figures."""
-    if len(findings.totals.columns):
-        figures.total_time(findings.totals, bundle.folder / "figures" / TOTAL_TIME)
+    figures.write(findings, bundle.folder / "figures")
     (bundle.folder / "report.md").write_text(markdown(bundle, findings))

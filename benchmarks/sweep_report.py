@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import figures, words
-from benchmarks.report import table
+from benchmarks.tables import table
 from benchmarks.words import joined, number
 
 INTRODUCTION = """\

@@ -18,8 +18,8 @@ from benchmarks.ledger import ENTRIES
 from benchmarks.messages import Block, Certified
 from benchmarks.plan import Case
 from benchmarks.probe import Probe
-from benchmarks.report import TEXT_COLUMNS
 from benchmarks.summary import Bundle, Findings
+from benchmarks.tables import TEXT_COLUMNS
 from benchmarks.words import interval, number, percent
 
 
