@@ -101,8 +101,9 @@ def finals(launches: pd.DataFrame, cases: pd.DataFrame, steps: int) -> pd.DataFr
     `launches` are those of launches.csv; `cases` has case, backend, adam and certified.
     """
     named = cases.assign(group=[group_of(case) for _, case in cases.iterrows()])
-    own = launches[launches["steps"] == steps].merge(named[["case", "group"]], on="case")
-    means = own.groupby(["group", "seed"])[FIGURES].mean()
+    own = named[["case", "group"]].merge(launches[launches["steps"] == steps], on="case")
+    # What one of its cases has lost is not known of the group either.
+    means = own.groupby(["group", "seed"], sort=False)[FIGURES].mean(skipna=False)
     return means.reset_index()
 
 
@@ -234,19 +235,11 @@ def time_to_accuracy(readings: pd.DataFrame, startup_seconds: pd.Series) -> pd.D
                 columns=readings.columns,
             )
             row = {"case": case, "target": target, "seeds": len(launches), "reached": len(reached)}
-            seconds = np.log(reached["train_seconds"].to_numpy(float))
-            found = statistics.interval_of_medians(seconds)
-            rows.append(
-                row
-                | {
-                    "steps": reached["step"].astype(float).mean(),
-                    "train_seconds": found.value,
-                    "train_seconds_low": found.low,
-                    "train_seconds_high": found.high,
-                    "startup_seconds": startup,
-                    "total_seconds": startup + found.value,
-                }
-            )
+            row |= {"steps": reached["step"].astype(float).mean(), "startup_seconds": startup}
+            logs = reached["train_seconds"].astype(float).map(np.log)
+            for name, value in _with_interval("train_seconds", logs).items():
+                row[name] = float(np.exp(value))
+            rows.append(row | {"total_seconds": startup + row["train_seconds"]})
     return pd.DataFrame(rows, columns=TIME_COLUMNS)
 
 
@@ -262,9 +255,13 @@ def divergence(readings: pd.DataFrame, classes: int) -> dict[str, str]:
 def _diverged(own: pd.DataFrame) -> str:
     """From which step on the losses of one case are not finite."""
     lost = own[~np.isfinite(own[["train_loss", "validation_loss"]]).all(axis=1)]
-    first = lost.groupby("seed")["step"].min()
-    where = [f"from step {step:,} in seed {seed}" for seed, step in first.items()]
-    return f"diverged: the loss is not finite {', '.join(where)}" if where else ""
+    first = lost.groupby("seed", as_index=False)["step"].min()
+    where = [
+        f"from step {step:,} in {'seed' if len(seeds) == 1 else 'seeds'} "
+        + ", ".join(str(seed) for seed in seeds)
+        for step, seeds in first.groupby("step")["seed"]
+    ]
+    return f"diverged: the loss is not finite {' and '.join(where)}" if where else ""
 
 
 def _learned_nothing(own: pd.DataFrame, classes: int) -> str:

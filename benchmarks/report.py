@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 import pandas as pd
 
 from backends.registry import BACKENDS
-from benchmarks import break_even, figures, limits, words
+from benchmarks import accuracy_report, break_even, figures, limits, words
 from benchmarks.bundle import end_of_output
 from benchmarks.certificate import EXACT_BOUND, LEVELS, STAGES
 from benchmarks.sections import Figure, Part, Section, Table, document, section
 from benchmarks.summary import Bundle, Findings
 from benchmarks.words import interval, number, percent
 
-TOTAL_TIME = "total-time.svg"
-
 
 def ranking(findings: Findings) -> list[Part]:
     """The main table; one for each set of comparable cases."""
     parts: list[Part] = []
     groups = words.groups(findings)
-    parts += [Figure("ranking", "Times the fastest, with 95% intervals")] if groups else []
+    if groups:
+        parts.append(Figure("ranking", "Times the fastest", f"figures/{figures.RANKING}"))
     for where, group in groups:
         parts += [f"Ranked {where}:"] if len(groups) > 1 else []
         parts.append(
@@ -80,28 +78,6 @@ def not_ranked(bundle: Bundle, findings: Findings) -> Section | None:
     return section("Not ranked", Table(rows), *outputs) if rows else None
 
 
-def accuracies(bundle: Bundle) -> Section | None:
-    """Final accuracy for each seed, validation / test, and the means."""
-    launches = bundle.tables["launches"]
-    if launches.empty:
-        return None
-    rows = []
-    for case, own in launches.groupby("case", sort=False):
-        row: dict[str, Any] = {"case": case}
-        for _, launch in own.iterrows():
-            row[f"seed {launch['seed']}"] = (
-                f"{percent(launch['validation_accuracy'], 2)} / "
-                f"{percent(launch['test_accuracy'], 2)}"
-            )
-        row["mean"] = (
-            f"{percent(own['validation_accuracy'].mean(), 2)} / "
-            f"{percent(own['test_accuracy'].mean(), 2)}"
-        )
-        rows.append(row)
-    about = "Validation / test accuracy at the last step trained."
-    return section("Accuracy", about, Table(rows))
-
-
 def where_the_time_goes(findings: Findings) -> Section | None:
     """The floors, and the parts of each case's step."""
     measured = findings.summary[findings.summary["status"] == "measured"]
@@ -127,7 +103,7 @@ def where_the_time_goes(findings: Findings) -> Section | None:
         "Milliseconds of a step. "
         + " ".join(f"*{name.capitalize()}*: {about}." for name, about in limits.BOUNDS.items())
         + " *Waited*: what was left to do when the framework had returned.",
-        Figure("parts", "What a step is made of, beside the floor"),
+        Figure("parts", "The parts of a step", f"figures/{figures.STEP_PARTS}"),
         Table(
             [
                 {
@@ -205,7 +181,7 @@ def paying_off(findings: Findings) -> Section | None:
     return section(
         "When a slower start pays off",
         f"Start-up and steps together, once compilers have filled their caches: {sentence}.",
-        Figure("total_time", "Total time against steps", f"figures/{TOTAL_TIME}"),
+        Figure("total_time", "Total time against steps", f"figures/{figures.TOTAL_TIME}"),
         *((overtaken, Figure("break_even", "Break-even"), Table(rows)) if rows else ()),
     )
 
@@ -241,10 +217,11 @@ def _errors(own: pd.DataFrame, *, with_bound: bool = False) -> dict[str, str]:
     """The worst figure of each stage of one case and level."""
     cells = {}
     for stage in STAGES:
-        figures = own[(own["stage"] == stage) & own["relative_error"].notna()]
+        figures = own[(own["stage"] == stage) & own["not_read"].isna()]
         cell = "–"
         if len(figures):
-            share = figures["relative_error"] / figures["bound"]
+            # An error or a bound that is not finite is the worst of all.
+            share = (figures["relative_error"] / figures["bound"]).fillna(np.inf)
             worst = figures.iloc[int(share.argmax())]
             cell = f"{worst['relative_error']:.0e}" if worst["relative_error"] else "0"
             cell += f" of {worst['bound']:.0e}" if with_bound else ""
@@ -319,7 +296,7 @@ def environment(bundle: Bundle) -> Section:
 
 def title(findings: Findings) -> str:
     """What was compared."""
-    ranked = words.ranked(findings.summary)["backend"].unique()
+    ranked = set(words.ranked(findings.summary)["backend"])
     found = words.joined([BACKENDS[name].title for name in BACKENDS if name in ranked])
     return f"One network, one Adam: {found or 'no result'}"
 
@@ -334,7 +311,8 @@ def sections(bundle: Bundle, findings: Findings) -> list[Section]:
     found = [
         not_ranked(bundle, findings),
         section("What this run cannot tell", words.bullets(words.cautions(bundle, findings))),
-        accuracies(bundle),
+        accuracy_report.accuracy(bundle, findings),
+        accuracy_report.time_to_accuracy(findings),
         where_the_time_goes(findings),
         startup(findings),
         paying_off(findings),
@@ -354,6 +332,5 @@ def markdown(bundle: Bundle, findings: Findings) -> str:
 
 def write(bundle: Bundle, findings: Findings) -> None:
     """Write report.md and its figures."""
-    if len(findings.totals.columns):
-        figures.total_time(findings.totals, bundle.folder / "figures" / TOTAL_TIME)
+    figures.write(findings, bundle.folder / "figures")
     (bundle.folder / "report.md").write_text(markdown(bundle, findings))

@@ -11,6 +11,7 @@ import pandas as pd
 TEXT_COLUMNS = (
     *("bundle", "case", "cases", "status", "tier", "verdict"),
     *("what", "value", "where", "why", "overtakes", "bound by"),
+    *("backend", "other"),
 )
 """The columns of tables that hold words; all others hold numbers, and are aligned as such."""
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from backends.contract import TEXTBOOK
 from backends.registry import BACKENDS, FLOOR
+from benchmarks.accuracy import MOST_SEEDS
 from benchmarks.statistics import (
     MATCHED,
     SIGNIFICANCE,
@@ -17,10 +18,12 @@ from benchmarks.statistics import (
     TIE_MARGIN,
     smallest_difference,
 )
-from benchmarks.summary import Bundle, Findings
+from benchmarks.summary import Bundle, Findings, control_of
 
 MS = "#.3g"
 """The form of a step's milliseconds: three digits."""
+MOST_NAMED = 2
+"""So many differences in accuracy are named one by one."""
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -143,14 +146,81 @@ def departure(check: Mapping[str, Any] | pd.Series) -> str:
     return f"{where} ({check['level']}): relative error {why}"
 
 
+def percents(row: pd.Series, name: str) -> str:
+    """A share with its interval, in percent: 97.07% [96.57%, 97.58%]."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    brackets = f" [{percent(low, 2)}, {percent(high, 2)}]" if math.isfinite(low) else ""
+    return percent(row[name], 2) + brackets
+
+
+def points(row: pd.Series) -> str:
+    """The difference of a pair of equivalences.csv with its 90% interval, in percentage points."""
+    return interval(
+        row["difference_points"], row["difference_points_low"], row["difference_points_high"]
+    )
+
+
+def equivalence(row: pd.Series) -> str:
+    """The verdict on a pair of equivalences.csv."""
+    if row["verdict"] == "equivalent":
+        return f"equivalent within {row['margin_points']:g} points"
+    if row["verdict"] == "different":
+        return "different"
+    about = seeds_needed(row["seeds"], row["seeds_needed"])
+    return f"too few seeds to tell{about and f', {about} needed'}"
+
+
+def seeds_needed(seeds: float, needed: float) -> str:
+    """How many seeds would likely tell; empty for one, which says nothing of that."""
+    if math.isfinite(needed):
+        return f"about {needed:.0f}"
+    return f"more than {MOST_SEEDS}" if seeds > 1 else ""
+
+
 def accuracy(findings: Findings) -> list[str]:
-    """How accurate the trained networks are."""
-    trained = findings.summary[findings.summary["trained_to_end"]]
-    if trained.empty:
+    """Whether the backends that do the same training differ in accuracy, in one sentence."""
+    known = findings.accuracies
+    if known.empty:
         return ["No case was trained to the end, so no final accuracy is compared."]
-    worst, best = (percent(f(trained["test_accuracy"]), 2) for f in (min, max))
-    figures = f"is {best}" if worst == best else f"lies between {worst} and {best}"
-    return [f"Mean test accuracy of the cases trained to the end {figures}."]
+    # Those that are not certified, or train by another Adam, have names of their own.
+    known = known[known["group"] == known["backend"]]
+    titles = {name: BACKENDS[name].title for name in known["group"]}
+    named = joined(list(titles.values()))
+    if len(known) == 1:
+        only = known.iloc[0]
+        return [f"The mean test accuracy of {named} is {percents(only, 'test_accuracy')}."]
+    pairs = findings.equivalences
+    pairs = pairs[pairs["group"].isin(titles) & pairs["other"].isin(titles)]
+    if pairs.empty:
+        return ["No two backends that do the same training were trained to the end."]
+    worst, best = (percent(f(known["test_accuracy"]), 2) for f in (min, max))
+    figures = f"(test accuracies from {worst} to {best})"
+    if (pairs["verdict"] == "equivalent").all():
+        margin = pairs["margin_points"].iloc[0]
+        return [
+            f"Accuracy does not differ: {named} {figures} are equivalent within {margin:g} points."
+        ]
+    different = pairs[pairs["verdict"] == "different"]
+    if len(different) > MOST_NAMED:
+        return [
+            f"**Accuracy differs** between {len(different)} of {len(pairs)} pairs of {named} "
+            f"{figures}."
+        ]
+    if len(different):
+        found = [
+            f"{titles[row['group']]} tests {number(abs(row['difference_points']), '.2f')} points "
+            f"{'above' if row['difference_points'] > 0 else 'below'} {titles[row['other']]}"
+            for _, row in different.iterrows()
+        ]
+        return [f"**Accuracy differs**: {joined(found)}."]
+    open_ = pairs[pairs["verdict"] == "too few seeds"]
+    seeds, needed = open_["seeds"].min(), open_["seeds_needed"].max(skipna=False)
+    about = seeds_needed(seeds, needed)
+    return [
+        f"Whether accuracy differs is open: over {seeds} {'seed' if seeds == 1 else 'seeds'} "
+        f"{named} {figures} are shown neither to differ nor to be equivalent"
+        f"{about and f'; {about} seeds would likely tell'}."
+    ]
 
 
 def bounds(measured: pd.DataFrame) -> list[str]:
@@ -223,6 +293,8 @@ def cautions(bundle: Bundle, findings: Findings) -> list[str]:
     if len(partly) and not run["out_of_time"]:
         steps = ", ".join(f"{row['case']} ({row['steps']:,} steps)" for _, row in partly.iterrows())
         notes.append(f"Not trained to the end: {steps}.")
+    failed = summary[(summary["diverged"] != "") & ~control_of(summary)]
+    notes += [f"**{row['case']} {row['diverged']}.**" for _, row in failed.iterrows()]
     notes += [f"**Unfair**: {sentence}." for sentence in findings.unfair]
     if summary["adam"].nunique() > 1 or (summary["adam"] != TEXTBOOK).all():
         notes.append(

@@ -229,7 +229,9 @@ class Worker:
         with np.errstate(all="ignore"):
             log_probabilities = log_softmax(logits.astype(np.float64))
         loss = -log_probabilities[np.arange(len(labels)), labels].mean()
-        return float(loss), float((logits.argmax(axis=1) == labels).mean())
+        # Where a training has diverged, and logits are no numbers, there is no answer.
+        right = (logits.argmax(axis=1) == labels) & ~np.isnan(logits).any(axis=1)
+        return float(loss), float(right.mean())
 
 
 def serve(connection: Connection) -> None:

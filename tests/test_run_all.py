@@ -268,6 +268,34 @@ def test_help_and_list() -> None:
 # What breaks on the way.
 
 
+def test_a_training_that_diverges_ends_no_run(tmp_path: Path) -> None:
+    done = run(
+        *SMALL, "--steps", "210", "--launches", "2", "--learning-rate", "1e30",
+        "--output", str(tmp_path / "out"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    why = "diverged: the loss is not finite from step 50 in seeds 0, 1"
+    for said in (done.stdout, (tmp_path / "out" / "report.md").read_text()):
+        assert f"numpy eager {why}" in " ".join(said.split())
+    summary = table(tmp_path / "out", "summary").set_index("case")
+    assert summary["diverged"].tolist() == [why, why]
+    assert (summary["status"] == "measured").all()
+    assert (summary["step_ms"] > 0).all()
+    for name in ("accuracies", "curves", "time_to_accuracy", "launches", "samples"):
+        assert "numpy" in table(tmp_path / "out", name).to_csv()
+    assert np.isnan(table(tmp_path / "out", "curves").query("step > 0")["validation_loss"]).all()
+
+
+def test_a_training_that_learns_nothing_is_named(tmp_path: Path) -> None:
+    done = run(
+        *SMALL, "--steps", "100", "--launches", "1", "--learning-rate", "100",
+        "--output", str(tmp_path / "out"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "numpy eager learned nothing: accuracy at chance" in " ".join(done.stdout.split())
+
+
 def broken_framework(folder: Path, package: str, line: str) -> str:
     """A folder for PYTHONPATH in which importing `package` runs `line`."""
     (folder / package).mkdir(parents=True)

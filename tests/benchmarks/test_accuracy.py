@@ -187,10 +187,16 @@ def test_divergence_is_said_with_step_and_seed() -> None:
             readings(0.1, 0.3, case="slow"),
             readings(0.1, 0.2, 0.101, case="guessing"),
             readings(0.1, case="not trained"),
+            *(
+                readings(0.1, 0.1, case="b", launch=launch, train_loss=float("nan")).iloc[first:]
+                for launch, first in ((0, 1), (1, 0), (2, 1))
+            ),
         ]
     )
     assert accuracy.divergence(rows, classes=10) == {
         "a": "diverged: the loss is not finite from step 200 in seed 1",
+        "b": "diverged: the loss is not finite "
+        "from step 0 in seed 1 and from step 100 in seeds 0, 2",
         "guessing": "learned nothing: accuracy at chance "
         "(10.1% validation accuracy at the last step, seed 0)",
     }

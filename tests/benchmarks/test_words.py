@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def findings(
             "times_fastest_high": [1.0, 2.1, 1.4][:count],
             "trained_to_end": True,
             "test_accuracy": [0.97, 0.971, 0.972][:count],
+            "diverged": "",
         }
     ).assign(**columns)
     best, *others = CASES[:count]
@@ -112,12 +114,92 @@ def test_one_case_alone_wins_nothing() -> None:
     assert "fastest" not in said
 
 
+def learned(verdict: str, needed: float = 11.0, other: str = "tensorflow") -> Findings:
+    """JAX, PyTorch and a third, of which the last pair has a verdict of its own."""
+    groups = ["jax", "pytorch", other]
+    accuracies = pd.DataFrame(
+        {
+            "group": groups,
+            "backend": [group.split()[0] for group in groups],
+            "test_accuracy": [0.97, 0.971, 0.972],
+            "test_accuracy_low": 0.96,
+            "test_accuracy_high": 0.98,
+        }
+    )
+    equivalences = pd.DataFrame(
+        {
+            "group": ["jax", "jax", "pytorch"],
+            "other": ["pytorch", other, other],
+            "seeds": 3,
+            "difference_points": [-0.1, -0.2, -0.52],
+            "difference_points_low": [-0.2, -0.25, -0.6],
+            "difference_points_high": [0.0, -0.15, -0.4],
+            "margin_points": 0.3,
+            "verdict": ["equivalent", "equivalent", verdict],
+            "seeds_needed": [float("nan")] * 2 + [needed],
+        }
+    )
+    return replace(findings((1, 2, 3)), accuracies=accuracies, equivalences=equivalences)
+
+
+ALL = "JAX/Flax, PyTorch and TensorFlow/Keras (test accuracies from 97.00% to 97.20%)"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            learned("equivalent"),
+            f"Accuracy does not differ: {ALL} are equivalent within 0.3 points.",
+        ),
+        (
+            learned("different"),
+            "**Accuracy differs**: PyTorch tests 0.52 points below TensorFlow/Keras.",
+        ),
+        (
+            learned("too few seeds"),
+            f"Whether accuracy differs is open: over 3 seeds {ALL} are shown neither to differ nor "
+            "to be equivalent; about 11 seeds would likely tell.",
+        ),
+        (
+            learned("too few seeds", float("nan")),
+            f"Whether accuracy differs is open: over 3 seeds {ALL} are shown neither to differ nor "
+            "to be equivalent; more than 100 seeds would likely tell.",
+        ),
+        # Another algorithm may differ; that is not a difference between frameworks.
+        (
+            learned("different", other="tensorflow (stock-adam)"),
+            "Accuracy does not differ: JAX/Flax and PyTorch (test accuracies from 97.00% to "
+            "97.10%) are equivalent within 0.3 points.",
+        ),
+    ],
+)
+def test_the_headline_says_whether_accuracy_differs(found: Findings, said: str) -> None:
+    assert words.accuracy(found) == [said]
+
+
 def test_accuracy_speaks_of_trained_cases_only() -> None:
-    assert words.accuracy(findings((1, 2, 3))) == [
-        "Mean test accuracy of the cases trained to the end lies between 97.00% and 97.20%."
+    assert "No case was trained to the end" in words.accuracy(findings((1, 2, 3)))[0]
+    found = learned("equivalent")
+    alone = replace(found, accuracies=found.accuracies[:1], equivalences=found.equivalences[:0])
+    assert words.accuracy(alone) == [
+        "The mean test accuracy of JAX/Flax is 97.00% [96.00%, 98.00%]."
     ]
-    partly = findings((1, 2, 3), trained_to_end=False)
-    assert "No case was trained to the end" in words.accuracy(partly)[0]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "seeds", "needed", "said"),
+    [
+        ("equivalent", 3, float("nan"), "equivalent within 0.3 points"),
+        ("different", 3, float("nan"), "different"),
+        ("too few seeds", 3, 8.0, "too few seeds to tell, about 8 needed"),
+        ("too few seeds", 3, float("nan"), "too few seeds to tell, more than 100 needed"),
+        ("too few seeds", 1, float("nan"), "too few seeds to tell"),
+    ],
+)
+def test_verdicts_on_accuracy(verdict: str, seeds: int, needed: float, said: str) -> None:
+    row = {"verdict": verdict, "seeds": seeds, "seeds_needed": needed, "margin_points": 0.3}
+    assert words.equivalence(pd.Series(row)) == said
 
 
 def test_the_resolution_bounds_what_is_ranked() -> None:
@@ -139,6 +221,11 @@ def test_the_resolution_bounds_what_is_ranked() -> None:
         ({"disturbed": 2}, {}, "10.0% of the rounds were disturbed from outside"),
         ({"lost": "jax floor"}, {}, "jax floor failed and is not among the floors: killed by"),
         ({"steady": False}, {}, "getting faster when the timing began: pytorch eager"),
+        (
+            {},
+            {"diverged": ["", "diverged: the loss is not finite from step 400 in seed 1", ""]},
+            "**pytorch eager diverged: the loss is not finite from step 400 in seed 1.**",
+        ),
         ({}, {"certified": [True, False, True]}, "Not comparable, and not ranked: pytorch eager"),
     ],
 )

@@ -71,6 +71,21 @@ def test_training_starts_at_the_initial_parameters_and_ends_at_the_last_step(job
     assert final.peak_rss_mib > 100
 
 
+def test_a_training_that_diverges_is_a_result_like_others(job: Job) -> None:
+    diverging = replace(job.workload, adam=Adam(learning_rate=1e30))
+    worker = Worker(replace(job, workload=diverging))
+    worker.first_call()
+    assert not worker.certify().passed
+    worker.warm_up()
+    assert worker.train().steps == 12
+    assert worker.train_rest() == 12
+    found = worker.read()
+    assert np.isnan([found.train_loss, found.validation_loss]).all()
+    # Logits that are no numbers are no right answers, whatever their argmax.
+    assert found.validation_accuracy == 0
+    assert worker.finish().test_accuracy == 0
+
+
 def test_the_parts_of_a_step_are_measured_in_the_first_launch_alone(job: Job) -> None:
     worker = Worker(job)
     worker.first_call()

@@ -1,0 +1,115 @@
+"""The report of a bundle whose figures are known: its sections on accuracy, and its figures."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks import figures, report, summary
+from benchmarks.summary import Bundle
+from tests.synthetic_bundles import write_bundle
+
+TIMES = {
+    "pytorch eager": 3.0,
+    "pytorch eager streamed": 3.5,
+    "tensorflow graph": 2.0,
+    "jax compiled": 1.0,
+    "jax compiled (control)": 1.0,
+}
+GOOD = [0.971, 0.972, 0.970, 0.971]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """JAX tests a point lower; TensorFlow's case failed its certificate, and learned nothing."""
+    folder = write_bundle(
+        tmp_path_factory.mktemp("report") / "bundle",
+        TIMES,
+        launches=4,
+        uncertified=("tensorflow graph",),
+        test_accuracies={
+            "pytorch eager": GOOD,
+            "pytorch eager streamed": [0.9712, 0.9718, 0.9701, 0.9711],
+            "jax compiled": [0.962, 0.961, 0.961, 0.962],
+            "jax compiled (control)": [0.5] * 4,
+            "tensorflow graph": [0.1] * 4,
+        },
+    )
+    bundle = Bundle.read(folder)
+    findings = summary.find(bundle)
+    summary.write(bundle, findings)
+    report.write(bundle, findings)
+    return folder
+
+
+def test_tables_hold_what_was_written(folder: Path) -> None:
+    accuracies = pd.read_csv(folder / "accuracies.csv").set_index("group")
+    assert list(accuracies.index) == ["pytorch", "tensorflow (not certified)", "jax"]
+    assert accuracies["cases"].tolist() == [2, 1, 1]
+    assert accuracies.loc["pytorch", "test_accuracy"] == pytest.approx(0.97102, abs=1e-5)
+    assert accuracies.loc["jax", "test_accuracy"] == pytest.approx(0.9615)
+    pairs = pd.read_csv(folder / "equivalences.csv").set_index(["group", "other"])
+    assert pairs.loc[("pytorch", "jax"), "verdict"] == "different"
+    times = pd.read_csv(folder / "time_to_accuracy.csv").set_index(["case", "target"])
+    # A rise over 250 steps; 98.1% of validation in every seed: 95% at step 250 of 50 a block.
+    assert times.loc[("pytorch eager", 0.95), "steps"] == 250
+    assert times.loc[("pytorch eager", 0.95), "train_seconds"] == pytest.approx(0.75)
+    assert times.loc[("pytorch eager", 0.95), "total_seconds"] == pytest.approx(0.75 + 0.8)
+    assert times.loc[("jax compiled", 0.98), "reached"] == 0
+    named = pd.read_csv(folder / "summary.csv").set_index("case")["diverged"].dropna()
+    assert list(named.index) == ["tensorflow graph"]
+
+
+def test_the_report_says_what_differs(folder: Path) -> None:
+    text = (folder / "report.md").read_text()
+    headline = text.splitlines()[2]
+    assert "**Accuracy differs**: PyTorch tests 0.95 points above JAX/Flax." in headline
+    sections = dict(re.findall(r"## (.*?)\n(.*?)(?=\n## |$)", text, re.DOTALL))
+    accuracy = sections["Accuracy"]
+    assert re.search(r"\| tensorflow \(not certified\) +\| +1 \| +4 \| 11.00%", accuracy)
+    assert re.search(r"\| pytorch +\| jax .*\| different +\|", accuracy)
+    times = sections["Time to accuracy"]
+    assert re.search(r"95% \| pytorch eager +\| +4 of 4 \| +250 \| 0.75 .* 0.80 \| +1.55 \|", times)
+    assert "(control)" not in times
+    assert "**tensorflow graph learned nothing" in sections["What this run cannot tell"]
+
+
+def test_every_figure_is_linked_and_every_link_has_its_figure(folder: Path) -> None:
+    linked = re.findall(r"!\[.+?\]\(figures/(.+?)\)", (folder / "report.md").read_text())
+    drawn = {path.name for path in (folder / "figures").iterdir()}
+    assert len(linked) == len(set(linked))
+    assert set(linked) == drawn
+    # Without floors there is nothing to set the parts against.
+    assert drawn == {
+        *(figures.RANKING, figures.ACCURACY, figures.ACCURACY_SECONDS),
+        *(figures.TIME_TO_ACCURACY, figures.TOTAL_TIME),
+    }
+
+
+@pytest.mark.parametrize("name", [figures.ACCURACY, figures.ACCURACY_SECONDS, figures.RANKING])
+def test_figures_name_the_cases_and_no_control(folder: Path, name: str) -> None:
+    text = (folder / "figures" / name).read_text()
+    ElementTree.fromstring(text)
+    assert "pytorch eager streamed" in text
+    assert "jax compiled" in text
+    assert "(control)" not in text
+    assert ("tensorflow graph" in text) == (name != figures.RANKING)
+
+
+def test_figures_can_be_told_apart_without_colour() -> None:
+    """Modes by marker and line, inputs and forms of Adam by how a marker is filled."""
+    cases = [f"tensorflow {mode}" for mode in figures.MARKERS]
+    cases += [f"{case} streamed" for case in cases] + [f"{case} stock-adam" for case in cases]
+    looks = [figures.style(case) for case in cases]
+    assert len({(look["marker"], look["fillstyle"]) for look in looks}) == len(cases)
+    assert len({look["color"] for look in looks}) == 1
+
+
+def test_the_same_bundle_gives_the_same_figures(folder: Path, tmp_path: Path) -> None:
+    figures.write(summary.find(Bundle.read(folder)), tmp_path)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (folder / "figures" / path.name).read_bytes()
