@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from benchmarks import limits, words
+from benchmarks import words
 from benchmarks.break_even import STARTUP
 from benchmarks.certificate import LEVELS, STAGES
 from benchmarks.interactive_style import (
+    BLACK,
     INK,
+    PARTS,
     ROW,
     SHADE,
     blank,
@@ -30,15 +32,6 @@ from benchmarks.interactive_style import (
     two_lines,
 )
 from benchmarks.summary import Bundle, Findings, control_of
-
-PARTS = dict(
-    zip(
-        limits.BOUNDS,
-        (("#4c6a92", ""), ("#9fb3c8", "/"), ("#b5651d", "x"), ("#6f9e4f", "-")),
-        strict=True,
-    )
-)
-"""The colour and pattern of what a step is made of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +59,7 @@ def ranking(_: Bundle, findings: Findings) -> Chart:
 
 def _bars(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
     """A bar a case with its interval; in the order of the rows, from above."""
-    figure = blank(unit, height=ROW * len(rows) + 190)
+    figure = blank(unit, height=ROW * len(rows))
     for _, row in rows.iterrows():
         value, low, high = (row[column], row[f"{column}_low"], row[f"{column}_high"])
         figure.add_bar(
@@ -102,7 +95,7 @@ def _curves(rows: pd.DataFrame, column: str, across: str) -> go.Figure:
     # All begin at chance: the figure opens on where they differ, and says so.
     lowest = np.floor(100 * later.min() - 0.5) / 100 if len(later) else 0.0
     up = f"validation accuracy, from {lowest:.0%}" if lowest > 0 else "validation accuracy"
-    figure = blank(across, up, height=560)
+    figure = blank(across, up, height=420)
     for case, own in rows.groupby("case", sort=False):
         known = own.dropna(subset=["validation_accuracy_low"])
         ends = (known["validation_accuracy_high"], known["validation_accuracy_low"][::-1])
@@ -146,9 +139,11 @@ def time_to_accuracy(_: Bundle, findings: Findings) -> Chart:
 def _time_to(rows: pd.DataFrame) -> go.Figure:
     """A bar a case: start-up, and upon it the training with its interval."""
     rows = rows.sort_values("total_seconds")
-    figure = blank("seconds from the start of the process", height=ROW * len(rows) + 190)
+    figure = blank("seconds from the start of the process", height=ROW * len(rows))
     figure.add_bar(
-        name="start-up",
+        name="import, build, first call",
+        legendgroup="start-up",
+        legendgrouptitle={"text": "Start-up"},
         x=rows["startup_seconds"],
         y=rows["case"].map(two_lines),
         orientation="h",
@@ -177,7 +172,7 @@ def _time_to(rows: pd.DataFrame) -> go.Figure:
 def equivalence(_: Bundle, findings: Findings) -> Chart:
     """The differences in accuracy between backends, and the margin within which they are equal."""
     rows = findings.equivalences
-    figure = blank("difference in test accuracy (percentage points)", height=ROW * len(rows) + 120)
+    figure = blank("percentage points", height=ROW * len(rows))
     names = [f"{row['group']}<br>less {row['other']}" for _, row in rows.iterrows()]
     value, low, high = (rows[f"difference_points{end}"] for end in ("", "_low", "_high"))
     figure.add_scatter(
@@ -221,7 +216,7 @@ def startup(bundle: Bundle, findings: Findings) -> Chart:
 def _startup(rows: pd.DataFrame, parts: list[str], launches: pd.DataFrame) -> go.Figure:
     """A bar a case, of its parts, and a dot a launch."""
     rows = rows.assign(total=rows[parts].sum(axis=1)).sort_values("total")
-    figure = blank("seconds", height=ROW * len(rows) + 150)
+    figure = blank("seconds", height=ROW * len(rows), grouped=False)
     for part, name, look in zip(
         parts, ("import", "build", "first call"), PARTS.values(), strict=False
     ):
@@ -230,7 +225,7 @@ def _startup(rows: pd.DataFrame, parts: list[str], launches: pd.DataFrame) -> go
             x=rows[part],
             y=rows["case"].map(two_lines),
             orientation="h",
-            marker=patterned(*look),
+            marker=patterned(*look, lines=BLACK),
             hovertemplate=f"<b>%{{y}}</b><br>{name} %{{x:.2f}} s<extra></extra>",
         )
     figure.add_scatter(
@@ -248,7 +243,7 @@ def _startup(rows: pd.DataFrame, parts: list[str], launches: pd.DataFrame) -> go
 
 def total_time(_: Bundle, findings: Findings) -> Chart:
     """Total time against steps, on logarithmic axes."""
-    figure = blank("steps trained", "seconds from the start of the process", height=560)
+    figure = blank("steps trained", "seconds from the start of the process", height=420)
     for case in findings.totals:
         figure.add_scatter(
             x=findings.totals.index,
@@ -258,7 +253,7 @@ def total_time(_: Bundle, findings: Findings) -> Chart:
             hovertemplate=f"<b>{case}</b><br>%{{x:,}} steps in %{{y:.3g}} s<extra></extra>",
             **legend(str(case)),
         )
-    figure.update_xaxes(type="log", tickformat=",", dtick=1)
+    figure.update_xaxes(type="log", tickformat="~s", dtick=1)
     figure.update_yaxes(type="log", tickformat=",", dtick="D2")
     return Chart(views={"": figure}, data=findings.totals.reset_index())
 
@@ -268,7 +263,7 @@ def break_even(_: Bundle, findings: Findings) -> Chart:
     rows = findings.break_even
     names = [f"{row['case']}<br>overtakes {row['overtakes']}" for _, row in rows.iterrows()]
     colours = [line(case)["color"] for case in rows["case"]]
-    figure = blank("steps trained", height=ROW * len(rows) + 150)
+    figure = blank("steps trained", height=ROW * len(rows), grouped=False)
     figure.add_scatter(
         name="caches filled, 95% interval",
         x=rows["steps"],
@@ -292,7 +287,7 @@ def break_even(_: Bundle, findings: Findings) -> Chart:
     steps = rows[["first_steps", "steps"]].to_numpy()
     # An interval may begin or end at absurd counts: it leaves the figure there.
     ends = [np.nanmin(steps) / 20, np.nanmax(steps) * 20] if np.isfinite(steps).any() else [1, 10]
-    figure.update_xaxes(type="log", tickformat=",", dtick=1, range=list(np.log10(ends)))
+    figure.update_xaxes(type="log", tickformat="~s", dtick=1, range=list(np.log10(ends)))
     return Chart(views={"": figure}, data=rows)
 
 
@@ -301,14 +296,14 @@ def parts(_: Bundle, findings: Findings) -> Chart:
     summary = findings.summary
     rows = summary[(summary["status"] == "measured") & ~control_of(summary)]
     cases = rows["case"].map(two_lines)
-    figure = blank("ms a step", height=ROW * len(rows) + 170)
+    figure = blank("ms a step", height=ROW * len(rows), grouped=False)
     for part, look in PARTS.items():
         figure.add_bar(
             name=part,
             x=rows[f"{part}_ms"],
             y=cases,
             orientation="h",
-            marker=patterned(*look),
+            marker=patterned(*look, lines=BLACK),
             hovertemplate=f"<b>%{{y}}</b><br>{part} %{{x:.3f}} ms<extra></extra>",
         )
     figure.add_scatter(
@@ -344,12 +339,13 @@ def certificates(bundle: Bundle, findings: Findings) -> Chart:
 
 def _errors(rows: pd.DataFrame) -> go.Figure:
     """A mark a case in each stage; errors of zero have no place on a logarithmic axis."""
-    figure = blank("relative error, as a share of its bound", height=ROW * len(STAGES) + 290)
+    figure = blank("relative error, as a share of its bound", height=2 * ROW * len(STAGES))
     for case, own in rows[rows["share"] > 0].groupby("case", sort=False):
         figure.add_scatter(
             x=own["share"],
             y=own["stage"].str.replace("_", "<br>", n=1).str.replace("_", " "),
             mode="markers",
+            orientation="h",
             marker=marker(str(case)) | {"size": 9},
             customdata=own[["relative_error", "bound"]],
             hovertemplate=f"<b>{case}</b><br>%{{y}}: error %{{customdata[0]:.1e}} of "
@@ -360,7 +356,9 @@ def _errors(rows: pd.DataFrame) -> go.Figure:
         annotation={"text": "the bound", "yref": "paper", "y": 1, "yanchor": "bottom"})  # fmt: skip
     names = [stage.replace("_", "<br>", 1).replace("_", " ") for stage in STAGES]
     _from_above(figure, names)
-    figure.update_xaxes(type="log", dtick=1, exponentformat="power")
+    shares = np.log10(rows.loc[rows["share"] > 0, "share"])
+    ends = [min(shares.min(), -1) - 0.4, max(shares.max(), 0) + 0.6] if len(shares) else [-1, 0]
+    figure.update_xaxes(type="log", dtick=1, tickformat="~g", range=ends)
     return figure.update_layout(scattermode="group", scattergap=0.3)
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import plotly.graph_objects as go
 
 from backends.registry import BACKENDS, MODES
+from benchmarks import figures
 from benchmarks.figures import COLOURS
 
-INK, QUIET, GRID, SHADE, PAPER = "#23272e", "#5a616b", "#dfe2e7", "#e9ebef", "#ffffff"
+INK, GRID, SHADE, PAPER = "#23272e", "#dfe2e7", "#e9ebef", "#ffffff"
 DARK = {
     INK: "#e4e6ea",
-    QUIET: "#a3a9b3",
     GRID: "#363b44",
     SHADE: "#3f4651",
     PAPER: "#15181d",
@@ -24,8 +24,6 @@ DARK = {
     COLOURS["pytorch"]: "#ee7a2b",
     COLOURS["jax"]: "#56a8e0",
     COLOURS["numpy"]: "#a8adb5",
-    "#4c6a92": "#7397c4",
-    "#b5651d": "#d1884a",
 }
 """What each colour becomes on a dark page; what is not here stays."""
 
@@ -34,19 +32,31 @@ SYMBOLS = dict(
     zip(MODES, ("circle", "triangle-down", "square", "diamond", "triangle-up"), strict=True)
 )
 """The counterparts of figures.LINES and figures.MARKERS."""
+LIGHT, BLACK = "#fffffe", "#000000"
+"""What is drawn upon bars, in both themes."""
+PARTS = {
+    part: (colour, shape)
+    for (part, (colour, _)), shape in zip(figures.PARTS.items(), ("", "/", ".", "x"), strict=True)
+}
+"""What a step is made of, as in figures.PARTS."""
 PATTERNS = dict(zip(MODES, ("", "-", "/", "x", "."), strict=True))
 ROW = 38
 """Pixels a row of bars: its name takes two lines."""
 
 
-def blank(across: str, up: str = "", *, height: int) -> go.Figure:
-    """An empty figure with its axes named."""
+def blank(across: str, up: str = "", *, height: int, grouped: bool = True) -> go.Figure:
+    """An empty figure with its axes named and `height` pixels between them.
+
+    The page adds what a legend needs below: `meta` tells it the height. In a `grouped` legend each
+    backend has a column.
+    """
     axis = {
         "gridcolor": GRID,
         "linecolor": GRID,
         "zerolinecolor": GRID,
         "zerolinewidth": 1,
         "automargin": True,
+        "tickangle": 0,
         "ticks": "",
         "title": {"standoff": 10, "font": {"size": 13}},
     }
@@ -54,7 +64,8 @@ def blank(across: str, up: str = "", *, height: int) -> go.Figure:
         layout={
             # None of plotly's own looks.
             "template": go.layout.Template(),
-            "height": height,
+            "meta": {"height": height},
+            "height": height + 300,
             "margin": {"l": 8, "r": 12, "t": 28, "b": 8},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
@@ -68,7 +79,8 @@ def blank(across: str, up: str = "", *, height: int) -> go.Figure:
                 "yanchor": "bottom",
                 "x": 0,
                 "xref": "container",
-                "traceorder": "grouped",
+                "traceorder": "grouped" if grouped else "normal",
+                "maxheight": 290,
                 "groupclick": "togglegroup",
                 "grouptitlefont": {"weight": "bold"},
             },
@@ -78,7 +90,6 @@ def blank(across: str, up: str = "", *, height: int) -> go.Figure:
                 "bordercolor": INK,
                 "font": {"color": INK, "size": 13},
             },
-            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": QUIET, "activecolor": INK},
         }
     )
     figure.update_xaxes(title_text=across)
@@ -99,21 +110,25 @@ def line(case: str) -> dict[str, Any]:
 
 
 def marker(case: str) -> dict[str, Any]:
-    """The marker of a case."""
-    backend, mode, *_ = case.split()
-    return {"color": COLOURS[backend], "symbol": SYMBOLS[mode], "size": 7}
+    """The marker of a case: hollow for streamed input, with a dot for Keras' own Adam."""
+    backend, mode, *others = case.split()
+    symbol = SYMBOLS[mode] + "-open" * ("streamed" in others) + "-dot" * ("stock-adam" in others)
+    return {"color": COLOURS[backend], "symbol": symbol, "size": 7}
 
 
 def fill(case: str) -> dict[str, Any]:
-    """The bar of a case."""
-    backend, mode, *_ = case.split()
-    return patterned(COLOURS[backend], PATTERNS[mode])
+    """The bar of a case: paler and with an edge for streamed input."""
+    backend, mode, *others = case.split()
+    looks = patterned(COLOURS[backend], PATTERNS[mode])
+    if "streamed" in others:
+        looks |= {"opacity": 0.6, "line": {"color": COLOURS[backend], "width": 1.5}}
+    return looks
 
 
-def patterned(colour: str, shape: str) -> dict[str, Any]:
-    """A colour with light lines or dots upon it."""
-    lines = {"shape": shape, "bgcolor": colour, "fgcolor": "#ffffff", "fgopacity": 0.55}
-    return {"color": colour, "pattern": lines | {"size": 9, "solidity": 0.15}}
+def patterned(colour: str, shape: str, *, lines: str = LIGHT) -> dict[str, Any]:
+    """A colour with lines or dots upon it."""
+    drawn = {"shape": shape, "bgcolor": colour, "fgcolor": lines, "fgopacity": 0.55}
+    return {"color": colour, "pattern": drawn | {"size": 9, "solidity": 0.15}}
 
 
 def reach(value: Iterable[float], low: Iterable[float], high: Iterable[float]) -> dict[str, Any]:

@@ -29,11 +29,10 @@ function draw(plot) {
   if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
   // What was zoomed stays so, but for another view.
   layout.uirevision = plot.view;
-  return Plotly.react(plot, data, layout, {
-    responsive: true,
-    displaylogo: false,
-    modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
-  });
+  Plotly.react(plot, data, layout, { displayModeBar: false });
+  // However many rows the legend takes in this window, the axes keep their height.
+  const missing = layout.meta.height - plot._fullLayout._size.h;
+  if (missing) Plotly.relayout(plot, { height: layout.height + missing });
 }
 
 // An entry of the legend stands for its case, the title of a group for all of its own.
@@ -91,6 +90,11 @@ document.getElementById("theme").addEventListener("click", () => {
   drawAll();
 });
 prefersDark.addEventListener("change", drawAll);
+let resized;
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(drawAll, 100);
+});
 addEventListener("beforeprint", () => {
   printing = true;
   drawAll();
