@@ -302,6 +302,7 @@ def markdown(bundle: Bundle, findings: Findings) -> str:
         "## What this run cannot tell",
         "\n".join(f"- {note}" for note in words.cautions(bundle, findings)),
         *accuracy_report.accuracy(bundle, findings),
+        *accuracy_report.tutorial(bundle, findings),
         *accuracy_report.time_to_accuracy(findings),
         *where_the_time_goes(findings),
         *startup(findings),
