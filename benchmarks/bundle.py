@@ -43,6 +43,15 @@ COLUMNS = {
         "validation_loss",
         "validation_accuracy",
     ),
+    "readings": (
+        *LAUNCH,
+        *IDENTITY,
+        "step",
+        "updates",
+        "images",
+        "loss",
+        "accuracy",
+    ),
     "certificates": (
         *LAUNCH,
         *IDENTITY,
@@ -90,7 +99,10 @@ COLUMNS = {
     "outcomes": (*IDENTITY, "status", "launch", "reason"),
 }
 """The tables written as a run goes, and their columns. `outcomes` has the cases that did not run
-to their end: skipped or failed, and why."""
+to their end: skipped or failed, and why; `readings` has those on batches of validation images,
+where the preset wants them: see tutorial.py."""
+ADDED_LATER = ("readings",)
+"""Tables that older bundles lack, and need not have."""
 
 
 def check_folder(asked: Path | None) -> None:
@@ -180,6 +192,8 @@ def end_of_output(folder: Path, case: str, lines: int = 8) -> str:
 def read_table(folder: Path, table: str) -> pd.DataFrame:
     """One table of a bundle, as written; raises UsageError where it is not one of this program."""
     path = folder / f"{table}.csv"
+    if table in ADDED_LATER and not path.exists():
+        return pd.DataFrame(columns=list(COLUMNS[table]))
     try:
         content = pd.read_csv(path)
     except OSError as error:

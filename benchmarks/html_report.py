@@ -22,7 +22,7 @@ from benchmarks import interactive, report, words
 from benchmarks.figures import COLOURS
 from benchmarks.interactive import Chart
 from benchmarks.interactive_style import DARK
-from benchmarks.sections import TEXT_COLUMNS, Figure, Section, Table, section
+from benchmarks.sections import TEXT_COLUMNS, Facts, Figure, Section, Table, section
 from benchmarks.summary import Bundle, Findings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -90,6 +90,7 @@ def page(
     environment.tests |= {
         "text": lambda part: isinstance(part, str),
         "table": lambda part: isinstance(part, Table),
+        "facts": lambda part: isinstance(part, Facts),
     }
     return environment.get_template("report.html").render(
         **opening,

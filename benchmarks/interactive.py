@@ -253,7 +253,7 @@ def total_time(_: Bundle, findings: Findings) -> Chart:
             hovertemplate=f"<b>{case}</b><br>%{{x:,}} steps in %{{y:.3g}} s<extra></extra>",
             **legend(str(case)),
         )
-    figure.update_xaxes(type="log", tickformat="~s", dtick=1)
+    figure.update_xaxes(type="log", tickformat="~s")
     figure.update_yaxes(type="log", tickformat=",", dtick="D2")
     return Chart(views={"": figure}, data=findings.totals.reset_index())
 
@@ -261,7 +261,7 @@ def total_time(_: Bundle, findings: Findings) -> Chart:
 def break_even(_: Bundle, findings: Findings) -> Chart:
     """After how many steps each slower starter has overtaken the other."""
     rows = findings.break_even
-    names = [f"{row['case']}<br>overtakes {row['overtakes']}" for _, row in rows.iterrows()]
+    names = [f"{row['case']}<br>past {row['overtakes']}" for _, row in rows.iterrows()]
     colours = [line(case)["color"] for case in rows["case"]]
     figure = blank("steps trained", height=ROW * len(rows), grouped=False)
     figure.add_scatter(
@@ -287,7 +287,7 @@ def break_even(_: Bundle, findings: Findings) -> Chart:
     steps = rows[["first_steps", "steps"]].to_numpy()
     # An interval may begin or end at absurd counts: it leaves the figure there.
     ends = [np.nanmin(steps) / 20, np.nanmax(steps) * 20] if np.isfinite(steps).any() else [1, 10]
-    figure.update_xaxes(type="log", tickformat="~s", dtick=1, range=list(np.log10(ends)))
+    figure.update_xaxes(type="log", tickformat="~s", range=list(np.log10(ends)))
     return Chart(views={"": figure}, data=rows)
 
 
@@ -317,7 +317,8 @@ def parts(_: Bundle, findings: Findings) -> Chart:
     )
     figure.add_vline(x=findings.floors["step_ms"].iloc[0],
         line={"color": INK, "dash": "dot", "width": 1.5},
-        annotation={"text": "the floor", "yref": "paper", "y": 1, "yanchor": "bottom"})  # fmt: skip
+        annotation={"text": "the floor", "yref": "paper", "y": 1, "yanchor": "bottom",
+        "xanchor": "center"})  # fmt: skip
     _from_above(figure, rows["case"])
     figure.update_xaxes(range=_from_zero(rows["step_ms"], rows["step_ms_high"]))
     figure.update_layout(barmode="stack", bargap=0.35)
@@ -353,7 +354,9 @@ def _errors(rows: pd.DataFrame) -> go.Figure:
             **legend(str(case)),
         )
     figure.add_vline(x=1, line={"color": INK, "width": 1.5, "dash": "dot"},
-        annotation={"text": "the bound", "yref": "paper", "y": 1, "yanchor": "bottom"})  # fmt: skip
+        # On a logarithmic axis an annotation is placed by the logarithm, a line is not.
+        annotation={"text": "the bound", "x": 0, "yref": "paper", "y": 1, "yanchor": "bottom",
+        "xanchor": "center"})  # fmt: skip
     names = [stage.replace("_", "<br>", 1).replace("_", " ") for stage in STAGES]
     _from_above(figure, names)
     shares = np.log10(rows.loc[rows["share"] > 0, "share"])

@@ -73,6 +73,8 @@ def make_job(
         slowed_by=case.slowed_by,
         profile=str(plan.profile / file_name(case.name)) if plan.profile and launch == 0 else None,
         reference=references[case.precision, case.adam],
+        reading_steps=plan.reading_steps,
+        reading_images=plan.readings.images if plan.readings else 0,
         **calibration,
     )
 

@@ -32,6 +32,9 @@ class Job:
     first: bool = True
     """Whether this is the first launch, in which the certificate is taken at the exact level too,
     and the parts of a step are measured."""
+    reading_steps: tuple[int, ...] = ()
+    reading_images: int = 0
+    """See Plan.reading_steps and BatchReadings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,16 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchReading:
+    """Loss and accuracy on some of the validation images."""
+
+    updates: int
+    images: int
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Final:
     """What is known when a launch ends."""
 
@@ -127,4 +140,4 @@ class Failure:
     message: str
 
 
-Answer = Ready | Certified | WarmUp | Block | Reading | Final | Failure
+Answer = Ready | Certified | WarmUp | Block | Reading | BatchReading | Final | Failure

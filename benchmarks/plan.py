@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from backends.contract import EPSILON_HAT, TEXTBOOK
@@ -28,6 +29,16 @@ STEPS_PER_CALL = 50
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchReadings:
+    """Loss and accuracy on a batch of validation images, as a training loop prints them."""
+
+    every: int
+    """They are taken after the first update, and after every so many more."""
+    images: int
+    """In each batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preset:
     """A ready-made choice of cases and effort."""
 
@@ -39,6 +50,7 @@ class Preset:
     time_limit_minutes: float
     floors: bool = True
     """Whether cases are set against the machine's limit, which takes start-ups of its own."""
+    readings: BatchReadings | None = None
 
 
 PRESETS = {
@@ -70,6 +82,17 @@ PRESETS = {
         steps=4000,
         launches=3,
         time_limit_minutes=90.0,
+    ),
+    "tutorial": Preset(
+        about="the original tutorial's loop in each framework, 4,001 steps of streamed batches, "
+        "and what it prints; under 7 minutes",
+        modes={"pytorch": ("eager",), "tensorflow": ("compiled",), "jax": ("compiled",)},
+        inputs=("streamed",),
+        steps=4001,
+        launches=3,
+        time_limit_minutes=6.5,
+        floors=False,
+        readings=BatchReadings(every=1000, images=512),
     ),
 }
 
@@ -141,6 +164,20 @@ class Plan:
     """Where each case leaves a trace by its framework's own profiler, if it shall."""
     until_settled: bool = False
     """Whether more launches follow while a verdict is open and there is time."""
+    readings: BatchReadings | None = None
+
+    @property
+    def reading_steps(self) -> tuple[int, ...]:
+        """The numbers of updates after which batch readings are taken."""
+        if self.readings is None:
+            return ()
+        return tuple(range(1, self.workload.steps + 1, self.readings.every))
+
+    @property
+    def _stretches(self) -> list[int]:
+        """The steps between one batch reading and the next, and before and after them."""
+        ends = (0, *self.reading_steps, self.workload.steps)
+        return [end - start for start, end in pairwise(ends)]
 
     @property
     def block_steps(self) -> int:
@@ -148,14 +185,14 @@ class Plan:
         work = self.workload
         longest = BLOCK_FLOPS[self.cases[0].device] / work.network.step_flops(work.batch_size)
         wanted = max(FEWEST_BLOCK_STEPS, min(BLOCK_STEPS, work.steps // 20))
-        steps = max(1, min(work.steps, wanted, int(longest)))
+        steps = max(1, min(max(self._stretches), wanted, int(longest)))
         # Whole calls of the modes that train many steps a call.
         return steps - steps % STEPS_PER_CALL if steps > STEPS_PER_CALL else steps
 
     @property
     def rounds(self) -> int:
-        """Rounds in a launch that runs to its end."""
-        return self.workload.steps // self.block_steps
+        """Rounds in a launch that runs to its end: whole blocks between batch readings."""
+        return sum(steps // self.block_steps for steps in self._stretches)
 
 
 def select_cases(
@@ -171,8 +208,8 @@ def select_cases(
     """The cases asked for: the preset's, unless backends, modes or inputs are named.
 
     A named backend without named modes runs the preset's modes, or all it has where the preset
-    leaves the backend out. Without named inputs a mode takes the first it offers. `keras_adam` is a
-    key of KERAS_ADAM.
+    leaves the backend out. Without named inputs a mode takes the preset's, or the first it offers
+    where it has none of those. `keras_adam` is a key of KERAS_ADAM.
     """
     wanted_inputs = tuple(inputs) if inputs else preset.inputs
     cases = []
@@ -180,7 +217,9 @@ def select_cases(
         offered = BACKENDS[name].modes
         for mode in modes or preset.modes.get(name, tuple(offered)):
             available = offered.get(mode, ())
-            chosen = [i for i in available if i in (wanted_inputs or available[:1])]
+            chosen = [i for i in available if i in (wanted_inputs or ())]
+            if not inputs:
+                chosen = chosen or list(available[:1])
             forms = KERAS_ADAM[keras_adam] if name == "tensorflow" else (TEXTBOOK,)
             cases += [
                 Case(

@@ -9,7 +9,7 @@ from backends.registry import BACKENDS
 from benchmarks import accuracy_report, break_even, figures, limits, words
 from benchmarks.bundle import end_of_output
 from benchmarks.certificate import EXACT_BOUND, LEVELS, STAGES
-from benchmarks.sections import Figure, Part, Section, Table, document, section
+from benchmarks.sections import Facts, Figure, Part, Section, Table, document, section
 from benchmarks.summary import Bundle, Findings
 from benchmarks.words import interval, number, percent
 
@@ -19,7 +19,8 @@ def ranking(findings: Findings) -> list[Part]:
     parts: list[Part] = []
     groups = words.groups(findings)
     if groups:
-        parts.append(Figure("ranking", "Times the fastest", f"figures/{figures.RANKING}"))
+        title = "Times the fastest, with 95% intervals"
+        parts.append(Figure("ranking", title, f"figures/{figures.RANKING}"))
     for where, group in groups:
         parts += [f"Ranked {where}:"] if len(groups) > 1 else []
         parts.append(
@@ -164,6 +165,7 @@ def paying_off(findings: Findings) -> Section | None:
     if findings.totals.empty:
         return None
     overtaken = "After how many steps the slower starter has overtaken the other:"
+    overtaking = Figure("break_even", "Steps after which the first has overtaken the second")
     (_, first), *later = break_even.leaders(findings.totals)
     sentence = f"{first} is ahead from the first step"
     sentence += "".join(f"; from about {steps:,} steps on, {case}" for steps, case in later)
@@ -182,7 +184,7 @@ def paying_off(findings: Findings) -> Section | None:
         "When a slower start pays off",
         f"Start-up and steps together, once compilers have filled their caches: {sentence}.",
         Figure("total_time", "Total time against steps", f"figures/{figures.TOTAL_TIME}"),
-        *((overtaken, Figure("break_even", "Break-even"), Table(rows)) if rows else ()),
+        *((overtaken, overtaking, Table(rows)) if rows else ()),
     )
 
 
@@ -290,8 +292,7 @@ def environment(bundle: Bundle) -> Section:
         "data": load["data"],
         "commit": facts["git_commit"] + (" with changes" if facts["git_modified"] else ""),
     }
-    about = words.bullets([f"{name}: {value}" for name, value in lines.items()])
-    return section("Environment", about)
+    return section("Environment", Facts(lines))
 
 
 def title(findings: Findings) -> str:
@@ -312,6 +313,7 @@ def sections(bundle: Bundle, findings: Findings) -> list[Section]:
         not_ranked(bundle, findings),
         section("What this run cannot tell", words.bullets(words.cautions(bundle, findings))),
         accuracy_report.accuracy(bundle, findings),
+        accuracy_report.tutorial(bundle, findings),
         accuracy_report.time_to_accuracy(findings),
         where_the_time_goes(findings),
         startup(findings),

@@ -70,6 +70,7 @@ def make_plan(
         skipped=skipped,
         launches=arguments.launches or preset.launches,
         until_settled=arguments.launches is None,
+        readings=preset.readings,
         seed=arguments.seed,
         threads=arguments.threads,
         time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),

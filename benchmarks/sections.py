@@ -37,7 +37,14 @@ class Figure:
     image: str = ""
 
 
-Part = str | Table | Figure
+@dataclass(frozen=True)
+class Facts:
+    """Names and what they stand for."""
+
+    named: dict[str, str]
+
+
+Part = str | Table | Figure | Facts
 """Text is markdown: a paragraph, a list or a block of code."""
 
 
@@ -60,6 +67,8 @@ def markdown(parts: Sequence[Part]) -> list[str]:
     for part in parts:
         if isinstance(part, Table):
             written.append(table(part))
+        elif isinstance(part, Facts):
+            written.append("\n".join(f"- {name}: {what}" for name, what in part.named.items()))
         elif isinstance(part, str):
             written.append(part)
         elif part.image:

@@ -22,6 +22,7 @@ from benchmarks.bundle import BundleWriter
 from benchmarks.drift import Monitor, steal_share
 from benchmarks.jobs import References, make_job, make_references, start_worker
 from benchmarks.messages import (
+    BatchReading,
     Block,
     Certified,
     Final,
@@ -79,6 +80,8 @@ class Member:
     steps: int = 0
     train_seconds: float = 0.0
     last_reading: Reading | None = None
+    batch_readings: int = 0
+    """How many of the plan's have been taken."""
 
 
 @dataclass(kw_only=True)
@@ -247,10 +250,12 @@ class Session:
             if round_number and began + longest_round > deadline:
                 self.out_of_time = True
                 break
+            self._read_batches(launch, seed, members)
             disturbed += self._round(launch, seed, members, generator, round_number)
             if (round_number + 1) % read_every == 0:
                 self._read_all(launch, seed, members)
             longest_round = max(longest_round, monotonic() - began)
+        self._read_batches(launch, seed, members)
         for member in trained(members):
             self._attempt(launch, members, member, self._finish, launch, seed)
         # Made up for once the training has its final figures; not without end.
@@ -346,6 +351,34 @@ class Session:
             validation_loss=reading.validation_loss,
             validation_accuracy=reading.validation_accuracy,
         )
+
+    def _read_batches(self, launch: int, seed: int, members: list[Member]) -> None:
+        for member in trained(members):
+            self._attempt(launch, members, member, self._read_due_batches, launch, seed)
+
+    def _read_due_batches(self, member: Member, launch: int, seed: int) -> None:
+        """The batch readings that come before the end of the next block, which starts after them.
+
+        What has to be trained for that is not timed.
+        """
+        for steps in self.plan.reading_steps[member.batch_readings :]:
+            if steps >= member.steps + member.warmup.block_steps:
+                return
+            reading: BatchReading = member.worker.ask("read_batch", self.answer_timeout_seconds)
+            member.batch_readings += 1
+            member.steps = reading.updates
+            self.writer.append(
+                "readings",
+                launch=launch,
+                seed=seed,
+                **member.case.identity(),
+                # As a loop counts that trains on batch i and prints then.
+                step=reading.updates - 1,
+                updates=reading.updates,
+                images=reading.images,
+                loss=reading.loss,
+                accuracy=reading.accuracy,
+            )
 
     def _finish(self, member: Member, launch: int, seed: int) -> None:
         """Train what is left after the last whole block, untimed, and take the final figures."""

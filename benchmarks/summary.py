@@ -14,7 +14,7 @@ import pandas as pd
 
 from backends.contract import EPSILON_HAT, Network
 from backends.registry import TIERS
-from benchmarks import accuracy, break_even, differences, limits, statistics
+from benchmarks import accuracy, break_even, differences, limits, statistics, tutorial
 from benchmarks.bundle import COLUMNS, IDENTITY, read_environment, read_table
 
 MOST_TRAININGS = 10
@@ -69,6 +69,8 @@ class Findings:
     equivalences: pd.DataFrame
     time_to_accuracy: pd.DataFrame
     """What the cases have learned: see the functions of these names in accuracy.py."""
+    tutorial: pd.DataFrame
+    """What the tutorial's loop prints: see tutorial.py; empty but with its preset."""
 
 
 def _cases(bundle: Bundle) -> pd.DataFrame:
@@ -195,6 +197,7 @@ def find(bundle: Bundle) -> Findings:
         time_to_accuracy=accuracy.time_to_accuracy(
             readings, summary.set_index("case")["startup_seconds"]
         ),
+        tutorial=tutorial.find(bundle.tables["readings"]),
     )
 
 
@@ -234,3 +237,5 @@ def write(bundle: Bundle, findings: Findings) -> None:
     findings.totals.to_csv(bundle.folder / "totals.csv")
     for name in ("curves", "accuracies", "equivalences", "time_to_accuracy"):
         getattr(findings, name).to_csv(bundle.folder / f"{name}.csv", index=False)
+    if len(findings.tutorial):
+        findings.tutorial.to_csv(bundle.folder / "tutorial.csv", index=False)

@@ -119,6 +119,7 @@ def plan_of(point: Point, plan: Plan, asked_steps: int | None) -> Plan:
         cases=tuple(with_control(cases)),
         floors=floors_of(cases),
         until_settled=False,
+        readings=None,
     )
 
 
@@ -198,9 +199,9 @@ def write(folder: Path, wanted: list[Point], console: Console) -> None:
     for point in wanted:
         own = folder / "points" / point.name / "summary.csv"
         if own.exists():
-            cases = pd.read_csv(own, dtype={"rank": "Int64", "reason": "str"}).fillna(
-                {"reason": ""}
-            )
+            texts = ("reason", "diverged")
+            types = {"rank": "Int64"} | dict.fromkeys(texts, "str")
+            cases = pd.read_csv(own, dtype=types).fillna(dict.fromkeys(texts, ""))
             parts.append(cases.assign(factor=point.factor, value=point.value))
     if not parts:
         return

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from backends.registry import BACKENDS, TIERS
-from benchmarks import comparison_report, words
+from benchmarks import accuracy_report, comparison_report, words
 from benchmarks.certificate import LEVELS, STAGES, first_failure
 from benchmarks.comparison import Comparison
 from benchmarks.ledger import ENTRIES
@@ -100,6 +100,13 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: 
                 percent(row["test_accuracy"], 2),
                 number(row["startup_seconds"], ".1f"),
             )
+        console.print(table)
+    if rows := accuracy_report.tutorial_rows(findings):
+        table = Table(title="loss / accuracy, as the tutorial prints them")
+        for heading in rows[0]:
+            table.add_column(heading, justify="right")
+        for cells in rows:
+            table.add_row(*(cells.get(heading, "–") for heading in rows[0]))
         console.print(table)
     unranked = findings.summary[findings.summary["status"] != "measured"]
     for _, row in unranked.iterrows():

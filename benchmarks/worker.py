@@ -24,6 +24,7 @@ from benchmarks.certificate import Check
 from benchmarks.floor import FloorWorker
 from benchmarks.messages import (
     Answer,
+    BatchReading,
     Block,
     Certified,
     Failure,
@@ -78,6 +79,7 @@ class Worker:
         )
         self._job = job
         self._step = 0
+        self._batch_readings = 0
         self._block_steps = job.block_steps
 
         self._start = workload.initial_parameters(job.workload.network, job.seed)
@@ -203,6 +205,22 @@ class Worker:
             validation_loss=loss,
             validation_accuracy=accuracy,
         )
+
+    def read_batch(self) -> BatchReading:
+        """Train up to the next step of the job's batch readings, untimed, and take it."""
+        number, job = self._batch_readings, self._job
+        left = job.reading_steps[number] - self._step
+        if left > 0:
+            self._trainer.train(self._rows[self._step : self._step + left])
+            self._trainer.synchronise()
+            self._step += left
+        validation = self._validation
+        rows = workload.validation_rows(
+            len(validation.labels), job.reading_images, len(job.reading_steps), job.seed
+        )[number]
+        loss, accuracy = self._evaluate(validation.images[rows], validation.labels[rows])
+        self._batch_readings += 1
+        return BatchReading(updates=self._step, images=len(rows), loss=loss, accuracy=accuracy)
 
     def finish(self) -> Final:
         """Test figures and peak memory."""

@@ -13,7 +13,7 @@ import numpy as np
 from backends.contract import Adam, Array, Network, Parameters
 
 # Apart, so that changing how one is drawn leaves the other as it was.
-PARAMETERS_STREAM, BATCHES_STREAM = 0, 1
+PARAMETERS_STREAM, BATCHES_STREAM, VALIDATION_STREAM = 0, 1, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +54,15 @@ def batch_rows(training_images: int, batch_size: int, steps: int, seed: int) -> 
     epochs = -(-steps // per_epoch)
     rows = [generator.permutation(training_images)[: per_epoch * batch_size] for _ in range(epochs)]
     return np.concatenate(rows).astype(np.int32).reshape(-1, batch_size)[:steps]
+
+
+def validation_rows(validation_images: int, batch_size: int, batches: int, seed: int) -> Array:
+    """The rows of the validation set in each batch: (batches, batch_size), none twice in a batch.
+
+    Batches are as large as the set at most.
+    """
+    generator = np.random.default_rng([seed, VALIDATION_STREAM])
+    size = min(batch_size, validation_images)
+    return np.stack(
+        [generator.choice(validation_images, size, replace=False) for _ in range(batches)]
+    )

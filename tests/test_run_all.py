@@ -62,7 +62,16 @@ def test_the_bundle_is_complete(small_run: Path) -> None:
     expected = {"environment.json", "report.md", "figures"} | {
         f"{name}.csv"
         for name in (
-            *("samples", "accuracy", "certificates", "ledger", "rounds", "launches", "outcomes"),
+            *(
+                "samples",
+                "accuracy",
+                "readings",
+                "certificates",
+                "ledger",
+                "rounds",
+                "launches",
+                "outcomes",
+            ),
             *("parts", "summary", "verdicts", "floors", "break_even", "totals"),
             *("curves", "accuracies", "equivalences", "time_to_accuracy"),
         )

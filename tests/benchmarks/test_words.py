@@ -70,6 +70,7 @@ def findings(
         accuracies=pd.DataFrame(),
         equivalences=pd.DataFrame(),
         time_to_accuracy=pd.DataFrame(),
+        tutorial=pd.DataFrame(),
     )
 
 
