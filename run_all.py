@@ -47,11 +47,10 @@ other commands, each with its own --help:
                                                       training as the reference, untimed
   python run_all.py sweep                             the same over batch sizes, widths and depths;
                                                       --resume goes on where one was interrupted
-  python run_all.py analyse FOLDER                    a bundle's report anew, from its CSVs
+  python run_all.py report FOLDER [FOLDER ...]        a bundle's report anew, from its CSVs; several
+                                                      bundles in one report
   python run_all.py compare BEFORE AFTER              what became faster or slower between two
                                                       bundles; --fail-if-slower for CI
-  python run_all.py merge FOLDER FOLDER --output FILE.md
-                                                      several bundles in one report
 
 exit codes:
   0  every case that can run here was measured      2    nothing was run: the line says why
@@ -136,9 +135,8 @@ def certify(words: list[str], console: Console) -> int:
 COMMANDS: dict[str, Callable[[list[str], Console], int]] = {
     "certify": certify,
     "sweep": sweep.sweep,
-    "analyse": bundle_commands.analyse,
+    "report": bundle_commands.rebuild,
     "compare": bundle_commands.compare,
-    "merge": bundle_commands.merge,
 }
 """What can be asked besides a measurement, by the first word of the command line."""
 

@@ -1,23 +1,34 @@
-"""The commands that read bundles: analyse, compare and merge. They run nothing."""
+"""The commands that read bundles: report and compare. They run nothing."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks import comparison, comparison_report, merging, options, report, summary, terminal
-from benchmarks.bundle import check_report
+from benchmarks.bundle import check_folder, check_report, create_folder
 from benchmarks.errors import UsageError
 
 OK, SLOWER = 0, 1
+PAGE_PACKAGES = ("plotly", "jinja2", "markdown_it")
+"""What report.html needs; without them all else is written."""
 
-ANALYSE_EPILOG = """\
-Writes summary.csv, verdicts.csv and report.md of the bundle anew, from the rows that were measured:
-after a run that was killed, or with a newer version of this program. No framework is needed.
+REPORT_EPILOG = """\
+One bundle: writes report.md, report.html, the figures and the computed tables (summary.csv,
+verdicts.csv and so on) anew, from the rows that were measured: after a run that was killed, or with
+a newer version of this program.
 
-example:
-  python run_all.py analyse results/reference-cpu-2-cores
+Several bundles: one report.md and report.html with the cases of all of them beside one another,
+each with its ratio to the fastest of its own bundle, and what the environments differ in. Nothing
+is ranked across bundles.
+
+No framework is needed. report.html stands alone: it can be sent, and opened without a network.
+
+examples:
+  python run_all.py report results/reference-cpu-2-cores
+  python run_all.py report results/laptop results/server --output results/machines
 
 exit codes: 0 done; 2 not a bundle, or it cannot be written to: the line says why
 """
@@ -39,21 +50,14 @@ exit codes:
      says why
 """
 
-MERGE_EPILOG = """\
-Sets the cases of all bundles beside one another, each with its ratio to the fastest of its own
-bundle, and lists what the environments differ in. Nothing is ranked across bundles.
 
-example:
-  python run_all.py merge results/laptop results/server --output machines.md
-
-exit codes: 0 written; 2 refused: the line says why
-"""
-
-
-def analyse_parser() -> options.Parser:
-    """The command line of `analyse`."""
-    parser = options.command_parser("analyse", analyse.__doc__, ANALYSE_EPILOG)
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a bundle")
+def report_parser() -> options.Parser:
+    """The command line of `report`."""
+    parser = options.command_parser("report", rebuild.__doc__, REPORT_EPILOG)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="a bundle")
+    parser.add_argument("--output", type=Path, metavar="FOLDER",
+        help="write there, into a new folder; by default into the bundle itself, "
+        "if there is but one")  # fmt: skip
     return parser
 
 
@@ -71,34 +75,78 @@ def compare_parser() -> options.Parser:
     return parser
 
 
-def merge_parser() -> options.Parser:
-    """The command line of `merge`."""
-    parser = options.command_parser("merge", merge.__doc__, MERGE_EPILOG)
-    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="a bundle")
-    parser.add_argument("--output", type=Path, metavar="FILE.md", required=True,
-        help="where the report goes")  # fmt: skip
-    return parser
+def report_bundle(folder: Path, console: Console, output: Path | None = None) -> None:
+    """Write what is computed from a bundle's rows, by default into it, and show it."""
+    target = output or folder
+    terminal.show_findings(console, *write_reports(folder, output), target)
+    _say_page(console, target)
 
 
-def report_bundle(folder: Path, console: Console) -> None:
-    """Write what is computed from a bundle's rows, and show it."""
-    terminal.show_findings(console, *write_reports(folder), folder)
-
-
-def write_reports(folder: Path) -> tuple[summary.Bundle, summary.Findings]:
-    """Write the tables and the report that are computed from a bundle's rows."""
+def write_reports(
+    folder: Path, output: Path | None = None, *, page: bool = True
+) -> tuple[summary.Bundle, summary.Findings]:
+    """Write the tables and the reports that are computed from a bundle's rows."""
     written = summary.Bundle.read(folder)
     findings = summary.find(written)
-    summary.write(written, findings)
-    report.write(written, findings)
+    target = _made(output) if output else folder
+    summary.write(findings, target)
+    report.write(written, findings, target)
+    if page and not missing_for_page():
+        # Not above: these packages may be missing, and take time to import.
+        from benchmarks import html_report
+
+        html_report.write(written, findings, target)
     return written, findings
 
 
-def analyse(words: list[str], console: Console) -> int:
-    """Compute a bundle's summary, verdicts and report anew."""
-    folder = analyse_parser().parse_args(words).folder
+def missing_for_page() -> list[str]:
+    """The packages for want of which there is no report.html; best empty."""
+    return [name for name in PAGE_PACKAGES if find_spec(name) is None]
+
+
+def _merge(folders: list[Path], output: Path, console: Console) -> None:
+    """Write one report of several bundles."""
+    bundles = [summary.Bundle.read(folder) for folder in folders]
+    read = ((bundle, summary.find(bundle)) for bundle in bundles)
+    named = dict(zip(names(folders), read, strict=True))
+    write(_made(output) / "report.md", merging.markdown(named), console)
+    if not missing_for_page():
+        from benchmarks import html_report
+
+        (output / "report.html").write_text(html_report.merged(named))
+    _say_page(console, output)
+
+
+def _made(folder: Path) -> Path:
+    """A folder that was asked for."""
+    return create_folder(folder, folder.parent, folder.name)
+
+
+def _say_page(console: Console, folder: Path) -> None:
+    """Say where report.html is, or why it is not there."""
+    line = f"report: {folder / 'report.html'}"
+    if missing := missing_for_page():
+        line = f"no report.html: it needs plotly and Jinja2; not installed: {', '.join(missing)}"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def rebuild(words: list[str], console: Console) -> int:
+    """Write the report of a bundle anew, or one report of several bundles."""
+    arguments = report_parser().parse_args(words)
+    folders: list[Path] = arguments.folders
+    output: Path | None = arguments.output
+    check_folder(output)
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UsageError("report: name each bundle once")
+    if len(folders) > 1 and output is None:
+        raise UsageError(
+            "report: a report of several bundles goes to a folder of its own: --output"
+        )
     try:
-        report_bundle(folder, console)
+        if len(folders) > 1 and output:
+            _merge(folders, output, console)
+        else:
+            report_bundle(folders[0], console, output)
     except PermissionError as error:
         raise UsageError(f"{error.filename}: cannot be written ({error.strerror})") from None
     return OK
@@ -118,20 +166,6 @@ def compare(words: list[str], console: Console) -> int:
         old, new = names([arguments.before, arguments.after])
         write(arguments.output, comparison_report.markdown(found, old, new, limit), console)
     return SLOWER if limit is not None and comparison.beyond(found.rows, limit)[0] else OK
-
-
-def merge(words: list[str], console: Console) -> int:
-    """Set several bundles beside one another in one report."""
-    arguments = merge_parser().parse_args(words)
-    check_report(arguments.output)
-    folders: list[Path] = arguments.folders
-    if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
-        raise UsageError("merge: name two bundles or more, each once")
-    bundles = [summary.Bundle.read(folder) for folder in folders]
-    read = ((bundle, summary.find(bundle)) for bundle in bundles)
-    merged = merging.merge(dict(zip(names(folders), read, strict=True)))
-    write(arguments.output, merged, console)
-    return OK
 
 
 def names(folders: list[Path]) -> list[str]:

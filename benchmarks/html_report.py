@@ -18,10 +18,9 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from benchmarks import interactive, report, words
+from benchmarks import interactive, merging, report, words
+from benchmarks.charts import DARK, Chart
 from benchmarks.figures import COLOURS
-from benchmarks.interactive import Chart
-from benchmarks.interactive_style import DARK
 from benchmarks.sections import TEXT_COLUMNS, Facts, Figure, Section, Table, section
 from benchmarks.summary import Bundle, Findings
 
@@ -62,6 +61,17 @@ def html(bundle: Bundle, findings: Findings) -> str:
             part.name: interactive.FIGURES[part.name](bundle, findings)
             for part in _figures(sections)
         },
+    )
+
+
+def merged(bundles: Mapping[str, tuple[Bundle, Findings]]) -> str:
+    """The whole page of several bundles, by name."""
+    summaries = {name: findings.summary for name, (_, findings) in bundles.items()}
+    return page(
+        title=merging.title(bundles),
+        opening={"lead": "", "rest": merging.INTRODUCTION, "warnings": [], "about": []},
+        sections=merging.sections(bundles),
+        charts={"bundles": interactive.bundles(summaries)},
     )
 
 

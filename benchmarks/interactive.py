@@ -1,13 +1,13 @@
 """The figures of report.html: drawn by plotly, each with the rows that it is drawn from.
 
-A figure shows what stands in the bundle's CSVs and nothing else. How a case looks is in
-interactive_style.py.
+A figure shows what stands in the bundle's CSVs and nothing else. charts.py has what they share,
+interactive_accuracy.py those of what was learned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -16,30 +16,29 @@ import plotly.graph_objects as go
 from benchmarks import words
 from benchmarks.break_even import STARTUP
 from benchmarks.certificate import LEVELS, STAGES
-from benchmarks.interactive_style import (
+from benchmarks.charts import (
     BLACK,
     INK,
     PARTS,
     ROW,
     SHADE,
+    SYMBOLS,
+    Chart,
     blank,
     fill,
+    from_above,
+    from_zero,
+    in_order,
     legend,
     line,
     marker,
     patterned,
     reach,
     two_lines,
+    with_intervals,
 )
+from benchmarks.interactive_accuracy import curves, equivalence, time_to_accuracy
 from benchmarks.summary import Bundle, Findings, control_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chart:
-    """A figure with its views, by what the button of each says, and the rows behind them."""
-
-    views: dict[str, go.Figure]
-    data: pd.DataFrame
 
 
 def ranking(_: Bundle, findings: Findings) -> Chart:
@@ -54,7 +53,7 @@ def ranking(_: Bundle, findings: Findings) -> Chart:
                 views[unit if len(groups) == 1 else f"{unit} {where}"] = _bars(rows, column, unit)
     views["ms a step"] = _bars(ranked, "step_ms", "ms a step")
     columns = [*units.values(), "step_ms"]
-    return Chart(views=views, data=_with_intervals(ranked, ["rank", "case", "tier"], columns))
+    return Chart(views=views, data=with_intervals(ranked, ["rank", "case", "tier"], columns))
 
 
 def _bars(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
@@ -72,130 +71,9 @@ def _bars(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
             f"{unit}<extra></extra>",
             **legend(row["case"]),
         )
-    _from_above(figure, rows["case"])
-    figure.update_xaxes(range=_from_zero(rows[column], rows[f"{column}_high"]))
+    from_above(figure, rows["case"])
+    figure.update_xaxes(range=from_zero(rows[column], rows[f"{column}_high"]))
     return figure.update_layout(barmode="overlay", bargap=0.35)
-
-
-def curves(_: Bundle, findings: Findings) -> Chart:
-    """Validation accuracy as training goes on, with intervals over seeds."""
-    rows = _in_order(findings.curves, findings)
-    across = {
-        "by training time": ("train_seconds", "seconds of training"),
-        "by steps": ("step", "steps trained"),
-    }
-    views = {name: _curves(rows, *axis) for name, axis in across.items()}
-    estimates = ["train_seconds", "validation_accuracy"]
-    return Chart(views=views, data=_with_intervals(rows, ["case", "step", "seeds"], estimates))
-
-
-def _curves(rows: pd.DataFrame, column: str, across: str) -> go.Figure:
-    """A line a case in a band for its interval."""
-    later = rows.loc[rows["step"] > 0, "validation_accuracy"]
-    # All begin at chance: the figure opens on where they differ, and says so.
-    lowest = np.floor(100 * later.min() - 0.5) / 100 if len(later) else 0.0
-    up = f"validation accuracy, from {lowest:.0%}" if lowest > 0 else "validation accuracy"
-    figure = blank(across, up, height=420)
-    for case, own in rows.groupby("case", sort=False):
-        known = own.dropna(subset=["validation_accuracy_low"])
-        ends = (known["validation_accuracy_high"], known["validation_accuracy_low"][::-1])
-        figure.add_scatter(
-            x=pd.concat([known[column], known[column][::-1]]),
-            y=pd.concat(ends),
-            fill="toself",
-            fillcolor=line(str(case))["color"],
-            opacity=0.08,
-            mode="none",
-            hoverinfo="skip",
-            **legend(str(case)) | {"showlegend": False},
-        )
-    for case, own in rows.groupby("case", sort=False):
-        figure.add_scatter(
-            x=own[column],
-            y=own["validation_accuracy"],
-            mode="lines+markers",
-            line=line(str(case)),
-            marker=marker(str(case)),
-            customdata=own[["step", "validation_accuracy_low", "validation_accuracy_high"]],
-            hovertemplate=f"<b>{case}</b><br>%{{y:.2%}} [%{{customdata[1]:.2%}}, "
-            "%{customdata[2]:.2%}]<br>step %{customdata[0]:,}, %{x:,.3~g} "
-            f"{across}<extra></extra>",
-            **legend(str(case)),
-        )
-    highest = min(1.0, float(rows["validation_accuracy"].max()) + 0.006) if len(rows) else 1.0
-    figure.update_yaxes(range=[lowest, highest], tickformat=".1%")
-    return figure.update_xaxes(range=_from_zero(rows[column], rows[column]))
-
-
-def time_to_accuracy(_: Bundle, findings: Findings) -> Chart:
-    """Start-up and training until an accuracy is reached, for each target that was."""
-    rows = _in_order(findings.time_to_accuracy, findings)
-    reached = rows[rows["reached"] > 0]
-    views = {f"{target:.0%}": _time_to(own) for target, own in reached.groupby("target")}
-    names = ["case", "target", "seeds", "reached", "steps", "startup_seconds", "total_seconds"]
-    return Chart(views=views, data=_with_intervals(rows, names, ["train_seconds"]))
-
-
-def _time_to(rows: pd.DataFrame) -> go.Figure:
-    """A bar a case: start-up, and upon it the training with its interval."""
-    rows = rows.sort_values("total_seconds")
-    figure = blank("seconds from the start of the process", height=ROW * len(rows))
-    figure.add_bar(
-        name="import, build, first call",
-        legendgroup="start-up",
-        legendgrouptitle={"text": "Start-up"},
-        x=rows["startup_seconds"],
-        y=rows["case"].map(two_lines),
-        orientation="h",
-        marker={"color": SHADE, "line": {"color": INK, "width": 0.5}},
-        hovertemplate="<b>%{y}</b><br>start-up %{x:.3g} s<extra></extra>",
-    )
-    for _, row in rows.iterrows():
-        value, low, high = (row[f"train_seconds{end}"] for end in ("", "_low", "_high"))
-        figure.add_bar(
-            x=[value],
-            y=[two_lines(row["case"])],
-            orientation="h",
-            marker=fill(row["case"]),
-            error_x=reach([value], [low], [high]),
-            hovertemplate=f"<b>{row['case']}</b><br>training "
-            f"{words.interval(value, low, high, '.3g')} s, {row['steps']:,.0f} steps<br>"
-            f"reached in {row['reached']} of {row['seeds']} seeds<extra></extra>",
-            **legend(row["case"]),
-        )
-    _from_above(figure, rows["case"])
-    ends = rows["startup_seconds"] + rows["train_seconds_high"]
-    figure.update_xaxes(range=_from_zero(rows["total_seconds"], ends))
-    return figure.update_layout(barmode="stack", bargap=0.35)
-
-
-def equivalence(_: Bundle, findings: Findings) -> Chart:
-    """The differences in accuracy between backends, and the margin within which they are equal."""
-    rows = findings.equivalences
-    figure = blank("percentage points", height=ROW * len(rows))
-    names = [f"{row['group']}<br>less {row['other']}" for _, row in rows.iterrows()]
-    value, low, high = (rows[f"difference_points{end}"] for end in ("", "_low", "_high"))
-    figure.add_scatter(
-        x=value,
-        y=names,
-        mode="markers",
-        marker={"color": INK, "symbol": "diamond", "size": 10},
-        error_x=reach(value, low, high),
-        customdata=np.stack([low, high, rows["verdict"]], axis=-1),
-        hovertemplate="<b>%{y}</b><br>%{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}] "
-        "points<br>%{customdata[2]}<extra></extra>",
-        showlegend=False,
-    )
-    margin = rows["margin_points"].max()
-    figure.add_vrect(x0=-margin, x1=margin, fillcolor=SHADE, opacity=0.6, layer="below",
-        line_width=0, annotation={"text": "as good as equal", "yref": "paper", "y": 1,
-        "yanchor": "bottom", "x": 0, "xanchor": "center", "showarrow": False})  # fmt: skip
-    figure.add_vline(x=0, line={"color": INK, "width": 1, "dash": "dot"})
-    _from_above(figure, names)
-    widest = np.nanmax([*abs(low), *abs(high), *abs(value), 2 * margin])
-    figure.update_xaxes(range=[-1.05 * widest, 1.05 * widest])
-    columns = ["group", "other", "seeds", "margin_points", "p_equivalent", "p_different", "verdict"]
-    return Chart(views={"": figure}, data=_with_intervals(rows, columns, ["difference_points"]))
 
 
 def startup(bundle: Bundle, findings: Findings) -> Chart:
@@ -236,7 +114,7 @@ def _startup(rows: pd.DataFrame, parts: list[str], launches: pd.DataFrame) -> go
         marker={"color": SHADE, "size": 7, "line": {"color": INK, "width": 1.5}},
         hovertemplate="<b>%{y}</b><br>%{x:.2f} s in one launch<extra></extra>",
     )
-    _from_above(figure, rows["case"])
+    from_above(figure, rows["case"])
     figure.update_xaxes(rangemode="tozero")
     return figure.update_layout(barmode="stack", bargap=0.35)
 
@@ -283,7 +161,7 @@ def break_even(_: Bundle, findings: Findings) -> Chart:
         marker={"color": colours, "symbol": "circle-open", "size": 9, "line": {"width": 2}},
         hovertemplate="<b>%{y}</b><br>after %{x:,.0f} steps, with empty caches<extra></extra>",
     )
-    _from_above(figure, names)
+    from_above(figure, names)
     steps = rows[["first_steps", "steps"]].to_numpy()
     # An interval may begin or end at absurd counts: it leaves the figure there.
     ends = [np.nanmin(steps) / 20, np.nanmax(steps) * 20] if np.isfinite(steps).any() else [1, 10]
@@ -319,10 +197,10 @@ def parts(_: Bundle, findings: Findings) -> Chart:
         line={"color": INK, "dash": "dot", "width": 1.5},
         annotation={"text": "the floor", "yref": "paper", "y": 1, "yanchor": "bottom",
         "xanchor": "center"})  # fmt: skip
-    _from_above(figure, rows["case"])
-    figure.update_xaxes(range=_from_zero(rows["step_ms"], rows["step_ms_high"]))
+    from_above(figure, rows["case"])
+    figure.update_xaxes(range=from_zero(rows["step_ms"], rows["step_ms_high"]))
     figure.update_layout(barmode="stack", bargap=0.35)
-    data = _with_intervals(rows, ["case"], ["step_ms"]).join(rows[[f"{part}_ms" for part in PARTS]])
+    data = with_intervals(rows, ["case"], ["step_ms"]).join(rows[[f"{part}_ms" for part in PARTS]])
     return Chart(views={"": figure}, data=data)
 
 
@@ -332,7 +210,7 @@ def certificates(bundle: Bundle, findings: Findings) -> Chart:
     share = (rows["relative_error"] / rows["bound"]).fillna(-1)
     rows = rows.assign(share=share)[rows["not_read"].isna()]
     worst = rows.sort_values("share").groupby(["level", "case", "stage"], sort=False).tail(1)
-    worst = _in_order(worst, findings)
+    worst = in_order(worst, findings)
     views = {name: _errors(worst[worst["level"] == name]) for name in LEVELS[::-1]}
     columns = ["case", "level", "stage", "parameter", "launch", "relative_error", "bound"]
     return Chart(views=views, data=worst[columns])
@@ -358,11 +236,50 @@ def _errors(rows: pd.DataFrame) -> go.Figure:
         annotation={"text": "the bound", "x": 0, "yref": "paper", "y": 1, "yanchor": "bottom",
         "xanchor": "center"})  # fmt: skip
     names = [stage.replace("_", "<br>", 1).replace("_", " ") for stage in STAGES]
-    _from_above(figure, names)
+    from_above(figure, names)
     shares = np.log10(rows.loc[rows["share"] > 0, "share"])
     ends = [min(shares.min(), -1) - 0.4, max(shares.max(), 0) + 0.6] if len(shares) else [-1, 0]
     figure.update_xaxes(type="log", dtick=1, tickformat="~g", range=ends)
     return figure.update_layout(scattermode="group", scattergap=0.3)
+
+
+def bundles(summaries: Mapping[str, pd.DataFrame]) -> Chart:
+    """The measured cases of several bundles, by their name, a mark a bundle."""
+    named = [rows.assign(bundle=name) for name, rows in summaries.items()]
+    rows = pd.concat(named, ignore_index=True)
+    rows = rows[(rows["status"] == "measured") & ~control_of(rows)]
+    units = {"times the fastest": "times_fastest", "ms a step": "step_ms"}
+    names = ["bundle", "case", "tier"]
+    return Chart(
+        views={name: _bundles(rows, column, name) for name, column in units.items()},
+        data=with_intervals(rows, names, list(units.values())),
+    )
+
+
+def _bundles(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
+    """A row a case, in it a mark with its interval for each bundle."""
+    cases = list(rows["case"].unique())
+    height = max(ROW, 18 * rows["bundle"].nunique()) * len(cases)
+    figure = blank(unit, height=height, grouped=False)
+    for (bundle, own), symbol in zip(
+        rows.groupby("bundle", sort=False), cycle(SYMBOLS.values()), strict=False
+    ):
+        value, low, high = (own[f"{column}{end}"] for end in ("", "_low", "_high"))
+        figure.add_scatter(
+            name=bundle,
+            x=value,
+            y=own["case"].map(two_lines),
+            orientation="h",
+            mode="markers",
+            marker={"color": INK, "symbol": symbol, "size": 9},
+            error_x=reach(value, low, high),
+            customdata=np.stack([low, high, own["case"]], axis=-1),
+            hovertemplate="<b>%{customdata[2]}</b><br>%{x:.3g} [%{customdata[0]:.3g}, "
+            f"%{{customdata[1]:.3g}}] {unit}<br>{bundle}<extra></extra>",
+        )
+    from_above(figure, cases)
+    figure.update_xaxes(range=from_zero(rows[column], rows[f"{column}_high"]))
+    return figure.update_layout(scattermode="group", scattergap=0.35)
 
 
 FIGURES: dict[str, Callable[[Bundle, Findings], Chart]] = {
@@ -373,29 +290,3 @@ FIGURES: dict[str, Callable[[Bundle, Findings], Chart]] = {
     )
 }
 """What draws each figure that a report names."""
-
-
-def _in_order(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    """The rows without those of the control, the cases in the order of the summary."""
-    order = findings.summary["case"].reset_index().set_index("case")["index"]
-    own = rows[~control_of(rows)]
-    return own.sort_values("case", key=lambda case: case.map(order), kind="stable")
-
-
-def _from_above(figure: go.Figure, names: Iterable[str]) -> None:
-    """Let the rows of a figure go in this order, from above."""
-    order = [name if "<br>" in name else two_lines(name) for name in names]
-    figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], showgrid=False)
-    figure.update_yaxes(range=[-0.5, len(order) - 0.5])
-
-
-def _from_zero(values: pd.Series, highs: pd.Series) -> list[float]:
-    """A range that holds the values and their intervals; the longest of these leave it."""
-    longest = max(values.max(), min(highs.max(), 1.6 * values.max()))
-    return [0.0, 1.04 * longest]
-
-
-def _with_intervals(rows: pd.DataFrame, names: list[str], columns: list[str]) -> pd.DataFrame:
-    """Some columns of a table, each estimate with the ends of its interval."""
-    ends = [f"{column}{end}" for column in columns for end in ("", "_low", "_high")]
-    return rows[[*names, *ends]]

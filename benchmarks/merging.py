@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import facts, words
-from benchmarks.sections import Section, Table, document, section
+from benchmarks.sections import Figure, Section, Table, document, section
 from benchmarks.summary import Bundle, Findings
 from benchmarks.words import interval, percent
 
@@ -16,26 +16,31 @@ INTRODUCTION = """\
 Each bundle is a run of its own, in the order in which they were named; nothing is ranked across
 them. Brackets hold 95% intervals. *Times the fastest* is the ratio within rounds to the fastest
 comparable case of the same bundle, which is what may be set beside that of another machine.
-`run_all.py compare` tests two bundles against each other."""
+`run_all.py compare` tests two bundles against each other.""".replace("\n", " ")
 
 
-def merge(bundles: Mapping[str, tuple[Bundle, Findings]]) -> str:
-    """One markdown report of all bundles, by name."""
-    return document(words.joined(list(bundles)), [opening()], sections(bundles))
+def markdown(bundles: Mapping[str, tuple[Bundle, Findings]]) -> str:
+    """One report of all bundles, by name."""
+    return document(title(bundles), [INTRODUCTION], sections(bundles))
 
 
-def opening() -> str:
-    """What the reader has before them."""
-    return INTRODUCTION.replace("\n", " ")
+def title(bundles: Mapping[str, tuple[Bundle, Findings]]) -> str:
+    """What the report is of."""
+    return words.joined(list(bundles))
 
 
 def sections(bundles: Mapping[str, tuple[Bundle, Findings]]) -> list[Section]:
-    """All bundles, by name."""
+    """What follows the introduction."""
     cases = [
         row for name, (_, findings) in bundles.items() for row in _rows(name, findings.summary)
     ]
     environments = {name: bundle.environment for name, (bundle, _) in bundles.items()}
-    return [section("Cases", Table(cases)), facts.differences(facts.differing(environments))]
+    return [
+        section(
+            "Cases", Figure("bundles", "The cases of each bundle, with 95% intervals"), Table(cases)
+        ),
+        facts.differences(facts.differing(environments)),
+    ]
 
 
 def _rows(name: str, summary: pd.DataFrame) -> list[dict[str, Any]]:

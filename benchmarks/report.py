@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -332,7 +334,7 @@ def markdown(bundle: Bundle, findings: Findings) -> str:
     return document(title(findings), opening, sections(bundle, findings))
 
 
-def write(bundle: Bundle, findings: Findings) -> None:
+def write(bundle: Bundle, findings: Findings, folder: Path) -> None:
     """Write report.md and its figures."""
-    figures.write(findings, bundle.folder / "figures")
-    (bundle.folder / "report.md").write_text(markdown(bundle, findings))
+    figures.write(findings, folder / "figures")
+    (folder / "report.md").write_text(markdown(bundle, findings))

@@ -228,14 +228,14 @@ def _against_fastest(ranked: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def write(bundle: Bundle, findings: Findings) -> None:
+def write(findings: Findings, folder: Path) -> None:
     """Write the tables that are computed from the others."""
-    findings.summary.to_csv(bundle.folder / "summary.csv", index=False)
-    findings.verdicts.to_csv(bundle.folder / "verdicts.csv", index=False)
-    findings.floors.to_csv(bundle.folder / "floors.csv", index=False)
-    findings.break_even.to_csv(bundle.folder / "break_even.csv", index=False)
-    findings.totals.to_csv(bundle.folder / "totals.csv")
+    findings.summary.to_csv(folder / "summary.csv", index=False)
+    findings.verdicts.to_csv(folder / "verdicts.csv", index=False)
+    findings.floors.to_csv(folder / "floors.csv", index=False)
+    findings.break_even.to_csv(folder / "break_even.csv", index=False)
+    findings.totals.to_csv(folder / "totals.csv")
     for name in ("curves", "accuracies", "equivalences", "time_to_accuracy"):
-        getattr(findings, name).to_csv(bundle.folder / f"{name}.csv", index=False)
+        getattr(findings, name).to_csv(folder / f"{name}.csv", index=False)
     if len(findings.tutorial):
-        findings.tutorial.to_csv(bundle.folder / "tutorial.csv", index=False)
+        findings.tutorial.to_csv(folder / "tutorial.csv", index=False)

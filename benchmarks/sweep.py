@@ -189,7 +189,8 @@ def _measure(
     facts = running.describe_run(own, arguments.data_dir)
     bundle.create_folder(folder, folder.parent, folder.name)
     code = running.run(own, dataset.training, folder, facts, console, monotonic())
-    bundle_commands.write_reports(folder)
+    # `report` makes a page of any of them; of all of them it would be as much as the rest together.
+    bundle_commands.write_reports(folder, page=False)
     return code
 
 

@@ -41,8 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     bundle = Bundle.read(folder)
     findings = summary.find(bundle)
-    summary.write(bundle, findings)
-    report.write(bundle, findings)
+    summary.write(findings, folder)
+    report.write(bundle, findings, folder)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""How the interactive figures look: one look for a case everywhere, as in figures.py.
+"""What the interactive figures share: one look for a case everywhere, as in figures.py.
 
 A backend has a colour; its modes are told apart by dash, marker and, in bars, by pattern.
 """
@@ -6,13 +6,16 @@ A backend has a colour; its modes are told apart by dash, marker and, in bars, b
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from backends.registry import BACKENDS, MODES
 from benchmarks import figures
 from benchmarks.figures import COLOURS
+from benchmarks.summary import Findings, control_of
 
 INK, GRID, SHADE, PAPER = "#23272e", "#dfe2e7", "#e9ebef", "#ffffff"
 DARK = {
@@ -33,7 +36,7 @@ SYMBOLS = dict(
 )
 """The counterparts of figures.LINES and figures.MARKERS."""
 LIGHT, BLACK = "#fffffe", "#000000"
-"""What is drawn upon bars, in both themes."""
+"""What is drawn upon bars, in both themes: LIGHT is not quite PAPER, which becomes dark."""
 PARTS = {
     part: (colour, shape)
     for (part, (colour, _)), shape in zip(figures.PARTS.items(), ("", "/", ".", "x"), strict=True)
@@ -42,6 +45,14 @@ PARTS = {
 PATTERNS = dict(zip(MODES, ("", "-", "/", "x", "."), strict=True))
 ROW = 38
 """Pixels a row of bars: its name takes two lines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A figure with its views, by what the button of each says, and the rows behind them."""
+
+    views: dict[str, go.Figure]
+    data: pd.DataFrame
 
 
 def blank(across: str, up: str = "", *, height: int, grouped: bool = True) -> go.Figure:
@@ -148,3 +159,29 @@ def reach(value: Iterable[float], low: Iterable[float], high: Iterable[float]) -
 def two_lines(case: str) -> str:
     """A case's name, for narrow windows."""
     return case.replace(" ", "<br>", 1)
+
+
+def in_order(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """The rows without those of the control, the cases in the order of the summary."""
+    order = findings.summary["case"].reset_index().set_index("case")["index"]
+    own = rows[~control_of(rows)]
+    return own.sort_values("case", key=lambda case: case.map(order), kind="stable")
+
+
+def from_above(figure: go.Figure, names: Iterable[str]) -> None:
+    """Let the rows of a figure go in this order, from above."""
+    order = [name if "<br>" in name else two_lines(name) for name in names]
+    figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], showgrid=False)
+    figure.update_yaxes(range=[-0.5, len(order) - 0.5])
+
+
+def from_zero(values: pd.Series, highs: pd.Series) -> list[float]:
+    """A range that holds the values and their intervals; the longest of these leave it."""
+    longest = max(values.max(), min(highs.max(), 1.6 * values.max()))
+    return [0.0, 1.04 * longest]
+
+
+def with_intervals(rows: pd.DataFrame, names: list[str], columns: list[str]) -> pd.DataFrame:
+    """Some columns of a table, each estimate with the ends of its interval."""
+    ends = [f"{column}{end}" for column in columns for end in ("", "_low", "_high")]
+    return rows[[*names, *ends]]
