@@ -128,17 +128,20 @@ def marker(case: str) -> dict[str, Any]:
 
 
 def fill(case: str) -> dict[str, Any]:
-    """The bar of a case: paler and with an edge for streamed input."""
+    """The bar of a case: hollow for streamed input."""
     backend, mode, *others = case.split()
-    looks = patterned(COLOURS[backend], PATTERNS[mode])
+    colour = COLOURS[backend]
     if "streamed" in others:
-        looks |= {"opacity": 0.6, "line": {"color": COLOURS[backend], "width": 1.5}}
-    return looks
+        looks = patterned(PAPER, PATTERNS[mode] or "|", lines=colour, opacity=1)
+        return looks | {"line": {"color": colour, "width": 1.5}}
+    return patterned(colour, PATTERNS[mode])
 
 
-def patterned(colour: str, shape: str, *, lines: str = LIGHT) -> dict[str, Any]:
+def patterned(
+    colour: str, shape: str, *, lines: str = LIGHT, opacity: float = 0.55
+) -> dict[str, Any]:
     """A colour with lines or dots upon it."""
-    drawn = {"shape": shape, "bgcolor": colour, "fgcolor": lines, "fgopacity": 0.55}
+    drawn = {"shape": shape, "bgcolor": colour, "fgcolor": lines, "fgopacity": opacity}
     return {"color": colour, "pattern": drawn | {"size": 9, "solidity": 0.15}}
 
 

@@ -57,10 +57,7 @@ def html(bundle: Bundle, findings: Findings) -> str:
             "about": _about(bundle),
         },
         sections=sections,
-        charts={
-            part.name: interactive.FIGURES[part.name](bundle, findings)
-            for part in _figures(sections)
-        },
+        charts={name: draw(bundle, findings) for name, draw in _drawn(sections)},
     )
 
 
@@ -106,7 +103,7 @@ def page(
         **opening,
         title=title,
         sections=sections,
-        charts=charts,
+        charts={name: chart for name, chart in charts.items() if chart.views},
         text_columns=TEXT_COLUMNS,
         colours=COLOURS,
         dark=DARK,
@@ -119,10 +116,10 @@ def identifier(heading: str) -> str:
     return "-".join(re.findall(r"\w+", heading.lower()))
 
 
-def _figures(sections: Sequence[Section]) -> list[Figure]:
-    """The figures of sections that can be drawn here."""
-    parts = [part for one in sections for part in one.parts]
-    return [p for p in parts if isinstance(p, Figure) and p.name in interactive.FIGURES]
+def _drawn(sections: Sequence[Section]) -> list[tuple[str, interactive.Draw]]:
+    """What draws each figure of the sections; those that are images alone are left out."""
+    named = {p.name for one in sections for p in one.parts if isinstance(p, Figure)}
+    return [(name, draw) for name, draw in interactive.FIGURES.items() if name in named]
 
 
 def _about(bundle: Bundle) -> list[str]:

@@ -282,7 +282,9 @@ def _bundles(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
     return figure.update_layout(scattermode="group", scattergap=0.35)
 
 
-FIGURES: dict[str, Callable[[Bundle, Findings], Chart]] = {
+Draw = Callable[[Bundle, Findings], Chart]
+
+FIGURES: dict[str, Draw] = {
     function.__name__: function
     for function in (
         *(ranking, curves, time_to_accuracy, equivalence, startup),
