@@ -82,23 +82,17 @@ def _pairs(findings: Findings) -> list[Part]:
 
 
 def _by_seed(launches: pd.DataFrame) -> list[dict[str, Any]]:
-    """Validation / test accuracy of each case and seed, and the means."""
+    """Validation / test accuracy of each case and seed."""
     rows = []
     for case, own in launches.groupby("case", sort=False):
         row: dict[str, Any] = {"case": case}
         for _, launch in own.iterrows():
-            row[f"seed {launch['seed']}"] = _both(launch)
-        row["mean"] = _both(own[["validation_accuracy", "test_accuracy"]].mean())
+            row[f"seed {launch['seed']}"] = (
+                f"{percent(launch['validation_accuracy'], 2)} / "
+                f"{percent(launch['test_accuracy'], 2)}"
+            )
         rows.append(row)
     return rows
-
-
-def _both(accuracies: pd.Series) -> str:
-    """Validation / test accuracy."""
-    return (
-        f"{percent(accuracies['validation_accuracy'], 2)} / "
-        f"{percent(accuracies['test_accuracy'], 2)}"
-    )
 
 
 def tutorial_rows(findings: Findings) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ function called(trace) {
 function draw(plot) {
   const { data, layout } = JSON.parse(coloured(plot.source))[plot.view];
   for (const trace of data) if (plot.omitted.has(called(trace))) trace.visible = "legendonly";
-  if (printing) layout.width = PRINTED_WIDTH;
+  layout.width = printing ? PRINTED_WIDTH : plot.clientWidth;
   // A finger that moves over a figure scrolls the page.
   if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
   // What was zoomed stays so, but for another view.
@@ -38,7 +38,8 @@ function draw(plot) {
 // An entry of the legend stands for its case, the title of a group for all of its own.
 function clicked(event) {
   const trace = event.data[event.curveNumber];
-  const own = trace ? [trace] : event.data.filter((other) => other.legendgroup === event.group);
+  const title = event.node.textContent;
+  const own = trace ? [trace] : event.data.filter((one) => one.legendgrouptitle?.text === title);
   return own.map(called);
 }
 
