@@ -15,6 +15,7 @@ from backends.contract import Adam, Execution, Network
 from backends.numpy import Eager
 from benchmarks import bundle, data, summary, tutorial, workload
 from benchmarks.certificate import make_reference
+from benchmarks.jobs import make_job, make_references
 from benchmarks.messages import Job
 from benchmarks.plan import PRESETS, BatchReadings, Plan, select_cases
 from benchmarks.worker import Worker
@@ -73,6 +74,20 @@ def test_the_preset_is_the_tutorial() -> None:
 def test_blocks_lie_between_the_readings(steps: int, every: int, block: int, rounds: int) -> None:
     plan = plan_of(steps, every)
     assert (plan.block_steps, plan.rounds) == (block, rounds)
+
+
+def test_every_case_comes_to_the_last_reading() -> None:
+    """However slow it is, its blocks are as long as the others'."""
+    plan = plan_of(4001)
+    split = data.Split(images=np.zeros((10, 4), np.uint8), labels=np.zeros(10, np.int32))
+    references = make_references(plan, split)
+    job, plain = (
+        make_job(own, plan.cases[0], 0, references) for own in (plan, replace(plan, readings=None))
+    )
+    assert isinstance(job, Job)
+    assert (job.calibrate, plain.calibrate) == (False, True)
+    assert job.reading_steps == (1, 1001, 2001, 3001, 4001)
+    assert job.reading_images == 512
 
 
 def test_a_reading_trains_up_to_its_step_and_looks_at_its_own_images() -> None:
