@@ -173,6 +173,20 @@ def test_a_run_takes_the_readings(run: Path) -> None:
     assert json.loads((run / "environment.json").read_text())["run"]["state"] == "complete"
 
 
+def test_blocks_that_do_not_fit_between_readings_leave_untimed_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of 50, of which one fits into 70 steps; the 20 after it are trained untimed."""
+    odd = replace(PRESETS["tutorial"], readings=BatchReadings(every=70, images=64))
+    monkeypatch.setitem(PRESETS, "tutorial", odd)
+    words = ["--preset", "tutorial", *SMALL, "--steps", "400", "--output", str(tmp_path / "odd")]
+    assert run_all.main(words) == 0
+    found = pd.read_csv(tmp_path / "odd" / "readings.csv").query("case == 'numpy eager'")
+    assert found["updates"].tolist() == [1, 71, 141, 211, 281, 351]
+    accuracy = pd.read_csv(tmp_path / "odd" / "accuracy.csv").query("case == 'numpy eager'")
+    assert accuracy["step"].tolist() == [0, 51, 121, 191, 261, 331, 400]
+
+
 def test_readings_leave_the_training_as_it_is(run: Path, tmp_path: Path) -> None:
     words = ["--preset", "quick", *SMALL, "--steps", "1260", "--output", str(tmp_path / "plain")]
     assert run_all.main(words) == 0
