@@ -13,8 +13,9 @@ from benchmarks.errors import UsageError
 OK, SLOWER = 0, 1
 
 ANALYSE_EPILOG = """\
-Writes summary.csv, verdicts.csv, report.md and all else that is computed anew, from the rows that were measured:
-after a run that was killed, or with a newer version of this program. No framework is needed.
+Writes the summary, the other tables that are computed and report.md of the bundle anew, from the
+rows that were measured: after a run that was killed, or with a newer version of this program. No
+framework is needed.
 
 example:
   python run_all.py analyse results/reference-cpu-2-cores
