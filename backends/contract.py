@@ -37,6 +37,10 @@ class NotKeptError(Exception):
     """A mode does not keep the figure that was asked for; the message says why."""
 
 
+FETCHES_ITSELF = "the program that trains fetches its batches itself"
+"""Why a mode cannot `fetch` alone."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """A dense network: ReLU between its layers, logits out."""
