@@ -216,8 +216,12 @@ class Floor(ABC):
         """Return only when the device has finished all that was asked of it."""
 
     @abstractmethod
-    def multiply(self, size: int) -> None:
-        """Take the product of two square matrices (size, size)."""
+    def square(self, size: int) -> Any:
+        """A matrix (size, size) as the framework holds it."""
+
+    @abstractmethod
+    def multiply(self, matrix: Any) -> None:
+        """Take the product of a `square` matrix with itself."""
 
     @abstractmethod
     def arrays(self) -> list[list[Array]]:

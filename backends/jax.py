@@ -312,8 +312,10 @@ class Floor(contract.Floor):
     def synchronise(self) -> None:
         jax.block_until_ready(self._state)
 
-    def multiply(self, size: int) -> None:
-        matrix = jnp.ones((size, size), self._images.dtype)
+    def square(self, size: int) -> jax.Array:
+        return jnp.ones((size, size), self._images.dtype)
+
+    def multiply(self, matrix: jax.Array) -> None:
         jnp.matmul(matrix, matrix).block_until_ready()
 
     def arrays(self) -> list[list[Array]]:

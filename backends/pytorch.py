@@ -486,10 +486,11 @@ class Floor(contract.Floor):
         if self._device.type == "cuda":
             torch.cuda.synchronize()
 
-    def multiply(self, size: int) -> None:
-        matrix = torch.ones(size, size, dtype=self._outputs[0].dtype, device=self._device)
-        result = torch.empty_like(matrix)
-        self._product(matrix, matrix, result)
+    def square(self, size: int) -> Tensor:
+        return torch.ones(size, size, dtype=self._outputs[0].dtype, device=self._device)
+
+    def multiply(self, matrix: Tensor) -> None:
+        self._product(matrix, matrix, torch.empty_like(matrix))
 
     def arrays(self) -> list[list[Array]]:
         state = (self._weights, self._first_moments, self._second_moments)

@@ -413,8 +413,10 @@ class Floor(contract.Floor):
     def synchronise(self) -> None:
         tf.test.experimental.sync_devices()
 
-    def multiply(self, size: int) -> None:
-        matrix = tf.ones((size, size), self._images.dtype)
+    def square(self, size: int) -> tf.Tensor:
+        return tf.ones((size, size), self._images.dtype)
+
+    def multiply(self, matrix: tf.Tensor) -> None:
         tf.matmul(matrix, matrix)
 
     def arrays(self) -> list[list[Array]]:
