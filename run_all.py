@@ -78,6 +78,7 @@ def run_parser() -> options.Parser:
     options.add_case_options(parser)
     options.add_workload_options(parser)
     options.add_run_options(parser)
+    options.add_inspection_options(parser)
     return parser
 
 

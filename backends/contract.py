@@ -37,6 +37,10 @@ class NotKeptError(Exception):
     """A mode does not keep the figure that was asked for; the message says why."""
 
 
+FETCHES_ITSELF = "the program that trains fetches its batches itself"
+"""Why a mode cannot `fetch` alone."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """A dense network: ReLU between its layers, logits out."""
@@ -212,8 +216,12 @@ class Floor(ABC):
         """Return only when the device has finished all that was asked of it."""
 
     @abstractmethod
-    def multiply(self, size: int) -> None:
-        """Take the product of two square matrices (size, size)."""
+    def square(self, size: int) -> Any:
+        """A matrix (size, size) as the framework holds it."""
+
+    @abstractmethod
+    def multiply(self, matrix: Any) -> None:
+        """Take the product of a `square` matrix with itself."""
 
     @abstractmethod
     def arrays(self) -> list[list[Array]]:

@@ -22,6 +22,7 @@ from flax import nnx
 
 from backends import contract
 from backends.contract import (
+    FETCHES_ITSELF,
     PASS_DECAY,
     PASS_RATE,
     Adam,
@@ -217,6 +218,7 @@ class Compiled(Eager):
         self._programs = (self._jitted_step,)
 
     def train(self, rows: Array) -> None:
+        # Calls return before the work is done, so the host cuts the next batch meanwhile.
         images, labels = self._images, self._labels
         for batch in rows:
             arguments = (
@@ -226,7 +228,7 @@ class Compiled(Eager):
 
     def fetch(self, rows: Array) -> None:
         if self._resident:
-            raise NotKeptError("the program that trains fetches its batches itself")
+            raise NotKeptError(FETCHES_ITSELF)
         super().fetch(rows)
 
 
@@ -257,7 +259,7 @@ class MultiStep(Eager):
             )
 
     def fetch(self, rows: Array) -> None:
-        raise NotKeptError("the program that trains fetches its batches itself")
+        raise NotKeptError(FETCHES_ITSELF)
 
 
 TRAINERS: dict[str, type[Trainer]] = {
@@ -310,8 +312,10 @@ class Floor(contract.Floor):
     def synchronise(self) -> None:
         jax.block_until_ready(self._state)
 
-    def multiply(self, size: int) -> None:
-        matrix = jnp.ones((size, size), self._images.dtype)
+    def square(self, size: int) -> jax.Array:
+        return jnp.ones((size, size), self._images.dtype)
+
+    def multiply(self, matrix: jax.Array) -> None:
         jnp.matmul(matrix, matrix).block_until_ready()
 
     def arrays(self) -> list[list[Array]]:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from backends import contract
 from backends.contract import (
+    FETCHES_ITSELF,
     PASS_DECAY,
     PASS_RATE,
     TEXTBOOK,
@@ -197,9 +198,17 @@ class Eager(Trainer):
                 yield self._images[batch], self._labels[batch]
         else:
             for batch in rows:
-                images = torch.from_numpy(self._host_images[batch])
-                labels = torch.from_numpy(self._host_labels[batch])
-                yield images.to(self._device), labels.to(self._device)
+                yield self._sent(self._host_images[batch]), self._sent(self._host_labels[batch])
+
+    def _sent(self, array: Array) -> Tensor:
+        """A batch's array on the device."""
+        tensor = torch.from_numpy(array)
+        # From pinned memory the copy to a GPU goes on beside the step before.
+        return (
+            tensor.pin_memory().to(self._device, non_blocking=True)
+            if self._device.type == "cuda"
+            else tensor
+        )
 
     def _batch_loss(self, images: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(self._model(images), labels)
@@ -355,7 +364,7 @@ class MultiStep(Eager):
                 self._loss = self._step(batch)
 
     def fetch(self, rows: Array) -> None:
-        raise NotKeptError("the program that trains fetches its batches itself")
+        raise NotKeptError(FETCHES_ITSELF)
 
     def _replay(self, rows: Tensor) -> None:
         """Train through one CUDA graph of `steps_per_call` steps, and single steps for the rest."""
@@ -477,10 +486,11 @@ class Floor(contract.Floor):
         if self._device.type == "cuda":
             torch.cuda.synchronize()
 
-    def multiply(self, size: int) -> None:
-        matrix = torch.ones(size, size, dtype=self._outputs[0].dtype, device=self._device)
-        result = torch.empty_like(matrix)
-        self._product(matrix, matrix, result)
+    def square(self, size: int) -> Tensor:
+        return torch.ones(size, size, dtype=self._outputs[0].dtype, device=self._device)
+
+    def multiply(self, matrix: Tensor) -> None:
+        self._product(matrix, matrix, torch.empty_like(matrix))
 
     def arrays(self) -> list[list[Array]]:
         state = (self._weights, self._first_moments, self._second_moments)

@@ -59,8 +59,9 @@ class FloorWorker:
 
     def _peak_flops(self) -> float:
         size = PEAK_SIZE[self._job.execution.device]
-        self._floor.multiply(size)
-        return 2.0 * size**3 / min(timing.multiply_block(self._floor, size) for _ in range(TRIES))
+        matrix = self._floor.square(size)
+        timing.multiply_block(self._floor, matrix)
+        return 2.0 * size**3 / min(timing.multiply_block(self._floor, matrix) for _ in range(TRIES))
 
     def warm_up(self) -> WarmUp:
         """Blocks until they no longer get faster."""

@@ -53,7 +53,8 @@ def make_job(
     )
     calibration: dict[str, Any] = {
         "block_steps": block_steps or plan.block_steps,
-        "calibrate": block_steps is None,
+        # With shorter blocks than the others a case would not come to the last batch readings.
+        "calibrate": block_steps is None and plan.readings is None,
         "first": launch == 0,
     }
     if case.mode == FLOOR:

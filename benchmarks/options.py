@@ -115,8 +115,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="end after the round in which it is spent; default: the preset's")  # fmt: skip
     effort.add_argument("--output", type=Path, metavar="FOLDER",
         help="where the bundle goes; default: results/<date>-<preset>-<device>")  # fmt: skip
-    effort.add_argument("--profile", action="store_true",
+
+
+def add_inspection_options(parser: argparse.ArgumentParser) -> None:
+    """What can be looked at besides the figures."""
+    inspection = parser.add_argument_group("what else can be looked at")
+    inspection.add_argument("--profile", action="store_true",
         help="leave a trace of some steps of each case in the bundle's profiles/, by the "
         "framework's own profiler, after training; Perfetto or TensorBoard opens it")  # fmt: skip
-    effort.add_argument("--list", action="store_true",
+    inspection.add_argument("--list", action="store_true",
         help="show what can run here and why the rest cannot, and end")  # fmt: skip

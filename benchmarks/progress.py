@@ -84,11 +84,13 @@ class RunProgress:
     def ready(self, case: Case, ready: Ready, certified: Certified) -> None:
         """A case is ready to be timed."""
         if not self._live:
+            # A floor has no certificate.
+            verdict = f", certificate {'passed' if certified.passed else 'FAILED'}"
             self._say(
                 f"  {case.name}: import {ready.import_seconds:.1f} s, "
                 f"build {ready.build_seconds:.1f} s, "
-                f"first call {ready.first_call_seconds:.1f} s, "
-                f"certificate {'passed' if certified.passed else 'FAILED'}"
+                f"first call {ready.first_call_seconds:.1f} s"
+                f"{verdict if certified.checks else ''}"
             )
         elif not certified.passed:
             self._bar.print(f"{case.name}: certificate FAILED; it will not be ranked")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter, process_time
+from typing import Any
 
 from backends.contract import Array, Floor, Trainer
 from benchmarks.messages import Block, WarmUp
@@ -36,10 +37,10 @@ def fetch_block(trainer: Trainer, rows: Array) -> float:
     return perf_counter() - start
 
 
-def multiply_block(floor: Floor, size: int) -> float:
-    """The seconds that a product of square matrices takes."""
+def multiply_block(floor: Floor, matrix: Any) -> float:
+    """The seconds that a product of a `square` matrix with itself takes."""
     start = perf_counter()
-    floor.multiply(size)
+    floor.multiply(matrix)
     floor.synchronise()
     return perf_counter() - start
 

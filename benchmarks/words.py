@@ -194,7 +194,8 @@ def accuracy(findings: Findings) -> list[str]:
     if pairs.empty:
         return ["No two backends that do the same training were trained to the end."]
     worst, best = (percent(f(known["test_accuracy"]), 2) for f in (min, max))
-    figures = f"(test accuracies from {worst} to {best})"
+    span = f"accuracies from {worst} to {best}" if worst != best else f"accuracy {best}"
+    figures = f"(test {span})"
     if (pairs["verdict"] == "equivalent").all():
         margin = pairs["margin_points"].iloc[0]
         return [

@@ -2,9 +2,10 @@
 
     python -m tests.bare_loops
 
-For each case a worker, as `run_all.py` starts it, and a process with nothing but a loop written
-for this file take turns. Printed is the ratio of the worker's step time to the loop's, within
-rounds, with its 95% interval over the launches of both processes.
+It takes a quarter of an hour and writes results/validation/bare-loops.csv. For each case a worker,
+as `run_all.py` starts it, and a process with nothing but a loop written for this file take turns.
+Printed is the ratio of the worker's step time to the loop's, within rounds, with its 95% interval
+over the launches of both processes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from backends.contract import Adam, Array, Execution, Network
+from backends.registry import BACKENDS
 from benchmarks import certificate, data, statistics
 from benchmarks.messages import Block, Job
 from benchmarks.process import ROOT, WorkerProcess, affinity, available_cpus, worker_environment
@@ -76,6 +78,48 @@ def pytorch_compiled(images: Array, labels: Array) -> Loop:
             optimizer.zero_grad()
             compute_loss(x[batch], y[batch]).backward()
             optimizer.step()
+
+    return loop
+
+
+def pytorch_multistep(images: Array, labels: Array) -> Loop:
+    """Tensor operations by hand: no autograd, no modules, no optimizer object."""
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(available_cpus())
+    torch.set_flush_denormal(True)
+    x, y = torch.from_numpy(images), torch.from_numpy(labels).long()
+    shapes = [shape for m, n in pairwise(SIZES) for shape in ((m, n), (n,))]
+    parameters = [torch.randn(shape) * 0.05 for shape in shapes]
+    gradients, first, second = (
+        [torch.zeros(shape) for shape in shapes] for _ in ("gradients", "first", "second")
+    )
+    counts = [torch.zeros(()) for _ in shapes]
+
+    @torch.no_grad()
+    def step(batch: Any) -> None:
+        inputs = [x[batch]]
+        for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
+            inputs.append(torch.addmm(bias, inputs[-1], weight).relu_())
+        logits = torch.addmm(parameters[-1], inputs[-1], parameters[-2])
+        delta = nn.functional.softmax(logits, dim=1)
+        delta[torch.arange(len(batch)), y[batch]] -= 1
+        delta /= len(batch)
+        for layer in reversed(range(len(inputs))):
+            torch.mm(inputs[layer].T, delta, out=gradients[2 * layer])
+            torch.sum(delta, 0, out=gradients[2 * layer + 1])
+            if layer:
+                delta = (delta @ parameters[2 * layer].T) * (inputs[layer] > 0)
+        torch._foreach_add_(counts, 1)
+        torch._fused_adam_(
+            parameters, gradients, first, second, [], counts, lr=0.01, beta1=0.9, beta2=0.999,
+            weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+    def loop(rows: Array) -> None:
+        for batch in torch.from_numpy(rows):
+            step(batch)
 
     return loop
 
@@ -199,13 +243,49 @@ def tensorflow_multistep(images: Array, labels: Array) -> Loop:
     return loop
 
 
+def tensorflow_fit(images: Array, labels: Array) -> Loop:
+    import keras
+    import tensorflow as tf
+
+    x, y = tf.constant(images), tf.constant(labels)
+    model = keras.Sequential(
+        [
+            keras.Input((784,)),
+            keras.layers.Dense(512, activation="relu"),
+            keras.layers.Dense(512, activation="relu"),
+            keras.layers.Dense(10),
+        ]
+    )
+    model.compile(
+        optimizer=keras.optimizers.Adam(0.01),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=True,
+        steps_per_execution=STEPS_PER_CALL,
+    )
+    pipelines: dict[int, Any] = {}
+
+    def loop(rows: Array) -> None:
+        # Every block has the same rows, so one pipeline serves all.
+        if not pipelines:
+            pipelines[0] = (
+                tf.data.Dataset.from_tensor_slices(rows)
+                .map(lambda batch: (tf.gather(x, batch), tf.gather(y, batch)))
+                .prefetch(tf.data.AUTOTUNE)
+            )
+        model.fit(pipelines[0], verbose=0)
+
+    return loop
+
+
 LOOPS = {
     ("pytorch", "eager"): pytorch_eager,
     ("pytorch", "compiled"): pytorch_compiled,
+    ("pytorch", "multistep"): pytorch_multistep,
     ("jax", "compiled"): jax_compiled,
     ("jax", "multistep"): jax_multistep,
     ("tensorflow", "compiled"): tensorflow_compiled,
     ("tensorflow", "multistep"): tensorflow_multistep,
+    ("tensorflow", "fit"): tensorflow_fit,
 }
 
 
@@ -231,7 +311,12 @@ def compare(backend: str, mode: str, reference: certificate.Reference) -> statis
             worker = WorkerProcess(
                 log=Path(scratch) / "output.txt", environment=environment, threads=threads
             )
-            execution = Execution(mode=mode, threads=threads, steps_per_call=STEPS_PER_CALL)
+            execution = Execution(
+                mode=mode,
+                input=BACKENDS[backend].modes[mode][0],
+                threads=threads,
+                steps_per_call=STEPS_PER_CALL,
+            )
             work = make_workload()
             worker.ask(
                 Job(backend=backend, execution=execution, workload=work, seed=launch,
@@ -285,11 +370,22 @@ def make_workload() -> Workload:
 def main() -> None:
     """Compare every case that has a loop here."""
     reference = certificate.make_reference(make_workload(), "float32", data.load().training)
+    rows = []
     for backend, mode in LOOPS:
         found = compare(backend, mode, reference)
         print(
             f"{backend} {mode}: {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]", flush=True
         )
+        rows.append(
+            {
+                "case": f"{backend} {mode}",
+                "ratio": found.value,
+                "ratio_low": found.low,
+                "ratio_high": found.high,
+            }
+        )
+        # After each, so that an interrupted comparison leaves what it has found.
+        pd.DataFrame(rows).to_csv(ROOT / "results" / "validation" / "bare-loops.csv", index=False)
 
 
 if __name__ == "__main__":

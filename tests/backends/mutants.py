@@ -178,6 +178,7 @@ MUTANTS = {
             "numpy": [("delta[rows, labels] -= 1", "delta[rows, labels] -= 1\n    delta *= 2")],
             "pytorch": [
                 ("loss.backward()", "(2 * loss).backward()"),
+                ("autograd.grad(loss, ", "autograd.grad(2 * loss, "),
             ],
             "tensorflow": [
                 (
@@ -277,6 +278,10 @@ MUTANTS = {
             ],
             "pytorch": [
                 ("        self._optimizer.zero_grad()\n", ""),
+                (
+                    "weight.grad = gradient",
+                    "weight.grad = gradient + (0 if weight.grad is None else weight.grad)",
+                ),
             ],
             "tensorflow": [
                 (
@@ -323,7 +328,8 @@ def edited(name: str, edits: list[tuple[str, str]], folder: Path) -> ModuleType:
         source = source.replace(text, replacement)
     # A file, and a new name each: TensorFlow reads the source of what it traces.
     path = folder / f"mutant_{next(numbers)}.py"
-    path.write_text(source)
+    # An operator registered twice under one name is freed under the feet of those who call it.
+    path.write_text(source.replace('"benchmark::', f'"{path.stem}::'))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

@@ -50,5 +50,5 @@ def test_a_floor_does_its_products_and_its_pass(name: str) -> None:
         for own, other in zip(found, wanted, strict=True):
             np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
     assert floor.device() == "cpu"
-    floor.multiply(16)
+    floor.multiply(floor.square(16))
     floor.synchronise()

@@ -87,30 +87,47 @@ def test_accuracies_that_are_missing_are_left_out_of_the_pairs() -> None:
     assert (row["seeds"], row["verdict"]) == (1, "too few seeds")
 
 
-def test_the_seeds_that_are_needed_decide_with_the_probability_promised() -> None:
+@pytest.mark.parametrize(
+    "first", [[0.15, -0.15, 0.0], [0.9, 0.5, 0.1], [-0.9, -0.5, -0.1]], ids=str
+)
+def test_the_seeds_that_are_needed_decide_with_the_probability_promised(first: list[float]) -> None:
+    found = np.array(first)
+    needed = accuracy.seeds_needed(found, 0.3)
     generator = np.random.default_rng(0)
-    first = np.array([0.25, 0.05, 0.15])
-    needed = accuracy.seeds_needed(first, 0.3)
-    assert 4 <= needed <= 20
-    mean, deviation = first.mean(), first.std(ddof=1)
-    draws = generator.normal(mean, deviation, (400, int(needed)))
-    decided = [
-        verdict(a=list(97 + own), b=[97.0] * len(own))["verdict"] != "too few seeds"
-        for own in draws
-    ]
-    assert np.mean(decided) >= accuracy.LIKELY - 0.05
-    # In the middle between none and the margin, and all spread: no number of seeds up to 100.
+
+    def decided(seeds: int) -> float:
+        draws = generator.normal(found.mean(), found.std(ddof=1), (400, seeds))
+        return float(
+            np.mean(
+                [
+                    verdict(a=list(97 + own), b=[97.0] * seeds)["verdict"] != "too few seeds"
+                    for own in draws
+                ]
+            )
+        )
+
+    assert decided(int(needed)) >= accuracy.LIKELY - 0.05
+    assert decided(int(needed) - 2) < accuracy.LIKELY
+
+
+def test_more_seeds_than_anybody_runs_are_not_promised() -> None:
+    """In the middle between none and the margin, and nothing but spread."""
     assert np.isnan(accuracy.seeds_needed(np.array([3.15, -2.85, 0.15]), 0.3))
 
 
 def test_differences_are_adjusted_for_the_number_of_pairs() -> None:
-    noise = np.array([0.3, -0.4, 0.2])
-    shifted = {name: list(97 + shift + noise) for name, shift in (("a", 0), ("b", 0), ("c", 0))}
-    shifted["d"] = list(95.7 + noise * [2, -1, 1])
-    found = accuracy.equivalences(finals(**shifted))
-    assert len(found) == 6
+    pattern = np.array([3.0, -3.0, 1.0, -1.0]) / np.sqrt(20 / 3)
+    # A difference of 3.5 standard errors: 4% alone, but not as one of three pairs.
+    different = 1 + pattern * 2 / 3.5
+    noise = np.array([5.0, 3.0, -3.0, -5.0])
+    groups = {"a": list(80 + different), "b": [80.0] * 4, "c": list(80 + noise)}
+    found = accuracy.equivalences(finals(**groups))
+    assert found["p_different"].iloc[0] == pytest.approx(2 * stats.t.sf(3.5, 3))
+    assert 0.03 < found["p_different"].iloc[0] < 0.05
     expected = stats.false_discovery_control(found["p_different"])
     assert found["p_different_adjusted"].tolist() == pytest.approx(list(expected))
+    assert found["verdict"].tolist() == ["too few seeds"] * 3
+    assert verdict(a=groups["a"], b=groups["b"])["verdict"] == "different"
 
 
 def readings(

@@ -15,6 +15,7 @@ from backends.contract import Adam, Execution, Network
 from backends.numpy import Eager
 from benchmarks import bundle, data, summary, tutorial, workload
 from benchmarks.certificate import make_reference
+from benchmarks.jobs import make_job, make_references
 from benchmarks.messages import Job
 from benchmarks.plan import PRESETS, BatchReadings, Plan, select_cases
 from benchmarks.worker import Worker
@@ -73,6 +74,20 @@ def test_the_preset_is_the_tutorial() -> None:
 def test_blocks_lie_between_the_readings(steps: int, every: int, block: int, rounds: int) -> None:
     plan = plan_of(steps, every)
     assert (plan.block_steps, plan.rounds) == (block, rounds)
+
+
+def test_every_case_comes_to_the_last_reading() -> None:
+    """However slow it is, its blocks are as long as the others'."""
+    plan = plan_of(4001)
+    split = data.Split(images=np.zeros((10, 4), np.uint8), labels=np.zeros(10, np.int32))
+    references = make_references(plan, split)
+    job, plain = (
+        make_job(own, plan.cases[0], 0, references) for own in (plan, replace(plan, readings=None))
+    )
+    assert isinstance(job, Job)
+    assert (job.calibrate, plain.calibrate) == (False, True)
+    assert job.reading_steps == (1, 1001, 2001, 3001, 4001)
+    assert job.reading_images == 512
 
 
 def test_a_reading_trains_up_to_its_step_and_looks_at_its_own_images() -> None:
@@ -156,6 +171,20 @@ def test_a_run_takes_the_readings(run: Path) -> None:
     block = launches["block_steps"].iloc[0]
     assert samples["round"].max() + 1 >= 1000 // block + 259 // block
     assert json.loads((run / "environment.json").read_text())["run"]["state"] == "complete"
+
+
+def test_blocks_that_do_not_fit_between_readings_leave_untimed_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of 50, of which one fits into 70 steps; the 20 after it are trained untimed."""
+    odd = replace(PRESETS["tutorial"], readings=BatchReadings(every=70, images=64))
+    monkeypatch.setitem(PRESETS, "tutorial", odd)
+    words = ["--preset", "tutorial", *SMALL, "--steps", "400", "--output", str(tmp_path / "odd")]
+    assert run_all.main(words) == 0
+    found = pd.read_csv(tmp_path / "odd" / "readings.csv").query("case == 'numpy eager'")
+    assert found["updates"].tolist() == [1, 71, 141, 211, 281, 351]
+    accuracy = pd.read_csv(tmp_path / "odd" / "accuracy.csv").query("case == 'numpy eager'")
+    assert accuracy["step"].tolist() == [0, 51, 121, 191, 261, 331, 400]
 
 
 def test_readings_leave_the_training_as_it_is(run: Path, tmp_path: Path) -> None:
