@@ -17,8 +17,8 @@ PAGE_PACKAGES = ("plotly", "jinja2", "markdown_it")
 
 REPORT_EPILOG = """\
 One bundle: writes report.md, report.html, the figures, the summary and the other tables that are
-computed anew, from the rows that were measured: after a run that was killed, or with a newer version
-of this program.
+computed anew, from the rows that were measured: after a run that was killed, or with a newer
+version of this program.
 
 Several bundles: one report.md and report.html with the cases of all of them beside one another,
 each with its ratio to the fastest of its own bundle, and what the environments differ in. Nothing

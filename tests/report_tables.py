@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from backends.registry import BACKENDS
+from benchmarks.certificate import STAGES
 from benchmarks.ledger import ENTRIES
 
 NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?%?")
@@ -284,11 +285,10 @@ def _of_certificates(source: Sources, cells: dict[str, str]) -> dict[str, list[A
     own = source.worst[source.worst["case"] == cells["case"]]
     own = own[own["level"] == ("as timed" if timed else "exact")]
     columns = ["relative_error", "bound"] if timed else ["relative_error"]
-    found: dict[str, list[Any]] = {
-        row["stage"].replace("_", " "): [float("nan")]
-        if pd.isna(row["relative_error"])
-        else row[columns].tolist()
-        for _, row in own.iterrows()
+    found: dict[str, list[Any]] = {stage.replace("_", " "): [float("nan")] for stage in STAGES}
+    found |= {
+        row["stage"].replace("_", " "): row[columns].tolist()
+        for _, row in own[own["relative_error"].notna()].iterrows()
     }
     return found | {"case": [cells["case"]]}
 
@@ -303,9 +303,28 @@ def _of_ledger(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     return {name: [text] for name, text in cells.items()}
 
 
+def _of_tutorial(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """Loss and accuracy as the tutorial prints them."""
+    rows = _matching(source.tutorial, {"step": cells["step"]})
+    assert len(rows), f"no step {cells['step']}"
+    first = rows.iloc[0]
+    found = {row["case"]: [row["loss"], row["accuracy"]] for _, row in rows.iterrows()}
+    original = [first["original_loss"], first["original_accuracy"]]
+    return found | {"step": [first["step"]], "tutorial": original}
+
+
+def _of_outcomes(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """Cases without a rank."""
+    row = _of(source.summary, case=cells["case"])
+    said = cells["why"] if row["status"] == "measured" else row["reason"]
+    return {"case": [row["case"]], "what": [row["status"]], "why": [said]}
+
+
 KNOWN: dict[str, Callable[[Sources, dict[str, str]], dict[str, list[Any]]]] = {
     "Ranking": _of_summary,
+    "Not ranked": _of_outcomes,
     "Accuracy": _of_accuracy,
+    "What the tutorial's loop prints": _of_tutorial,
     "Time to accuracy": _of_times,
     "Where the time goes": _of_parts,
     "Start-up and memory": _of_summary,
@@ -343,7 +362,7 @@ def doubt(source: Sources, place: str, cells: dict[str, str]) -> str:
             return f"{column}: no source is known for this column"
         wanted = expected[column]
         words = [value for value in wanted if isinstance(value, str)]
-        shown = words if words == [text] else NUMBER.findall(text) or ["–"] * (text == "–")
+        shown = words if words == [text] else re.findall(f"{NUMBER.pattern}|–", text)
         if len(shown) != len(wanted) or not all(map(shows, shown, wanted)):
             return f"{column} of {cells}: {text!r} is not {wanted}"
     return ""

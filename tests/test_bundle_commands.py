@@ -1,11 +1,10 @@
-"""analyse, compare and merge, on bundles whose step times are known."""
+"""report and compare, on bundles whose step times are known."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from benchmarks.errors import UsageError
 from benchmarks.options import percentage
 from benchmarks.process import ROOT
 from benchmarks.summary import Bundle
+from tests.report_tables import in_markdown, in_page
 from tests.synthetic_bundles import write_bundle
 
 TIMES = {"numpy eager": 2.0, "jax compiled": 1.0, "jax multistep": 0.8}
@@ -275,77 +275,114 @@ def test_steps_alone_may_differ(before: Path, tmp_path: Path) -> None:
     assert any("differ in steps: 500 before, 900 after" in note for note in found.cautions)
 
 
-# analyse
+# report, of one bundle
 
 
-def test_analyse_reproduces_what_was_deleted(
+def test_a_report_reproduces_what_was_deleted(
     before: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    computed = ("summary.csv", "verdicts.csv", "report.md")
-    assert main("analyse", before) == 0
+    computed = ("summary.csv", "verdicts.csv", "curves.csv", "report.md", "report.html")
+    assert main("report", before) == 0
     first = {name: (before / name).read_bytes() for name in computed}
     summary = pd.read_csv(before / "summary.csv").set_index("case")
     for case, time in TIMES.items():
         assert summary.at[case, "step_ms"] == pytest.approx(time, rel=0.02)
     assert summary["rank"].to_dict() == {"jax multistep": 1, "jax compiled": 2, "numpy eager": 3}
-    assert "jax multistep" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "jax multistep" in printed
+    assert [line for line in printed.splitlines() if line.startswith("report: ")] == [
+        f"report: {before / 'report.md'}",
+        f"report: {before / 'report.html'}",
+    ]
     for name in computed:
         (before / name).unlink()
-    assert main("analyse", before) == 0
+    assert main("report", before) == 0
     assert {name: (before / name).read_bytes() for name in computed} == first
 
 
-def test_bundles_are_read_without_a_framework(before: Path, after: Path, tmp_path: Path) -> None:
-    program = textwrap.dedent(
-        """
-        import sys
+def test_a_report_elsewhere_leaves_the_bundle_as_it_is(before: Path, tmp_path: Path) -> None:
+    held = {path: path.read_bytes() for path in before.rglob("*")}
+    output = tmp_path / "elsewhere"
+    assert main("report", before, "--output", output) == 0
+    assert {path: path.read_bytes() for path in before.rglob("*")} == held
+    assert main("report", before) == 0
+    written = {path.relative_to(output) for path in output.rglob("*")}
+    new = {path.relative_to(before) for path in before.rglob("*") if path not in held}
+    assert written == new
+    for path in written:
+        assert (output / path).is_dir() or (output / path).read_bytes() == (
+            before / path
+        ).read_bytes()
 
-        class Missing:
-            def find_spec(self, name, *_):
-                if name.partition(".")[0] in {"torch", "tensorflow", "keras", "jax", "flax"}:
-                    raise ModuleNotFoundError(f"No module named {name!r}")
 
-        sys.meta_path.insert(0, Missing())
-        import run_all
-        for words in sys.argv[1:]:
-            code = run_all.main(words.split())
-            assert code == 0, words
-        """
-    )
-    merged = tmp_path / "merged.md"
+def test_without_plotly_all_but_the_page_is_written(
+    before: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    assert main("report", before) == 0
+    assert (before / "report.md").exists()
+    assert not (before / "report.html").exists()
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if "report.html" in line] == [
+        "no report.html: it needs plotly and Jinja2; not installed: plotly"
+    ]
+
+
+PROGRAM = """
+import sys
+
+class Missing:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in MISSING:
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Missing())
+for name in HIDDEN:
+    sys.modules[name] = None
+import run_all
+for words in sys.argv[1:]:
+    code = run_all.main(words.split())
+    assert code == 0, words
+"""
+
+
+@pytest.mark.parametrize("hidden", [(), ("plotly", "jinja2")], ids=["", "nor plotly"])
+def test_bundles_are_read_without_a_framework(
+    hidden: tuple[str, ...], before: Path, after: Path, tmp_path: Path
+) -> None:
+    frameworks = {"torch", "tensorflow", "keras", "jax", "flax"}
+    program = f"MISSING, HIDDEN = {frameworks!r}, {hidden!r}\n{PROGRAM}"
+    merged = tmp_path / "merged"
     commands = [
-        f"analyse {before}",
+        f"report {before}",
         f"compare {before} {after}",
-        f"merge {before} {after} --output {merged}",
+        f"report {before} {after} --output {merged}",
     ]
     done = subprocess.run(
         [sys.executable, "-c", program, *commands],
         cwd=ROOT, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (before / "report.md").exists()
-    assert merged.exists()
+    for folder in (before, merged):
+        assert (folder / "report.md").exists()
+        assert (folder / "report.html").exists() == (not hidden)
 
 
-# merge
+# report, of several bundles
 
 
-def test_merge_lists_every_case_of_every_bundle(before: Path, tmp_path: Path) -> None:
+def test_a_report_of_several_lists_every_case_of_every_bundle(before: Path, tmp_path: Path) -> None:
     other = write_bundle(
         tmp_path / "server",
         {"jax compiled": 0.1, "numpy eager": 0.4},
         machine={"cpu": "Another CPU"},
         skipped=("pytorch eager",),
     )
-    output = tmp_path / "merged.md"
-    assert main("merge", before, other, "--output", output) == 0
-    text = output.read_text()
-    cells = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in text.splitlines()
-        if line.startswith("| ")
-    ]
-    rows = {(row[0], row[1]): row[2:] for row in cells if row[0] in {"before", "server"}}
+    output = tmp_path / "merged"
+    assert main("report", before, other, "--output", output) == 0
+    text = (output / "report.md").read_text()
+    cases, environments = in_markdown(text)
+    rows = {(row[0], row[1]): row[2:] for row in cases.rows}
     assert set(rows) == {("before", case) for case in TIMES} | {
         ("server", case) for case in ("jax compiled", "numpy eager", "pytorch eager")
     }
@@ -355,18 +392,30 @@ def test_merge_lists_every_case_of_every_bundle(before: Path, tmp_path: Path) ->
     assert rows["server", "numpy eager"][3].startswith(("4.0", "3.9"))
     assert rows["server", "numpy eager"][4] == "96.00%"
     assert rows["server", "pytorch eager"][1:] == ["skipped", "–", "–", "–"]
-    assert ["cpu", "Some CPU", "Another CPU"] in cells
-    assert not any(row[0] == "threads" for row in cells)
-    assert "rank" not in cells[0]
+    assert ["cpu", "Some CPU", "Another CPU"] in environments.rows
+    assert not any(row[0] == "threads" for row in environments.rows)
+    assert "rank" not in cases.columns
+    # The page has the same, and the rows behind its figure.
+    page = {table.place: table for table in in_page((output / "report.html").read_text())}
+    assert page["Cases"] == cases
+    assert page["What the environments differ in"] == environments
+    measured = {tuple(row[:2]) for row in page["figure-bundles"].rows}
+    assert measured == {key for key, row in rows.items() if row[1] == "measured"}
 
 
 # Refusals: one clear line, exit code 2, nothing written.
 
 
 REFUSALS = [
-    (["analyse", "{tmp}/nowhere"], "is {tmp}/nowhere a bundle"),
-    (["analyse"], "FOLDER"),
-    (["analyse", "{before}/samples.csv"], "a bundle"),
+    (["report", "{tmp}/nowhere"], "is {tmp}/nowhere a bundle"),
+    (["report", "{tmp}/nowhere", "--output", "{tmp}/new"], "is {tmp}/nowhere a bundle"),
+    (["report"], "FOLDER"),
+    (["report", "{before}/samples.csv"], "a bundle"),
+    (["report", "{before}", "--output", "{after}"], "is not empty"),
+    (["report", "{before}", "--output", "{existing}"], "is a file"),
+    (["report", "{before}", "{after}"], "--output"),
+    (["report", "{before}", "{before}", "--output", "{tmp}/new"], "each bundle once"),
+    (["report", "{before}", "{tmp}", "--output", "{tmp}/new"], "environment.json"),
     (["compare", "{before}"], "AFTER"),
     (["compare", "{before}", "{before}"], "one and the same"),
     (["compare", "{before}", "{tmp}"], "environment.json"),
@@ -380,10 +429,6 @@ REFUSALS = [
     (["compare", "{before}", "{after}", "--output", "{tmp}/no/file.md"], "cannot be written to"),
     (["compare", "{before}", "{older}"], "no column adam"),
     (["compare", "{before}", "{broken}"], "is not JSON"),
-    (["merge", "{before}", "{after}"], "--output"),
-    (["merge", "{before}", "--output", "{tmp}/new.md"], "two bundles"),
-    (["merge", "{before}", "{before}", "--output", "{tmp}/new.md"], "each once"),
-    (["merge", "{before}", "{after}", "--output", "{existing}"], "exists already"),
 ]
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from benchmarks import bundle_commands
+from benchmarks.bundle import COLUMNS, IDENTITY, LAUNCH
 from benchmarks.process import ROOT
 from tests.report_tables import (
     BEHIND,
@@ -23,15 +24,42 @@ from tests.report_tables import (
     in_markdown,
     in_page,
 )
+from tests.synthetic_bundles import write_bundle
 
 BUNDLES = sorted(path.parent for path in (ROOT / "results").glob("reference-*/samples.csv"))
 
 
-@pytest.fixture(scope="module", params=BUNDLES, ids=lambda path: path.name)
+TIMES = {"numpy eager": 3.0, "jax compiled": 1.0, "jax eager streamed": 2.0}
+
+
+def synthetic(folder: Path) -> Path:
+    """A bundle with a case not certified, one skipped, and the tutorial's readings."""
+    write_bundle(folder, TIMES, uncertified=("jax eager streamed",), skipped=("pytorch eager",))
+    launches = pd.read_csv(folder / "launches.csv")
+    rows = [
+        {
+            **row[[*LAUNCH, *IDENTITY]],
+            "step": step,
+            "updates": step + 1,
+            "images": 512,
+            "loss": 2.3 / (1 + step + row["seed"]),
+            "accuracy": 0.9 + step / 1e5 - row["seed"] / 1e3,
+        }
+        for _, row in launches.iterrows()
+        for step in (0, 1000, 1500)
+    ]
+    pd.DataFrame(rows, columns=COLUMNS["readings"]).to_csv(folder / "readings.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[*BUNDLES, None], ids=lambda path: path and path.name)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle as it was measured, its report written anew."""
+    """A bundle, with its report written anew."""
     folder = tmp_path_factory.mktemp("numbers") / "bundle"
-    shutil.copytree(request.param, folder)
+    if request.param:
+        shutil.copytree(request.param, folder)
+    else:
+        synthetic(folder)
     bundle_commands.write_reports(folder)
     return folder
 
@@ -39,11 +67,18 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_every_cell_of_both_reports_stands_in_the_csvs(folder: Path) -> None:
     page = in_page((folder / "report.html").read_text())
     text = in_markdown((folder / "report.md").read_text())
-    assert {table.place for table in page} == {*KNOWN, *BEHIND}
-    assert {table.place for table in text} == set(KNOWN)
-    assert all(table.rows for table in page + text)
     assert doubts(folder, page) == []
     assert doubts(folder, text) == []
+
+
+def test_no_table_is_overlooked(folder: Path) -> None:
+    text = (folder / "report.html").read_text()
+    page = in_page(text)
+    assert len(page) == text.count("<table>")
+    places = {table.place for table in page}
+    assert {"Ranking", "Accuracy", "Certificates", "figure-ranking", "figure-curves"} <= places
+    assert ("What the tutorial's loop prints" in places) == (folder / "tutorial.csv").exists()
+    assert ("Where the time goes" in places) == ("floor" in (folder / "floors.csv").read_text())
 
 
 def test_both_reports_have_the_same_tables(folder: Path) -> None:
@@ -76,7 +111,7 @@ def test_a_number_typed_by_hand_is_found(folder: Path) -> None:
                 for wrong in altered(cells[column]):
                     assert doubt(source, table.place, cells | {column: wrong}), (column, wrong)
                     count += 1
-    assert count > 1000
+    assert count > 300
 
 
 def test_a_number_of_another_row_is_found(folder: Path) -> None:
@@ -95,5 +130,5 @@ def test_a_number_of_another_row_is_found(folder: Path) -> None:
 
 def test_a_column_without_a_source_is_found(folder: Path) -> None:
     page = (folder / "report.html").read_text()
-    renamed = re.sub(r">GFLOP/s<", ">TFLOP/s<", page, count=1)
+    renamed = page.replace('"number">ms a step<', '"number">ms a block<')
     assert any("no source is known" in one for one in doubts(folder, in_page(renamed)))

@@ -198,7 +198,7 @@ def test_readings_leave_the_training_as_it_is(run: Path, tmp_path: Path) -> None
 def test_the_report_prints_them_beside_the_tutorials(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_all.main(["analyse", str(run)]) == 0
+    assert run_all.main(["report", str(run)]) == 0
     reading = pd.read_csv(run / "readings.csv").iloc[-1]
     shown = f"{reading['loss']:.2f} / {100 * reading['accuracy']:.2f}%"
     for text in (capsys.readouterr().out, (run / "report.md").read_text()):
