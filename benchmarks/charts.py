@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -35,14 +36,15 @@ SYMBOLS = dict(
     zip(MODES, ("circle", "triangle-down", "square", "diamond", "triangle-up"), strict=True)
 )
 """The counterparts of figures.LINES and figures.MARKERS."""
-LIGHT, BLACK = "#fffffe", "#000000"
-"""What is drawn upon bars, in both themes: LIGHT is not quite PAPER, which becomes dark."""
+BLACK = "#000000"
+"""What is drawn upon bright bars, in both themes."""
 PARTS = {
     part: (colour, shape)
     for (part, (colour, _)), shape in zip(figures.PARTS.items(), ("", "/", ".", "x"), strict=True)
 }
 """What a step is made of, as in figures.PARTS."""
 PATTERNS = dict(zip(MODES, ("", "-", "/", "x", "."), strict=True))
+FONT = "system-ui, sans-serif"
 ROW = 38
 """Pixels a row of bars: its name takes two lines."""
 
@@ -77,10 +79,10 @@ def blank(across: str, up: str = "", *, height: int, grouped: bool = True) -> go
             "template": go.layout.Template(),
             "meta": {"height": height},
             "height": height + 300,
-            "margin": {"l": 8, "r": 12, "t": 28, "b": 8},
+            "margin": {"l": 8, "r": 12, "t": 10, "b": 8},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
+            "font": {"family": FONT, "size": 13, "color": INK},
             "xaxis": axis,
             "yaxis": axis,
             "legend": {
@@ -99,7 +101,7 @@ def blank(across: str, up: str = "", *, height: int, grouped: bool = True) -> go
                 "align": "left",
                 "bgcolor": PAPER,
                 "bordercolor": INK,
-                "font": {"color": INK, "size": 13},
+                "font": {"family": FONT, "color": INK, "size": 13},
             },
         }
     )
@@ -138,7 +140,7 @@ def fill(case: str) -> dict[str, Any]:
 
 
 def patterned(
-    colour: str, shape: str, *, lines: str = LIGHT, opacity: float = 0.55
+    colour: str, shape: str, *, lines: str = PAPER, opacity: float = 0.55
 ) -> dict[str, Any]:
     """A colour with lines or dots upon it."""
     drawn = {"shape": shape, "bgcolor": colour, "fgcolor": lines, "fgopacity": opacity}
@@ -176,6 +178,17 @@ def from_above(figure: go.Figure, names: Iterable[str]) -> None:
     order = [name if "<br>" in name else two_lines(name) for name in names]
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], showgrid=False)
     figure.update_yaxes(range=[-0.5, len(order) - 0.5])
+
+
+def marked(figure: go.Figure, x: float, text: str) -> None:
+    """A dotted line at `x` with a word above it."""
+    figure.add_vline(x=x, line={"color": INK, "width": 1.5, "dash": "dot"})
+    # On a logarithmic axis words are placed by the logarithm, lines are not.
+    place = float(np.log10(x)) if figure.layout.xaxis.type == "log" else x
+    figure.add_annotation(
+        x=place, y=1, yref="paper", yanchor="bottom", text=text, showarrow=False
+    )  # fmt: skip
+    figure.update_layout(margin_t=30)
 
 
 def from_zero(values: pd.Series, highs: pd.Series) -> list[float]:

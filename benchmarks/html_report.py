@@ -45,13 +45,14 @@ def html(bundle: Bundle, findings: Findings) -> str:
     """The whole page of a bundle."""
     sections = [section("Ranking", *report.ranking(findings)), *report.sections(bundle, findings)]
     sections.sort(key=lambda one: 1 + ORDER.index(one.heading) if one.heading in ORDER else 0)
-    lead, *rest = [*words.fastest(findings), *words.accuracy(findings), *words.certainty(findings)]
+    fastest = words.fastest(findings)
     notes = words.cautions(bundle, findings)
     return page(
         title=report.title(findings),
         opening={
-            "lead": lead,
-            "rest": " ".join(rest),
+            # Who is fastest, and whether at the cost of accuracy; then how it is with the others.
+            "lead": " ".join([*fastest[:1], *words.accuracy(findings)]),
+            "rest": " ".join([*fastest[1:], *words.certainty(findings)]),
             # What is said in bold must be known before anything is quoted.
             "warnings": [note for note in notes if note.startswith("**")],
             "about": _about(bundle),

@@ -13,30 +13,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from benchmarks import words
+from benchmarks import charts, words
 from benchmarks.break_even import STARTUP
 from benchmarks.certificate import LEVELS, STAGES
-from benchmarks.charts import (
-    BLACK,
-    INK,
-    PARTS,
-    ROW,
-    SHADE,
-    SYMBOLS,
-    Chart,
-    blank,
-    fill,
-    from_above,
-    from_zero,
-    in_order,
-    legend,
-    line,
-    marker,
-    patterned,
-    reach,
-    two_lines,
-    with_intervals,
-)
+from benchmarks.charts import Chart
 from benchmarks.interactive_accuracy import curves, equivalence, time_to_accuracy
 from benchmarks.summary import Bundle, Findings, control_of
 
@@ -53,26 +33,26 @@ def ranking(_: Bundle, findings: Findings) -> Chart:
                 views[unit if len(groups) == 1 else f"{unit} {where}"] = _bars(rows, column, unit)
     views["ms a step"] = _bars(ranked, "step_ms", "ms a step")
     columns = [*units.values(), "step_ms"]
-    return Chart(views=views, data=with_intervals(ranked, ["rank", "case", "tier"], columns))
+    return Chart(views=views, data=charts.with_intervals(ranked, ["rank", "case", "tier"], columns))
 
 
 def _bars(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
     """A bar a case with its interval; in the order of the rows, from above."""
-    figure = blank(unit, height=ROW * len(rows))
+    figure = charts.blank(unit, height=charts.ROW * len(rows))
     for _, row in rows.iterrows():
         value, low, high = (row[column], row[f"{column}_low"], row[f"{column}_high"])
         figure.add_bar(
             x=[value],
-            y=[two_lines(row["case"])],
+            y=[charts.two_lines(row["case"])],
             orientation="h",
-            error_x=reach([value], [low], [high]),
-            marker=fill(row["case"]),
-            hovertemplate=f"<b>{row['case']}</b><br>{words.interval(value, low, high, '.3g')} "
+            error_x=charts.reach([value], [low], [high]),
+            marker=charts.fill(row["case"]),
+            hovertemplate=f"<b>{row['case']}</b><br>{words.interval(value, low, high, words.MS)} "
             f"{unit}<extra></extra>",
-            **legend(row["case"]),
+            **charts.legend(row["case"]),
         )
-    from_above(figure, rows["case"])
-    figure.update_xaxes(range=from_zero(rows[column], rows[f"{column}_high"]))
+    charts.from_above(figure, rows["case"])
+    figure.update_xaxes(range=charts.from_zero(rows[column], rows[f"{column}_high"]))
     return figure.update_layout(barmode="overlay", bargap=0.35)
 
 
@@ -94,42 +74,42 @@ def startup(bundle: Bundle, findings: Findings) -> Chart:
 def _startup(rows: pd.DataFrame, parts: list[str], launches: pd.DataFrame) -> go.Figure:
     """A bar a case, of its parts, and a dot a launch."""
     rows = rows.assign(total=rows[parts].sum(axis=1)).sort_values("total")
-    figure = blank("seconds", height=ROW * len(rows), grouped=False)
+    figure = charts.blank("seconds", height=charts.ROW * len(rows), grouped=False)
     for part, name, look in zip(
-        parts, ("import", "build", "first call"), PARTS.values(), strict=False
+        parts, ("import", "build", "first call"), charts.PARTS.values(), strict=False
     ):
         figure.add_bar(
             name=name,
             x=rows[part],
-            y=rows["case"].map(two_lines),
+            y=rows["case"].map(charts.two_lines),
             orientation="h",
-            marker=patterned(*look, lines=BLACK),
+            marker=charts.patterned(*look, lines=charts.BLACK),
             hovertemplate=f"<b>%{{y}}</b><br>{name} %{{x:.2f}} s<extra></extra>",
         )
     figure.add_scatter(
         name="one launch",
         x=launches[STARTUP].sum(axis=1),
-        y=launches["case"].map(two_lines),
+        y=launches["case"].map(charts.two_lines),
         mode="markers",
-        marker={"color": SHADE, "size": 7, "line": {"color": INK, "width": 1.5}},
+        marker={"color": charts.SHADE, "size": 7, "line": {"color": charts.INK, "width": 1.5}},
         hovertemplate="<b>%{y}</b><br>%{x:.2f} s in one launch<extra></extra>",
     )
-    from_above(figure, rows["case"])
+    charts.from_above(figure, rows["case"])
     figure.update_xaxes(rangemode="tozero")
     return figure.update_layout(barmode="stack", bargap=0.35)
 
 
 def total_time(_: Bundle, findings: Findings) -> Chart:
     """Total time against steps, on logarithmic axes."""
-    figure = blank("steps trained", "seconds from the start of the process", height=420)
+    figure = charts.blank("steps trained", "seconds from the start of the process", height=420)
     for case in findings.totals:
         figure.add_scatter(
             x=findings.totals.index,
             y=findings.totals[case],
             mode="lines",
-            line=line(str(case)),
+            line=charts.line(str(case)),
             hovertemplate=f"<b>{case}</b><br>%{{x:,}} steps in %{{y:.3g}} s<extra></extra>",
-            **legend(str(case)),
+            **charts.legend(str(case)),
         )
     figure.update_xaxes(type="log", tickformat="~s")
     figure.update_yaxes(type="log", tickformat=",", dtick="D2")
@@ -140,15 +120,15 @@ def break_even(_: Bundle, findings: Findings) -> Chart:
     """After how many steps each slower starter has overtaken the other."""
     rows = findings.break_even
     names = [f"{row['case']}<br>past {row['overtakes']}" for _, row in rows.iterrows()]
-    colours = [line(case)["color"] for case in rows["case"]]
-    figure = blank("steps trained", height=ROW * len(rows), grouped=False)
+    colours = [charts.line(case)["color"] for case in rows["case"]]
+    figure = charts.blank("steps trained", height=charts.ROW * len(rows), grouped=False)
     figure.add_scatter(
         name="caches filled, 95% interval",
         x=rows["steps"],
         y=names,
         mode="markers",
         marker={"color": colours, "symbol": "diamond", "size": 9},
-        error_x=reach(rows["steps"], rows["steps_low"], rows["steps_high"]),
+        error_x=charts.reach(rows["steps"], rows["steps_low"], rows["steps_high"]),
         customdata=rows[["steps_low", "steps_high"]],
         hovertemplate="<b>%{y}</b><br>after %{x:,.0f} [%{customdata[0]:,.0f}, "
         "%{customdata[1]:,.0f}] steps<extra></extra>",
@@ -161,7 +141,7 @@ def break_even(_: Bundle, findings: Findings) -> Chart:
         marker={"color": colours, "symbol": "circle-open", "size": 9, "line": {"width": 2}},
         hovertemplate="<b>%{y}</b><br>after %{x:,.0f} steps, with empty caches<extra></extra>",
     )
-    from_above(figure, names)
+    charts.from_above(figure, names)
     steps = rows[["first_steps", "steps"]].to_numpy()
     # An interval may begin or end at absurd counts: it leaves the figure there.
     ends = [np.nanmin(steps) / 20, np.nanmax(steps) * 20] if np.isfinite(steps).any() else [1, 10]
@@ -173,15 +153,15 @@ def parts(_: Bundle, findings: Findings) -> Chart:
     """What a step is made of, beside the floor."""
     summary = findings.summary
     rows = summary[(summary["status"] == "measured") & ~control_of(summary)]
-    cases = rows["case"].map(two_lines)
-    figure = blank("ms a step", height=ROW * len(rows), grouped=False)
-    for part, look in PARTS.items():
+    cases = rows["case"].map(charts.two_lines)
+    figure = charts.blank("ms a step", height=charts.ROW * len(rows), grouped=False)
+    for part, look in charts.PARTS.items():
         figure.add_bar(
             name=part,
             x=rows[f"{part}_ms"],
             y=cases,
             orientation="h",
-            marker=patterned(*look, lines=BLACK),
+            marker=charts.patterned(*look, lines=charts.BLACK),
             hovertemplate=f"<b>%{{y}}</b><br>{part} %{{x:.3f}} ms<extra></extra>",
         )
     figure.add_scatter(
@@ -189,18 +169,17 @@ def parts(_: Bundle, findings: Findings) -> Chart:
         x=rows["step_ms"],
         y=cases,
         mode="markers",
-        error_x=reach(rows["step_ms"], rows["step_ms_low"], rows["step_ms_high"]),
-        marker={"color": INK, "symbol": "line-ns-open", "size": 12},
+        error_x=charts.reach(rows["step_ms"], rows["step_ms_low"], rows["step_ms_high"]),
+        marker={"color": charts.INK, "symbol": "line-ns-open", "size": 12},
         hovertemplate="<b>%{y}</b><br>%{x:.3f} ms a step<extra></extra>",
     )
-    figure.add_vline(x=findings.floors["step_ms"].iloc[0],
-        line={"color": INK, "dash": "dot", "width": 1.5},
-        annotation={"text": "the floor", "yref": "paper", "y": 1, "yanchor": "bottom",
-        "xanchor": "center"})  # fmt: skip
-    from_above(figure, rows["case"])
-    figure.update_xaxes(range=from_zero(rows["step_ms"], rows["step_ms_high"]))
+    charts.marked(figure, findings.floors["step_ms"].iloc[0], "the floor")
+    charts.from_above(figure, rows["case"])
+    figure.update_xaxes(range=charts.from_zero(rows["step_ms"], rows["step_ms_high"]))
     figure.update_layout(barmode="stack", bargap=0.35)
-    data = with_intervals(rows, ["case"], ["step_ms"]).join(rows[[f"{part}_ms" for part in PARTS]])
+    data = charts.with_intervals(rows, ["case"], ["step_ms"]).join(
+        rows[[f"{part}_ms" for part in charts.PARTS]]
+    )
     return Chart(views={"": figure}, data=data)
 
 
@@ -210,7 +189,7 @@ def certificates(bundle: Bundle, findings: Findings) -> Chart:
     share = (rows["relative_error"] / rows["bound"]).fillna(-1)
     rows = rows.assign(share=share)[rows["not_read"].isna()]
     worst = rows.sort_values("share").groupby(["level", "case", "stage"], sort=False).tail(1)
-    worst = in_order(worst, findings)
+    worst = charts.in_order(worst, findings)
     views = {name: _errors(worst[worst["level"] == name]) for name in LEVELS[::-1]}
     columns = ["case", "level", "stage", "parameter", "launch", "relative_error", "bound"]
     return Chart(views=views, data=worst[columns])
@@ -218,28 +197,27 @@ def certificates(bundle: Bundle, findings: Findings) -> Chart:
 
 def _errors(rows: pd.DataFrame) -> go.Figure:
     """A mark a case in each stage; errors of zero have no place on a logarithmic axis."""
-    figure = blank("relative error, as a share of its bound", height=2 * ROW * len(STAGES))
+    figure = charts.blank(
+        "relative error, as a share of its bound", height=2 * charts.ROW * len(STAGES)
+    )
     for case, own in rows[rows["share"] > 0].groupby("case", sort=False):
         figure.add_scatter(
             x=own["share"],
             y=own["stage"].str.replace("_", "<br>", n=1).str.replace("_", " "),
             mode="markers",
             orientation="h",
-            marker=marker(str(case)) | {"size": 9},
+            marker=charts.marker(str(case)) | {"size": 9},
             customdata=own[["relative_error", "bound"]],
             hovertemplate=f"<b>{case}</b><br>%{{y}}: error %{{customdata[0]:.1e}} of "
             "%{customdata[1]:.1e}<extra></extra>",
-            **legend(str(case)),
+            **charts.legend(str(case)),
         )
-    figure.add_vline(x=1, line={"color": INK, "width": 1.5, "dash": "dot"},
-        # On a logarithmic axis an annotation is placed by the logarithm, a line is not.
-        annotation={"text": "the bound", "x": 0, "yref": "paper", "y": 1, "yanchor": "bottom",
-        "xanchor": "center"})  # fmt: skip
     names = [stage.replace("_", "<br>", 1).replace("_", " ") for stage in STAGES]
-    from_above(figure, names)
+    charts.from_above(figure, names)
     shares = np.log10(rows.loc[rows["share"] > 0, "share"])
     ends = [min(shares.min(), -1) - 0.4, max(shares.max(), 0) + 0.6] if len(shares) else [-1, 0]
     figure.update_xaxes(type="log", dtick=1, tickformat="~g", range=ends)
+    charts.marked(figure, 1, "the bound")
     return figure.update_layout(scattermode="group", scattergap=0.3)
 
 
@@ -252,33 +230,33 @@ def bundles(summaries: Mapping[str, pd.DataFrame]) -> Chart:
     names = ["bundle", "case", "tier"]
     return Chart(
         views={name: _bundles(rows, column, name) for name, column in units.items()},
-        data=with_intervals(rows, names, list(units.values())),
+        data=charts.with_intervals(rows, names, list(units.values())),
     )
 
 
 def _bundles(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
     """A row a case, in it a mark with its interval for each bundle."""
     cases = list(rows["case"].unique())
-    height = max(ROW, 18 * rows["bundle"].nunique()) * len(cases)
-    figure = blank(unit, height=height, grouped=False)
+    height = max(charts.ROW, 18 * rows["bundle"].nunique()) * len(cases)
+    figure = charts.blank(unit, height=height, grouped=False)
     for (bundle, own), symbol in zip(
-        rows.groupby("bundle", sort=False), cycle(SYMBOLS.values()), strict=False
+        rows.groupby("bundle", sort=False), cycle(charts.SYMBOLS.values()), strict=False
     ):
         value, low, high = (own[f"{column}{end}"] for end in ("", "_low", "_high"))
         figure.add_scatter(
             name=bundle,
             x=value,
-            y=own["case"].map(two_lines),
+            y=own["case"].map(charts.two_lines),
             orientation="h",
             mode="markers",
-            marker={"color": INK, "symbol": symbol, "size": 9},
-            error_x=reach(value, low, high),
+            marker={"color": charts.INK, "symbol": symbol, "size": 9},
+            error_x=charts.reach(value, low, high),
             customdata=np.stack([low, high, own["case"]], axis=-1),
             hovertemplate="<b>%{customdata[2]}</b><br>%{x:.3g} [%{customdata[0]:.3g}, "
             f"%{{customdata[1]:.3g}}] {unit}<br>{bundle}<extra></extra>",
         )
-    from_above(figure, cases)
-    figure.update_xaxes(range=from_zero(rows[column], rows[f"{column}_high"]))
+    charts.from_above(figure, cases)
+    figure.update_xaxes(range=charts.from_zero(rows[column], rows[f"{column}_high"]))
     return figure.update_layout(scattermode="group", scattergap=0.35)
 
 
