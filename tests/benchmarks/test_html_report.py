@@ -17,6 +17,7 @@ import run_all
 from benchmarks import html_report, interactive, summary
 from benchmarks.process import ROOT
 from benchmarks.summary import Bundle
+from tests.pages import NARROW, WIDE, centre, click, colours, one, opened, plots, visible
 from tests.synthetic_bundles import write_bundle
 
 REFERENCE = ROOT / "results" / "reference-cpu-2-cores"
@@ -26,9 +27,6 @@ OPTIONS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 TIMES = {"jax compiled": 1.0, "jax compiled (control)": 1.0, "pytorch eager streamed": 2.0}
-NARROW, WIDE = 390, 1400
-DOUBLE_CLICK_SECONDS = 0.4
-"""Longer than two clicks of a double click are apart."""
 
 
 @pytest.fixture(scope="module")
@@ -69,66 +67,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def page(browser: Any, folder: Path) -> Any:
     """The browser with the report just opened, in a wide window and a light theme."""
     return opened(browser, folder / "report.html")
-
-
-def opened(browser: Any, path: Path, width: int = WIDE, scheme: str = "light") -> Any:
-    """The browser with a page just opened."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    preferred = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": preferred})
-    for kind in ("browser", "performance"):
-        browser.get_log(kind)
-    browser.get(path.as_uri())
-    return browser
-
-
-def plots(page: Any, script: str) -> dict[str, Any]:
-    """What a script says of each figure, by the figure's name; `plot` is its element."""
-    found: dict[str, Any] = page.execute_script(
-        "return Object.fromEntries([...document.querySelectorAll('.plot')].map("
-        f"plot => [plot.closest('figure').id.replace('figure-', ''), {script}]))"
-    )
-    return found
-
-
-def one(page: Any, name: str, script: str) -> Any:
-    """What a script says of one figure."""
-    return page.execute_script(
-        f"const plot = document.querySelector('#figure-{name} .plot'); return {script}"
-    )
-
-
-def visible(page: Any, name: str) -> list[str]:
-    """The cases that a figure shows, a trace each."""
-    script = "plot._fullData.filter(t => t.visible === true).map(t => t.meta ?? t.name)"
-    shown: list[str] = one(page, name, script)
-    return shown
-
-
-def centre(page: Any, element: Any) -> None:
-    """Scroll to an element."""
-    script = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})"
-    page.execute_script(script, element)
-
-
-def click(page: Any, name: str, text: str, *, times: int = 1) -> None:
-    """Click an entry of a figure's legend, or the title of a group, and no double click with it."""
-    from selenium.webdriver import ActionChains
-
-    entry = page.execute_script(
-        "return [...document.querySelectorAll(`#figure-${arguments[0]} .legend .traces`)].find("
-        "group => group.textContent === arguments[1]).querySelector('.legendtoggle')",
-        name,
-        text,
-    )
-    page.execute_script(
-        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", entry
-    )
-    actions = ActionChains(page).move_to_element(entry)
-    for _ in range(times):
-        actions.click()
-    actions.pause(DOUBLE_CLICK_SECONDS).perform()
 
 
 def test_the_page_loads_without_errors_and_without_a_network(page: Any, folder: Path) -> None:
@@ -250,16 +188,6 @@ def test_the_data_of_a_figure_open_and_can_be_downloaded(page: Any) -> None:
         assert list(rows.columns) == columns
 
 
-def colours(page: Any) -> tuple[str, str]:
-    """The colours of the page and of a figure's words."""
-    script = (
-        "return [getComputedStyle(document.body).backgroundColor, "
-        "document.querySelector('#figure-ranking .xtick text').style.fill]"
-    )
-    page_colour, words = page.execute_script(script)
-    return page_colour, words
-
-
 def test_the_theme_follows_the_reader_and_the_button(browser: Any, folder: Path) -> None:
     light = colours(opened(browser, folder / "report.html"))
     page = opened(browser, folder / "report.html", scheme="dark")
@@ -330,8 +258,8 @@ def test_headings_captions_and_names(page: Any) -> None:
     assert levels[0] == 1
     assert set(levels[1:]) == {2}
     assert page.find_element("css selector", "html").get_attribute("lang") == "en"
-    for one in page.find_elements("css selector", "nav a"):
-        anchor = one.get_attribute("href").partition("#")[2]
+    for link in page.find_elements("css selector", "nav a"):
+        anchor = link.get_attribute("href").partition("#")[2]
         assert page.find_elements("id", anchor), anchor
     unnamed = page.execute_script(
         "return [...document.querySelectorAll('table, figure, .plot, .scroll, #theme')].filter("

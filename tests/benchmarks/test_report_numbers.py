@@ -13,17 +13,8 @@ import pytest
 from benchmarks import bundle_commands
 from benchmarks.bundle import COLUMNS, IDENTITY, LAUNCH
 from benchmarks.process import ROOT
-from tests.report_tables import (
-    BEHIND,
-    KNOWN,
-    NUMBER,
-    ReadTable,
-    Sources,
-    doubt,
-    doubts,
-    in_markdown,
-    in_page,
-)
+from tests.report_sources import BEHIND, KNOWN, NUMBER, Sources, doubt, doubts
+from tests.report_tables import ReadTable, in_markdown, in_page
 from tests.synthetic_bundles import write_bundle
 
 BUNDLES = sorted(path.parent for path in (ROOT / "results").glob("reference-*/samples.csv"))
