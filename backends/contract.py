@@ -33,6 +33,26 @@ TEXTBOOK, EPSILON_HAT = "textbook", "epsilon-hat"
 """The forms of Adam; see there."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """In what numbers a network is trained."""
+
+    stored: str
+    """The type of images, parameters and Adam's moments."""
+    bits: int
+    """Of the significand behind the point, that the factors of a matrix product have."""
+
+
+PRECISIONS = {
+    "float64": Precision(stored="float64", bits=52),
+    "float32": Precision(stored="float32", bits=23),
+    # Products alone, and on GPUs: float32 cut to 10 bits on its way in.
+    "tf32": Precision(stored="float32", bits=10),
+    # Mixed: activations and products in bfloat16; parameters, loss and Adam in float32.
+    "bfloat16": Precision(stored="float32", bits=7),
+}
+
+
 class NotKeptError(Exception):
     """A mode does not keep the figure that was asked for; the message says why."""
 
@@ -94,6 +114,11 @@ class Execution:
     threads: int = 1
     steps_per_call: int = 50
 
+    @property
+    def stored(self) -> str:
+        """The type of images, parameters and Adam's moments."""
+        return PRECISIONS[self.precision].stored
+
     def check_device(self, found: str) -> None:
         """Raise RuntimeError where results lie on another device than was asked for."""
         if found != self.device:
@@ -102,7 +127,7 @@ class Execution:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """Images (n, pixels) in the precision that is trained, labels (n,) of int32."""
+    """Images (n, pixels) in the type that parameters have, labels (n,) of int32."""
 
     images: Array = field(repr=False)
     labels: Array = field(repr=False)
@@ -239,13 +264,13 @@ counts beside the memory; the rate is so small that the numbers stay as they are
 
 
 def floor_arrays(
-    network: Network, batch_size: int, precision: str
+    network: Network, batch_size: int, dtype: str
 ) -> tuple[Array, list[Array], list[Array], list[Array]]:
     """Images (batch_size, pixels), and for each layer a weight and two moments, as it has them."""
     generator = np.random.default_rng(0)
-    images = generator.normal(size=(batch_size, network.layer_sizes[0])).astype(precision)
+    images = generator.normal(size=(batch_size, network.layer_sizes[0])).astype(dtype)
     weights = [
-        (generator.normal(size=shape) / shape[0] ** 0.5).astype(precision)
+        (generator.normal(size=shape) / shape[0] ** 0.5).astype(dtype)
         for shape in pairwise(network.layer_sizes)
     ]
     return images, weights, [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]

@@ -54,7 +54,8 @@ def configure(execution: Execution) -> None:
     jax.config.update("jax_platforms", "cpu" if execution.device == "cpu" else "cuda")
     jax.config.update("jax_enable_x64", execution.precision == "float64")
     # Recent GPUs would use TF32 for float32 products unless told otherwise.
-    jax.config.update("jax_default_matmul_precision", "highest")
+    tf32 = execution.precision == "tf32"
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if tf32 else "highest")
 
 
 @contextmanager
@@ -64,12 +65,19 @@ def profiled(folder: Path) -> Iterator[None]:
         yield
 
 
+def product_type(execution: Execution) -> jnp.dtype:
+    """The type of the factors of a matrix product; TF32 has none of its own."""
+    return jnp.dtype("bfloat16" if execution.precision == "bfloat16" else execution.stored)
+
+
 class MLP(nnx.Module):
     """A dense network: ReLU between its layers, logits out."""
 
-    def __init__(self, layer_sizes: tuple[int, ...], dtype: Any, *, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, layer_sizes: tuple[int, ...], stored: Any, computed: Any, *, rngs: nnx.Rngs
+    ) -> None:
         self.layers = nnx.List(
-            nnx.Linear(inputs, outputs, param_dtype=dtype, rngs=rngs)
+            nnx.Linear(inputs, outputs, param_dtype=stored, dtype=computed, rngs=rngs)
             for inputs, outputs in pairwise(layer_sizes)
         )
 
@@ -108,8 +116,8 @@ class Eager(Trainer):
         self._labels = place(training_set.labels)
         # An NNX module, or its State, costs host time at each call that takes one: it is split
         # once, and the steps work on the plain arrays. With the State a jitted step took 5% more.
-        dtype = training_set.images.dtype
-        blank = nnx.eval_shape(lambda: MLP(network.layer_sizes, dtype, rngs=nnx.Rngs(0)))
+        types = training_set.images.dtype, product_type(execution)
+        blank = nnx.eval_shape(lambda: MLP(network.layer_sizes, *types, rngs=nnx.Rngs(0)))
         self._graph, self._blank = nnx.split(blank)
         self._layout = jax.tree.structure(self._blank)
         self._optimizer = optax.adam(
@@ -135,7 +143,7 @@ class Eager(Trainer):
         return nnx.merge(self._graph, jax.tree.unflatten(self._layout, parameters))
 
     def _forward(self, parameters: list[jax.Array], images: jax.Array) -> jax.Array:
-        return self._model(parameters)(images)
+        return self._model(parameters)(images).astype(images.dtype)
 
     def _batch_loss(
         self, parameters: list[jax.Array], images: jax.Array, labels: jax.Array
@@ -178,7 +186,8 @@ class Eager(Trainer):
         return np.asarray(self._jitted_forward(self._state.parameters, images))
 
     def product(self, a: Array, b: Array) -> Array:
-        return np.asarray(jnp.matmul(a, b))
+        first, second = (jnp.asarray(array, product_type(self._execution)) for array in (a, b))
+        return np.asarray(jnp.matmul(first, second).astype(a.dtype))
 
     def weight_address(self) -> int:
         return self._state.parameters[0].unsafe_buffer_pointer()
@@ -274,8 +283,8 @@ class Floor(contract.Floor):
 
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
-        images, *state = floor_arrays(network, batch_size, execution.precision)
-        self._images = jax.device_put(images)
+        images, *state = floor_arrays(network, batch_size, execution.stored)
+        self._images = jax.device_put(images.astype(product_type(execution)))
         self._state = jax.device_put(state)
         self._jitted_steps = jax.jit(self._steps, donate_argnums=0, static_argnums=2)
 
@@ -287,12 +296,13 @@ class Floor(contract.Floor):
 
     def _step(self, state: Any, images: jax.Array) -> Any:
         weights, first_moments, second_moments = state
+        factors = [weight.astype(images.dtype) for weight in weights]
         outputs = [images]
-        for weight in weights:
+        for weight in factors:
             outputs.append(outputs[-1] @ weight)
         delta = outputs.pop()
         gradients: list[jax.Array] = []
-        for weight, inputs in zip(reversed(weights), reversed(outputs), strict=True):
+        for weight, inputs in zip(reversed(factors), reversed(outputs), strict=True):
             gradients.insert(0, inputs.T @ delta)
             if len(gradients) < len(weights):
                 delta = delta @ weight.T

@@ -15,6 +15,7 @@ from backends import contract
 from backends.contract import (
     PASS_DECAY,
     PASS_RATE,
+    PRECISIONS,
     TEXTBOOK,
     Adam,
     Array,
@@ -46,11 +47,47 @@ profiled = None
 """NumPy has no profiler of its own."""
 
 
-def forward(parameters: Parameters, images: Array) -> list[Array]:
+Product = Callable[[Array, Array], Array]
+
+
+def rounded(array: Array, bits: int, generator: np.random.Generator | None = None) -> Array:
+    """`array` of float32 with only so many bits of its significand behind the point.
+
+    To the nearest, and to the even one of two that are as near, as IEEE 754 has it; with a
+    `generator` up or down at random, the more likely the nearer.
+    """
+    dropped = np.uint32(PRECISIONS["float32"].bits - bits)
+    whole = np.ascontiguousarray(array).view(np.uint32)
+    if generator is None:
+        below_half = (np.uint32(1) << (dropped - np.uint32(1))) - np.uint32(1)
+        raised = whole + below_half + ((whole >> dropped) & np.uint32(1))
+    else:
+        raised = whole + generator.integers(0, 1 << int(dropped), whole.shape, np.uint32)
+    return ((raised >> dropped) << dropped).view(np.float32)
+
+
+def product_in(precision: str, generator: np.random.Generator | None = None) -> Product:
+    """The matrix product whose factors are rounded to `precision`; in bfloat16 its result too.
+
+    TF32 and bfloat16 are computed in float32, sums included, as processors do that have them.
+    Rounding is that of `rounded`.
+    """
+    bits = PRECISIONS[precision].bits
+    if precision == PRECISIONS[precision].stored:
+        return np.matmul
+
+    def product(a: Array, b: Array) -> Array:
+        result = rounded(a, bits, generator) @ rounded(b, bits, generator)
+        return rounded(result, bits, generator) if precision == "bfloat16" else result
+
+    return product
+
+
+def forward(parameters: Parameters, images: Array, product: Product = np.matmul) -> list[Array]:
     """The outputs of every layer, `images` (n, pixels) first and the logits (n, classes) last."""
     outputs = [images]
     for layer, (weight, bias) in enumerate(parameters, start=1):
-        output = outputs[-1] @ weight + bias
+        output = product(outputs[-1], weight) + bias
         outputs.append(np.maximum(output, 0) if layer < len(parameters) else output)
     return outputs
 
@@ -62,10 +99,10 @@ def log_softmax(logits: Array) -> Array:
 
 
 def loss_and_gradients(
-    parameters: Parameters, images: Array, labels: Array
+    parameters: Parameters, images: Array, labels: Array, product: Product = np.matmul
 ) -> tuple[float, Parameters]:
     """Mean softmax cross-entropy of a batch, and its gradient by the chain rule."""
-    outputs = forward(parameters, images)
+    outputs = forward(parameters, images, product)
     rows = np.arange(len(labels))
     log_probabilities = log_softmax(outputs[-1])
     loss = -log_probabilities[rows, labels].mean()
@@ -75,8 +112,8 @@ def loss_and_gradients(
     delta /= len(labels)
     gradients: Parameters = []
     for (weight, _), inputs in zip(reversed(parameters), reversed(outputs[:-1]), strict=True):
-        gradients.append((inputs.T @ delta, delta.sum(axis=0)))
-        delta = (delta @ weight.T) * (inputs > 0)
+        gradients.append((product(inputs.T, delta), delta.sum(axis=0)))
+        delta = product(delta, weight.T) * (inputs > 0)
     return float(loss), gradients[::-1]
 
 
@@ -100,6 +137,7 @@ class Eager(Trainer):
         through = float if adam.form == TEXTBOOK else np.float32
         self._decays = float(through(adam.beta_1)), float(through(adam.beta_2))
         self._execution = execution
+        self._product = product_in(execution.precision)
         self._images = training_set.images
         self._labels = training_set.labels
         self.reset(parameters)
@@ -119,7 +157,7 @@ class Eager(Trainer):
     def train(self, rows: Array) -> None:
         for batch in rows:
             self._loss, gradients = loss_and_gradients(
-                self._parameters, self._images[batch], self._labels[batch]
+                self._parameters, self._images[batch], self._labels[batch], self._product
             )
             self._update(gradients)
 
@@ -164,10 +202,10 @@ class Eager(Trainer):
         return list(zip(copies[::2], copies[1::2], strict=True))
 
     def logits(self, images: Array) -> Array:
-        return forward(self._parameters, images)[-1]
+        return forward(self._parameters, images, self._product)[-1]
 
     def product(self, a: Array, b: Array) -> Array:
-        return a @ b
+        return self._product(a, b)
 
     def weight_address(self) -> int:
         return self._parameters[0][0].ctypes.data
@@ -197,7 +235,7 @@ class Floor(contract.Floor):
 
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
         images, self._weights, self._first_moments, self._second_moments = floor_arrays(
-            network, batch_size, execution.precision
+            network, batch_size, execution.stored
         )
         self._gradients = [np.empty_like(weight) for weight in self._weights]
         sizes = network.layer_sizes[1:]

@@ -54,8 +54,8 @@ def device_names() -> list[str]:
 def configure(execution: Execution) -> None:
     """Set threads and precision, for the whole process."""
     torch.set_num_threads(execution.threads)
-    # The default, made explicit: float32 products in float32 on a GPU too, not in TF32.
-    torch.set_float32_matmul_precision("highest")
+    # "highest" is the default, made explicit: float32 on a GPU too, not TF32, which is "high".
+    torch.set_float32_matmul_precision("high" if execution.precision == "tf32" else "highest")
     # Tuned mode only. Adam's moments of weights that no longer get a gradient decay to denormal
     # numbers, which a CPU computes slowly: after 600 steps of the tutorial's workload a step took
     # 3.5 ms instead of 2.9. XLA and TensorFlow flush them to zero unasked. Set before the
@@ -127,6 +127,12 @@ class OneDNNLinear(nn.Linear):
         return super().forward(x)
 
 
+def product_type(execution: Execution) -> torch.dtype:
+    """The type of the factors of a matrix product; TF32 has none of its own."""
+    bfloat16 = execution.precision == "bfloat16"
+    return torch.bfloat16 if bfloat16 else getattr(torch, execution.stored)
+
+
 def mlp(layer_sizes: tuple[int, ...], linear: type[nn.Linear]) -> nn.Sequential:
     """A dense network: ReLU between its layers, logits out."""
     layers: list[nn.Module] = []
@@ -163,7 +169,9 @@ class Eager(Trainer):
         else:
             self._host_images = self._images.numpy()
             self._host_labels = self._labels.numpy()
-        self._model = mlp(network.layer_sizes, self.linear).to(self._device, self._images.dtype)
+        # In bfloat16 PyTorch itself takes products from oneDNN.
+        linear = nn.Linear if execution.precision == "bfloat16" else self.linear
+        self._model = mlp(network.layer_sizes, linear).to(self._device, self._images.dtype)
         self._linear_layers = [layer for layer in self._model if isinstance(layer, nn.Linear)]
         self._optimizer = torch.optim.Adam(
             self._model.parameters(),
@@ -210,8 +218,14 @@ class Eager(Trainer):
             else tensor
         )
 
+    def _forward(self, images: Tensor) -> Tensor:
+        if self._execution.precision != "bfloat16":
+            return self._model(images)
+        with torch.autocast(self._device.type, torch.bfloat16):
+            return self._model(images).float()
+
     def _batch_loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(self._model(images), labels)
+        return F.cross_entropy(self._forward(images), labels)
 
     def train(self, rows: Array) -> None:
         for images, labels in self._batches(rows):
@@ -252,11 +266,16 @@ class Eager(Trainer):
 
     @torch.no_grad()
     def logits(self, images: Array) -> Array:
-        return self._model(torch.from_numpy(images).to(self._device)).cpu().numpy()
+        return self._forward(torch.from_numpy(images).to(self._device)).numpy(force=True)
+
+    def _factors(self, *arrays: Array) -> list[Tensor]:
+        """Factors of a product, as the layers have theirs."""
+        dtype = product_type(self._execution)
+        return [torch.from_numpy(array).to(self._device, dtype) for array in arrays]
 
     def product(self, a: Array, b: Array) -> Array:
-        first, second = (torch.from_numpy(array).to(self._device) for array in (a, b))
-        return (first @ second).numpy(force=True)
+        first, second = self._factors(a, b)
+        return (first @ second).to(self._images.dtype).numpy(force=True)
 
     def weight_address(self) -> int:
         return self._linear_layers[0].weight.data_ptr()
@@ -350,7 +369,7 @@ class MultiStep(Eager):
         return compiled_graphs()
 
     def product(self, a: Array, b: Array) -> Array:
-        first, second = (torch.from_numpy(array).to(self._device) for array in (a, b))
+        first, second = self._factors(a, b)
         if OneDNNLinear.serves(first):
             return product_by_onednn(first, second.T).numpy()
         return super().product(a, b)
@@ -427,12 +446,15 @@ class Floor(contract.Floor):
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
         self._execution = execution
         self._device = torch.device("cuda" if execution.device == "gpu" else "cpu")
-        images, *rest = floor_arrays(network, batch_size, execution.precision)
+        self._product_type = product_type(execution)
+        images, *rest = floor_arrays(network, batch_size, execution.stored)
         self._weights, self._first_moments, self._second_moments = (
             [torch.from_numpy(array).to(self._device) for array in arrays] for arrays in rest
         )
-        first = torch.from_numpy(images).to(self._device)
-        self._gradients = [torch.empty_like(weight) for weight in self._weights]
+        first = torch.from_numpy(images).to(self._device, self._product_type)
+        self._gradients = [
+            torch.empty_like(weight, dtype=self._product_type) for weight in self._weights
+        ]
         sizes = network.layer_sizes[1:]
         self._outputs = [first, *(first.new_empty(batch_size, size) for size in sizes)]
         self._deltas = [torch.empty_like(output) for output in self._outputs]
@@ -450,7 +472,8 @@ class Floor(contract.Floor):
 
     @torch.no_grad()
     def _step(self) -> None:
-        weights, gradients, outputs = self._weights, self._gradients, self._outputs
+        weights = [weight.to(self._product_type) for weight in self._weights]
+        gradients, outputs = self._gradients, self._outputs
         for layer, weight in enumerate(weights):
             outputs[layer + 1] = self._product(outputs[layer], weight, outputs[layer + 1])
         delta = outputs[-1]
@@ -458,9 +481,10 @@ class Floor(contract.Floor):
             gradients[layer] = self._product(outputs[layer].T, delta, gradients[layer])
             if layer:
                 delta = self._product(delta, weights[layer].T, self._deltas[layer])
-        for w, m, v, g in zip(
-            weights, self._first_moments, self._second_moments, gradients, strict=True
+        for w, m, v, gradient in zip(
+            self._weights, self._first_moments, self._second_moments, gradients, strict=True
         ):
+            g = gradient.to(w.dtype)
             m.lerp_(g, PASS_DECAY)
             v.lerp_(g, PASS_DECAY)
             w.sub_(m, alpha=PASS_RATE)

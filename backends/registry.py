@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
 
-from backends.contract import Execution
+from backends.contract import PRECISIONS, Execution
 
 BOTH = ("resident", "streamed")
 
@@ -27,6 +27,7 @@ class Backend:
     modes: dict[str, tuple[str, ...]]
     """The inputs that each mode can take: {mode: inputs}."""
     devices: tuple[str, ...] = ("cpu", "gpu")
+    precisions: tuple[str, ...] = tuple(PRECISIONS)
 
 
 BACKENDS = {
@@ -68,6 +69,8 @@ BACKENDS = {
             # The host is the device: there is nothing to stream to.
             modes={"eager": ("resident",)},
             devices=("cpu",),
+            # It computes the others in float32: of use as a reference, not to be timed.
+            precisions=("float64", "float32"),
         ),
     )
 }

@@ -56,10 +56,11 @@ def configure(execution: Execution) -> None:
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     # TF32 is on by default on GPUs that have it.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    tf.config.experimental.enable_tensor_float_32_execution(execution.precision == "tf32")
     # Of layers, and of what Keras makes besides them: losses, metrics, constants.
-    keras.config.set_dtype_policy(execution.precision)
-    keras.config.set_floatx(execution.precision)
+    mixed = execution.precision == "bfloat16"
+    keras.config.set_dtype_policy("mixed_bfloat16" if mixed else execution.stored)
+    keras.config.set_floatx(execution.stored)
 
 
 @contextmanager
@@ -67,6 +68,11 @@ def profiled(folder: Path) -> Iterator[None]:
     """Leave a trace that TensorBoard opens."""
     with tf.profiler.experimental.Profile(str(folder)):
         yield
+
+
+def product_type(execution: Execution) -> tf.DType:
+    """The type of the factors of a matrix product; TF32 has none of its own."""
+    return tf.as_dtype("bfloat16" if execution.precision == "bfloat16" else execution.stored)
 
 
 class TextbookAdam(keras.optimizers.Adam):  # type: ignore[misc]
@@ -214,10 +220,11 @@ class Eager(Trainer):
         return self._as_layers([moment.numpy() for moment in self._optimizer._momentums])
 
     def logits(self, images: Array) -> Array:
-        return self._forward(images).numpy()
+        return tf.cast(self._forward(images), images.dtype).numpy()
 
     def product(self, a: Array, b: Array) -> Array:
-        return tf.matmul(a, b).numpy()
+        first, second = (tf.cast(array, product_type(self._execution)) for array in (a, b))
+        return tf.cast(tf.matmul(first, second), a.dtype).numpy()
 
     def weight_address(self) -> int | None:
         weight = self._model.trainable_variables[0].value.read_value()
@@ -381,8 +388,8 @@ class Floor(contract.Floor):
 
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
-        images, *state = floor_arrays(network, batch_size, execution.precision)
-        self._images = tf.constant(images)
+        images, *state = floor_arrays(network, batch_size, execution.stored)
+        self._images = tf.cast(images, product_type(execution))
         self._variables = [[tf.Variable(array) for array in arrays] for arrays in state]
         self._train_steps = tf.function(self._steps, jit_compile=True)
 
@@ -391,7 +398,8 @@ class Floor(contract.Floor):
             self._step()
 
     def _step(self) -> None:
-        weights, first_moments, second_moments = self._variables
+        variables, first_moments, second_moments = self._variables
+        weights = [tf.cast(variable, self._images.dtype) for variable in variables]
         outputs = [self._images]
         for weight in weights:
             outputs.append(outputs[-1] @ weight)
@@ -401,9 +409,9 @@ class Floor(contract.Floor):
             gradients.insert(0, tf.matmul(inputs, delta, transpose_a=True))
             if len(gradients) < len(weights):
                 delta = tf.matmul(delta, weight, transpose_b=True)
-        for w, m, v, g in zip(weights, first_moments, second_moments, gradients, strict=True):
+        for w, m, v, g in zip(variables, first_moments, second_moments, gradients, strict=True):
             for moment in (m, v):
-                moment.assign((moment + g) * PASS_DECAY)
+                moment.assign((moment + tf.cast(g, moment.dtype)) * PASS_DECAY)
             w.assign_sub(PASS_RATE * m)
 
     def train(self, rows: Array) -> None:

@@ -20,7 +20,8 @@ precision as well, several times, with everything that is mathematically free ch
 of the pixels, of the units in each hidden layer and of the rows in each batch (so every sum is
 taken in another order), and whether Adam's bias corrections are computed in that precision or in
 double (frameworks do either). A bound is SAFETY times the largest error found so, and at least
-SAFETY units of the precision's rounding.
+SAFETY units of the precision's rounding. In TF32 and bfloat16, where the reference rounds the
+factors of its products, up or down by chance, it is REDUCED_SAFETY times.
 
 Ten steps at a large learning rate amplify rounding, the more so where a unit stands on the edge of
 its ReLU; of CANDIDATES draws of parameters and batches the certificate takes the one that amplifies
@@ -36,6 +37,7 @@ from itertools import pairwise
 import numpy as np
 
 from backends.contract import (
+    PRECISIONS,
     Adam,
     Array,
     Execution,
@@ -45,7 +47,7 @@ from backends.contract import (
     Trainer,
     TrainingSet,
 )
-from backends.numpy import Eager
+from backends.numpy import Eager, product_in
 from benchmarks.data import Split
 from benchmarks.workload import Workload, batch_rows
 
@@ -56,6 +58,10 @@ LARGE_STEP_FLOPS = 5e9
 """A step with more operations than this is large: one candidate must do."""
 EXACT_BOUND = 1e-9
 SAFETY = 10.0
+REDUCED_SAFETY = 3.0
+"""Where products are taken in fewer bits than parameters have. Adam's first steps go by the sign of
+a gradient, and in so few bits those of many small gradients are lost: ten times that would exceed
+what training moves a parameter by, and prove nothing."""
 
 LEVELS = ("exact", "as timed")
 STAGES = (
@@ -106,11 +112,11 @@ class Reference:
     figures: Figures = field(repr=False)
     bounds: dict[tuple[str, str], float] = field(repr=False)
 
-    def first_images(self, precision: str) -> Array:
+    def first_images(self, dtype: str) -> Array:
         """The images of the first batch, (batch_size, pixels)."""
         rows = self.batch_rows[0]
         part = Split(images=self.batches.images[rows], labels=self.batches.labels[rows])
-        return part.in_precision(precision).images
+        return part.stored_as(dtype).images
 
 
 def by_parameter(stage: str, parameters: Parameters) -> Figures:
@@ -129,7 +135,7 @@ def collect(
 
     `rows` are the batches, at least STEPS of them: what is left over serves those modes that train
     more steps in a call, whose tenth step is read inside a call of the length that is timed.
-    `first_images` are the images of the first batch, in the trainer's precision.
+    `first_images` are the images of the first batch, in the type of the trainer's parameters.
     """
     trainer.reset(start)
     figures: Figures = {("logits", ""): trainer.logits(first_images).astype(np.float64)}
@@ -213,17 +219,22 @@ class Relabelling:
 class Relabelled(Eager):
     """The reference on a relabelled network, giving its figures with the original labels."""
 
-    def __init__(self, labels: Relabelling, adam: Adam, data: TrainingSet, number: int) -> None:
+    def __init__(
+        self, labels: Relabelling, adam: Adam, data: TrainingSet, precision: str, number: int
+    ) -> None:
         self._units = labels
+        # Frameworks round to fewer bits at different places: here it is left to chance.
+        rounding = np.random.default_rng(number)
         # The precisions in which frameworks compute the bias corrections, by turns.
         self.correction_type = data.images.dtype.type if number % 2 else float
         super().__init__(
             Network(layer_sizes=tuple(len(unit) for unit in labels.units)),
             adam,
-            Execution(mode="eager", precision=data.images.dtype.name),
+            Execution(mode="eager", precision=precision),
             TrainingSet(images=data.images[:, labels.units[0]], labels=data.labels),
             [],
         )
+        self._product = product_in(precision, rounding)
 
     def reset(self, parameters: Parameters) -> None:
         super().reset(self._units.apply(parameters))
@@ -239,15 +250,22 @@ class Relabelled(Eager):
 
 
 def rounding_errors(
-    network: Network, adam: Adam, data: TrainingSet, start: Parameters, rows: Array, exact: Figures
+    work: Workload,
+    batches: Split,
+    precision: str,
+    start: Parameters,
+    rows: Array,
+    exact: Figures,
 ) -> dict[tuple[str, str], float]:
-    """The largest error of each figure in the precision of `data`, over all variants."""
+    """The largest error of each figure in `precision`, over all variants."""
+    network, adam = work.network, work.adam
+    data = batches.stored_as(PRECISIONS[precision].stored)
     largest = dict.fromkeys(exact, 0.0)
     for number in range(VARIANTS):
         generator = np.random.default_rng(number)
         labels = Relabelling.draw(network, generator)
         order = generator.permutation(rows.shape[1])
-        variant = Relabelled(labels, adam, data, number)
+        variant = Relabelled(labels, adam, data, precision, number)
         first = data.images[rows[0, order]]
         figures, _ = collect(variant, adam, start, rows[:, order], first)
         figures["logits", ""] = figures["logits", ""][np.argsort(order)]
@@ -276,19 +294,21 @@ def make_candidate(
     used, own_rows = np.unique(rows, return_inverse=True)
     own_rows = own_rows.reshape(rows.shape).astype(np.int32)
     batches = Split(images=training.images[used], labels=training.labels[used])
-    exact, first = batches.in_precision("float64"), own_rows[:STEPS]
-    trainer = Eager(work.network, work.adam, Execution(mode="eager"), exact, start)
+    exact, first = batches.stored_as("float64"), own_rows[:STEPS]
+    execution = Execution(mode="eager", precision="float64")
+    trainer = Eager(work.network, work.adam, execution, exact, start)
     figures, _ = collect(trainer, work.adam, start, first, exact.images[first[0]])
-    rounding = batches.in_precision(precision)
-    spread = rounding_errors(work.network, work.adam, rounding, start, first, figures)
-    least = SAFETY * float(np.finfo(precision).eps)
+    spread = rounding_errors(work, batches, precision, start, first, figures)
+    about = PRECISIONS[precision]
+    safety = SAFETY if precision == about.stored else REDUCED_SAFETY
+    least = safety * 2.0**-about.bits
     return Reference(
         start=start,
         rows=rows,
         batches=batches,
         batch_rows=own_rows,
         figures=figures,
-        bounds={key: max(least, SAFETY * error) for key, error in spread.items()},
+        bounds={key: max(least, safety * error) for key, error in spread.items()},
     )
 
 
@@ -306,13 +326,13 @@ def make_reference(
 
 
 def certify(
-    trainer: Trainer, adam: Adam, reference: Reference, rows: Array, precision: str, level: str
+    trainer: Trainer, adam: Adam, reference: Reference, rows: Array, dtype: str, level: str
 ) -> list[Check]:
-    """Compare `trainer`, which trains in `precision`, with the reference, figure by figure.
+    """Compare `trainer`, whose parameters are of type `dtype`, with the reference.
 
     `rows` are the reference's batches as the trainer's own training set counts them.
     """
-    first_images = reference.first_images(precision)
+    first_images = reference.first_images(dtype)
     figures, not_read = collect(trainer, adam, reference.start, rows, first_images)
     found = errors(figures, reference.figures, reference.start)
     return [

@@ -43,10 +43,10 @@ class Split:
     images: Array = field(repr=False)
     labels: Array = field(repr=False)
 
-    def in_precision(self, precision: str) -> TrainingSet:
-        """Pixels divided by 255, in the NumPy type named `precision`."""
-        dtype = np.dtype(precision)
-        return TrainingSet(images=self.images.astype(dtype) / dtype.type(255), labels=self.labels)
+    def stored_as(self, dtype: str) -> TrainingSet:
+        """Pixels divided by 255, in the NumPy type of that name."""
+        number = np.dtype(dtype)
+        return TrainingSet(images=self.images.astype(number) / number.type(255), labels=self.labels)
 
 
 @dataclass(frozen=True, kw_only=True)

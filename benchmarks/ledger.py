@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backends.contract import Array, Trainer
+from backends.contract import PRECISIONS, Array, Trainer
 from benchmarks.process import framework_variables
 
 
@@ -43,16 +43,16 @@ ENTRIES = {
     "variables": Entry(title="environment variables"),
 }
 
-PRECISIONS = {52: "float64", 23: "float32", 10: "tf32", 7: "bfloat16"}
-"""The bits of the significand behind the point that tell a format."""
+BY_BITS = {about.bits: name for name, about in PRECISIONS.items()}
+"""The precision that the bits of a significand behind the point tell."""
 
 
-def product_bits(trainer: Trainer, precision: str) -> int:
+def product_bits(trainer: Trainer, stored: str) -> int:
     """The bits behind the point that a product keeps: the largest p with (1 + 2⁻ᵖ) · 1 ≠ 1.
 
     A product in TF32 keeps 10 where float32 has 23, whatever the settings say.
     """
-    dtype = np.dtype(precision)
+    dtype = np.dtype(stored)
     exponents = np.arange(1, 65)
     found = trainer.product(
         np.diag((1 + 2.0**-exponents).astype(dtype)), np.eye(len(exponents), dtype=dtype)
@@ -60,11 +60,11 @@ def product_bits(trainer: Trainer, precision: str) -> int:
     return int((np.diag(found) != 1).sum())
 
 
-def denormals(trainer: Trainer, precision: str) -> str:
+def denormals(trainer: Trainer, stored: str) -> str:
     """Whether a product that is too small for a normal number is kept or is flushed to zero."""
     size = 16
-    tiny = np.full((size, size), np.finfo(precision).tiny, precision)
-    quarter = np.diag(np.full(size, 0.25, precision))
+    tiny = np.full((size, size), np.finfo(stored).tiny, stored)
+    quarter = np.diag(np.full(size, 0.25, stored))
     return "flushed to zero" if trainer.product(tiny, quarter)[0, 0] == 0 else "kept"
 
 
@@ -79,17 +79,18 @@ def update_in_memory(trainer: Trainer, rows: Array) -> str:
     return "overwrite the old ones" if in_place else "in memory allocated anew"
 
 
-def read(trainer: Trainer, precision: str, rows: Array, programs: int) -> dict[str, str]:
+def read(trainer: Trainer, stored: str, rows: Array, programs: int) -> dict[str, str]:
     """A case's entries, by the names in ENTRIES; trains one step on `rows` (1, batch_size).
 
-    `programs` is what `compilations` said after the first call.
+    `stored` is the type of the parameters, `programs` what `compilations` said after the first
+    call.
     """
-    bits = product_bits(trainer, precision)
+    bits = product_bits(trainer, stored)
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else []
     return {
         **trainer.describe(),
-        "product": PRECISIONS.get(bits, f"{bits} bits"),
-        "denormals": denormals(trainer, precision),
+        "product": BY_BITS.get(bits, f"{bits} bits"),
+        "denormals": denormals(trainer, stored),
         "parameters": update_in_memory(trainer, rows),
         "programs": str(programs),
         "cpus_allowed": str(len(allowed) or os.cpu_count()),

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
+from backends.contract import PRECISIONS
 from backends.registry import BACKENDS, MODES
 from benchmarks import data
 from benchmarks.plan import KERAS_ADAM, PRESETS
@@ -77,8 +78,9 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
         "batch); default: the first that a mode offers")  # fmt: skip
     cases.add_argument("--device", choices=("cpu", "gpu"), default="cpu",
         help="default: %(default)s")  # fmt: skip
-    cases.add_argument("--precision", choices=("float32", "float64"), default="float32",
-        help="default: %(default)s")  # fmt: skip
+    cases.add_argument("--precision", choices=PRECISIONS, default="float32",
+        help="float32 (TF32 off), float64, tf32 (products alone, on a GPU), bfloat16 (mixed: "
+        "parameters and Adam stay float32); default: %(default)s")  # fmt: skip
     cases.add_argument("--keras-adam", choices=KERAS_ADAM, default="textbook",
         help="TensorFlow with the Adam that the others have (textbook), with Keras' own, which "
         "adds epsilon elsewhere and so is not comparable (stock), or with both; "

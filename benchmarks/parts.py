@@ -41,7 +41,7 @@ def host_seconds(backend: ModuleType, job: Job) -> float:
         network,
         job.workload.adam,
         execution,
-        TrainingSet(images=np.ones((2, 1), execution.precision), labels=np.zeros(2, np.int32)),
+        TrainingSet(images=np.ones((2, 1), execution.stored), labels=np.zeros(2, np.int32)),
         workload.initial_parameters(network, job.seed),
     )
     call = registry.steps_per_call(execution)

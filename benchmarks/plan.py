@@ -256,6 +256,6 @@ def floors_of(cases: list[Case]) -> tuple[Case, ...]:
             precision=first.precision,
             device=first.device,
         )
-        for name in BACKENDS
-        if name in names
+        for name, backend in BACKENDS.items()
+        if name in names and first.precision in backend.precisions
     )

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from backends.contract import Adam, Network
+from backends.registry import BACKENDS
 from benchmarks import bundle, data, environment, probe, summary
 from benchmarks.errors import UsageError
 from benchmarks.plan import PRESETS, Case, Plan, select_cases
@@ -48,6 +49,8 @@ def make_plan(
     skipped: dict[Case, str] = {}
     for case in cases:
         problem = probes[case.backend].problem_on(device)
+        if case.precision not in BACKENDS[case.backend].precisions:
+            problem = problem or f"has no products in {case.precision}"
         if problem:
             skipped[case] = problem
         else:
@@ -109,6 +112,8 @@ def check(arguments: argparse.Namespace, dataset: data.Dataset) -> None:
         raise UsageError(
             f"--threads {arguments.threads}: only {available_cpus()} CPUs may be used here"
         )
+    if arguments.precision == "tf32" and arguments.device == "cpu":
+        raise UsageError("--precision tf32: GPUs alone have it; use --device gpu")
     bundle.check_folder(arguments.output)
 
 

@@ -89,7 +89,7 @@ def make_trainer(name: str, mode: str, input_: str, device: str) -> tuple[Traine
         network,
         Adam(),
         execution,
-        dataset().training.in_precision("float32"),
+        dataset().training.stored_as("float32"),
         initial_parameters(network, seed=0),
     )
     return trainer, trainer.describe() | module.versions()

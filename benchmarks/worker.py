@@ -68,12 +68,12 @@ class Worker:
         self._backend = backend
 
         dataset = data.load(Path(job.workload.data_dir))
-        precision = job.execution.precision
-        training_set = dataset.training.in_precision(precision)
+        stored = job.execution.stored
+        training_set = dataset.training.stored_as(stored)
         self._sample = training_set.images[: len(dataset.validation.labels)]
         self._sample_labels = training_set.labels[: len(self._sample)]
-        self._validation = dataset.validation.in_precision(precision)
-        self._test = dataset.test.in_precision(precision)
+        self._validation = dataset.validation.stored_as(stored)
+        self._test = dataset.test.stored_as(stored)
         self._rows = workload.batch_rows(
             job.workload.training_images, job.workload.batch_size, job.workload.steps, job.seed
         )
@@ -115,11 +115,11 @@ class Worker:
         """The certificate, and the ledger."""
         start = perf_counter()
         work, reference = self._job.workload, self._job.reference
-        precision = self._job.execution.precision
+        stored = self._job.execution.stored
         timed = certificate.certify(
-            self._trainer, work.adam, reference, reference.rows, precision, "as timed"
+            self._trainer, work.adam, reference, reference.rows, stored, "as timed"
         )
-        facts = ledger.read(self._trainer, precision, reference.rows[:1], self._programs)
+        facts = ledger.read(self._trainer, stored, reference.rows[:1], self._programs)
         exact = self._certify_in_float64() if self._job.first else []
         known = parts.measure(self._backend, self._job, self._trainer) if self._job.first else {}
         # What only the certificate needed is not counted as the training's.
@@ -143,7 +143,7 @@ class Worker:
                 work.network,
                 work.adam,
                 execution,
-                job.reference.batches.in_precision("float64"),
+                job.reference.batches.stored_as("float64"),
                 job.reference.start,
             )
             return certificate.certify(

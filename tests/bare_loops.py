@@ -291,7 +291,7 @@ LOOPS = {
 
 def serve(backend: str, mode: str) -> None:
     """Time one block of the bare loop for each line read."""
-    training = data.load().training.in_precision("float32")
+    training = data.load().training.stored_as("float32")
     loop = LOOPS[backend, mode](training.images, training.labels)
     rows = batch_rows(len(training.labels), BATCH_SIZE, BLOCK_STEPS, seed=0)
     loop(rows)

@@ -129,7 +129,7 @@ MUTANTS = {
         edits={
             "numpy": [
                 ("np.maximum(output, 0) if layer < len(parameters) else output", "output"),
-                ("delta = (delta @ weight.T) * (inputs > 0)", "delta = delta @ weight.T"),
+                ("product(delta, weight.T) * (inputs > 0)", "product(delta, weight.T)"),
             ],
             "pytorch": [
                 ("nn.ReLU()", "nn.Identity()"),
@@ -151,8 +151,8 @@ MUTANTS = {
             ],
             "pytorch": [
                 (
-                    "(self._model(images), labels)",
-                    "(self._model(images), labels) * len(labels) / 10",
+                    "(self._forward(images), labels)",
+                    "(self._forward(images), labels) * len(labels) / 10",
                 ),
             ],
             "tensorflow": [

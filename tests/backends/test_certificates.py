@@ -15,14 +15,15 @@ from backends.contract import (
     Adam,
     Execution,
     Network,
+    TrainingSet,
 )
 from backends.registry import BACKENDS
-from benchmarks import certificate, data
+from benchmarks import certificate, data, ledger
 from benchmarks.certificate import Check, Reference, first_failure
 from benchmarks.data import Split
 from benchmarks.workload import Workload
 from tests.backends.mutants import MUTANTS, Maker, Mutant, make_maker
-from tests.conftest import MODES, configured
+from tests.conftest import MODES, Problem, configured
 
 STEPS_PER_CALL = 12
 
@@ -53,9 +54,10 @@ def certify(
     reference: Reference,
     level: str,
     maker: Maker | None = None,
+    timed: str = "float32",
 ) -> list[Check]:
     """One level of a certificate, of the backend's own trainer or of one that `maker` makes."""
-    precision = "float64" if level == "exact" else "float32"
+    precision = "float64" if level == "exact" else timed
     execution = Execution(
         mode=mode,
         input=BACKENDS[name].modes[mode][0],
@@ -69,11 +71,11 @@ def certify(
         work.network,
         work.adam,
         execution,
-        reference.batches.in_precision(precision),
+        reference.batches.stored_as(execution.stored),
         reference.start,
     )
     return certificate.certify(
-        trainer, work.adam, reference, reference.batch_rows, precision, level
+        trainer, work.adam, reference, reference.batch_rows, execution.stored, level
     )
 
 
@@ -174,3 +176,48 @@ def test_an_edited_backend_without_edits_is_certified(
     for level in certificate.LEVELS:
         maker = make_maker(Mutant(stages=()), name, mode, tmp_path)
         assert first_failure(certify(name, mode, work, reference, level, maker)) is None
+
+
+@pytest.fixture(scope="module")
+def in_bfloat16(mnist: Split) -> tuple[Workload, Reference]:
+    work = make_workload(64, 48, training=mnist, batch_size=64, learning_rate=0.01)
+    return work, certificate.make_reference(work, "bfloat16", mnist, STEPS_PER_CALL)
+
+
+MIXED = [case for case in MODES if "bfloat16" in BACKENDS[str(case.values[0])].precisions]
+
+
+@pytest.mark.parametrize(("name", "mode"), MIXED)
+def test_certified_in_bfloat16(
+    name: str, mode: str, in_bfloat16: tuple[Workload, Reference]
+) -> None:
+    """And only there: as if asked for float32, products in bfloat16 are noticed."""
+    work, reference = in_bfloat16
+    checks = certify(name, mode, work, reference, "as timed", timed="bfloat16")
+    assert first_failure(checks) is None
+    errors = {check.stage: check.error for check in checks}
+    assert errors["logits"] > 1e-5  # float32 would be closer
+    strict = certificate.make_reference(work, "float32", data.load().training, STEPS_PER_CALL)
+    failure = first_failure(certify(name, mode, work, strict, "as timed", timed="bfloat16"))
+    assert failure is not None
+    assert failure.stage == "logits"
+
+
+@pytest.mark.parametrize(("name", "mode"), MIXED)
+def test_the_ledger_tells_bfloat16_by_effect(name: str, mode: str) -> None:
+    small = Problem(17, 11)
+    execution = Execution(
+        mode=mode, input=BACKENDS[name].modes[mode][0], precision="bfloat16", threads=2
+    )
+    module = configured(name)
+    module.configure(execution)
+    given = small.training_set
+    trainer = module.TRAINERS[mode](
+        small.network,
+        small.adam,
+        execution,
+        TrainingSet(images=given.images.astype(np.float32), labels=given.labels),
+        small.start,
+    )
+    assert ledger.BY_BITS[ledger.product_bits(trainer, execution.stored)] == "bfloat16"
+    assert trainer.describe()["precision"] == "float32"

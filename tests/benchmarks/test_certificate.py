@@ -49,7 +49,7 @@ def certify(
         work.network,
         work.adam,
         Execution(mode="eager", precision=precision),
-        training.in_precision(precision),
+        training.stored_as(precision),
         reference.start,
     )
     return certificate.certify(trainer, work.adam, reference, reference.rows, precision, level)

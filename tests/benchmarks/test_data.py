@@ -55,7 +55,7 @@ def test_embedded_mnist_is_the_published_one() -> None:
 def test_pixels_are_divided_by_255(small_set: Path) -> None:
     split = data.load(small_set).training
     for precision in ("float32", "float64"):
-        images = split.in_precision(precision).images
+        images = split.stored_as(precision).images
         assert images.dtype == precision
         np.testing.assert_allclose(images * 255, split.images, rtol=1e-6)
 
