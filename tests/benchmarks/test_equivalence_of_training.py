@@ -26,7 +26,7 @@ def verdicts() -> dict[tuple[str, str], str]:
     dataset = data.load()
     rows = []
     for group, (adam, precision) in TRAINERS.items():
-        training, test = (part.in_precision(precision) for part in (dataset.training, dataset.test))
+        training, test = (part.stored_as(precision) for part in (dataset.training, dataset.test))
         execution = Execution(mode="eager", precision=precision)
         for seed in range(SEEDS):
             start = workload.initial_parameters(NETWORK, seed)

@@ -121,7 +121,7 @@ def test_a_reading_trains_up_to_its_step_and_looks_at_its_own_images() -> None:
     found.append(worker.read_batch())
     assert [reading.updates for reading in found] == [1, 21]
     training, validation = (
-        part.in_precision("float32") for part in (dataset.training, dataset.validation)
+        part.stored_as("float32") for part in (dataset.training, dataset.validation)
     )
     start = workload.initial_parameters(work.network, 3)
     trainer = Eager(work.network, work.adam, Execution(mode="eager"), training, start)
