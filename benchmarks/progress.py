@@ -1,11 +1,12 @@
-"""What a person sees while a run goes on: a live bar in a terminal, plain lines elsewhere."""
+"""What a person sees while a run goes on: a live bar and table in a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,15 +17,16 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmarks.messages import Certified, Ready
+from benchmarks.messages import Block, Certified, Ready
 from benchmarks.plan import Case, Plan
+from benchmarks.standing import Standing
 
 LINES_A_LAUNCH = 4
 """How often plain output says where a launch stands."""
 
 
 class RunProgress:
-    """Shows the steps trained so far, the case at work and the time left."""
+    """Shows the steps trained so far, the case at work, the time left, and how the cases stand."""
 
     def __init__(self, plan: Plan, console: Console) -> None:
         self._plan = plan
@@ -41,17 +43,18 @@ class RunProgress:
             TextColumn("· left"),
             TimeRemainingColumn(),
             console=console,
-            # Twice a second is enough to read, and takes next to no time from what is measured.
-            refresh_per_second=2,
-            transient=True,
-            disable=not self._live,
         )
         self._per_launch = plan.rounds * plan.block_steps * len((*plan.cases, *plan.floors))
         total = plan.launches * self._per_launch
         self._task = self._bar.add_task("starting", total=total)
+        self._standing = Standing(plan.cases)
+        self._round: tuple[int, int] | None = None
+        # Twice a second is enough to read, and takes next to no time from what is measured.
+        self._display = Live(self._bar, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._live:
+            self._display.start()
         return self
 
     def __exit__(
@@ -60,7 +63,7 @@ class RunProgress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        self._display.stop()
 
     def _say(self, text: str) -> None:
         if self._live:
@@ -93,12 +96,17 @@ class RunProgress:
                 f"{verdict if certified.checks else ''}"
             )
         elif not certified.passed:
-            self._bar.print(f"{case.name}: certificate FAILED; it will not be ranked")
+            self._console.print(f"{case.name}: certificate FAILED; it will not be ranked")
 
-    def block(self, case: Case, round_number: int) -> None:
+    def block(self, case: Case, round_number: int, block: Block) -> None:
         """A block was timed."""
         where = f"launch {self._launch}/{self._launches} · round {round_number + 1}"
         if self._live:
+            self._standing.add(case, self._launch, round_number, block)
+            if self._round != (self._launch, round_number):
+                # The round before is complete.
+                self._round = self._launch, round_number
+                self._display.update(Group(self._bar, self._standing.table()))
             self._bar.update(
                 self._task,
                 advance=self._plan.block_steps,
@@ -111,4 +119,4 @@ class RunProgress:
 
     def failed(self, case: Case, reason: str) -> None:
         """A case has failed."""
-        self._bar.print(f"{case.name} failed: {reason}", highlight=False, markup=False)
+        self._console.print(f"{case.name} failed: {reason}", highlight=False, markup=False)

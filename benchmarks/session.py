@@ -61,7 +61,7 @@ class Progress(Protocol):
     def ready(self, case: Case, ready: Ready, certified: Certified) -> None:
         """A case is ready to be timed."""
 
-    def block(self, case: Case, round_number: int) -> None:
+    def block(self, case: Case, round_number: int, block: Block) -> None:
         """A block was timed."""
 
     def failed(self, case: Case, reason: str) -> None:
@@ -331,7 +331,7 @@ class Session:
             cpu_seconds=block.cpu_seconds,
             compilations=block.compilations,
         )
-        self.progress.block(member.case, round_number)
+        self.progress.block(member.case, round_number, block)
 
     def _read_all(self, launch: int, seed: int, members: list[Member]) -> None:
         for member in trained(members):
