@@ -39,16 +39,24 @@ def expected() -> list[list[Array]]:
     return [weights, first, second]
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_a_floor_does_its_products_and_its_pass(name: str) -> None:
+KINDS = [
+    pytest.param(name, precision, error, id=f"{name}-{precision}")
+    for name, backend in BACKENDS.items()
+    for precision, error in (("float32", 1e-4), ("bfloat16", 5e-2))
+    if precision in backend.precisions
+]
+
+
+@pytest.mark.parametrize(("name", "precision", "error"), KINDS)
+def test_a_floor_does_its_products_and_its_pass(name: str, precision: str, error: float) -> None:
     module = configured(name)
-    execution = Execution(mode="floor", precision="float32", steps_per_call=3)
+    execution = Execution(mode="floor", precision=precision, steps_per_call=3)
     floor: Floor = module.Floor(NETWORK, BATCH_SIZE, execution)
     floor.train(np.empty((STEPS, 0)))
     floor.synchronise()
     for found, wanted in zip(floor.arrays(), expected(), strict=True):
         for own, other in zip(found, wanted, strict=True):
-            np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
+            np.testing.assert_allclose(own, other, rtol=error, atol=error * np.abs(other).max())
     assert floor.device() == "cpu"
     floor.multiply(floor.square(16))
     floor.synchronise()
