@@ -23,6 +23,7 @@ import pytest
 
 import run_all
 from benchmarks import statistics, words
+from benchmarks.bundle_commands import missing_for_page
 from benchmarks.process import ROOT, available_cpus
 
 SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy")
@@ -77,6 +78,8 @@ def test_the_bundle_is_complete(small_run: Path) -> None:
             *("curves", "accuracies", "equivalences", "time_to_accuracy"),
         )
     }
+    if not missing_for_page():
+        expected |= {"report.html"}
     assert {path.name for path in small_run.iterdir()} == expected
 
 
@@ -500,7 +503,7 @@ def test_the_time_limit_ends_a_run_in_time(tmp_path: Path) -> None:
         "--output", str(folder),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - start < 0.4 * 60 + 10
+    assert time.monotonic() - start < 0.4 * 60 + 30
     assert table(folder, "launches")["launch"].nunique() == 2
     assert "time limit" in (folder / "report.md").read_text()
 
@@ -508,7 +511,9 @@ def test_the_time_limit_ends_a_run_in_time(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_quick_runs_all_frameworks(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    done = run("--preset", "quick", "--launches", "1", "--output", str(folder))
+    done = run(
+        "--preset", "quick", "--launches", "1", "--time-limit", "3.5", "--output", str(folder)
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     summary = table(folder, "summary").set_index("case")
     assert {"pytorch eager", "tensorflow compiled", "jax compiled"} <= set(summary.index)
