@@ -2,14 +2,16 @@
 
     python -m tests.bare_loops
 
-It takes a quarter of an hour and writes results/validation/bare-loops.csv. For each case a worker,
-as `run_all.py` starts it, and a process with nothing but a loop written for this file take turns.
-Printed is the ratio of the worker's step time to the loop's, within rounds, with its 95% interval
-over the launches of both processes.
+It takes a quarter of an hour and writes results/validation/bare-loops.csv. A launch is a process
+that holds a worker, as `run_all.py` times it, and a loop written for this file with nothing around
+it; blocks of the two take turns. In one process, since two processes of one and the same program
+differ by several percent. Printed is the ratio of the worker's time to the loop's, within rounds,
+with its 95% interval over launches.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -26,14 +28,15 @@ import pandas as pd
 from backends.contract import Adam, Array, Execution, Network
 from backends.registry import BACKENDS
 from benchmarks import certificate, data, statistics
-from benchmarks.messages import Block, Job
-from benchmarks.process import ROOT, WorkerProcess, affinity, available_cpus, worker_environment
+from benchmarks.messages import Job
+from benchmarks.process import ROOT, affinity, available_cpus, worker_environment
+from benchmarks.worker import Worker
 from benchmarks.workload import Workload, batch_rows
 
 Loop = Callable[[Array], None]
 
 BATCH_SIZE, BLOCK_STEPS, STEPS_PER_CALL = 128, 200, 50
-LAUNCHES, ROUNDS = 3, 12
+LAUNCHES, ROUNDS = 5, 16
 SIZES = (784, 512, 512, 10)
 
 
@@ -46,7 +49,7 @@ def pytorch_eager(images: Array, labels: Array) -> Loop:
     model = nn.Sequential(
         nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
     )
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
     loss_function = nn.CrossEntropyLoss()
 
     def loop(rows: Array) -> None:
@@ -67,7 +70,7 @@ def pytorch_compiled(images: Array, labels: Array) -> Loop:
     model = nn.Sequential(
         nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
     )
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)
 
     @torch.compile
     def compute_loss(inputs: Any, targets: Any) -> Any:
@@ -113,7 +116,7 @@ def pytorch_multistep(images: Array, labels: Array) -> Loop:
                 delta = (delta @ parameters[2 * layer].T) * (inputs[layer] > 0)
         torch._foreach_add_(counts, 1)
         torch._fused_adam_(
-            parameters, gradients, first, second, [], counts, lr=0.01, beta1=0.9, beta2=0.999,
+            parameters, gradients, first, second, [], counts, lr=0.001, beta1=0.9, beta2=0.999,
             weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
         )  # fmt: skip
 
@@ -135,7 +138,7 @@ def _jax_step(images: Array, labels: Array) -> tuple[Any, Any, Any]:
         (jnp.array(generator.normal(0, m**-0.5, (m, n)), "float32"), jnp.zeros(n))
         for m, n in pairwise(SIZES)
     ]
-    optimizer = optax.adam(0.01)
+    optimizer = optax.adam(0.001)
 
     def loss_of(parameters: Any, inputs: Any, targets: Any) -> Any:
         for weight, bias in parameters[:-1]:
@@ -208,7 +211,7 @@ def _tensorflow_step(images: Array, labels: Array) -> tuple[Any, Callable[..., A
             m.assign(0.9 * m + 0.1 * gradient)
             v.assign(0.999 * v + 0.001 * tf.square(gradient))
             corrected = v / (1 - tf.pow(0.999, count))
-            step_size = 0.01 / (1 - tf.pow(0.9, count))
+            step_size = 0.001 / (1 - tf.pow(0.9, count))
             variable.assign_sub(step_size * m / (tf.sqrt(corrected) + 1e-8))
         return loss
 
@@ -257,7 +260,7 @@ def tensorflow_fit(images: Array, labels: Array) -> Loop:
         ]
     )
     model.compile(
-        optimizer=keras.optimizers.Adam(0.01),
+        optimizer=keras.optimizers.Adam(0.001),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=True,
         steps_per_execution=STEPS_PER_CALL,
@@ -265,7 +268,7 @@ def tensorflow_fit(images: Array, labels: Array) -> Loop:
     pipelines: dict[int, Any] = {}
 
     def loop(rows: Array) -> None:
-        # Every block has the same rows, so one pipeline serves all.
+        # The first block serves for all: making a pipeline takes longer than some steps.
         if not pipelines:
             pipelines[0] = (
                 tf.data.Dataset.from_tensor_slices(rows)
@@ -289,74 +292,63 @@ LOOPS = {
 }
 
 
-def serve(backend: str, mode: str) -> None:
-    """Time one block of the bare loop for each line read."""
-    training = data.load().training.stored_as("float32")
+def time_in_turn(backend: str, mode: str, launch: int) -> None:
+    """Print the step times of the suite's worker and of the bare loop, block by block, as JSON."""
+    work, threads = make_workload(), available_cpus()
+    dataset = data.load()
+    execution = Execution(
+        mode=mode,
+        input=BACKENDS[backend].modes[mode][0],
+        threads=threads,
+        steps_per_call=STEPS_PER_CALL,
+    )
+    reference = certificate.make_reference(work, "float32", dataset.training, STEPS_PER_CALL)
+    worker = Worker(
+        Job(backend=backend, execution=execution, workload=work, seed=launch,
+            block_steps=BLOCK_STEPS, calibrate=False, slowed_by=0.0, reference=reference)
+    )  # fmt: skip
+    worker.first_call()
+    training = dataset.training.stored_as("float32")
     loop = LOOPS[backend, mode](training.images, training.labels)
-    rows = batch_rows(len(training.labels), BATCH_SIZE, BLOCK_STEPS, seed=0)
-    loop(rows)
-    print(json.dumps("ready"), flush=True)
-    for _ in sys.stdin:
+    rows = batch_rows(len(training.labels), BATCH_SIZE, BLOCK_STEPS * ROUNDS, seed=launch)
+    blocks = itertools.cycle(np.split(rows, ROUNDS))
+    worker.warm_up()
+    for _ in range(3):
+        loop(next(blocks))
+
+    def time_bare() -> float:
+        block = next(blocks)
         start = perf_counter()
-        loop(rows)
-        print(json.dumps(perf_counter() - start), flush=True)
+        loop(block)
+        return perf_counter() - start
+
+    found: dict[str, list[float]] = {"suite": [], "bare": []}
+    for round_number in range(ROUNDS):
+        turns = [("suite", lambda: worker.train().seconds), ("bare", time_bare)]
+        for name, time in turns if round_number % 2 else reversed(turns):
+            found[name].append(time())
+    print(json.dumps(found))
 
 
-def compare(backend: str, mode: str, reference: certificate.Reference) -> statistics.Estimate:
-    """The ratio of the worker's time to the loop's."""
-    threads, ratios = available_cpus(), {}
+def compare(backend: str, mode: str) -> statistics.Estimate:
+    """The ratio of the suite's step time to the loop's."""
+    ratios = []
     for launch in range(LAUNCHES):
-        with tempfile.TemporaryDirectory() as scratch:
-            environment = worker_environment("cpu", threads, Path(scratch))
-            worker = WorkerProcess(
-                log=Path(scratch) / "output.txt", environment=environment, threads=threads
-            )
-            execution = Execution(
-                mode=mode,
-                input=BACKENDS[backend].modes[mode][0],
-                threads=threads,
-                steps_per_call=STEPS_PER_CALL,
-            )
-            work = make_workload()
-            worker.ask(
-                Job(backend=backend, execution=execution, workload=work, seed=launch,
-                    block_steps=BLOCK_STEPS, calibrate=False, slowed_by=0.0, reference=reference),
-                timeout=300,
+        with tempfile.TemporaryDirectory() as scratch, affinity(available_cpus()):
+            done = subprocess.run(
+                [sys.executable, "-m", "tests.bare_loops", backend, mode, str(launch)],
+                cwd=ROOT, env=worker_environment("cpu", available_cpus(), Path(scratch)),
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True,
             )  # fmt: skip
-            worker.ask("warm_up", timeout=300)
-            with affinity(threads):
-                bare = subprocess.Popen(
-                    [sys.executable, "-m", "tests.bare_loops", backend, mode],
-                    cwd=ROOT, env=environment, text=True, bufsize=1,
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                )  # fmt: skip
-            assert bare.stdin
-            assert bare.stdout
-            bare.stdout.readline()
-
-            def time_bare(process: Any = bare) -> float:
-                process.stdin.write("\n")
-                return float(json.loads(process.stdout.readline()))
-
-            def time_worker(process: WorkerProcess = worker) -> float:
-                block: Block = process.ask("train", timeout=300)
-                return block.seconds
-
-            for round_number in range(ROUNDS):
-                if round_number % 2:
-                    ours, theirs = time_worker(), time_bare()
-                else:
-                    theirs, ours = time_bare(), time_worker()
-                ratios[launch, round_number] = np.log(ours / theirs)
-            worker.end()
-            bare.stdin.close()
-            bare.wait()
-    index = pd.MultiIndex.from_tuples(list(ratios), names=["launch", "round"])
-    return statistics.interval_of_logs(pd.Series(list(ratios.values()), index=index))
+        found = pd.DataFrame(json.loads(done.stdout.splitlines()[-1]))
+        ratios.append(np.log(found["suite"] / found["bare"]))
+    return statistics.interval_of_logs(
+        pd.concat(ratios, keys=range(LAUNCHES), names=["launch", "round"])
+    )
 
 
 def make_workload() -> Workload:
-    """The tutorial's."""
+    """The default one, long enough for all rounds."""
     return Workload(
         network=Network(layer_sizes=SIZES),
         adam=Adam(),
@@ -369,10 +361,9 @@ def make_workload() -> Workload:
 
 def main() -> None:
     """Compare every case that has a loop here."""
-    reference = certificate.make_reference(make_workload(), "float32", data.load().training)
     rows = []
     for backend, mode in LOOPS:
-        found = compare(backend, mode, reference)
+        found = compare(backend, mode)
         print(
             f"{backend} {mode}: {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]", flush=True
         )
@@ -389,4 +380,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:]) if len(sys.argv) > 1 else main()
+    time_in_turn(sys.argv[1], sys.argv[2], int(sys.argv[3])) if len(sys.argv) > 1 else main()
