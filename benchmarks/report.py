@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -292,9 +294,17 @@ def environment(bundle: Bundle) -> Section:
         f"{load['learning_rate']}, {facts['run']['finished_launches']} launches from seed "
         f"{facts['run']['seed']}",
         "data": load["data"],
+        **_session_load(facts["run"]),
         "commit": facts["git_commit"] + (" with changes" if facts["git_modified"] else ""),
     }
     return section("Environment", Facts(lines))
+
+
+def _session_load(run: Mapping[str, Any]) -> dict[str, str]:
+    """What the process that measures took for itself; older bundles do not say."""
+    share = run.get("session_cpu_share")
+    return {} if share is None else {"the session itself": f"{percent(share)} of a CPU while it "
+        "waited for blocks"}  # fmt: skip
 
 
 def title(findings: Findings) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any, Protocol
 
 import numpy as np
@@ -108,6 +108,9 @@ class Session:
     _block_steps: dict[Case, int] = field(default_factory=dict)
     """As found in the first launch of a case; the same in all."""
     _monitor: Monitor = field(default_factory=Monitor)
+    _waited_seconds: float = 0.0
+    _own_cpu_seconds: float = 0.0
+    """Of this process, while it waited for blocks: what measuring takes from what is measured."""
 
     def run(self) -> None:
         """All launches; a case that has failed in one is left out of the next."""
@@ -128,7 +131,10 @@ class Session:
                 self._launch(launch, references, Path(scratch))
                 self.finished_launches += 1
                 # A run that is killed later can be analysed as far as it came.
-                self.environment["run"]["finished_launches"] = self.finished_launches
+                self.environment["run"] |= {
+                    "finished_launches": self.finished_launches,
+                    "session_cpu_share": self._own_cpu_seconds / self._waited_seconds,
+                }
                 self.writer.write_environment(self.environment)
 
     def _enough(self) -> bool:
@@ -314,7 +320,10 @@ class Session:
         self, member: Member, launch: int, seed: int, round_number: int, position: int
     ) -> None:
         expected = member.warmup.last.seconds
+        began, own = monotonic(), process_time()
         block: Block = member.worker.ask("train", self.answer_timeout_seconds + 20 * expected)
+        self._waited_seconds += monotonic() - began
+        self._own_cpu_seconds += process_time() - own
         member.steps += block.steps
         member.train_seconds += block.seconds
         self.writer.append(
