@@ -44,6 +44,16 @@ PREFIXES = (
 """How the environment variables begin that frameworks heed."""
 
 
+SHARED_GPU = {
+    # Processes share the GPU: memory is taken as needed, not most of it at start.
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    # As nvidia-smi and NVML number them; CUDA's own order begins with the fastest.
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+}
+"""What a framework heeds that is to share the GPU with others."""
+
+
 class WorkerError(Exception):
     """A worker has failed; the message says how, in one line."""
 
@@ -61,9 +71,7 @@ def worker_environment(device: str, threads: int, scratch: Path) -> dict[str, st
         **({"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {}),
         "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda,cpu",
         "KERAS_BACKEND": "tensorflow",
-        # Workers share the GPU: memory is taken as needed, not most of it at start.
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        **SHARED_GPU,
         # Errors only: what a worker prints is shown to people when it fails.
         "TF_CPP_MIN_LOG_LEVEL": "2",
         # Compilation is timed: it starts from an empty cache, and happens inside the worker.
