@@ -8,7 +8,7 @@ own loop, given what a knowledgeable user gives it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,15 @@ def mlp(layer_sizes: tuple[int, ...]) -> keras.Sequential:
     return keras.Sequential(
         [keras.Input(layer_sizes[:1]), *hidden, keras.layers.Dense(layer_sizes[-1])]
     )
+
+
+def counted_loop(steps: int, step: Callable[[Any, Any], tuple[Any, Any]], carried: Any) -> Any:
+    """What is `carried` from step to step, after so many of them.
+
+    XLA knows how many only where nothing else is asked before each: a loop over `tf.range` asks for
+    two counters, and a GPU would hand the answer back to the host at every step.
+    """
+    return tf.while_loop(lambda index, _: index < steps, step, (0, carried))[1]
 
 
 class Pipeline:
@@ -314,11 +323,12 @@ class MultiStep(Eager):
     def _build(self) -> None:
         @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
         def train_steps(rows: tf.Tensor) -> tf.Tensor:
-            steps = tf.shape(rows)[0]
+            def step(index: tf.Tensor, losses: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+                return index + 1, losses.write(index, self._step(*self._gather(rows[index])))
+
+            steps = rows.shape[0]
             losses = tf.TensorArray(self._images.dtype, steps)
-            for index in tf.range(steps):
-                losses = losses.write(index, self._step(*self._gather(rows[index])))
-            return losses.stack()
+            return counted_loop(steps, step, losses).stack()
 
         self._train_steps = train_steps
         self._programs = (train_steps,)
@@ -394,8 +404,11 @@ class Floor(contract.Floor):
         self._train_steps = tf.function(self._steps, jit_compile=True)
 
     def _steps(self, steps: int) -> None:
-        for _ in tf.range(steps):
+        def step(index: tf.Tensor, nothing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             self._step()
+            return index + 1, nothing
+
+        counted_loop(steps, step, tf.constant(0))
 
     def _step(self) -> None:
         variables, first_moments, second_moments = self._variables
@@ -431,4 +444,4 @@ class Floor(contract.Floor):
         return [[variable.numpy() for variable in variables] for variables in self._variables]
 
     def device(self) -> str:
-        return _device_of(self._images)
+        return _device_of(self._variables[0][0])
