@@ -205,6 +205,14 @@ class Trainer(ABC):
         """Where the first weight lies in memory now; None where that cannot be read."""
 
     @abstractmethod
+    def peak_device_bytes(self) -> int | None:
+        """The most memory that the framework has had in use on a GPU, in this process.
+
+        By the framework's own count, which leaves out what it keeps for later, and what CUDA and
+        its libraries take for themselves. None where it does not count: on a CPU.
+        """
+
+    @abstractmethod
     def compilations(self) -> int:
         """How many programs the framework has traced or compiled to train; 0 where it does not."""
 

@@ -192,6 +192,11 @@ class Eager(Trainer):
     def weight_address(self) -> int:
         return self._state.parameters[0].unsafe_buffer_pointer()
 
+    def peak_device_bytes(self) -> int | None:
+        device = next(iter(self._state.parameters[0].devices()))
+        # None on a CPU, and with an allocator that does not count.
+        return (device.memory_stats() or {}).get("peak_bytes_in_use")
+
     def compilations(self) -> int:
         return sum(program._cache_size() for program in self._programs)
 

@@ -210,6 +210,9 @@ class Eager(Trainer):
     def weight_address(self) -> int:
         return self._parameters[0][0].ctypes.data
 
+    def peak_device_bytes(self) -> None:
+        return None
+
     def compilations(self) -> int:
         return 0
 

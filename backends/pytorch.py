@@ -280,6 +280,9 @@ class Eager(Trainer):
     def weight_address(self) -> int:
         return self._linear_layers[0].weight.data_ptr()
 
+    def peak_device_bytes(self) -> int | None:
+        return torch.cuda.max_memory_allocated() if self._device.type == "cuda" else None
+
     def compilations(self) -> int:
         return 0
 

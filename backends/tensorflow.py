@@ -241,6 +241,11 @@ class Eager(Trainer):
             return None
         return int(np.asarray(memoryview(weight)).ctypes.data)
 
+    def peak_device_bytes(self) -> int | None:
+        if _device_of(self._model.trainable_variables[0].value) == "cpu":
+            return None
+        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+
     def compilations(self) -> int:
         return sum(program.experimental_get_tracing_count() for program in self._programs)
 
