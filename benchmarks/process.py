@@ -18,10 +18,14 @@ from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import Any
 
+from benchmarks.advice import advised
 from benchmarks.messages import Answer, Failure, FloorJob, Job
 
 ROOT = Path(__file__).resolve().parent.parent
 
+END_SECONDS = 10.0
+"""How long a worker that was killed may take to be gone."""
+LAST_LINES = 10
 
 PREFIXES = (
     "OMP_",
@@ -127,6 +131,7 @@ class WorkerProcess:
 
     def __init__(self, *, log: Path, environment: dict[str, str], threads: int) -> None:
         self._log = log
+        self._sees_gpu = environment.get("CUDA_VISIBLE_DEVICES") != "-1"
         self._connection, theirs = Pipe()
         command = [sys.executable, "-m", "benchmarks.worker", str(theirs.fileno())]
         with log.open("ab") as output, affinity(threads):
@@ -177,9 +182,10 @@ class WorkerProcess:
             return "closed its pipe without ending"
         if code == -signal.SIGKILL:
             return "killed by signal 9 (the system does this where memory runs out)"
-        if code < 0:
-            return f"killed by signal {-code} ({signal.strsignal(-code)})"
-        return f"ended with exit code {code}"
+        how = f"killed by signal {-code} ({signal.strsignal(-code)})"
+        # A library that ends its process says why in the last lines that it prints.
+        last = "\n".join(self.output().splitlines()[-LAST_LINES:]) if self._sees_gpu else ""
+        return advised(how if code < 0 else f"ended with exit code {code}", last)
 
     def output(self) -> str:
         """What the worker has printed so far."""
@@ -192,7 +198,9 @@ class WorkerProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=grace)
         self._kill()
-        self._process.wait()
+        # One that hangs in the driver of a lost GPU does not end even so.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=END_SECONDS)
 
     def _kill(self) -> None:
         """End the worker and whatever it has started."""

@@ -19,7 +19,7 @@ import numpy as np
 from backends import registry
 from backends.contract import Array
 from backends.numpy import log_softmax
-from benchmarks import certificate, data, energy, ledger, nvml, parts, timing, workload
+from benchmarks import advice, certificate, data, energy, ledger, nvml, parts, timing, workload
 from benchmarks.certificate import Check
 from benchmarks.floor import FloorWorker
 from benchmarks.messages import (
@@ -279,8 +279,7 @@ def serve(connection: Connection) -> None:
                 answer = getattr(worker, request)()
         except Exception as error:  # every failure of a framework is a result to report
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            lines = str(error).strip().splitlines() or [""]
-            answer = Failure(message=f"{type(error).__name__}: {lines[0]}")
+            answer = Failure(message=advice.failure(error))
         connection.send(answer)
 
 

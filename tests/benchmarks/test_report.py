@@ -128,8 +128,8 @@ def test_memory_and_energy_of_a_gpu_are_shown_where_there_are_any(
 ) -> None:
     folder = write_bundle(tmp_path / "bundle", {"jax compiled": 1.0, "pytorch eager": 2.0})
     launches = pd.read_csv(folder / "launches.csv")
-    for column, value in zip(measured, (1235.2, 8.642), strict=False):
-        launches[column] = value * (1 + (launches["launch"] - 1) / 10)
+    for column, figure in zip(measured, (1235.2, 8.642), strict=False):
+        launches[column] = figure * (1 + (launches["launch"] - 1) / 10)
     launches.to_csv(folder / "launches.csv", index=False)
     bundle = Bundle.read(folder)
     findings = summary.find(bundle)
