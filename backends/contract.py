@@ -4,7 +4,6 @@ Values travel as frozen dataclasses and NumPy arrays, so that nothing of a frame
 its backend. A backend module has, in this order:
 
     versions()          the packages it runs on, by name
-    device_names()      the devices that it can compute on: "cpu", "gpu"
     configure()         process-wide settings, made before anything is built; made again with
                         another precision where one process trains in two
     profiled(folder)    a context in which the framework's own profiler runs, and leaves its trace

@@ -44,14 +44,10 @@ def versions() -> dict[str, str]:
     return {package.__name__: package.__version__ for package in packages}
 
 
-def device_names() -> list[str]:
-    """The devices that this backend can compute on."""
-    return sorted({device.platform for device in jax.devices()} | {"cpu"})
-
-
 def configure(execution: Execution) -> None:
     """Set the device and the precision; the threads follow the process's affinity."""
-    jax.config.update("jax_platforms", "cpu" if execution.device == "cpu" else "cuda")
+    # With "cuda" alone, JAX fails without a word where there is no GPU.
+    jax.config.update("jax_platforms", "cpu" if execution.device == "cpu" else "cuda,cpu")
     jax.config.update("jax_enable_x64", execution.precision == "float64")
     # Recent GPUs would use TF32 for float32 products unless told otherwise.
     tf32 = execution.precision == "tf32"
@@ -68,6 +64,11 @@ def profiled(folder: Path) -> Iterator[None]:
 def product_type(execution: Execution) -> jnp.dtype:
     """The type of the factors of a matrix product; TF32 has none of its own."""
     return jnp.dtype("bfloat16" if execution.precision == "bfloat16" else execution.stored)
+
+
+def _device_of(array: jax.Array) -> str:
+    platform = next(iter(array.devices())).platform
+    return "gpu" if platform in ("gpu", "cuda") else platform
 
 
 class MLP(nnx.Module):
@@ -204,13 +205,13 @@ class Eager(Trainer):
         result = self._state.parameters[0]
         device = next(iter(result.devices()))
         return {
-            "device": device.platform,
+            "device": _device_of(result),
             "device_name": device.device_kind,
             "precision": result.dtype.name,
             "threads": str(self._execution.threads),
             "compiler": self.compiler,
             "steps_per_call": str(getattr(self, "steps_per_call", 1)),
-            "input": f"gathered from memory of the {self._images.device.platform}"
+            "input": f"gathered from memory of the {_device_of(self._images)}"
             if self._resident
             else "cut by NumPy on the host",
             "optimizer": "optax.adam",
@@ -337,4 +338,4 @@ class Floor(contract.Floor):
         return jax.tree.map(np.asarray, self._state)
 
     def device(self) -> str:
-        return next(iter(self._state[0][0].devices())).platform
+        return _device_of(self._state[0][0])

@@ -34,11 +34,6 @@ def versions() -> dict[str, str]:
     return {"numpy": np.__version__, "blas": f"{blas['name']} {blas['version']}"}
 
 
-def device_names() -> list[str]:
-    """The devices that this backend can compute on."""
-    return ["cpu"]
-
-
 def configure(execution: Execution) -> None:
     """Nothing to set: the BLAS reads its number of threads from the environment when it loads."""
 

@@ -46,11 +46,6 @@ def versions() -> dict[str, str]:
     return {"torch": torch.__version__}
 
 
-def device_names() -> list[str]:
-    """The devices that this backend can compute on."""
-    return ["cpu", "gpu"] if torch.cuda.is_available() else ["cpu"]
-
-
 def configure(execution: Execution) -> None:
     """Set threads and precision, for the whole process."""
     torch.set_num_threads(execution.threads)

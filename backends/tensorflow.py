@@ -44,11 +44,6 @@ def versions() -> dict[str, str]:
     return {"tensorflow": tf.__version__, "keras": keras.__version__}
 
 
-def device_names() -> list[str]:
-    """The devices that this backend can compute on."""
-    return ["cpu", "gpu"] if tf.config.list_physical_devices("GPU") else ["cpu"]
-
-
 def configure(execution: Execution) -> None:
     """Set threads, memory and precision; TensorFlow refuses this once it has started."""
     tf.config.threading.set_intra_op_parallelism_threads(execution.threads)

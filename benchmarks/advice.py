@@ -17,7 +17,7 @@ ADVICE = {
         "a build for an older CUDA"
     ),
     r"not compiled with CUDA|asked for the gpu, but results lie on the cpu"
-    r"|Unknown backend:? '?cuda": (
+    r"|is not in the list of known backends": (
         "install the framework's build for GPUs (pip install '.[gpu]'), see whether nvidia-smi "
         "shows the GPU, or run with --device cpu"
     ),

@@ -35,7 +35,7 @@ FAILURES = {
     "Failed to find C compiler. Please specify via CC environment variable or set triton.knobs."
     "build.impl.": "install one",
     # XLA, by JAX and TensorFlow
-    "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 17179869184 bytes.": "memory is full",
+    "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 17179869184 bytes": "is full",
     "INTERNAL: Failed to load in-memory CUBIN: CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is "
     "available for execution on the device": "GPU of this kind",
     "INTERNAL: ptxas exited with non-zero error code 65280, output: ptxas fatal   : Value 'sm_120' "
@@ -46,9 +46,10 @@ FAILURES = {
     "unspecified launch failure": "has failed",
     "Unable to initialize backend 'cuda': INTERNAL: no supported devices found for platform CUDA: "
     "CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected": "nvidia-smi shows",
-    "Unknown backend cuda": "'.[gpu]'",
-    "INTERNAL: CUDA error: Failed to load PTX: CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the provided PTX "
-    "was compiled with an unsupported toolchain.": "update the driver",
+    "Unable to initialize backend 'cuda': Backend 'cuda' is not in the list of known backends: "
+    "['cpu', 'tpu']. (set JAX_PLATFORMS='' to automatically choose)": "'.[gpu]'",
+    "INTERNAL: CUDA error: Failed to load PTX: CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the provided "
+    "PTX was compiled with an unsupported toolchain.": "update the driver",
     # TensorFlow
     "{{function_node __wrapped__MatMul_device_/job:localhost/replica:0/task:0/device:GPU:0}} OOM "
     "when allocating tensor with shape[65536,65536] and type float on /job:localhost/replica:0/"
