@@ -4,7 +4,6 @@ Values travel as frozen dataclasses and NumPy arrays, so that nothing of a frame
 its backend. A backend module has, in this order:
 
     versions()          the packages it runs on, by name
-    device_names()      the devices that it can compute on: "cpu", "gpu"
     configure()         process-wide settings, made before anything is built; made again with
                         another precision where one process trains in two
     profiled(folder)    a context in which the framework's own profiler runs, and leaves its trace
@@ -203,6 +202,14 @@ class Trainer(ABC):
     @abstractmethod
     def weight_address(self) -> int | None:
         """Where the first weight lies in memory now; None where that cannot be read."""
+
+    @abstractmethod
+    def peak_device_bytes(self) -> int | None:
+        """The most memory that the framework has had in use on a GPU, in this process.
+
+        By the framework's own count, which leaves out what it keeps for later, and what CUDA and
+        its libraries take for themselves. None where it does not count: on a CPU.
+        """
 
     @abstractmethod
     def compilations(self) -> int:

@@ -44,14 +44,10 @@ def versions() -> dict[str, str]:
     return {package.__name__: package.__version__ for package in packages}
 
 
-def device_names() -> list[str]:
-    """The devices that this backend can compute on."""
-    return sorted({device.platform for device in jax.devices()} | {"cpu"})
-
-
 def configure(execution: Execution) -> None:
     """Set the device and the precision; the threads follow the process's affinity."""
-    jax.config.update("jax_platforms", "cpu" if execution.device == "cpu" else "cuda")
+    # With "cuda" alone, JAX fails without a word where there is no GPU.
+    jax.config.update("jax_platforms", "cpu" if execution.device == "cpu" else "cuda,cpu")
     jax.config.update("jax_enable_x64", execution.precision == "float64")
     # Recent GPUs would use TF32 for float32 products unless told otherwise.
     tf32 = execution.precision == "tf32"
@@ -68,6 +64,11 @@ def profiled(folder: Path) -> Iterator[None]:
 def product_type(execution: Execution) -> jnp.dtype:
     """The type of the factors of a matrix product; TF32 has none of its own."""
     return jnp.dtype("bfloat16" if execution.precision == "bfloat16" else execution.stored)
+
+
+def _device_of(array: jax.Array) -> str:
+    platform = next(iter(array.devices())).platform
+    return "gpu" if platform in ("gpu", "cuda") else platform
 
 
 class MLP(nnx.Module):
@@ -192,6 +193,11 @@ class Eager(Trainer):
     def weight_address(self) -> int:
         return self._state.parameters[0].unsafe_buffer_pointer()
 
+    def peak_device_bytes(self) -> int | None:
+        device = next(iter(self._state.parameters[0].devices()))
+        # None on a CPU, and with an allocator that does not count.
+        return (device.memory_stats() or {}).get("peak_bytes_in_use")
+
     def compilations(self) -> int:
         return sum(program._cache_size() for program in self._programs)
 
@@ -199,13 +205,13 @@ class Eager(Trainer):
         result = self._state.parameters[0]
         device = next(iter(result.devices()))
         return {
-            "device": device.platform,
+            "device": _device_of(result),
             "device_name": device.device_kind,
             "precision": result.dtype.name,
             "threads": str(self._execution.threads),
             "compiler": self.compiler,
             "steps_per_call": str(getattr(self, "steps_per_call", 1)),
-            "input": f"gathered from memory of the {self._images.device.platform}"
+            "input": f"gathered from memory of the {_device_of(self._images)}"
             if self._resident
             else "cut by NumPy on the host",
             "optimizer": "optax.adam",
@@ -332,4 +338,4 @@ class Floor(contract.Floor):
         return jax.tree.map(np.asarray, self._state)
 
     def device(self) -> str:
-        return next(iter(self._state[0][0].devices())).platform
+        return _device_of(self._state[0][0])

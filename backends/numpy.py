@@ -34,11 +34,6 @@ def versions() -> dict[str, str]:
     return {"numpy": np.__version__, "blas": f"{blas['name']} {blas['version']}"}
 
 
-def device_names() -> list[str]:
-    """The devices that this backend can compute on."""
-    return ["cpu"]
-
-
 def configure(execution: Execution) -> None:
     """Nothing to set: the BLAS reads its number of threads from the environment when it loads."""
 
@@ -209,6 +204,9 @@ class Eager(Trainer):
 
     def weight_address(self) -> int:
         return self._parameters[0][0].ctypes.data
+
+    def peak_device_bytes(self) -> None:
+        return None
 
     def compilations(self) -> int:
         return 0

@@ -46,11 +46,6 @@ def versions() -> dict[str, str]:
     return {"torch": torch.__version__}
 
 
-def device_names() -> list[str]:
-    """The devices that this backend can compute on."""
-    return ["cpu", "gpu"] if torch.cuda.is_available() else ["cpu"]
-
-
 def configure(execution: Execution) -> None:
     """Set threads and precision, for the whole process."""
     torch.set_num_threads(execution.threads)
@@ -280,6 +275,9 @@ class Eager(Trainer):
     def weight_address(self) -> int:
         return self._linear_layers[0].weight.data_ptr()
 
+    def peak_device_bytes(self) -> int | None:
+        return torch.cuda.max_memory_allocated() if self._device.type == "cuda" else None
+
     def compilations(self) -> int:
         return 0
 
@@ -387,8 +385,10 @@ class MultiStep(Eager):
 
     def _replay(self, rows: Tensor) -> None:
         """Train through one CUDA graph of `steps_per_call` steps, and single steps for the rest."""
-        whole = len(rows) - len(rows) % self._execution.steps_per_call
-        for part in rows[:whole].split(self._execution.steps_per_call):
+        call = self._execution.steps_per_call
+        whole = len(rows) - len(rows) % call
+        for start in range(0, whole, call):
+            part = rows[start : start + call]
             if self._graph is None:
                 self._capture(part)
             self._graph_rows.copy_(part)
@@ -396,6 +396,10 @@ class MultiStep(Eager):
             self._loss = self._graph_losses
         for batch in rows[whole:]:
             self._loss = self._step(batch)
+
+    def _graph_steps(self) -> Tensor:
+        """The steps of the graph, and their losses."""
+        return torch.stack([self._step(batch) for batch in self._graph_rows])
 
     def _capture(self, rows: Tensor) -> None:
         """Record the graph; the warm-up that capturing needs must not count as training."""
@@ -409,12 +413,11 @@ class MultiStep(Eager):
         side_stream = torch.cuda.Stream()
         side_stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side_stream):
-            for batch in self._graph_rows[:3]:
-                self._step(batch)
+            self._graph_steps()
         torch.cuda.current_stream().wait_stream(side_stream)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._graph_losses = torch.stack([self._step(batch) for batch in self._graph_rows])
+            self._graph_losses = self._graph_steps()
         self._forget()
         for tensors, before in (
             (weights, weights_before),
@@ -497,8 +500,12 @@ class Floor(contract.Floor):
         return torch.mm(a, b, out=kept)
 
     def _captured(self, steps: int) -> torch.cuda.CUDAGraph:
-        """So many steps as one graph."""
+        """So many steps as one graph; the one that capturing needs before it must not count."""
+        state = [*self._weights, *self._first_moments, *self._second_moments]
+        before = [tensor.clone() for tensor in state]
         self._step()
+        for tensor, value in zip(state, before, strict=True):
+            tensor.copy_(value)
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):

@@ -8,7 +8,7 @@ own loop, given what a knowledgeable user gives it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,6 @@ from backends.contract import (
 def versions() -> dict[str, str]:
     """The packages that this backend runs on."""
     return {"tensorflow": tf.__version__, "keras": keras.__version__}
-
-
-def device_names() -> list[str]:
-    """The devices that this backend can compute on."""
-    return ["cpu", "gpu"] if tf.config.list_physical_devices("GPU") else ["cpu"]
 
 
 def configure(execution: Execution) -> None:
@@ -102,6 +97,15 @@ def mlp(layer_sizes: tuple[int, ...]) -> keras.Sequential:
     return keras.Sequential(
         [keras.Input(layer_sizes[:1]), *hidden, keras.layers.Dense(layer_sizes[-1])]
     )
+
+
+def counted_loop(steps: int, step: Callable[[Any, Any], tuple[Any, Any]], carried: Any) -> Any:
+    """What is `carried` from step to step, after so many of them.
+
+    XLA knows how many only where nothing else is asked before each: a loop over `tf.range` asks for
+    two counters, and a GPU would hand the answer back to the host at every step.
+    """
+    return tf.while_loop(lambda index, _: index < steps, step, (0, carried))[1]
 
 
 class Pipeline:
@@ -232,6 +236,11 @@ class Eager(Trainer):
             return None
         return int(np.asarray(memoryview(weight)).ctypes.data)
 
+    def peak_device_bytes(self) -> int | None:
+        if _device_of(self._model.trainable_variables[0].value) == "cpu":
+            return None
+        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+
     def compilations(self) -> int:
         return sum(program.experimental_get_tracing_count() for program in self._programs)
 
@@ -314,11 +323,12 @@ class MultiStep(Eager):
     def _build(self) -> None:
         @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
         def train_steps(rows: tf.Tensor) -> tf.Tensor:
-            steps = tf.shape(rows)[0]
+            def step(index: tf.Tensor, losses: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+                return index + 1, losses.write(index, self._step(*self._gather(rows[index])))
+
+            steps = rows.shape[0]
             losses = tf.TensorArray(self._images.dtype, steps)
-            for index in tf.range(steps):
-                losses = losses.write(index, self._step(*self._gather(rows[index])))
-            return losses.stack()
+            return counted_loop(steps, step, losses).stack()
 
         self._train_steps = train_steps
         self._programs = (train_steps,)
@@ -394,8 +404,11 @@ class Floor(contract.Floor):
         self._train_steps = tf.function(self._steps, jit_compile=True)
 
     def _steps(self, steps: int) -> None:
-        for _ in tf.range(steps):
+        def step(index: tf.Tensor, nothing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             self._step()
+            return index + 1, nothing
+
+        counted_loop(steps, step, tf.constant(0))
 
     def _step(self) -> None:
         variables, first_moments, second_moments = self._variables
@@ -431,4 +444,4 @@ class Floor(contract.Floor):
         return [[variable.numpy() for variable in variables] for variables in self._variables]
 
     def device(self) -> str:
-        return _device_of(self._images)
+        return _device_of(self._variables[0][0])

@@ -83,6 +83,8 @@ COLUMNS = {
         "test_accuracy",
         "test_loss",
         "peak_rss_mib",
+        "peak_device_mib",
+        "energy_mj_per_step",
     ),
     "rounds": (
         *LAUNCH,
@@ -103,6 +105,8 @@ to their end: skipped or failed, and why; `readings` has those on batches of val
 where the preset wants them: see tutorial.py."""
 ADDED_LATER = ("readings",)
 """Tables that older bundles lack, and need not have."""
+COLUMNS_ADDED_LATER = {"launches": ("peak_device_mib", "energy_mj_per_step")}
+"""Columns that older bundles lack: they are read as NaN."""
 
 
 def check_folder(asked: Path | None) -> None:
@@ -200,6 +204,9 @@ def read_table(folder: Path, table: str) -> pd.DataFrame:
         raise _unreadable(path, error) from None
     except ValueError:
         raise UsageError(f"{path}: is not a CSV file; is {folder} a bundle?") from None
+    for column in COLUMNS_ADDED_LATER.get(table, ()):
+        if column not in content:
+            content[column] = float("nan")
     missing = [column for column in COLUMNS[table] if column not in content]
     if missing:
         raise UsageError(

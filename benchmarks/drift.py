@@ -15,10 +15,8 @@ from time import perf_counter, sleep
 import numpy as np
 import psutil
 
-try:
-    import pynvml
-except ImportError:  # of use on a GPU only
-    pynvml = None
+from benchmarks import nvml
+from benchmarks.nvml import GpuState
 
 SIZE = 60_000
 REPETITIONS = 20
@@ -30,21 +28,8 @@ SLOWER = 1.5
 """A round is disturbed where the fixed workload took so many times its median of the run,"""
 STEAL = 0.05
 """or where the host took so large a share of the processors' time."""
-THROTTLED = 0x08 | 0x20 | 0x40 | 0x80
-"""NVML's clock event reasons for slow-down by hardware, by heat (as software and as hardware sees
-it) and by the power brake."""
 FEWEST_READINGS = 6
 """Before so many readings there is nothing to compare with."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GpuState:
-    """The first GPU at one moment, as NVML shows it; NaN and False where there is none."""
-
-    mhz: float = float("nan")
-    celsius: float = float("nan")
-    throttled: bool = False
-    """Slowed down by heat, or by its hardware's protection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +79,7 @@ class Monitor:
             cpu_mhz=frequency.current if frequency else float("nan"),
             cpu_seconds=sum(times),
             steal_seconds=getattr(times, "steal", 0.0),
-            gpu=gpu_state(),
+            gpu=nvml.state(),
         )
         return self.last
 
@@ -105,23 +90,6 @@ class Monitor:
         slower = max(before.probe_ms, after.probe_ms) > SLOWER * median(self._probes)
         throttled = before.gpu.throttled or after.gpu.throttled
         return slower or throttled or steal_share(before, after) > STEAL
-
-
-def gpu_state() -> GpuState:
-    """The first GPU now."""
-    if pynvml is None:
-        return GpuState()
-    try:
-        pynvml.nvmlInit()
-        gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
-        reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)
-        return GpuState(
-            mhz=float(pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM)),
-            celsius=float(pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)),
-            throttled=bool(reasons & THROTTLED),
-        )
-    except pynvml.NVMLError:
-        return GpuState()
 
 
 def steal_share(before: Reading, after: Reading) -> float:

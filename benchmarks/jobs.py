@@ -64,7 +64,8 @@ def make_job(
             network=plan.workload.network,
             batch_size=plan.workload.batch_size,
             # Shorter than a case's: nothing is ranked by them.
-            **calibration | {"block_steps": min(calibration["block_steps"], FEWEST_BLOCK_STEPS)},
+            **calibration
+            | {"block_steps": min(calibration["block_steps"], FEWEST_BLOCK_STEPS[case.device])},
         )
     return Job(
         backend=case.backend,

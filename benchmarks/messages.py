@@ -131,6 +131,10 @@ class Final:
     test_loss: float
     test_accuracy: float
     peak_rss_mib: float
+    peak_device_mib: float
+    """Of building and the first call; NaN where there is no device besides the host."""
+    energy_mj_per_step: float
+    """See energy.py."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,10 @@ KERAS_ADAM = {
 }
 """The forms of Adam that TensorFlow's cases may run with: the common one, Keras' own, or both."""
 
-BLOCK_STEPS = 200
-FEWEST_BLOCK_STEPS = 50
+BLOCK_STEPS = {"cpu": 200, "gpu": 250}
+FEWEST_BLOCK_STEPS = {"cpu": 50, "gpu": 250}
+"""Starting and ending a block takes the host some 20 to 50 µs, which must stay under 1% of it: on a
+GPU, where a step may take 20 µs, blocks must not be shorter."""
 BLOCK_SECONDS = 1.0
 """A case whose blocks would take longer gets shorter ones, as found before it is warmed up: so the
 slowest cases do not take all the time, and are not trained to the end."""
@@ -182,9 +184,9 @@ class Plan:
     @property
     def block_steps(self) -> int:
         """Steps in a block: a twentieth of the training, within limits of length and work."""
-        work = self.workload
-        longest = BLOCK_FLOPS[self.cases[0].device] / work.network.step_flops(work.batch_size)
-        wanted = max(FEWEST_BLOCK_STEPS, min(BLOCK_STEPS, work.steps // 20))
+        work, device = self.workload, self.cases[0].device
+        longest = BLOCK_FLOPS[device] / work.network.step_flops(work.batch_size)
+        wanted = max(FEWEST_BLOCK_STEPS[device], min(BLOCK_STEPS[device], work.steps // 20))
         steps = max(1, min(max(self._stretches), wanted, int(longest)))
         # Whole calls of the modes that train many steps a call.
         return steps - steps % STEPS_PER_CALL if steps > STEPS_PER_CALL else steps

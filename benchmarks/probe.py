@@ -1,7 +1,7 @@
 """What can run on this machine: each framework is tried in a process of its own.
 
-Run as `python -m benchmarks.probe BACKEND`, it imports one framework and prints what it finds; the
-process that plans and times imports none.
+Run as `python -m benchmarks.probe BACKEND DEVICE`, it imports one framework, has it take a small
+product on the device, and prints what it finds; the process that plans and times imports none.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
-from backends.registry import load, missing_packages
+from backends.contract import Execution, Floor, Network
+from backends.registry import BACKENDS, FLOOR, load, missing_packages
+from benchmarks.advice import advised, failure
 from benchmarks.process import ROOT, die_with_parent, worker_environment
 
 TIMEOUT_SECONDS = 120
@@ -26,26 +29,38 @@ class Probe:
     """What one framework can do here, or why it cannot."""
 
     versions: dict[str, str]
-    devices: tuple[str, ...]
     problem: str = ""
+    """Why nothing can run on the device; empty where it can."""
 
-    def problem_on(self, device: str) -> str:
-        """Why nothing can run on `device`; empty where it can."""
-        if self.problem or device in self.devices:
-            return self.problem
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        return f"sees no usable {device.upper()} ({versions})"
+
+def trial(backend: ModuleType, device: str) -> str:
+    """Why the backend cannot take a small product on the device; empty where it can.
+
+    A GPU may be listed and be too full, or of a kind that this build has no code for.
+    """
+    execution = Execution(mode=FLOOR, device=device)
+    try:
+        backend.configure(execution)
+        floor: Floor = backend.Floor(Network(layer_sizes=(16, 16)), 16, execution)
+        floor.multiply(floor.square(16))
+        floor.synchronise()
+        execution.check_device(floor.device())
+    except Exception as error:  # whatever the framework raises is the reason
+        return failure(error)
+    return ""
 
 
 def probe(name: str, device: str) -> Probe:
-    """Try to import one framework and ask it for its devices."""
+    """Try to import one framework and have it compute on the device."""
+    if device not in BACKENDS[name].devices:
+        return Probe(versions={}, problem=f"does not compute on a {device.upper()}")
     missing = missing_packages(name)
     if missing:
-        return Probe(versions={}, devices=(), problem=f"not installed: {', '.join(missing)}")
+        return Probe(versions={}, problem=f"not installed: {', '.join(missing)}")
     with tempfile.TemporaryDirectory() as scratch:
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.probe", name],
+                [sys.executable, "-m", "benchmarks.probe", name, device],
                 cwd=ROOT,
                 env=worker_environment(device, 1, Path(scratch)),
                 capture_output=True,
@@ -53,14 +68,18 @@ def probe(name: str, device: str) -> Probe:
                 timeout=TIMEOUT_SECONDS,
             )
         except subprocess.TimeoutExpired:
-            problem = f"importing it took longer than {TIMEOUT_SECONDS} s"
-            return Probe(versions={}, devices=(), problem=problem)
-    for line in done.stdout.splitlines():
-        if line.startswith(MARK):
-            found = json.loads(line.removeprefix(MARK))
-            return Probe(versions=found["versions"], devices=tuple(found["devices"]))
+            problem = f"importing and trying it took longer than {TIMEOUT_SECONDS} s"
+            return Probe(versions={}, problem=problem)
+    marked = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
+    if marked:
+        found = json.loads(marked[-1].removeprefix(MARK))
+        versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+        problem = f"sees no usable {device.upper()} ({versions}): {found['problem']}"
+        return Probe(versions=found["versions"], problem=problem if found["problem"] else "")
     last_line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    return Probe(versions={}, devices=(), problem=f"does not import: {last_line}")
+    # On a CPU what is printed of GPUs means nothing.
+    printed = done.stderr if device == "gpu" else ""
+    return Probe(versions={}, problem=advised(f"does not import or run: {last_line}", printed))
 
 
 def probe_all(names: list[str], device: str) -> dict[str, Probe]:
@@ -72,5 +91,5 @@ def probe_all(names: list[str], device: str) -> dict[str, Probe]:
 if __name__ == "__main__":
     die_with_parent()
     module = load(sys.argv[1])
-    found = {"versions": module.versions(), "devices": module.device_names()}
+    found = {"versions": module.versions(), "problem": trial(module, sys.argv[2])}
     print(MARK + json.dumps(found))

@@ -18,10 +18,14 @@ from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import Any
 
+from benchmarks.advice import advised
 from benchmarks.messages import Answer, Failure, FloorJob, Job
 
 ROOT = Path(__file__).resolve().parent.parent
 
+END_SECONDS = 10.0
+"""How long a worker that was killed may take to be gone."""
+LAST_LINES = 10
 
 PREFIXES = (
     "OMP_",
@@ -44,6 +48,16 @@ PREFIXES = (
 """How the environment variables begin that frameworks heed."""
 
 
+SHARED_GPU = {
+    # Processes share the GPU: memory is taken as needed, not most of it at start.
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    # As nvidia-smi and NVML number them; CUDA's own order begins with the fastest.
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+}
+"""What a framework heeds that is to share the GPU with others."""
+
+
 class WorkerError(Exception):
     """A worker has failed; the message says how, in one line."""
 
@@ -61,9 +75,7 @@ def worker_environment(device: str, threads: int, scratch: Path) -> dict[str, st
         **({"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {}),
         "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda,cpu",
         "KERAS_BACKEND": "tensorflow",
-        # Workers share the GPU: memory is taken as needed, not most of it at start.
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        **SHARED_GPU,
         # Errors only: what a worker prints is shown to people when it fails.
         "TF_CPP_MIN_LOG_LEVEL": "2",
         # Compilation is timed: it starts from an empty cache, and happens inside the worker.
@@ -119,6 +131,7 @@ class WorkerProcess:
 
     def __init__(self, *, log: Path, environment: dict[str, str], threads: int) -> None:
         self._log = log
+        self._sees_gpu = environment.get("CUDA_VISIBLE_DEVICES") != "-1"
         self._connection, theirs = Pipe()
         command = [sys.executable, "-m", "benchmarks.worker", str(theirs.fileno())]
         with log.open("ab") as output, affinity(threads):
@@ -169,9 +182,10 @@ class WorkerProcess:
             return "closed its pipe without ending"
         if code == -signal.SIGKILL:
             return "killed by signal 9 (the system does this where memory runs out)"
-        if code < 0:
-            return f"killed by signal {-code} ({signal.strsignal(-code)})"
-        return f"ended with exit code {code}"
+        how = f"killed by signal {-code} ({signal.strsignal(-code)})"
+        # A library that ends its process says why in the last lines that it prints.
+        last = "\n".join(self.output().splitlines()[-LAST_LINES:]) if self._sees_gpu else ""
+        return advised(how if code < 0 else f"ended with exit code {code}", last)
 
     def output(self) -> str:
         """What the worker has printed so far."""
@@ -184,7 +198,9 @@ class WorkerProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=grace)
         self._kill()
-        self._process.wait()
+        # One that hangs in the driver of a lost GPU does not end even so.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=END_SECONDS)
 
     def _kill(self) -> None:
         """End the worker and whatever it has started."""

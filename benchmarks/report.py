@@ -128,7 +128,7 @@ def where_the_time_goes(findings: Findings) -> Section | None:
 
 
 def startup(findings: Findings) -> Section | None:
-    """Start-up by parts, and memory."""
+    """Start-up by parts, memory, and on a GPU energy."""
     known = findings.summary[findings.summary["launches"] > 0]
     if known.empty:
         return None
@@ -142,6 +142,11 @@ def startup(findings: Findings) -> Section | None:
         "warmup_seconds": "warm-up (s)",
         "warmup_steps": "warm-up (steps)",
     }
+    # Shown where there is something to show.
+    on_gpu = {
+        "peak_device_mib": ("peak GPU memory (MiB)", ",.0f"),
+        "energy_mj_per_step": ("energy (mJ a step)", words.MS),
+    }
     rows = [
         {
             "case": row["case"],
@@ -150,15 +155,26 @@ def startup(findings: Findings) -> Section | None:
                 for column, name in columns.items()
             },
             "peak memory (MiB)": number(row["peak_rss_mib"], ",.0f"),
+            **{
+                name: number(row[column], form)
+                for column, (name, form) in on_gpu.items()
+                if known[column].notna().any()
+            },
         }
         for _, row in known.iterrows()
     ]
+    device = (
+        " Peak memory of the GPU is the framework's own count up to the end of the first call. "
+        "Energy is that of the whole GPU over a second or more of training on, after the last "
+        "round, by the GPU's own counter."
+    )
     return section(
         "Start-up and memory",
         "Medians over launches. Import is the framework's own, build puts model and data in place, "
         "the first call compiles: with empty caches in the first launch, and again in the later "
         "ones, where a compiler may find what it kept. Warm-up is what was trained and discarded "
-        "before the first timed block. None of it is in the step time.",
+        "before the first timed block. None of it is in the step time."
+        + (device if known[list(on_gpu)].notna().any(axis=None) else ""),
         Figure("startup", "Start-up by parts; a dot is the sum of one launch"),
         Table(rows),
     )

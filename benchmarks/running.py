@@ -48,7 +48,7 @@ def make_plan(
     runnable: list[Case] = []
     skipped: dict[Case, str] = {}
     for case in cases:
-        problem = probes[case.backend].problem_on(device)
+        problem = probes[case.backend].problem
         if case.precision not in BACKENDS[case.backend].precisions:
             problem = problem or f"has no products in {case.precision}"
         if problem:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from backends.registry import FLOOR
-from benchmarks import data
+from benchmarks import data, energy
 from benchmarks.bundle import BundleWriter
 from benchmarks.drift import Monitor, steal_share
 from benchmarks.jobs import References, make_job, make_references, start_worker
@@ -165,12 +165,17 @@ class Session:
     def _rounds_deadline(self, launch: int) -> float:
         """When the rounds of a launch must end.
 
-        What is left of the time, less the start-up of the launches still to come, is shared evenly
-        among them and this one.
+        What is left of the time, less the start-up of the launches still to come and what comes
+        after the rounds, is shared evenly among them and this one.
         """
         later = max(self.plan.launches - launch - 1, 0)
         left = self._end() - monotonic() - later * self._startup_seconds
-        return monotonic() + left / (later + 1)
+        return monotonic() + left / (later + 1) - self._energy_seconds()
+
+    def _energy_seconds(self) -> float:
+        """What a launch takes for the energy of its cases."""
+        on_gpu = self.plan.cases[0].device == "gpu"
+        return energy.SECONDS * len(self.plan.cases) if on_gpu else 0.0
 
     def _launch(self, launch: int, references: References, scratch: Path) -> None:
         plan, seed = self.plan, self.plan.seed + launch
@@ -417,6 +422,8 @@ class Session:
             test_accuracy=final.test_accuracy,
             test_loss=final.test_loss,
             peak_rss_mib=final.peak_rss_mib,
+            peak_device_mib=final.peak_device_mib,
+            energy_mj_per_step=final.energy_mj_per_step,
         )
 
 

@@ -141,6 +141,8 @@ def _row(bundle: Bundle, case: pd.Series, table: pd.DataFrame) -> dict[Any, Any]
         "images_per_second": batch_size / step.value,
         **_startup(launches),
         "peak_rss_mib": launches["peak_rss_mib"].median(),
+        "peak_device_mib": launches["peak_device_mib"].median(),
+        "energy_mj_per_step": launches["energy_mj_per_step"].median(),
     }
     for figure in ("validation_accuracy", "test_accuracy"):
         found = statistics.mean_of_launches(trained[figure])

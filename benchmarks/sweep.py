@@ -109,8 +109,9 @@ def points(arguments: argparse.Namespace, pixels: int, classes: int) -> list[Poi
 def plan_of(point: Point, plan: Plan, asked_steps: int | None) -> Plan:
     """The plan of one point: as many steps as ROUNDS blocks have, unless they are given."""
     network = Network(layer_sizes=point.layer_sizes)
-    longest = int(BLOCK_FLOPS[plan.cases[0].device] / network.step_flops(point.batch_size))
-    steps = asked_steps or ROUNDS * max(1, min(FEWEST_BLOCK_STEPS, longest))
+    device = plan.cases[0].device
+    longest = int(BLOCK_FLOPS[device] / network.step_flops(point.batch_size))
+    steps = asked_steps or ROUNDS * max(1, min(FEWEST_BLOCK_STEPS[device], longest))
     work = replace(plan.workload, network=network, batch_size=point.batch_size, steps=steps)
     cases = list(plan.cases)
     return replace(

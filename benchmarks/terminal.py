@@ -27,7 +27,7 @@ def show_list(console: Console, probes: dict[str, Probe], device: str) -> None:
     """Every backend and mode, and whether it can run here."""
     table = Table("backend", "mode", "tier", "input", f"on the {device} here")
     for name, found in probes.items():
-        problem = found.problem_on(device)
+        problem = found.problem
         versions = ", ".join(f"{package} {version}" for package, version in found.versions.items())
         for row, (mode, inputs) in enumerate(BACKENDS[name].modes.items()):
             state = f"no: {problem}" if problem else "yes"

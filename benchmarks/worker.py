@@ -19,7 +19,7 @@ import numpy as np
 from backends import registry
 from backends.contract import Array
 from backends.numpy import log_softmax
-from benchmarks import certificate, data, ledger, parts, timing, workload
+from benchmarks import advice, certificate, data, energy, ledger, nvml, parts, timing, workload
 from benchmarks.certificate import Check
 from benchmarks.floor import FloorWorker
 from benchmarks.messages import (
@@ -101,6 +101,9 @@ class Worker:
         block = timing.train_block(self._trainer, rows)
         self._programs = self._trainer.compilations()
         self._peak_rss_mib = peak_rss_mib()
+        # Now, and not once more later: JAX cannot forget what the certificate takes.
+        peak = self._trainer.peak_device_bytes()
+        self._peak_device_mib = float("nan") if peak is None else peak / 2**20
         # Asked only now, when its parameters are the results of a step.
         device = self._trainer.describe()["device"]
         execution.check_device(device)
@@ -223,7 +226,7 @@ class Worker:
         return BatchReading(updates=self._step, images=len(rows), loss=loss, accuracy=accuracy)
 
     def finish(self) -> Final:
-        """Test figures and peak memory."""
+        """Test figures, peak memory and energy."""
         loss, accuracy = self._evaluate(self._test.images, self._test.labels)
         if self._job.profile and self._backend.profiled:
             self._profile(Path(self._job.profile))
@@ -231,7 +234,15 @@ class Worker:
             test_loss=loss,
             test_accuracy=accuracy,
             peak_rss_mib=max(self._peak_rss_mib, peak_rss_mib()),
+            peak_device_mib=self._peak_device_mib,
+            energy_mj_per_step=self._energy(),
         )
+
+    def _energy(self) -> float:
+        """Millijoules a step of training on, off the clock; NaN without a GPU that counts them."""
+        on_gpu = self._job.execution.device == "gpu"
+        counter = nvml.energy_counter() if on_gpu else None
+        return energy.per_step(self._block, counter) if counter else float("nan")
 
     def _profile(self, folder: Path) -> None:
         """Some steps under the framework's own profiler, after the training and off the clock."""
@@ -268,8 +279,7 @@ def serve(connection: Connection) -> None:
                 answer = getattr(worker, request)()
         except Exception as error:  # every failure of a framework is a result to report
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            lines = str(error).strip().splitlines() or [""]
-            answer = Failure(message=f"{type(error).__name__}: {lines[0]}")
+            answer = Failure(message=advice.failure(error))
         connection.send(answer)
 
 

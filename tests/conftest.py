@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Iterator
-from functools import cache
 from types import ModuleType
 
 import numpy as np
@@ -13,6 +13,8 @@ import pytest
 
 from backends.contract import Adam, Array, Execution, Network, Parameters, TrainingSet
 from backends.registry import BACKENDS, load, missing_packages
+from benchmarks.probe import trial
+from benchmarks.process import SHARED_GPU
 
 CASES = [
     pytest.param(name, mode, input_, id=f"{name}-{mode}-{input_}")
@@ -34,15 +36,54 @@ BATCH_SIZE = 19
 IMAGES = 200
 
 
-@cache
+_device = "cpu"
+
+
+def device() -> str:
+    """What the tests of this process compute on: one device, since JAX's is set once a process."""
+    return _device
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """`pytest -m gpu` computes on the GPU; everything else on the CPU, and sees no GPU."""
+    global _device
+    _device = "gpu" if config.option.markexpr == "gpu" else "cpu"
+    # Before a framework is imported; all of them share the GPU.
+    os.environ.update(SHARED_GPU if _device == "gpu" else {"CUDA_VISIBLE_DEVICES": "-1"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if device() == "cpu":
+        reason = "tests on a GPU have a process of their own: pytest -m gpu"
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+_configured: dict[str, ModuleType] = {}
+
+
 def configured(name: str) -> ModuleType:
-    """A backend, set up for float64 on the CPU: its settings are those of the whole process."""
-    missing = missing_packages(name)
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
-    module = load(name)
-    module.configure(Execution(mode="eager", precision="float64", threads=2))
-    return module
+    """A backend, set up for float64 on `device()`: its settings are those of the whole process.
+
+    Skips where it cannot compute there.
+    """
+    if name not in _configured:
+        missing = missing_packages(name)
+        if missing:
+            pytest.skip(f"not installed: {', '.join(missing)}")
+        module = load(name)
+        if device() == "gpu" and (problem := trial(module, "gpu")):
+            pytest.skip(f"{name} sees no usable GPU: {problem}")
+        _configured[name] = module
+        back_to_float64()
+    return _configured[name]
+
+
+def back_to_float64() -> None:
+    """Undo what a test has set: others rely on the precision that `configured` sets."""
+    for module in _configured.values():
+        module.configure(Execution(mode="eager", precision="float64", device=device(), threads=2))
 
 
 @pytest.fixture(autouse=True)

@@ -112,6 +112,8 @@ SUMMARY = {
     "warm-up (s)": "warmup_seconds",
     "warm-up (steps)": "warmup_steps",
     "peak memory (MiB)": "peak_rss_mib",
+    "peak GPU memory (MiB)": "peak_device_mib",
+    "energy (mJ a step)": "energy_mj_per_step",
 }
 SUMMARY_INTERVALS = {
     "ms a step": "step_ms",

@@ -23,7 +23,7 @@ from benchmarks.certificate import Check, Reference, first_failure
 from benchmarks.data import Split
 from benchmarks.workload import Workload
 from tests.backends.mutants import MUTANTS, Maker, Mutant, make_maker
-from tests.conftest import MODES, Problem, configured
+from tests.conftest import MODES, Problem, back_to_float64, configured, device
 
 STEPS_PER_CALL = 12
 
@@ -40,11 +40,9 @@ def make_workload(*hidden: int, training: Split, batch_size: int, learning_rate:
 
 
 @pytest.fixture(autouse=True)
-def back_to_float64() -> Iterator[None]:
-    """Other tests rely on the precision that `configured` sets."""
+def reset_precision() -> Iterator[None]:
     yield
-    for name in BACKENDS:
-        configured(name).configure(Execution(mode="eager", precision="float64", threads=2))
+    back_to_float64()
 
 
 def certify(
@@ -62,6 +60,7 @@ def certify(
         mode=mode,
         input=BACKENDS[name].modes[mode][0],
         precision=precision,
+        device=device(),
         threads=2,
         steps_per_call=STEPS_PER_CALL,
     )

@@ -16,7 +16,7 @@ import pytest
 from backends import registry
 from backends.contract import Execution, NotKeptError, Parameters, Trainer
 from backends.numpy import Eager as Reference
-from tests.conftest import CASES, IMAGES, STEPS_PER_CALL, Problem, configured
+from tests.conftest import CASES, IMAGES, STEPS_PER_CALL, Problem, configured, device
 
 BOUND = 1e-9
 
@@ -26,6 +26,7 @@ def make(trainer_type: type[Trainer], problem: Problem, mode: str, input_: str) 
         mode=mode,
         input=input_,
         precision="float64",
+        device="cpu" if trainer_type is Reference else device(),
         threads=2,
         steps_per_call=STEPS_PER_CALL,
     )

@@ -15,7 +15,7 @@ from backends.contract import (
     floor_arrays,
 )
 from backends.registry import BACKENDS
-from tests.conftest import configured
+from tests.conftest import configured, device
 
 NETWORK = Network(layer_sizes=(31, 17, 9, 5))
 BATCH_SIZE = 8
@@ -49,14 +49,19 @@ KINDS = [
 
 @pytest.mark.parametrize(("name", "precision", "error"), KINDS)
 def test_a_floor_does_its_products_and_its_pass(name: str, precision: str, error: float) -> None:
+    check_floor(name, precision, error)
+
+
+def check_floor(name: str, precision: str, error: float) -> None:
+    """Several calls, and a shorter one."""
     module = configured(name)
-    execution = Execution(mode="floor", precision=precision, steps_per_call=3)
+    execution = Execution(mode="floor", precision=precision, device=device(), steps_per_call=3)
     floor: Floor = module.Floor(NETWORK, BATCH_SIZE, execution)
     floor.train(np.empty((STEPS, 0)))
     floor.synchronise()
     for found, wanted in zip(floor.arrays(), expected(), strict=True):
         for own, other in zip(found, wanted, strict=True):
             np.testing.assert_allclose(own, other, rtol=error, atol=error * np.abs(other).max())
-    assert floor.device() == "cpu"
+    assert floor.device() == device()
     floor.multiply(floor.square(16))
     floor.synchronise()

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import drift
-from benchmarks.drift import GpuState, Monitor, Reading
+from benchmarks.drift import Monitor, Reading
+from benchmarks.nvml import GpuState
 
 CALM = Reading(
     probe_ms=10.0,
@@ -60,45 +61,6 @@ def test_at_first_there_is_nothing_to_compare_with() -> None:
     assert not Monitor().disturbed(CALM, replace(LATER, probe_ms=1000.0))
 
 
-class FakeNvml:
-    """An NVML with one GPU."""
-
-    NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = 1, 0
-    NVMLError = OSError
-    reasons = 0
-
-    def nvmlInit(self) -> None:  # noqa: N802
-        pass
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
-        return index
-
-    def nvmlDeviceGetClockInfo(self, *_: int) -> int:  # noqa: N802
-        return 1980
-
-    def nvmlDeviceGetTemperature(self, *_: int) -> int:  # noqa: N802
-        return 41
-
-    def nvmlDeviceGetCurrentClocksThrottleReasons(self, _: int) -> int:  # noqa: N802
-        return self.reasons
-
-
-@pytest.mark.parametrize(
-    ("reasons", "throttled"),
-    # Idle and power-capped are how a GPU is; heat and hardware are what happens to it.
-    [(0x1, False), (0x4, False), (0x8, True), (0x20, True), (0x40, True), (0x80, True)],
-)
-def test_a_gpu_that_is_throttled_disturbs(
-    monkeypatch: pytest.MonkeyPatch, monitor: Monitor, reasons: int, throttled: bool
-) -> None:
-    nvml = FakeNvml()
-    nvml.reasons = reasons
-    monkeypatch.setattr(drift, "pynvml", nvml)
-    state = drift.gpu_state()
-    assert (state.mhz, state.celsius, state.throttled) == (1980.0, 41.0, throttled)
-    assert monitor.disturbed(replace(CALM, gpu=state), LATER) == throttled
-
-
-def test_without_nvml_there_is_nothing_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drift, "pynvml", None)
-    assert not drift.gpu_state().throttled
+@pytest.mark.parametrize("throttled", [False, True])
+def test_a_gpu_that_is_throttled_disturbs(monitor: Monitor, throttled: bool) -> None:
+    assert monitor.disturbed(replace(CALM, gpu=GpuState(throttled=throttled)), LATER) == throttled

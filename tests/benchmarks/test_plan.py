@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from backends.contract import Adam, Network
 from backends.registry import BACKENDS
 from benchmarks.errors import UsageError
-from benchmarks.plan import PRESETS, Case, Plan, select_cases, with_control
+from benchmarks.jobs import make_job
+from benchmarks.plan import PRESETS, STEPS_PER_CALL, Case, Plan, select_cases, with_control
 from benchmarks.workload import Workload
 
 
@@ -104,6 +107,27 @@ def test_the_control_repeats_a_tuned_case() -> None:
 def test_blocks_fill_the_training(steps: int, block: int, rounds: int) -> None:
     plan = plan_of(steps, case("jax", "multistep"))
     assert (plan.block_steps, plan.rounds) == (block, rounds)
+
+
+HOST_SECONDS = 50e-6
+"""What starting and ending a block takes the host, at most: rows copied, a launch, a wait."""
+
+
+@pytest.mark.parametrize(
+    ("steps", "block", "rounds"),
+    [(4000, 250, 16), (4001, 250, 16), (500, 250, 2), (260, 250, 1), (200, 200, 1), (7, 7, 1)],
+)
+def test_blocks_on_a_gpu_are_long_enough_for_steps_of_20_microseconds(
+    steps: int, block: int, rounds: int
+) -> None:
+    plan = plan_of(steps, replace(case("jax", "multistep"), device="gpu"))
+    assert (plan.block_steps, plan.rounds) == (block, rounds)
+    assert block % STEPS_PER_CALL == 0 or block == steps
+    if steps > block:
+        assert 0.01 * block * 20e-6 >= HOST_SECONDS
+        floor = replace(case("jax", "floor"), device="gpu")
+        given = make_job(plan, floor, 0, {})
+        assert given.block_steps == block
 
 
 def test_slow_modes_have_shorter_blocks() -> None:

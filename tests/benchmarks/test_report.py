@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from benchmarks import figures, report, summary
+from benchmarks.bundle import COLUMNS_ADDED_LATER
+from benchmarks.errors import UsageError
 from benchmarks.summary import Bundle
 from tests.synthetic_bundles import write_bundle
 
@@ -113,3 +115,39 @@ def test_the_same_bundle_gives_the_same_figures(folder: Path, tmp_path: Path) ->
     figures.write(summary.find(Bundle.read(folder)), tmp_path)
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (folder / "figures" / path.name).read_bytes()
+
+
+GPU_COLUMNS = {"peak GPU memory (MiB)": "1,235", "energy (mJ a step)": "8.64"}
+
+
+@pytest.mark.parametrize(
+    "measured", [(), ("peak_device_mib",), tuple(COLUMNS_ADDED_LATER["launches"])]
+)
+def test_memory_and_energy_of_a_gpu_are_shown_where_there_are_any(
+    tmp_path: Path, measured: tuple[str, ...]
+) -> None:
+    folder = write_bundle(tmp_path / "bundle", {"jax compiled": 1.0, "pytorch eager": 2.0})
+    launches = pd.read_csv(folder / "launches.csv")
+    for column, figure in zip(measured, (1235.2, 8.642), strict=False):
+        launches[column] = figure * (1 + (launches["launch"] - 1) / 10)
+    launches.to_csv(folder / "launches.csv", index=False)
+    bundle = Bundle.read(folder)
+    findings = summary.find(bundle)
+    text = report.markdown(bundle, findings).split("## Start-up and memory")[1]
+    assert ("Peak memory of the GPU is" in text) == bool(measured)
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    for number, (title, value) in enumerate(GPU_COLUMNS.items()):
+        assert (title in table[0]) == (number < len(measured))
+        assert (value in table[2]) == (number < len(measured))
+
+
+def test_a_bundle_from_before_a_column_was_added_is_read(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "bundle", {"jax compiled": 1.0})
+    added = list(COLUMNS_ADDED_LATER["launches"])
+    launches = pd.read_csv(folder / "launches.csv")
+    launches.drop(columns=added).to_csv(folder / "launches.csv", index=False)
+    assert Bundle.read(folder).tables["launches"][added].isna().all(axis=None)
+    # Of the others none may be missing.
+    launches.drop(columns="steps").to_csv(folder / "launches.csv", index=False)
+    with pytest.raises(UsageError, match="has no column steps"):
+        Bundle.read(folder)

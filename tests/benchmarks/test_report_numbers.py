@@ -24,9 +24,12 @@ TIMES = {"numpy eager": 3.0, "jax compiled": 1.0, "jax eager streamed": 2.0}
 
 
 def synthetic(folder: Path) -> Path:
-    """A bundle with a case not certified, one skipped, and the tutorial's readings."""
+    """A bundle with a case not certified, one skipped, figures of a GPU and readings."""
     write_bundle(folder, TIMES, uncertified=("jax eager streamed",), skipped=("pytorch eager",))
     launches = pd.read_csv(folder / "launches.csv")
+    launches["peak_device_mib"] = 512.0 + launches["launch"]
+    launches["energy_mj_per_step"] = 4.321 * (1 + launches["launch"])
+    launches.to_csv(folder / "launches.csv", index=False)
     rows = [
         {
             **row[[*LAUNCH, *IDENTITY]],

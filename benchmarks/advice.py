@@ -1,0 +1,65 @@
+"""What to do about the failures of a GPU, told by the words in which frameworks report them."""
+
+from __future__ import annotations
+
+import re
+
+ADVICE = {
+    # No GPU, or none that this build of the framework can use.
+    r"no kernel image is available|CUDA_ERROR_NO_BINARY_FOR_GPU|not defined for option 'gpu-name'"
+    r"|is not compatible with the current PyTorch installation": (
+        "this build of the framework has no code for a GPU of this kind: install one that has "
+        "(a newer one for a newer GPU)"
+    ),
+    r"driver on your system is too old|driver version is insufficient|UNSUPPORTED_PTX_VERSION"
+    r"|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH": (
+        "the driver is older than this build of the framework needs: update the driver, or install "
+        "a build for an older CUDA"
+    ),
+    r"not compiled with CUDA|asked for the gpu, but results lie on the cpu"
+    r"|is not in the list of known backends": (
+        "install the framework's build for GPUs (pip install '.[gpu]'), see whether nvidia-smi "
+        "shows the GPU, or run with --device cpu"
+    ),
+    r"no NVIDIA driver|No CUDA GPUs are available|CUDA_ERROR_NO_DEVICE|no CUDA-capable device"
+    r"|CUDA_ERROR_INVALID_DEVICE|invalid device ordinal": (
+        "see whether nvidia-smi shows the GPU and CUDA_VISIBLE_DEVICES leaves it, or run with "
+        "--device cpu"
+    ),
+    r"busy or unavailable|CUDA_ERROR_DEVICE_UNAVAILABLE": (
+        "another process has the GPU to itself, or it takes one process alone: workers share it, "
+        "which nvidia-smi --compute-mode=DEFAULT allows"
+    ),
+    # Too full.
+    r"CUDA out of memory|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|RESOURCE_EXHAUSTED"
+    r"|ResourceExhaustedError|OOM when allocating|CUBLAS_STATUS_ALLOC_FAILED": (
+        "memory is full: end what else uses it (for a GPU nvidia-smi names that), or ask for less, "
+        "by --batch-size, --hidden, or fewer --backends and --modes at a time"
+    ),
+    # Lost in the middle of something.
+    r"unspecified launch failure|illegal memory access|device-side|uncorrectable ECC|GPU is lost"
+    r"|fallen off the bus|launch timed out|CUDA_ERROR_|CUDA error": (
+        "the GPU has failed in this process; the others go on. Should it come again, look for Xid "
+        "in dmesg, and reboot"
+    ),
+    r"Failed to find C compiler": (
+        "torch.compile needs a C compiler: install one, or leave out the modes compiled and "
+        "multistep of pytorch"
+    ),
+}
+"""A pattern, and what to do where a failure's text has it. The first that fits counts."""
+
+
+def advised(line: str, text: str = "") -> str:
+    """The line that reports a failure, with advice behind it where its `text` calls for any."""
+    for pattern, advice in ADVICE.items():
+        if re.search(pattern, f"{line}\n{text}"):
+            return f"{line.rstrip('. ')} – {advice}"
+    return line
+
+
+def failure(error: Exception) -> str:
+    """An exception in one line, with advice where there is any."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    name = type(error).__name__
+    return advised(f"{name}: {lines[0].strip()}" if lines else name, str(error))

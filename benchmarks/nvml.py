@@ -1,0 +1,90 @@
+"""The GPU that the workers compute on, as NVIDIA's management library (NVML) shows it.
+
+NVML numbers the GPUs by their place on the PCI bus and knows nothing of CUDA_VISIBLE_DEVICES; CUDA
+numbers them so too where CUDA_DEVICE_ORDER says so, which workers are started with.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+try:
+    import pynvml
+except ImportError:  # of use on a GPU only
+    pynvml = None
+
+THROTTLED = 0x08 | 0x20 | 0x40 | 0x80
+"""NVML's clock event reasons for slow-down by hardware, by heat (as software and as hardware sees
+it) and by the power brake."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuState:
+    """The GPU at one moment; NaN and False where there is none."""
+
+    mhz: float = float("nan")
+    celsius: float = float("nan")
+    throttled: bool = False
+    """Slowed down by heat, or by its hardware's protection."""
+
+
+def visible() -> Any:
+    """NVML's handle of the first GPU that CUDA_VISIBLE_DEVICES leaves, which frameworks take.
+
+    None where there is none, or NVML cannot tell which it is (a part of a GPU, by MIG).
+    """
+    if pynvml is None:
+        return None
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    first = shown.split(",")[0].strip()
+    try:
+        pynvml.nvmlInit()
+        if first.isdecimal():
+            return pynvml.nvmlDeviceGetHandleByIndex(int(first))
+        if first.startswith("GPU-"):
+            # CUDA takes the beginning of a UUID too.
+            for index in range(pynvml.nvmlDeviceGetCount()):
+                gpu = pynvml.nvmlDeviceGetHandleByIndex(index)
+                if pynvml.nvmlDeviceGetUUID(gpu).startswith(first):
+                    return gpu
+    except pynvml.NVMLError:
+        pass
+    return None
+
+
+def state() -> GpuState:
+    """The GPU now."""
+    gpu = visible()
+    if gpu is None:
+        return GpuState()
+    try:
+        reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)
+        return GpuState(
+            mhz=float(pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM)),
+            celsius=float(pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)),
+            throttled=bool(reasons & THROTTLED),
+        )
+    except pynvml.NVMLError:
+        return GpuState()
+
+
+def energy_counter() -> Callable[[], float] | None:
+    """A function that reads the millijoules that the GPU has taken since its driver was loaded.
+
+    None where the GPU does not count them. What is read is NaN once the GPU is lost.
+    """
+    gpu = visible()
+    if gpu is None:
+        return None
+
+    def read() -> float:
+        try:
+            return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu))
+        except pynvml.NVMLError:
+            return float("nan")
+
+    return None if math.isnan(read()) else read

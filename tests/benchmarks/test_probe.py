@@ -1,0 +1,92 @@
+"""What can run here is found by computing, and what cannot says why."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from backends import numpy as numpy_backend
+from backends.registry import BACKENDS, missing_packages
+from benchmarks import nvml
+from benchmarks.probe import Probe, probe, trial
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_backend_computes_on_the_cpu(name: str) -> None:
+    if missing_packages(name):
+        pytest.skip(f"not installed: {', '.join(missing_packages(name))}")
+    found = probe(name, "cpu")
+    assert found.problem == ""
+    assert found.versions.keys() >= set(BACKENDS[name].packages)
+
+
+@pytest.mark.parametrize("name", ["pytorch", "tensorflow", "jax"])
+def test_without_a_gpu_the_reason_is_one_line_with_advice(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing_packages(name):
+        pytest.skip(f"not installed: {', '.join(missing_packages(name))}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert nvml.visible() is None
+    problem = probe(name, "gpu").problem
+    assert problem.startswith("sees no usable GPU (")
+    assert "\n" not in problem
+    assert "run with --device cpu" in problem
+
+
+def test_numpy_is_not_asked_for_a_gpu() -> None:
+    assert probe("numpy", "gpu") == Probe(versions={}, problem="does not compute on a GPU")
+
+
+def failing(where: str, error: Exception) -> Any:
+    """NumPy's backend, of which one part raises an error, as those of a GPU may."""
+
+    class Floor(numpy_backend.Floor):
+        pass
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    setattr(Floor, where, fail)
+    return SimpleNamespace(configure=lambda _: None, Floor=Floor)
+
+
+@pytest.mark.parametrize("where", ["__init__", "square", "multiply", "synchronise", "device"])
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        ("CUDA error: no kernel image is available for execution on the device", "of this kind"),
+        ("CUDA out of memory. Tried to allocate 2.00 MiB.", "memory is full"),
+    ],
+)
+def test_a_gpu_that_is_listed_and_cannot_compute_is_told(
+    where: str, error: str, advice: str
+) -> None:
+    assert trial(failing("arrays", ValueError("never asked for")), "cpu") == ""
+    problem = trial(failing(where, RuntimeError(error)), "cpu")
+    assert problem.startswith(f"RuntimeError: {error.rstrip('.')}")
+    assert advice in problem
+
+
+def test_results_on_another_device_are_a_problem() -> None:
+    assert "asked for the gpu, but results lie on the cpu" in trial(numpy_backend, "gpu")
+
+
+@pytest.mark.parametrize(("device", "advice"), [("gpu", True), ("cpu", False)])
+def test_a_framework_that_ends_its_process_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, advice: bool
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        "#!/bin/sh\necho 'CUDA_ERROR_OUT_OF_MEMORY' >&2\necho aborted >&2\nexit 134\n"
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr("benchmarks.probe.missing_packages", lambda _: [])
+    problem = probe("jax", device).problem
+    assert problem.startswith("does not import or run: aborted")
+    assert ("memory is full" in problem) == advice

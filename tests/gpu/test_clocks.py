@@ -1,0 +1,126 @@
+"""On a GPU: the clock stops when the GPU has finished, and graphs train only what was asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends.contract import Adam, Execution, Network, Trainer, TrainingSet
+from backends.registry import BACKENDS, FLOOR
+from benchmarks.timing import train_block
+from benchmarks.workload import initial_parameters
+from tests.backends.test_contract import make
+from tests.conftest import STEPS_PER_CALL, Problem, back_to_float64, configured, device
+from tests.gpu.test_computing import FRAMEWORKS, GPU_MODES
+
+pytestmark = pytest.mark.gpu
+
+LARGE = Network(layer_sizes=(1024, 4096, 4096, 10))
+BATCH = 8192
+STEPS = 10
+"""Steps of some 10 ms each: much longer than a framework takes to ask for one."""
+
+
+@pytest.fixture(autouse=True)
+def reset_precision() -> None:
+    back_to_float64()
+
+
+def seconds(trained: Any, rows: Any) -> float:
+    """Of a block, with the clock as the worker has it."""
+    return min(train_block(trained, rows).seconds for _ in range(3))
+
+
+@pytest.mark.parametrize(("name", "mode"), GPU_MODES)
+def test_a_synchronisation_left_out_shows(
+    name: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The block is then faster than the products that it has to take."""
+    if mode == "fit":
+        pytest.skip("Keras' fit reads its losses at its end, and so waits by itself")
+    module = configured(name)
+    execution = Execution(
+        mode=mode,
+        input=BACKENDS[name].modes[mode][0],
+        device=device(),
+        threads=2,
+        steps_per_call=STEPS // 2,
+    )
+    module.configure(execution)
+    generator = np.random.default_rng(0)
+    training_set = TrainingSet(
+        images=generator.random((BATCH, LARGE.layer_sizes[0]), dtype=np.float32),
+        labels=generator.integers(0, 10, BATCH).astype(np.int32),
+    )
+    trainer: Trainer = module.TRAINERS[mode](
+        LARGE, Adam(), execution, training_set, initial_parameters(LARGE, 0)
+    )
+    rows = np.tile(np.arange(BATCH, dtype=np.int32), (STEPS, 1))
+    floor = module.Floor(
+        LARGE, BATCH, Execution(mode=FLOOR, device=device(), steps_per_call=STEPS // 2)
+    )
+    for warmed in (trainer, floor):
+        train_block(warmed, rows)
+    least, honest = seconds(floor, rows), seconds(trainer, rows)
+    assert honest > 0.9 * least
+
+    wait = trainer.synchronise
+    left_out = []
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer, "synchronise", lambda: None)
+            left_out.append(train_block(trainer, rows).seconds)
+        wait()
+    assert min(left_out) < 0.7 * least
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_a_floor_waits_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = configured(name)
+    execution = Execution(mode=FLOOR, device=device(), steps_per_call=STEPS // 2)
+    module.configure(execution)
+    floor, rows = module.Floor(LARGE, BATCH, execution), np.empty((STEPS, 0))
+    train_block(floor, rows)
+    honest = seconds(floor, rows)
+    wait = floor.synchronise
+    monkeypatch.setattr(floor, "synchronise", lambda: None)
+    left_out = train_block(floor, rows).seconds
+    wait()
+    assert left_out < 0.7 * honest
+
+
+@pytest.mark.parametrize("before", [0, 1, STEPS_PER_CALL - 1])
+def test_capturing_a_graph_trains_nothing(before: int, problem: Problem) -> None:
+    """Also where steps were trained before the first whole call, and with a rest behind it."""
+    trainer_type = configured("pytorch").TRAINERS["multistep"]
+    graphed: Any = make(trainer_type, problem, "multistep", "resident")
+    plain: Any = make(trainer_type, problem, "multistep", "resident")
+    for steps in (before, 2 * STEPS_PER_CALL + 1, STEPS_PER_CALL - 1):
+        rows = problem.rows(steps)
+        if steps:
+            graphed.train(rows)
+            for batch in rows:  # one a call: no graph
+                plain.train(batch[None])
+            for trainer in (graphed, plain):
+                trainer.synchronise()
+    assert graphed._graph is not None
+    assert plain._graph is None
+    for own, other in zip(graphed.parameters(), plain.parameters(), strict=True):
+        for a, b in zip(own, other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize(("name", "mode"), GPU_MODES)
+def test_peak_memory_counts_the_training_set_and_what_is_trained(
+    name: str, mode: str, problem: Problem
+) -> None:
+    """A peak of the whole process, so it can only be too large here."""
+    trainer = make(configured(name).TRAINERS[mode], problem, mode, BACKENDS[name].modes[mode][0])
+    trainer.train(problem.rows(1))
+    trainer.synchronise()
+    peak = trainer.peak_device_bytes()
+    assert peak is not None
+    # Parameters, gradients and two moments, of eight bytes.
+    assert peak > 4 * 8 * problem.network.parameter_count

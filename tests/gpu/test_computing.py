@@ -1,0 +1,142 @@
+"""On a GPU: every backend, mode and input computes the training, in every precision.
+
+`pytest -m gpu` runs these, in minutes; a framework that is missing, or sees no GPU, is skipped.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from backends.contract import Execution, Trainer, TrainingSet
+from backends.registry import BACKENDS
+from benchmarks import certificate, data, ledger
+from benchmarks.advice import failure
+from benchmarks.certificate import Reference, first_failure
+from benchmarks.workload import Workload
+from tests.backends.test_certificates import STEPS_PER_CALL, certify, make_workload
+from tests.backends.test_contract import CHECKS, make
+from tests.backends.test_floor import BATCH_SIZE, NETWORK, check_floor
+from tests.conftest import CASES, MODES, Problem, back_to_float64, configured, device
+
+pytestmark = pytest.mark.gpu
+
+FRAMEWORKS = [name for name, backend in BACKENDS.items() if "gpu" in backend.devices]
+GPU_CASES = [case for case in CASES if case.values[0] in FRAMEWORKS]
+GPU_MODES = [case for case in MODES if case.values[0] in FRAMEWORKS]
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+
+@pytest.fixture(autouse=True)
+def reset_precision() -> None:
+    back_to_float64()
+
+
+@pytest.mark.parametrize(("name", "mode", "input_"), GPU_CASES)
+def test_contract(name: str, mode: str, input_: str, problem: Problem) -> None:
+    """All checks, on two trainers that are reset between them: compiling one takes seconds."""
+    trainer_type = configured(name).TRAINERS[mode]
+    made: list[Trainer] = []
+    turns = itertools.cycle([0, 1])
+
+    def maker(given: Problem) -> Trainer:
+        turn = next(turns)
+        if turn == len(made):
+            made.append(make(trainer_type, given, mode, input_))
+        made[turn].reset(given.start)
+        return made[turn]
+
+    for check in CHECKS:
+        check(maker, problem)
+    said = made[0].describe()
+    assert said["device"] == device()
+    assert said["precision"] == "float64"
+    assert said["device_name"] not in ("", "cpu")
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+@pytest.mark.parametrize(
+    ("precision", "error"), [("float32", 1e-4), ("tf32", 1e-2), ("bfloat16", 5e-2)]
+)
+def test_a_floor_does_its_products_and_its_pass(name: str, precision: str, error: float) -> None:
+    module = configured(name)
+    module.configure(Execution(mode="floor", precision=precision, device=device()))
+    check_floor(name, precision, error)
+
+
+@pytest.fixture(scope="module")
+def references() -> tuple[Workload, dict[str, Reference]]:
+    """A workload, and what it is compared with in each precision."""
+    training = data.load().training
+    work = make_workload(64, 48, training=training, batch_size=64, learning_rate=0.01)
+    return work, {
+        precision: certificate.make_reference(work, precision, training, STEPS_PER_CALL)
+        for precision in PRECISIONS
+    }
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("name", "mode"), GPU_MODES)
+def test_certified(
+    name: str, mode: str, precision: str, references: tuple[Workload, dict[str, Reference]]
+) -> None:
+    work, own = references
+    checks = certify(name, mode, work, own[precision], "as timed", timed=precision)
+    assert first_failure(checks) is None
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+@pytest.mark.parametrize(("name", "mode"), GPU_MODES)
+def test_fewer_bits_are_no_float32(
+    name: str, mode: str, precision: str, references: tuple[Workload, dict[str, Reference]]
+) -> None:
+    """What computes in TF32 or bfloat16 and says that it is float32 has no certificate."""
+    work, own = references
+    checks = certify(name, mode, work, own["float32"], "as timed", timed=precision)
+    failed = first_failure(checks)
+    assert failed is not None
+    assert failed.stage == "logits"
+
+
+@pytest.mark.parametrize("precision", [*PRECISIONS, "float64"])
+@pytest.mark.parametrize(("name", "mode"), GPU_MODES)
+def test_the_precision_of_products_shows_by_effect(name: str, mode: str, precision: str) -> None:
+    """So float32 is not TF32, whatever the frameworks' defaults are."""
+    module, small = configured(name), Problem(17, 11)
+    execution = Execution(
+        mode=mode,
+        input=BACKENDS[name].modes[mode][0],
+        precision=precision,
+        device=device(),
+        threads=2,
+    )
+    module.configure(execution)
+    given = small.training_set
+    training_set = TrainingSet(images=given.images.astype(execution.stored), labels=given.labels)
+    trainer: Trainer = module.TRAINERS[mode](
+        small.network, small.adam, execution, training_set, small.start
+    )
+    assert ledger.BY_BITS[ledger.product_bits(trainer, execution.stored)] == precision
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_a_gpu_that_is_too_full_is_told(name: str) -> None:
+    """A matrix of 16 TB, which no GPU holds; what is asked for afterwards is served."""
+    module = configured(name)
+    execution = Execution(mode="floor", device=device())
+    floor = module.Floor(NETWORK, BATCH_SIZE, execution)
+
+    def ask() -> str:
+        try:
+            floor.multiply(floor.square(2_000_000))
+            floor.synchronise()
+        except Exception as error:  # each framework has its own
+            return failure(error)
+        return ""
+
+    assert "memory is full" in ask()
+    floor.train(np.empty((2, 0)))
+    floor.synchronise()
+    assert floor.device() == device()
