@@ -95,7 +95,7 @@ class Adam:
     an epsilon √(1 − β₂ᵗ) times as small. Only `tensorflow` and the reference have that one.
     """
 
-    learning_rate: float = 0.01
+    learning_rate: float = 0.001
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8

@@ -95,8 +95,8 @@ def add_workload_options(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--hidden", nargs="*", type=positive_int, default=[512, 512], metavar="SIZE",
         help="sizes of the hidden layers; default: 512 512; none: --hidden alone")  # fmt: skip
     work.add_argument("--batch-size", type=positive_int, default=128, help="default: %(default)s")
-    work.add_argument("--learning-rate", type=positive_float, default=0.01,
-        help="of Adam; default: %(default)s")  # fmt: skip
+    work.add_argument("--learning-rate", type=positive_float,
+        help="of Adam; default: the preset's")  # fmt: skip
     work.add_argument("--data-dir", type=Path, default=data.EMBEDDED,
         help="a folder with four files in MNIST's format; default: the embedded MNIST")  # fmt: skip
 

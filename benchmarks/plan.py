@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from backends.contract import EPSILON_HAT, TEXTBOOK
+from backends.contract import EPSILON_HAT, TEXTBOOK, Adam
 from backends.registry import BACKENDS, FLOOR, TIERS
 from benchmarks.errors import UsageError
 from benchmarks.workload import Workload
@@ -52,6 +52,9 @@ class Preset:
     time_limit_minutes: float
     floors: bool = True
     """Whether cases are set against the machine's limit, which takes start-ups of its own."""
+    learning_rate: float = Adam.learning_rate
+    """That of Adam's paper, and every framework's own. At the tutorial's 0.01 this network ends at
+    97.0 to 97.3%, another figure for each seed, so that few seeds tell nothing of the backends."""
     readings: BatchReadings | None = None
 
 
@@ -94,6 +97,7 @@ PRESETS = {
         launches=3,
         time_limit_minutes=6.5,
         floors=False,
+        learning_rate=0.01,
         readings=BatchReadings(every=1000, images=512),
     ),
 }

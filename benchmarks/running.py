@@ -63,7 +63,7 @@ def make_plan(
         name=f"{arguments.preset}-{device}",
         workload=Workload(
             network=Network(layer_sizes=(dataset.pixels, *arguments.hidden, dataset.classes)),
-            adam=Adam(learning_rate=arguments.learning_rate),
+            adam=Adam(learning_rate=arguments.learning_rate or preset.learning_rate),
             batch_size=arguments.batch_size,
             steps=arguments.steps or preset.steps,
             training_images=len(dataset.training.labels),

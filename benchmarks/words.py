@@ -10,7 +10,7 @@ import pandas as pd
 
 from backends.contract import TEXTBOOK
 from backends.registry import BACKENDS, FLOOR
-from benchmarks.accuracy import MOST_SEEDS
+from benchmarks.accuracy import MOST_SEEDS, NOT_CERTIFIED
 from benchmarks.statistics import (
     MATCHED,
     SIGNIFICANCE,
@@ -162,6 +162,8 @@ def points(row: pd.Series) -> str:
 
 def equivalence(row: pd.Series) -> str:
     """The verdict on a pair of equivalences.csv."""
+    if row["verdict"] == NOT_CERTIFIED:
+        return f"within {row['margin_points']:g} points, but not certified to train alike"
     if row["verdict"] == "equivalent":
         return f"equivalent within {row['margin_points']:g} points"
     if row["verdict"] == "different":

@@ -63,6 +63,22 @@ def test_seeds_are_paired() -> None:
     assert row["verdict"] == "equivalent"
 
 
+def test_what_is_not_certified_is_never_called_equivalent() -> None:
+    same, apart = [97.0, 97.1, 97.2], "jax (not certified)"
+    found = accuracy.equivalences(
+        pd.DataFrame(
+            [
+                {"group": group, "seed": seed, "test_accuracy": value / 100}
+                for group, shift in (("jax", 0.0), (apart, 0.0), ("numpy (not certified)", 2.0))
+                for seed, value in enumerate(np.add(same, shift))
+            ]
+        )
+    ).set_index(["group", "other"])
+    assert found.loc[("jax", apart), "verdict"] == "not certified"
+    assert found.loc[("jax", apart), "p_equivalent"] == 0
+    assert found.loc[("jax", "numpy (not certified)"), "verdict"] == "different"
+
+
 def test_one_seed_decides_nothing() -> None:
     row = verdict(a=[97.0], b=[97.0])
     assert row["verdict"] == "too few seeds"

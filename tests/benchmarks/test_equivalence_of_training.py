@@ -13,9 +13,9 @@ NETWORK = Network(layer_sizes=(784, 32, 10))
 STEPS, BATCH_SIZE, SEEDS = 100, 64, 5
 """Too few steps for rounding to matter, and enough seeds for large differences."""
 TRAINERS = {
-    "reference": (Adam(), "float32"),
-    "double": (Adam(), "float64"),
-    "beta_2 0.9": (Adam(beta_2=0.9), "float32"),
+    "reference": (Adam(learning_rate=0.01), "float32"),
+    "double": (Adam(learning_rate=0.01), "float64"),
+    "beta_2 0.9": (Adam(learning_rate=0.01, beta_2=0.9), "float32"),
     "learning rate x 10": (Adam(learning_rate=0.1), "float32"),
 }
 

@@ -192,6 +192,7 @@ def test_accuracy_speaks_of_trained_cases_only() -> None:
     ("verdict", "seeds", "needed", "said"),
     [
         ("equivalent", 3, float("nan"), "equivalent within 0.3 points"),
+        ("not certified", 3, float("nan"), "within 0.3 points, but not certified to train alike"),
         ("different", 3, float("nan"), "different"),
         ("too few seeds", 3, 8.0, "too few seeds to tell, about 8 needed"),
         ("too few seeds", 3, float("nan"), "too few seeds to tell, more than 100 needed"),
