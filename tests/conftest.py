@@ -61,6 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 _configured: dict[str, ModuleType] = {}
+_problems: dict[str, str] = {}
 
 
 def configured(name: str) -> ModuleType:
@@ -73,8 +74,11 @@ def configured(name: str) -> ModuleType:
         if missing:
             pytest.skip(f"not installed: {', '.join(missing)}")
         module = load(name)
-        if device() == "gpu" and (problem := trial(module, "gpu")):
-            pytest.skip(f"{name} sees no usable GPU: {problem}")
+        if device() == "gpu":
+            if name not in _problems:
+                _problems[name] = trial(module, "gpu")
+            if _problems[name]:
+                pytest.skip(f"{name} sees no usable GPU: {_problems[name]}")
         _configured[name] = module
         back_to_float64()
     return _configured[name]

@@ -77,10 +77,18 @@ def on_fake_gpu(trainer: Any, torch: Any, patch: pytest.MonkeyPatch) -> FakeCuda
     return fake
 
 
+@pytest.mark.parametrize("traces", [True, False], ids=["one program", "forward and backward"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_contract_through_graphs(
-    check: Any, problem: Problem, torch: Any, patch: pytest.MonkeyPatch
+    check: Any, traces: bool, problem: Problem, torch: Any, patch: pytest.MonkeyPatch
 ) -> None:
+    """Also as by older versions, whose compiler takes no derivative into a program."""
+    module = configured("pytorch")
+    if traces and not module.TRACES_DERIVATIVES:
+        pytest.skip("this version of torch.compile takes no derivative into a program")
+    patch.setattr(module, "TRACES_DERIVATIVES", traces)
+    patch.setattr(torch._dynamo.config, "trace_autograd_ops", False, raising=False)
+
     def maker(given: Problem) -> Trainer:
         trainer_type = configured("pytorch").TRAINERS["multistep"]
         trainer = make(trainer_type, given, "multistep", "resident")

@@ -14,11 +14,14 @@ import pandas as pd
 import pytest
 
 import run_all
-from benchmarks import html_report, interactive, summary
+from benchmarks import summary
 from benchmarks.process import ROOT
 from benchmarks.summary import Bundle
 from tests.pages import NARROW, WIDE, centre, click, colours, one, opened, plots, visible
 from tests.synthetic_bundles import write_bundle
+
+pytest.importorskip("plotly", reason="the page needs plotly, which is not installed")
+from benchmarks import html_report, interactive
 
 REFERENCE = ROOT / "results" / "reference-cpu-2-cores"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")

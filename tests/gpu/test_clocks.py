@@ -19,8 +19,14 @@ pytestmark = pytest.mark.gpu
 
 LARGE = Network(layer_sizes=(1024, 4096, 4096, 10))
 BATCH = 8192
-STEPS = 10
-"""Steps of some 10 ms each: much longer than a framework takes to ask for one."""
+STEPS = 6
+"""Steps of some 20 ms each: much longer than a framework takes to ask for one, and so few that what
+was asked for fits the queues of CUDA."""
+WAITS = {
+    ("tensorflow", "fit"): "Keras' fit reads its losses at its end, and so waits by itself",
+    ("jax", "eager"): "JAX lets the host run ahead by 32 operations, which is less than a step",
+}
+"""Modes in which the host waits without being asked, and why."""
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +44,8 @@ def test_a_synchronisation_left_out_shows(
     name: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The block is then faster than the products that it has to take."""
-    if mode == "fit":
-        pytest.skip("Keras' fit reads its losses at its end, and so waits by itself")
+    if (name, mode) in WAITS:
+        pytest.skip(WAITS[name, mode])
     module = configured(name)
     execution = Execution(
         mode=mode,
@@ -64,7 +70,7 @@ def test_a_synchronisation_left_out_shows(
     for warmed in (trainer, floor):
         train_block(warmed, rows)
     least, honest = seconds(floor, rows), seconds(trainer, rows)
-    assert honest > 0.9 * least
+    assert honest > 0.7 * least
 
     wait = trainer.synchronise
     left_out = []
@@ -73,7 +79,7 @@ def test_a_synchronisation_left_out_shows(
             patch.setattr(trainer, "synchronise", lambda: None)
             left_out.append(train_block(trainer, rows).seconds)
         wait()
-    assert min(left_out) < 0.7 * least
+    assert min(left_out) < 0.5 * least
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
