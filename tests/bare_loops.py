@@ -316,6 +316,9 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
     for _ in range(3):
         loop(next(blocks))
 
+    def time_suite() -> float:
+        return worker.train().seconds
+
     def time_bare() -> float:
         block = next(blocks)
         start = perf_counter()
@@ -324,15 +327,15 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
 
     found: dict[str, list[float]] = {"suite": [], "bare": []}
     for round_number in range(ROUNDS):
-        turns = [("suite", lambda: worker.train().seconds), ("bare", time_bare)]
-        for name, time in turns if round_number % 2 else reversed(turns):
-            found[name].append(time())
+        turns = [("suite", time_suite), ("bare", time_bare)]
+        for name, time_block in turns if round_number % 2 else reversed(turns):
+            found[name].append(time_block())
     print(json.dumps(found))
 
 
 def compare(backend: str, mode: str) -> statistics.Estimate:
     """The ratio of the suite's step time to the loop's."""
-    ratios = []
+    ratios: dict[int, pd.Series] = {}
     for launch in range(LAUNCHES):
         with tempfile.TemporaryDirectory() as scratch, affinity(available_cpus()):
             done = subprocess.run(
@@ -341,10 +344,8 @@ def compare(backend: str, mode: str) -> statistics.Estimate:
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True,
             )  # fmt: skip
         found = pd.DataFrame(json.loads(done.stdout.splitlines()[-1]))
-        ratios.append(np.log(found["suite"] / found["bare"]))
-    return statistics.interval_of_logs(
-        pd.concat(ratios, keys=range(LAUNCHES), names=["launch", "round"])
-    )
+        ratios[launch] = np.log(found["suite"]) - np.log(found["bare"])
+    return statistics.interval_of_logs(pd.concat(ratios, names=["launch", "round"]))
 
 
 def make_workload() -> Workload:

@@ -68,6 +68,9 @@ class Wrapped(Trainer):
     def compilations(self) -> int:
         return self.inner.compilations()
 
+    def peak_device_bytes(self) -> int | None:
+        return self.inner.peak_device_bytes()
+
     def describe(self) -> dict[str, str]:
         return self.inner.describe()
 
@@ -279,8 +282,16 @@ MUTANTS = {
             "pytorch": [
                 ("        self._optimizer.zero_grad()\n", ""),
                 (
-                    "weight.grad = gradient",
-                    "weight.grad = gradient + (0 if weight.grad is None else weight.grad)",
+                    "dict(zip(self._weights, gradients, strict=True))",
+                    "self._summed(dict(zip(self._weights, gradients, strict=True)))",
+                ),
+                (
+                    "    def _forget(self) -> None:\n        # In place",
+                    "    def _summed(self, gradients):\n"
+                    "        before = self.__dict__.get('_sums', {})\n"
+                    "        self._sums = {w: g + before.get(w, 0) for w, g in gradients.items()}\n"
+                    "        return self._sums\n\n"
+                    "    def _forget(self) -> None:\n        # In place",
                 ),
             ],
             "tensorflow": [
@@ -329,7 +340,7 @@ def edited(name: str, edits: list[tuple[str, str]], folder: Path) -> ModuleType:
     # A file, and a new name each: TensorFlow reads the source of what it traces.
     path = folder / f"mutant_{next(numbers)}.py"
     # An operator registered twice under one name is freed under the feet of those who call it.
-    path.write_text(source.replace('"benchmark::', f'"{path.stem}::'))
+    path.write_text(source.replace('Library("benchmark"', f'Library("{path.stem}"'))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
