@@ -27,7 +27,7 @@ import pandas as pd
 
 from backends.contract import Adam, Array, Execution, Network
 from backends.registry import BACKENDS
-from benchmarks import certificate, data, statistics
+from benchmarks import data, statistics
 from benchmarks.messages import Job
 from benchmarks.process import ROOT, affinity, available_cpus, worker_environment
 from benchmarks.worker import Worker
@@ -36,7 +36,7 @@ from benchmarks.workload import Workload, batch_rows
 Loop = Callable[[Array], None]
 
 BATCH_SIZE, BLOCK_STEPS, STEPS_PER_CALL = 128, 200, 50
-LAUNCHES, ROUNDS = 5, 16
+LAUNCHES, ROUNDS = 5, 8
 SIZES = (784, 512, 512, 10)
 
 
@@ -302,10 +302,11 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
         threads=threads,
         steps_per_call=STEPS_PER_CALL,
     )
-    reference = certificate.make_reference(work, "float32", dataset.training, STEPS_PER_CALL)
     worker = Worker(
         Job(backend=backend, execution=execution, workload=work, seed=launch,
-            block_steps=BLOCK_STEPS, calibrate=False, slowed_by=0.0, reference=reference)
+            block_steps=BLOCK_STEPS, calibrate=False, slowed_by=0.0,
+            # Of a certificate, which is not asked for.
+            reference=None)  # type: ignore[arg-type]
     )  # fmt: skip
     worker.first_call()
     training = dataset.training.stored_as("float32")
