@@ -131,10 +131,10 @@ class Session:
                 self._launch(launch, references, Path(scratch))
                 self.finished_launches += 1
                 # A run that is killed later can be analysed as far as it came.
-                self.environment["run"] |= {
-                    "finished_launches": self.finished_launches,
-                    "session_cpu_share": self._own_cpu_seconds / self._waited_seconds,
-                }
+                self.environment["run"]["finished_launches"] = self.finished_launches
+                if self._waited_seconds:
+                    share = self._own_cpu_seconds / self._waited_seconds
+                    self.environment["run"]["session_cpu_share"] = share
                 self.writer.write_environment(self.environment)
 
     def _enough(self) -> bool:
