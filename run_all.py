@@ -24,6 +24,7 @@ from benchmarks import (
 )
 from benchmarks.errors import UsageError
 from benchmarks.plan import (
+    ACCURACY_MARGIN_POINTS,
     PRESETS,
     STEPS_PER_CALL,
     floors_of,
@@ -88,8 +89,9 @@ def certify_parser() -> options.Parser:
     options.add_case_options(parser)
     options.add_workload_options(parser)
     parser.set_defaults(
-        preset="full", steps=STEPS_PER_CALL, launches=1, seed=0, time_limit=None, output=None
-    )
+        preset="full", steps=STEPS_PER_CALL, launches=1, seed=0, time_limit=None, output=None,
+        accuracy_margin=ACCURACY_MARGIN_POINTS,
+    )  # fmt: skip
     return parser
 
 

@@ -20,10 +20,8 @@ from scipy import stats
 
 from backends.contract import EPSILON_HAT, Array
 from benchmarks import statistics
+from benchmarks.plan import ACCURACY_MARGIN_POINTS
 
-EQUIVALENCE_MARGIN_POINTS = 0.3
-"""Test accuracies within so many percentage points of one another are as good as equal. On MNIST's
-10,000 test images one standard error of an accuracy of 97% is 0.17 points."""
 SIGNIFICANCE = 0.05
 LIKELY = 0.8
 """The probability with which the number of seeds said to be needed would decide."""
@@ -128,7 +126,7 @@ def accuracies(launches: pd.DataFrame, cases: pd.DataFrame, steps: int) -> pd.Da
     return pd.DataFrame(rows, columns=ACCURACY_COLUMNS)
 
 
-def equivalences(found: pd.DataFrame, margin: float = EQUIVALENCE_MARGIN_POINTS) -> pd.DataFrame:
+def equivalences(found: pd.DataFrame, margin: float = ACCURACY_MARGIN_POINTS) -> pd.DataFrame:
     """EQUIVALENCE_COLUMNS of each pair of groups, on final test accuracy; `found` by `finals`.
 
     Differences and `margin` are in percentage points, `group` less `other`, paired by seed. The

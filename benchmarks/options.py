@@ -9,7 +9,7 @@ from typing import NoReturn
 from backends.contract import PRECISIONS
 from backends.registry import BACKENDS, MODES
 from benchmarks import data
-from benchmarks.plan import KERAS_ADAM, PRESETS
+from benchmarks.plan import ACCURACY_MARGIN_POINTS, KERAS_ADAM, PRESETS
 from benchmarks.process import available_cpus
 
 CANNOT_RUN = 2
@@ -113,6 +113,10 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "while a verdict is open and there is time")  # fmt: skip
     effort.add_argument("--seed", type=seed_number, default=0,
         help="of the first launch, the next has one more; default: %(default)s")  # fmt: skip
+    effort.add_argument("--accuracy-margin", type=positive_float, metavar="POINTS",
+        default=ACCURACY_MARGIN_POINTS,
+        help="backends whose test accuracies are shown to lie within so many percentage points "
+        "are equivalent; default: %(default)s")  # fmt: skip
     effort.add_argument("--time-limit", type=positive_float, metavar="MINUTES",
         help="end after the round in which it is spent; default: the preset's")  # fmt: skip
     effort.add_argument("--output", type=Path, metavar="FOLDER",

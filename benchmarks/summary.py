@@ -16,6 +16,7 @@ from backends.contract import EPSILON_HAT, Network
 from backends.registry import TIERS
 from benchmarks import accuracy, break_even, differences, limits, statistics, tutorial
 from benchmarks.bundle import COLUMNS, IDENTITY, read_environment, read_table
+from benchmarks.plan import ACCURACY_MARGIN_POINTS
 
 MOST_TRAININGS = 10
 """Total times are computed for up to so many times the steps of the run."""
@@ -195,7 +196,11 @@ def find(bundle: Bundle) -> Findings:
         ),
         curves=accuracy.curves(readings),
         accuracies=accuracy.accuracies(launches, own, load["steps"]),
-        equivalences=accuracy.equivalences(accuracy.finals(launches, own, load["steps"])),
+        equivalences=accuracy.equivalences(
+            accuracy.finals(launches, own, load["steps"]),
+            # Older bundles do not say.
+            bundle.environment["run"].get("accuracy_margin_points", ACCURACY_MARGIN_POINTS),
+        ),
         time_to_accuracy=accuracy.time_to_accuracy(
             readings, summary.set_index("case")["startup_seconds"]
         ),

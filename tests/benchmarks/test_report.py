@@ -48,6 +48,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_accuracies_are_compared_by_the_margin_of_the_run(tmp_path: Path) -> None:
+    """A point apart: different by the margin that is set without asking, equivalent by another."""
+    accuracies = {"numpy eager": GOOD, "jax compiled": [0.962, 0.961, 0.961, 0.962]}
+    times = {"numpy eager": 2.0, "jax compiled": 1.0}
+    for margin, expected in ((0.3, "different"), (2.0, "equivalent")):
+        own = write_bundle(
+            tmp_path / str(margin), times, launches=4, test_accuracies=accuracies,
+            run={"accuracy_margin_points": margin},
+        )  # fmt: skip
+        (_, row), *_ = summary.find(Bundle.read(own)).equivalences.iterrows()
+        assert (row["verdict"], row["margin_points"]) == (expected, margin)
+
+
 def test_tables_hold_what_was_written(folder: Path) -> None:
     accuracies = pd.read_csv(folder / "accuracies.csv").set_index("group")
     assert list(accuracies.index) == ["pytorch", "tensorflow (not certified)", "jax"]
