@@ -22,7 +22,7 @@ BLOCK_STEPS = {"cpu": 200, "gpu": 250}
 FEWEST_BLOCK_STEPS = {"cpu": 50, "gpu": 250}
 """Starting and ending a block takes the host some 20 to 50 µs, which must stay under 1% of it: on a
 GPU, where a step may take 20 µs, blocks must not be shorter."""
-BLOCK_SECONDS = 1.0
+BLOCK_SECONDS = 2.0
 """A case whose blocks would take longer gets shorter ones, as found before it is warmed up: so the
 slowest cases do not take all the time, and are not trained to the end."""
 # The tutorial's block has 1.0e11 operations. Large networks get shorter blocks.
