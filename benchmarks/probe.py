@@ -33,12 +33,13 @@ class Probe:
     """Why nothing can run on the device; empty where it can."""
 
 
-def trial(backend: ModuleType, device: str) -> str:
+def trial(backend: ModuleType, device: str, threads: int = 1) -> str:
     """Why the backend cannot take a small product on the device; empty where it can.
 
-    A GPU may be listed and be too full, or of a kind that this build has no code for.
+    A GPU may be listed and be too full, or of a kind that this build has no code for. TensorFlow
+    takes no other number of `threads` afterwards.
     """
-    execution = Execution(mode=FLOOR, device=device)
+    execution = Execution(mode=FLOOR, device=device, threads=threads)
     try:
         backend.configure(execution)
         floor: Floor = backend.Floor(Network(layer_sizes=(16, 16)), 16, execution)

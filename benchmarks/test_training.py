@@ -72,7 +72,7 @@ def backend_for(name: str, device: str) -> ModuleType:
     # JAX reads this when it is imported: the frameworks share the GPU here.
     os.environ.update(SHARED_GPU)
     module = load(name)
-    problem = trial(module, device)
+    problem = trial(module, device, available_cpus())
     if problem:
         pytest.skip(f"{name} cannot compute on the {device}: {problem}")
     module.configure(Execution(mode="eager", device=device, threads=available_cpus()))

@@ -32,6 +32,7 @@ MODES = [
 """Every backend and mode."""
 
 STEPS_PER_CALL = 4
+THREADS = 2
 BATCH_SIZE = 19
 IMAGES = 200
 
@@ -76,7 +77,7 @@ def configured(name: str) -> ModuleType:
         module = load(name)
         if device() == "gpu":
             if name not in _problems:
-                _problems[name] = trial(module, "gpu")
+                _problems[name] = trial(module, "gpu", THREADS)
             if _problems[name]:
                 pytest.skip(f"{name} sees no usable GPU: {_problems[name]}")
         _configured[name] = module
@@ -87,7 +88,9 @@ def configured(name: str) -> ModuleType:
 def back_to_float64() -> None:
     """Undo what a test has set: others rely on the precision that `configured` sets."""
     for module in _configured.values():
-        module.configure(Execution(mode="eager", precision="float64", device=device(), threads=2))
+        module.configure(
+            Execution(mode="eager", precision="float64", device=device(), threads=THREADS)
+        )
 
 
 @pytest.fixture(autouse=True)
