@@ -88,19 +88,22 @@ def test_workers_live_side_by_side(tmp_path: Path) -> None:
             worker.end()
 
 
-def test_a_whole_run(tmp_path: Path) -> None:
-    names, folder = usable(), tmp_path / "bundle"
+def run_into(folder: Path, *words: str) -> None:
+    """One launch of a small network, by the command line."""
+    small = ("--hidden", "64", "--launches", "1", "--output", str(folder))
     done = subprocess.run(
-        [
-            *(sys.executable, "run_all.py", "--device", device(), "--preset", "quick"),
-            *("--hidden", "64", "--steps", "200", "--launches", "1", "--output", str(folder)),
-        ],
+        [sys.executable, "run_all.py", "--device", device(), *small, *words],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_whole_run(tmp_path: Path) -> None:
+    names, folder = usable(), tmp_path / "bundle"
+    run_into(folder, "--preset", "quick", "--steps", "200")
     launches = pd.read_csv(folder / "launches.csv")
     assert set(launches["backend"]) == set(names)
     assert (launches["device"] == device()).all()
@@ -124,17 +127,7 @@ def test_a_whole_run(tmp_path: Path) -> None:
 def test_floors_of_all_frameworks_run_in_their_workers(tmp_path: Path) -> None:
     """In a run that has floors, as the default one: each takes its steps and tells a peak."""
     names, folder = usable(), tmp_path / "bundle"
-    done = subprocess.run(
-        [
-            *(sys.executable, "run_all.py", "--device", device(), "--modes", "multistep"),
-            *("--hidden", "64", "--steps", "500", "--launches", "1", "--output", str(folder)),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_into(folder, "--modes", "multistep", "--steps", "500")
     floors = pd.read_csv(folder / "floors.csv")
     assert set(floors["backend"]) == set(names)
     # In float32, more than a processor has, less than any GPU.
