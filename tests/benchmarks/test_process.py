@@ -1,0 +1,38 @@
+"""How the end of a worker is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import process
+from benchmarks.process import WorkerError, WorkerProcess, worker_environment
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("sys.exit(0)", "ended with exit code 0"),
+        ("sys.exit(7)", "ended with exit code 7"),
+        ("os.kill(os.getpid(), 15)", "killed by signal 15 (Terminated)"),
+        ("os.kill(os.getpid(), 9)", "killed by signal 9 (the system does this"),
+    ],
+)
+def test_how_a_worker_ended(
+    end: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "benchmarks"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "worker.py").write_text(f"import os, sys\n{end}\n")
+    monkeypatch.setattr(process, "ROOT", tmp_path)
+    worker = WorkerProcess(
+        log=tmp_path / "log.txt", environment=worker_environment("cpu", 1, tmp_path), threads=1
+    )
+    try:
+        with pytest.raises(WorkerError) as raised:
+            worker.ask("train", 30)
+        assert str(raised.value).startswith(said)
+    finally:
+        worker.end()
