@@ -14,6 +14,8 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -373,13 +375,15 @@ class Running:
         path = self.folder / "samples.csv"
         return len(path.read_text().splitlines()) - 1 if path.exists() else 0
 
-    def wait_until(self, condition: str, timeout: float = 60) -> None:
+    def wait_until(self, condition: str, timeout: float = 120) -> None:
         """Wait for a condition on `workers` and `rows`, as in "rows > 3"."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and self.process.poll() is None:
-            if eval(condition, {"workers": len(self.workers()), "rows": self.rows()}):
+            found = len(self.workers()) if "workers" in condition else self.rows()
+            if eval(condition, {"workers": found, "rows": found}):
+                self.workers()  # seen once, for `orphans`
                 return
-            time.sleep(0.005)
+            time.sleep(0.02)
         raise AssertionError(f"never came: {condition}")
 
     def finish(self) -> tuple[int, str]:
@@ -387,22 +391,27 @@ class Running:
         output, errors = self.process.communicate(timeout=RUN_TIMEOUT)
         return self.process.returncode, output + errors
 
+    def give_up(self) -> None:
+        """End a run that a failed test has left behind."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
     def orphans(self) -> list[psutil.Process]:
         """Workers that outlive the run by more than a moment."""
         _, alive = psutil.wait_procs(list(self.seen.values()), timeout=5)
         return alive
 
 
-LONG = (*SMALL, "--steps", "3000", "--launches", "2")
+# With one thread, since several of these run at once.
+LONG = (*SMALL, "--steps", "1000", "--launches", "2", "--threads", "1")
 
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     started = Running(tmp_path / "out", *LONG)
     yield started
-    if started.process.poll() is None:
-        started.process.kill()
-    started.process.communicate()
+    started.give_up()
 
 
 # A worker may be killed while it imports, builds, certifies, waits or trains.
@@ -414,27 +423,58 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("moment", "which"),
-    [pytest.param(moment, -(number % 2), id=moment) for number, moment in enumerate(MOMENTS)],
-)
-def test_killing_a_worker_loses_nothing(running: Running, moment: str, which: int) -> None:
-    running.wait_until(moment)
-    before = (running.folder / "samples.csv").read_text()
-    running.workers()[which].kill()
-    code, said = running.finish()
-    assert code == 1, said
-    assert "killed by signal 9" in said
-    assert (running.folder / "samples.csv").read_text().startswith(before.rpartition("\n")[0])
-    outcomes = table(running.folder, "outcomes")
+@dataclass(frozen=True, kw_only=True)
+class Killed:
+    """A run one of whose workers was killed."""
+
+    folder: Path
+    samples: str
+    """Before."""
+    code: int
+    said: str
+    orphans: list[psutil.Process]
+
+
+def kill_a_worker(folder: Path, moment: str, which: int) -> Killed:
+    running = Running(folder, *LONG)
+    try:
+        running.wait_until(moment)
+        before = (folder / "samples.csv").read_text()
+        running.workers()[which].kill()
+        code, said = running.finish()
+    finally:
+        running.give_up()
+    return Killed(folder=folder, samples=before, code=code, said=said, orphans=running.orphans())
+
+
+@pytest.fixture(scope="module")
+def kills(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Killed]]]:
+    """For each moment a run in which a worker is killed then: some at once, to save minutes."""
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        yield {
+            moment: pool.submit(
+                kill_a_worker, tmp_path_factory.mktemp("killed") / "out", moment, -(number % 2)
+            )
+            for number, moment in enumerate(MOMENTS)
+        }
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killing_a_worker_loses_nothing(kills: dict[str, Future[Killed]], moment: str) -> None:
+    killed = kills[moment].result()
+    assert killed.code == 1, killed.said
+    assert "killed by signal 9" in killed.said
+    kept = killed.samples.rpartition("\n")[0]
+    assert (killed.folder / "samples.csv").read_text().startswith(kept)
+    outcomes = table(killed.folder, "outcomes")
     assert outcomes["status"].tolist() == ["failed"]
     # The others go on to the end of both launches.
-    survivors = table(running.folder, "launches")
+    survivors = table(killed.folder, "launches")
     others = {"numpy eager", "numpy eager (control)"} - {outcomes["case"].item()}
     for other in others:
         assert survivors.loc[survivors["case"] == other, "launch"].tolist() == [0, 1]
-    assert "killed by signal 9" in (running.folder / "report.md").read_text()
-    assert running.orphans() == []
+    assert "killed by signal 9" in (killed.folder / "report.md").read_text()
+    assert killed.orphans == []
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -472,7 +512,7 @@ def test_a_worker_that_hangs_is_given_up(tmp_path: Path, moment: str) -> None:
         from benchmarks.session import Session
         original = Session.__init__
         def quick(self, **fields):
-            original(self, answer_timeout_seconds=2.0, start_timeout_seconds=15.0, **fields)
+            original(self, answer_timeout_seconds=2.0, start_timeout_seconds=10.0, **fields)
         Session.__init__ = quick
         sys.exit(run_all.main())
         """
