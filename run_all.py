@@ -106,7 +106,7 @@ def measure(words: list[str], console: Console) -> int:
     arguments = run_parser().parse_args(words)
     if arguments.list:
         names = arguments.backends or list(BACKENDS)
-        probes = probe.probe_all(names, arguments.device)
+        probes = probe.probe_all(names, arguments.device, running.pythons(arguments))
         terminal.show_list(console, probes, arguments.device)
         return OK
     plan, dataset = running.prepare(arguments, PRESETS[arguments.preset].inputs)

@@ -18,8 +18,8 @@ ADVICE = {
     ),
     r"not compiled with CUDA|asked for the gpu, but results lie on the cpu"
     r"|is not in the list of known backends": (
-        "install the framework's build for GPUs (pip install '.[gpu]'), see whether nvidia-smi "
-        "shows the GPU, or run with --device cpu"
+        "install the framework's build for GPUs (README.md says how), see whether nvidia-smi shows "
+        "the GPU, or run with --device cpu"
     ),
     r"no NVIDIA driver|No CUDA GPUs are available|CUDA_ERROR_NO_DEVICE|no CUDA-capable device"
     r"|CUDA_ERROR_INVALID_DEVICE|invalid device ordinal": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,4 +93,5 @@ def start_worker(plan: Plan, case: Case, scratch: Path) -> WorkerProcess:
         log=own_scratch / "output.txt",
         environment=worker_environment(case.device, plan.threads, own_scratch),
         threads=plan.threads,
+        python=plan.pythons.get(case.backend, sys.executable),
     )

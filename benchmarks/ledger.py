@@ -6,6 +6,7 @@ A worker reads it beside the certificate; differences.py says where cases differ
 from __future__ import annotations
 
 import os
+import platform
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,7 @@ ENTRIES = {
     "input": Entry(title="batches"),
     "parameters": Entry(title="a step's new parameters"),
     "denormals": Entry(title="denormal numbers"),
+    "python": Entry(title="Python"),
     "variables": Entry(title="environment variables"),
 }
 
@@ -94,5 +96,6 @@ def read(trainer: Trainer, stored: str, rows: Array, programs: int) -> dict[str,
         "parameters": update_in_memory(trainer, rows),
         "programs": str(programs),
         "cpus_allowed": str(len(allowed) or os.cpu_count()),
+        "python": platform.python_version(),
         "variables": " ".join(f"{name}={value}" for name, value in framework_variables().items()),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import NoReturn
 
@@ -48,6 +49,18 @@ def percentage(text: str) -> float:
     return value / 100
 
 
+def own_python(text: str) -> tuple[str, str]:
+    """A backend and the program that runs it, absolute: "jax=env/bin/python"."""
+    name, _, program = text.partition("=")
+    if name not in BACKENDS:
+        raise argparse.ArgumentTypeError(f"{text} does not begin with one of {', '.join(BACKENDS)}")
+    found = shutil.which(program)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{program or 'nothing'} is no program that can be run")
+    # Not resolved: a virtual environment is known by the link that its Python is.
+    return name, str(Path(found).absolute())
+
+
 class Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with the arguments."""
 
@@ -85,6 +98,9 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
         help="TensorFlow with the Adam that the others have (textbook), with Keras' own, which "
         "adds epsilon elsewhere and so is not comparable (stock), or with both; "
         "default: %(default)s")  # fmt: skip
+    cases.add_argument("--python", nargs="+", type=own_python, metavar="NAME=PROGRAM",
+        help="run the workers of a backend by another Python, that of a virtual environment of "
+        "its own: tensorflow=.venv-tf/bin/python")  # fmt: skip
     cases.add_argument("--threads", type=positive_int, default=available_cpus(),
         help="CPUs for each case; default: all that may be used, here %(default)s")  # fmt: skip
 

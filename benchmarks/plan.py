@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -175,6 +175,10 @@ class Plan:
     """Whether more launches follow while a verdict is open and there is time."""
     readings: BatchReadings | None = None
     accuracy_margin: float = ACCURACY_MARGIN_POINTS
+    pythons: dict[str, str] = field(default_factory=dict)
+    """The Python that runs a backend's workers, where it has one of its own."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of the frameworks, as they tell them."""
 
     @property
     def reading_steps(self) -> tuple[int, ...]:

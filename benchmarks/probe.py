@@ -51,17 +51,14 @@ def trial(backend: ModuleType, device: str, threads: int = 1) -> str:
     return ""
 
 
-def probe(name: str, device: str) -> Probe:
-    """Try to import one framework and have it compute on the device."""
+def probe(name: str, device: str, python: str = sys.executable) -> Probe:
+    """Try to import one framework, by the Python that shall run it, and have it compute."""
     if device not in BACKENDS[name].devices:
         return Probe(versions={}, problem=f"does not compute on a {device.upper()}")
-    missing = missing_packages(name)
-    if missing:
-        return Probe(versions={}, problem=f"not installed: {', '.join(missing)}")
     with tempfile.TemporaryDirectory() as scratch:
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.probe", name, device],
+                [python, "-m", "benchmarks.probe", name, device],
                 cwd=ROOT,
                 env=worker_environment(device, 1, Path(scratch)),
                 capture_output=True,
@@ -74,6 +71,8 @@ def probe(name: str, device: str) -> Probe:
     marked = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
     if marked:
         found = json.loads(marked[-1].removeprefix(MARK))
+        if found["missing"]:
+            return Probe(versions={}, problem=f"not installed: {', '.join(found['missing'])}")
         versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
         problem = f"sees no usable {device.upper()} ({versions}): {found['problem']}"
         return Probe(versions=found["versions"], problem=problem if found["problem"] else "")
@@ -83,14 +82,28 @@ def probe(name: str, device: str) -> Probe:
     return Probe(versions={}, problem=advised(f"does not import or run: {last_line}", printed))
 
 
-def probe_all(names: list[str], device: str) -> dict[str, Probe]:
-    """Probe several frameworks side by side; nothing is timed yet."""
+def probe_all(names: list[str], device: str, pythons: dict[str, str]) -> dict[str, Probe]:
+    """Probe several frameworks side by side; nothing is timed yet.
+
+    `pythons` has those that do not run by this process's own Python.
+    """
+
+    def find(name: str) -> Probe:
+        return probe(name, device, pythons.get(name, sys.executable))
+
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(names, pool.map(lambda name: probe(name, device), names), strict=True))
+        return dict(zip(names, pool.map(find, names), strict=True))
+
+
+def look(name: str, device: str) -> dict[str, object]:
+    """What `probe` is told by the process that it starts."""
+    missing = missing_packages(name)
+    if missing:
+        return {"missing": missing}
+    backend = load(name)
+    return {"missing": [], "versions": backend.versions(), "problem": trial(backend, device)}
 
 
 if __name__ == "__main__":
     die_with_parent()
-    module = load(sys.argv[1])
-    found = {"versions": module.versions(), "problem": trial(module, sys.argv[2])}
-    print(MARK + json.dumps(found))
+    print(MARK + json.dumps(look(sys.argv[1], sys.argv[2])))

@@ -129,11 +129,18 @@ def die_with_parent() -> None:
 class WorkerProcess:
     """One worker process, its pipe, and the file that holds what it prints."""
 
-    def __init__(self, *, log: Path, environment: dict[str, str], threads: int) -> None:
+    def __init__(
+        self,
+        *,
+        log: Path,
+        environment: dict[str, str],
+        threads: int,
+        python: str = sys.executable,
+    ) -> None:
         self._log = log
         self._sees_gpu = environment.get("CUDA_VISIBLE_DEVICES") != "-1"
         self._connection, theirs = Pipe()
-        command = [sys.executable, "-m", "benchmarks.worker", str(theirs.fileno())]
+        command = [python, "-m", "benchmarks.worker", str(theirs.fileno())]
         with log.open("ab") as output, affinity(threads):
             self._process = subprocess.Popen(
                 command,

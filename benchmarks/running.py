@@ -33,7 +33,8 @@ def prepare(
     cases = selected_cases(arguments, inputs)
     dataset = data.load(arguments.data_dir)
     check(arguments, dataset)
-    probes = probe.probe_all(sorted({case.backend for case in cases}), arguments.device)
+    names = sorted({case.backend for case in cases})
+    probes = probe.probe_all(names, arguments.device, pythons(arguments))
     return make_plan(arguments, cases, dataset, probes), dataset
 
 
@@ -75,10 +76,21 @@ def make_plan(
         until_settled=arguments.launches is None,
         readings=preset.readings,
         accuracy_margin=arguments.accuracy_margin,
+        pythons=pythons(arguments),
+        versions={
+            package: version
+            for name in {case.backend for case in runnable}
+            for package, version in probes[name].versions.items()
+        },
         seed=arguments.seed,
         threads=arguments.threads,
         time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),
     )
+
+
+def pythons(arguments: argparse.Namespace) -> dict[str, str]:
+    """The Python of each backend that has one of its own."""
+    return dict(arguments.python or ())
 
 
 def shown_gpus() -> str:
@@ -121,7 +133,10 @@ def check(arguments: argparse.Namespace, dataset: data.Dataset) -> None:
 def describe_run(plan: Plan, data_dir: Path) -> dict[str, Any]:
     """The start of environment.json."""
     work = plan.workload
-    return environment.describe() | {
+    facts = environment.describe()
+    return facts | {
+        # Frameworks may live in other environments than this process.
+        "packages": facts["packages"] | plan.versions,
         "workload": {
             "layer_sizes": work.network.layer_sizes,
             "parameters": work.network.parameter_count,

@@ -163,6 +163,9 @@ def test_the_environment_is_recorded(small_run: Path) -> None:
         (["--seed", "-1"], "--seed"),
         (["--threads", "4096"], "CPUs"),
         (["--time-limit", "-1"], "--time-limit"),
+        (["--python", "theano=python"], "theano=python"),
+        (["--python", "jax"], "--python"),
+        (["--python", "jax=/nowhere/python"], "/nowhere/python"),
         (["--data-dir", "/nowhere"], "/nowhere"),
         (["--output", __file__], "is a file"),
         (["--output", str(ROOT)], "not empty"),
@@ -334,6 +337,31 @@ def test_a_framework_that_does_not_import_is_skipped(tmp_path: Path) -> None:
     assert set(outcomes["backend"]) == {"pytorch"}
     assert "numpy eager" in set(table(tmp_path / "out", "samples")["case"])
     assert "libfoo.so missing" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_backend_may_have_a_python_of_its_own(tmp_path: Path) -> None:
+    """By which its workers run, and what can be asked of the backend is found; nothing else."""
+    python, calls = tmp_path / "python", tmp_path / "calls"
+    python.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    done = run(
+        *SMALL, "--steps", "50", "--launches", "1", "--output", str(tmp_path / "out"),
+        "--python", f"numpy={python}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    called = calls.read_text().splitlines()
+    assert called[0] == "-m benchmarks.probe numpy cpu"
+    # The case, its control and the floor.
+    assert [line.rpartition(" ")[0] for line in called[1:]] == ["-m benchmarks.worker"] * 3
+
+
+def test_a_python_without_the_framework_is_told(tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    done = run("--backends", "numpy", "--python", f"numpy={bare}")
+    assert done.returncode == 2
+    assert "No module named 'numpy'" in done.stderr
 
 
 def test_nothing_that_can_run_is_an_error(tmp_path: Path) -> None:

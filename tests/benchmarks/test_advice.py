@@ -26,7 +26,7 @@ FAILURES = {
     "`TORCH_USE_CUDA_DSA` to enable device-side assertions.": "GPU of this kind",
     "CUDA error: CUDA-capable device(s) is/are busy or unavailable": "--compute-mode=DEFAULT",
     "CUDA error: invalid device ordinal": "nvidia-smi shows",
-    "Torch not compiled with CUDA enabled": "'.[gpu]'",
+    "Torch not compiled with CUDA enabled": "build for GPUs",
     "No CUDA GPUs are available": "nvidia-smi shows",
     "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU and installed "
     "a driver from http://www.nvidia.com/Download/index.aspx": "nvidia-smi shows",
@@ -47,7 +47,7 @@ FAILURES = {
     "Unable to initialize backend 'cuda': INTERNAL: no supported devices found for platform CUDA: "
     "CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected": "nvidia-smi shows",
     "Unable to initialize backend 'cuda': Backend 'cuda' is not in the list of known backends: "
-    "['cpu', 'tpu']. (set JAX_PLATFORMS='' to automatically choose)": "'.[gpu]'",
+    "['cpu', 'tpu']. (set JAX_PLATFORMS='' to automatically choose)": "build for GPUs",
     "INTERNAL: CUDA error: Failed to load PTX: CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the provided "
     "PTX was compiled with an unsupported toolchain.": "update the driver",
     # TensorFlow
@@ -55,7 +55,7 @@ FAILURES = {
     "when allocating tensor with shape[65536,65536] and type float on /job:localhost/replica:0/"
     "task:0/device:GPU:0 by allocator GPU_0_bfc [Op:MatMul] name: ": "memory is full",
     # The project's own
-    "asked for the gpu, but results lie on the cpu": "'.[gpu]'",
+    "asked for the gpu, but results lie on the cpu": "build for GPUs",
 }
 
 
@@ -92,13 +92,15 @@ def test_a_worker_that_its_library_ends_says_why(
 ) -> None:
     """As XLA does where an error of the GPU is found too late; on a CPU such words mean nothing."""
     text = "F0000 cuda_timer.cc:87] CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access"
-    folder = tmp_path / "python"
-    folder.write_text(f"#!/bin/sh\nexec {sys.executable} -c {DIES.format(text=text)!r}\n")
-    folder.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(folder))
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nexec {sys.executable} -c {DIES.format(text=text)!r}\n")
+    python.chmod(0o755)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     worker = WorkerProcess(
-        log=tmp_path / "log", environment=worker_environment(device, 1, tmp_path), threads=1
+        log=tmp_path / "log",
+        environment=worker_environment(device, 1, tmp_path),
+        threads=1,
+        python=str(python),
     )
     with pytest.raises(WorkerError) as error:
         worker.ask("train", 30)

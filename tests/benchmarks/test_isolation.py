@@ -33,6 +33,24 @@ def test_importing_everything_imports_no_framework() -> None:
     assert loaded_after(IMPORT_ALL) == "[]"
 
 
+WITH_NUMPY_ALONE = """
+import sys
+class Missing:
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in ("numpy", "backends", "benchmarks", *sys.stdlib_module_names):
+            return None
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def test_a_worker_needs_numpy_and_its_framework_alone() -> None:
+    """So the environment of a backend's own Python need not hold the reports' packages."""
+    assert loaded_after(WITH_NUMPY_ALONE + "import benchmarks.worker, benchmarks.probe") == ""
+    with pytest.raises(subprocess.CalledProcessError):
+        loaded_after(WITH_NUMPY_ALONE + "import run_all")
+
+
 def test_this_test_can_fail() -> None:
     pytest.importorskip("optax")
     assert "'jax'" in loaded_after("import backends.jax\n" + IMPORT_ALL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,15 +77,13 @@ def test_results_on_another_device_are_a_problem() -> None:
 
 @pytest.mark.parametrize(("device", "advice"), [("gpu", True), ("cpu", False)])
 def test_a_framework_that_ends_its_process_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, advice: bool
+    tmp_path: Path, device: str, advice: bool
 ) -> None:
     python = tmp_path / "python"
     python.write_text(
         "#!/bin/sh\necho 'CUDA_ERROR_OUT_OF_MEMORY' >&2\necho aborted >&2\nexit 134\n"
     )
     python.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(python))
-    monkeypatch.setattr("benchmarks.probe.missing_packages", lambda _: [])
-    problem = probe("jax", device).problem
+    problem = probe("jax", device, str(python)).problem
     assert problem.startswith("does not import or run: aborted")
     assert ("memory is full" in problem) == advice
