@@ -1,9 +1,10 @@
-"""The programs that XLA makes of JAX's modes for an H100, read without having one.
+"""The programs that XLA makes of JAX's and TensorFlow's modes for an H100, read without having one.
 
-XLA compiles for a GPU that is only described, where its plugin for CUDA is installed (it is among
+XLA compiles for a GPU that is only described, where JAX's plugin for CUDA is installed (it is among
 the packages for tests). So what decides a step's time and numbers there is tested on any machine:
 which products a program takes and in which precision, that nothing is copied or handed to the host
-between steps, and that all kernels of a step are launched at once, as one CUDA graph.
+between steps, and that all kernels of a step are launched at once, as one CUDA graph. TensorFlow's
+programs go through JAX's version of XLA here, as TensorFlow hands them to its own.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import pytest
 from backends.contract import Adam, Execution, Network, TrainingSet
 from benchmarks.workload import initial_parameters
 from tests.backends.test_loops import trip_counts
-from tests.conftest import back_to_float64, configured
+from tests.conftest import THREADS, back_to_float64, configured
 
 pytestmark = pytest.mark.skipif(
     not find_spec("jax_cuda13_plugin"),
@@ -105,6 +106,26 @@ class Program:
         return inside
 
 
+def h100() -> Any:
+    """The device that is compiled for."""
+    configured("jax")  # on the CPU, so that the plugin is not asked for a GPU
+    from jax.experimental import topologies
+
+    topology = topologies.get_topology_desc(platform="cuda", target_config=H100, topology="1x1x1")
+    return topology.devices[0]
+
+
+def read_program(executable: Any, folder: Path) -> Program:
+    """What is in XLA's executable, and in the folder that it has left files in."""
+    (thunks,) = folder.glob("*.thunk_sequence_after_thunk_passes.txt")
+    (module,) = executable.hlo_modules()
+    return Program(
+        text=module.to_string(),
+        thunks=thunks.read_text().splitlines(),
+        temporary_bytes=executable.get_compiled_memory_stats().temp_size_in_bytes,
+    )
+
+
 class Jitted(NamedTuple):
     """A function under `jax.jit`, and what it is called with."""
 
@@ -112,32 +133,65 @@ class Jitted(NamedTuple):
     arguments: tuple[Any, ...]
     static: tuple[int, ...] = ()
 
+    def for_h100(self, folder: Path) -> Program:
+        """Its program, for the shapes of its arguments."""
+        sharding = self.jax.sharding.SingleDeviceSharding(h100())
+        shapes = self.jax.tree.map(
+            lambda array: self.jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding),
+            self.arguments,
+        )
+        lowered = self.function.lower(*shapes, *self.static)
+        made = lowered.compile(UNTUNED | {"xla_dump_to": str(folder)})
+        return read_program(made.runtime_executable(), folder)
 
-def for_h100(jitted: Jitted, folder: Path) -> Program:
-    """Its program, for the shapes of its arguments."""
-    import jax
-    from jax.experimental import topologies
+    @property
+    def jax(self) -> Any:
+        return configured("jax").jax
 
-    topology = topologies.get_topology_desc(platform="cuda", target_config=H100, topology="1x1x1")
-    sharding = jax.sharding.SingleDeviceSharding(topology.devices[0])
-    shapes = jax.tree.map(
-        lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding),
-        jitted.arguments,
+
+class TensorFlowFunction(NamedTuple):
+    """A `tf.function` with XLA, and what it is called with."""
+
+    function: Any
+    arguments: tuple[Any, ...]
+
+    def for_h100(self, folder: Path) -> Program:
+        """Its program, by JAX's version of XLA."""
+        device = h100()
+        from jax._src.compiler import get_compile_options
+        from jax._src.interpreters import mlir
+        from jax._src.lib import xla_client
+        from jax._src.lib.mlir import ir
+
+        program = self.function.experimental_get_compiler_ir(*self.arguments)(
+            stage="hlo_serialized"
+        )
+        options = get_compile_options(
+            num_replicas=1,
+            num_partitions=1,
+            device_assignment=np.array([[0]]),
+            env_options_overrides=UNTUNED | {"xla_dump_to": str(folder)},
+        )
+        with mlir.make_ir_context():
+            module = ir.Module.parse(xla_client._xla.mlir.hlo_to_stablehlo(program))
+            # StableHLO has no copies. They are TensorFlow's of what it returns; XLA decides anew.
+            text = module.operation.get_asm(print_generic_op_form=True)
+            module = ir.Module.parse(text.replace("mhlo.copy", "stablehlo.reshape"))
+            executable = device.client.compile(module, xla_client.DeviceList((device,)), options)
+        return read_program(executable, folder)
+
+
+def own_module(backend: str, mode: str, precision: str) -> tuple[Any, Execution]:
+    module = configured(backend)
+    execution = Execution(
+        mode=mode, precision=precision, threads=THREADS, steps_per_call=STEPS_PER_CALL
     )
-    lowered = jitted.function.lower(*shapes, *jitted.static)
-    made = lowered.compile(UNTUNED | {"xla_dump_to": str(folder)})
-    (thunks,) = folder.glob("*.thunk_sequence_after_thunk_passes.txt")
-    return Program(
-        text=made.as_text(),
-        thunks=thunks.read_text().splitlines(),
-        temporary_bytes=made.memory_analysis().temp_size_in_bytes,
-    )
-
-
-def trainer_of(mode: str, precision: str) -> Any:
-    module = configured("jax")
-    execution = Execution(mode=mode, precision=precision, steps_per_call=STEPS_PER_CALL)
     module.configure(execution)
+    return module, execution
+
+
+def trainer_of(backend: str, mode: str, precision: str) -> Any:
+    module, execution = own_module(backend, mode, precision)
     training_set = TrainingSet(
         images=np.zeros((IMAGES, 784), np.float32), labels=np.zeros(IMAGES, np.int32)
     )
@@ -146,42 +200,67 @@ def trainer_of(mode: str, precision: str) -> Any:
     )
 
 
-def multistep(precision: str) -> Jitted:
-    own = trainer_of("multistep", precision)
-    rows = np.zeros((STEPS_PER_CALL, BATCH_SIZE), np.int32)
-    return Jitted(own._jitted_steps, (own._state, own._images, own._labels, rows))
+ROWS = np.zeros((STEPS_PER_CALL, BATCH_SIZE), np.int32)
 
 
-def compiled(precision: str) -> Jitted:
-    own = trainer_of("compiled", precision)
-    rows = np.zeros(BATCH_SIZE, np.int32)
-    return Jitted(own._jitted_step, (own._state, own._images, own._labels, rows))
+def jax_multistep(precision: str) -> Jitted:
+    own = trainer_of("jax", "multistep", precision)
+    return Jitted(own._jitted_steps, (own._state, own._images, own._labels, ROWS))
 
 
-def floor(precision: str) -> Jitted:
-    module = configured("jax")
-    execution = Execution(mode="floor", precision=precision, steps_per_call=STEPS_PER_CALL)
-    module.configure(execution)
+def jax_compiled(precision: str) -> Jitted:
+    own = trainer_of("jax", "compiled", precision)
+    return Jitted(own._jitted_step, (own._state, own._images, own._labels, ROWS[0]))
+
+
+def jax_floor(precision: str) -> Jitted:
+    module, execution = own_module("jax", "floor", precision)
     own = module.Floor(NETWORK, BATCH_SIZE, execution)
     return Jitted(own._jitted_steps, (own._state, own._images), (STEPS_PER_CALL,))
 
 
+def tensorflow_multistep(precision: str) -> TensorFlowFunction:
+    own = trainer_of("tensorflow", "multistep", precision)
+    return TensorFlowFunction(own._train_steps, (configured("tensorflow").tf.constant(ROWS),))
+
+
+def tensorflow_compiled(precision: str) -> TensorFlowFunction:
+    own = trainer_of("tensorflow", "compiled", precision)
+    return TensorFlowFunction(own._train_step, (configured("tensorflow").tf.constant(ROWS[0]),))
+
+
+def tensorflow_floor(precision: str) -> TensorFlowFunction:
+    module, execution = own_module("tensorflow", "floor", precision)
+    own = module.Floor(NETWORK, BATCH_SIZE, execution)
+    return TensorFlowFunction(own._train_steps, (STEPS_PER_CALL,))
+
+
+Made = Callable[[str], Jitted | TensorFlowFunction]
 # Weights, biases, two moments of each and the step count; of a floor, weights and moments.
-STATE: dict[Callable[[str], Jitted], int] = {multistep: 19, compiled: 19, floor: 9}
+STATE: dict[Made, int] = {
+    jax_compiled: 19,
+    jax_multistep: 19,
+    jax_floor: 9,
+    tensorflow_compiled: 19,
+    tensorflow_multistep: 19,
+    tensorflow_floor: 9,
+}
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
 @pytest.mark.parametrize("own", STATE, ids=lambda own: own.__name__)
-def test_a_step_on_an_h100(own: Callable[[str], Jitted], precision: str, tmp_path: Path) -> None:
-    program = for_h100(own(precision), tmp_path)
+def test_a_step_on_an_h100(own: Made, precision: str, tmp_path: Path) -> None:
+    program = own(precision).for_h100(tmp_path)
     assert len(program.products()) == PRODUCTS
     assert program.factors() == {"bf16" if precision == "bfloat16" else "f32"}
-    # XLA calls TF32 "high"; "highest" leaves float32 as it is.
-    assert program.precisions() == {"high" if precision == "tf32" else "highest"}
+    # "highest" leaves float32 as it is; XLA may take TF32 where it is told "high", or nothing.
+    tf32 = {"high"} if own.__name__.startswith("jax") else set()
+    assert program.precisions() == (tf32 if precision == "tf32" else {"highest"})
     assert program.in_place() == STATE[own]
     # Activations and gradients have 5 MB; there is no second training set.
     assert program.temporary_bytes < 10e6
-    if own is compiled:
+    one_step = own in (jax_compiled, tensorflow_compiled)
+    if one_step:
         assert " while(" not in program.text
     else:
         assert trip_counts(program.text) == [str(STEPS_PER_CALL)]
@@ -189,7 +268,7 @@ def test_a_step_on_an_h100(own: Callable[[str], Jitted], precision: str, tmp_pat
     assert sum("gemm" in line for line in step) == PRODUCTS
     # `compiled` counts its step on a copy of the count.
     others = [line for line in step if "kCustomKernel" not in line]
-    assert len(others) <= (own is compiled)
+    assert len(others) <= one_step
     assert all("kCopy" in line for line in others)
 
 
@@ -197,26 +276,21 @@ def test_a_step_on_an_h100(own: Callable[[str], Jitted], precision: str, tmp_pat
 
 
 def test_the_precision_that_jax_takes_unasked_is_noticed(tmp_path: Path) -> None:
-    import jax
-
-    jitted = multistep("float32")
-    jax.config.update("jax_default_matmul_precision", None)
-    assert for_h100(jitted, tmp_path).precisions() == set()
+    jitted = jax_multistep("float32")
+    jitted.jax.config.update("jax_default_matmul_precision", None)
+    assert jitted.for_h100(tmp_path).precisions() == set()
 
 
 def test_arrays_that_are_not_updated_in_place_are_noticed(tmp_path: Path) -> None:
-    import jax
-
-    jitted = multistep("float32")
-    copying = jitted._replace(function=jax.jit(jitted.function.__wrapped__))
-    assert for_h100(copying, tmp_path).in_place() == 0
+    jitted = jax_multistep("float32")
+    copying = jitted._replace(function=jitted.jax.jit(jitted.function.__wrapped__))
+    assert copying.for_h100(tmp_path).in_place() == 0
 
 
 def test_a_step_that_asks_the_host_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import jax
-
+    jax = configured("jax").jax
     trainer_type = configured("jax").TRAINERS["multistep"]
     step = trainer_type._step
 
@@ -227,4 +301,4 @@ def test_a_step_that_asks_the_host_is_noticed(
 
     monkeypatch.setattr(trainer_type, "_step", asking)
     with pytest.raises((AssertionError, ValueError)):
-        for_h100(multistep("float32"), tmp_path).step()
+        jax_multistep("float32").for_h100(tmp_path).step()
