@@ -15,6 +15,7 @@ from backends.contract import (
     Adam,
     Execution,
     Network,
+    Trainer,
     TrainingSet,
 )
 from backends.registry import BACKENDS
@@ -206,21 +207,25 @@ def test_certified_in_bfloat16(
     assert failure.stage == "logits"
 
 
-@pytest.mark.parametrize(("name", "mode"), MIXED)
-def test_the_ledger_tells_bfloat16_by_effect(name: str, mode: str) -> None:
+def trainer_in(precision: str, name: str, mode: str) -> Trainer:
+    """Of a small network, in this process's precision from now on."""
     small = Problem(17, 11)
     execution = Execution(
-        mode=mode, input=BACKENDS[name].modes[mode][0], precision="bfloat16", threads=2
+        mode=mode,
+        input=BACKENDS[name].modes[mode][0],
+        precision=precision,
+        device=device(),
+        threads=2,
     )
     module = configured(name)
     module.configure(execution)
     given = small.training_set
-    trainer = module.TRAINERS[mode](
-        small.network,
-        small.adam,
-        execution,
-        TrainingSet(images=given.images.astype(np.float32), labels=given.labels),
-        small.start,
-    )
-    assert ledger.BY_BITS[ledger.product_bits(trainer, execution.stored)] == "bfloat16"
+    training_set = TrainingSet(images=given.images.astype(execution.stored), labels=given.labels)
+    return module.TRAINERS[mode](small.network, small.adam, execution, training_set, small.start)
+
+
+@pytest.mark.parametrize(("name", "mode"), MIXED)
+def test_the_ledger_tells_bfloat16_by_effect(name: str, mode: str) -> None:
+    trainer = trainer_in("bfloat16", name, mode)
+    assert ledger.BY_BITS[ledger.product_bits(trainer, "float32")] == "bfloat16"
     assert trainer.describe()["precision"] == "float32"

@@ -8,13 +8,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backends.contract import Execution, Trainer, TrainingSet
+from backends.contract import Execution
 from backends.registry import BACKENDS
 from benchmarks import certificate, data, ledger
 from benchmarks.advice import failure
 from benchmarks.certificate import Reference, first_failure
 from benchmarks.workload import Workload
-from tests.backends.test_certificates import STEPS_PER_CALL, certify, make_workload
+from tests.backends.test_certificates import (
+    STEPS_PER_CALL,
+    certify,
+    make_workload,
+    trainer_in,
+)
 from tests.backends.test_contract import CHECKS, reusing
 from tests.backends.test_floor import BATCH_SIZE, NETWORK, check_floor
 from tests.conftest import CASES, MODES, Problem, back_to_float64, configured, device
@@ -94,21 +99,9 @@ def test_fewer_bits_are_no_float32(
 @pytest.mark.parametrize(("name", "mode"), GPU_MODES)
 def test_the_precision_of_products_shows_by_effect(name: str, mode: str, precision: str) -> None:
     """So float32 is not TF32, whatever the frameworks' defaults are."""
-    module, small = configured(name), Problem(17, 11)
-    execution = Execution(
-        mode=mode,
-        input=BACKENDS[name].modes[mode][0],
-        precision=precision,
-        device=device(),
-        threads=2,
-    )
-    module.configure(execution)
-    given = small.training_set
-    training_set = TrainingSet(images=given.images.astype(execution.stored), labels=given.labels)
-    trainer: Trainer = module.TRAINERS[mode](
-        small.network, small.adam, execution, training_set, small.start
-    )
-    assert ledger.BY_BITS[ledger.product_bits(trainer, execution.stored)] == precision
+    trainer = trainer_in(precision, name, mode)
+    stored = Execution(mode=mode, precision=precision).stored
+    assert ledger.BY_BITS[ledger.product_bits(trainer, stored)] == precision
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
