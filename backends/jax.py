@@ -49,9 +49,10 @@ def configure(execution: Execution) -> None:
     # With "cuda" alone, JAX fails without a word where there is no GPU.
     jax.config.update("jax_platforms", "cpu" if execution.device == "cpu" else "cuda,cpu")
     jax.config.update("jax_enable_x64", execution.precision == "float64")
-    # Recent GPUs would use TF32 for float32 products unless told otherwise.
+    # Recent GPUs would use TF32 for float32 products unless told otherwise. "tensorfloat32" only
+    # allows it, and XLA's own kernels then do not take it; as an algorithm it is what is computed.
     tf32 = execution.precision == "tf32"
-    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if tf32 else "highest")
+    jax.config.update("jax_default_matmul_precision", "TF32_TF32_F32" if tf32 else "highest")
 
 
 @contextmanager

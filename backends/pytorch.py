@@ -516,13 +516,11 @@ class Floor(contract.Floor):
             gradients[layer] = self._product(outputs[layer].T, delta, gradients[layer])
             if layer:
                 delta = self._product(delta, weights[layer].T, self._deltas[layer])
-        for w, m, v, gradient in zip(
-            self._weights, self._first_moments, self._second_moments, gradients, strict=True
-        ):
-            g = gradient.to(w.dtype)
-            m.lerp_(g, PASS_DECAY)
-            v.lerp_(g, PASS_DECAY)
-            w.sub_(m, alpha=PASS_RATE)
+        gradients = [gradient.to(self._weights[0].dtype) for gradient in gradients]
+        # All arrays in one kernel on a GPU; one after another on a CPU.
+        torch._foreach_lerp_(self._first_moments, gradients, PASS_DECAY)
+        torch._foreach_lerp_(self._second_moments, gradients, PASS_DECAY)
+        torch._foreach_add_(self._weights, self._first_moments, alpha=-PASS_RATE)
 
     @staticmethod
     def _product(a: Tensor, b: Tensor, kept: Tensor) -> Tensor:

@@ -156,7 +156,7 @@ def collect(
     not_read: dict[str, str] = {}
     try:
         losses = trainer.losses()
-        if len(losses) > 1:
+        if int(trainer.describe()["steps_per_call"]) > 1:
             trainer.reset(start)
             trainer.train(rows)
             trainer.synchronise()

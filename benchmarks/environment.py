@@ -19,6 +19,7 @@ PACKAGES = (
     "keras",
     "jax",
     "jaxlib",
+    "jax-cuda13-plugin",
     "flax",
     "optax",
     "numpy",

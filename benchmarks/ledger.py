@@ -41,7 +41,9 @@ ENTRIES = {
     "input": Entry(title="batches"),
     "parameters": Entry(title="a step's new parameters"),
     "denormals": Entry(title="denormal numbers"),
+    "drawn": Entry(title="initial parameters and batches (checksum)", unfair=True),
     "python": Entry(title="Python"),
+    "numpy": Entry(title="NumPy"),
     "variables": Entry(title="environment variables"),
 }
 
@@ -50,16 +52,17 @@ BY_BITS = {about.bits: name for name, about in PRECISIONS.items()}
 
 
 def product_bits(trainer: Trainer, stored: str) -> int:
-    """The bits behind the point that a product keeps: the largest p with (1 + 2⁻ᵖ) · 1 ≠ 1.
+    """The bits behind the point that a product keeps: the largest p with (1 + 2⁻ᵖ) · 1 = 1 + 2⁻ᵖ.
 
-    A product in TF32 keeps 10 where float32 has 23, whatever the settings say.
+    A product in TF32 keeps 10 where float32 has 23, whatever the settings say, and however it
+    rounds.
     """
     dtype = np.dtype(stored)
     exponents = np.arange(1, 65)
-    found = trainer.product(
-        np.diag((1 + 2.0**-exponents).astype(dtype)), np.eye(len(exponents), dtype=dtype)
-    )
-    return int((np.diag(found) != 1).sum())
+    factors = 1 + 2.0**-exponents
+    product = trainer.product(np.diag(factors.astype(dtype)), np.eye(len(factors), dtype=dtype))
+    found = np.diag(product).astype(np.float64)
+    return int(((found == factors) & (found != 1)).sum())
 
 
 def denormals(trainer: Trainer, stored: str) -> str:
@@ -97,5 +100,6 @@ def read(trainer: Trainer, stored: str, rows: Array, programs: int) -> dict[str,
         "programs": str(programs),
         "cpus_allowed": str(len(allowed) or os.cpu_count()),
         "python": platform.python_version(),
+        "numpy": np.__version__,
         "variables": " ".join(f"{name}={value}" for name, value in framework_variables().items()),
     }

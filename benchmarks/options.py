@@ -98,9 +98,9 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
         help="TensorFlow with the Adam that the others have (textbook), with Keras' own, which "
         "adds epsilon elsewhere and so is not comparable (stock), or with both; "
         "default: %(default)s")  # fmt: skip
-    cases.add_argument("--python", nargs="+", type=own_python, metavar="NAME=PROGRAM",
-        help="run the workers of a backend by another Python, that of a virtual environment of "
-        "its own: tensorflow=.venv-tf/bin/python")  # fmt: skip
+    cases.add_argument("--python", nargs="+", action="extend", type=own_python,
+        metavar="NAME=PROGRAM", help="run the workers of a backend by another Python, that of a "
+        "virtual environment of its own: tensorflow=.venv-tf/bin/python")  # fmt: skip
     cases.add_argument("--threads", type=positive_int, default=available_cpus(),
         help="CPUs for each case; default: all that may be used, here %(default)s")  # fmt: skip
 

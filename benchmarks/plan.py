@@ -178,7 +178,7 @@ class Plan:
     pythons: dict[str, str] = field(default_factory=dict)
     """The Python that runs a backend's workers, where it has one of its own."""
     versions: dict[str, str] = field(default_factory=dict)
-    """Of the frameworks, as they tell them."""
+    """Of the packages of those."""
 
     @property
     def reading_steps(self) -> tuple[int, ...]:

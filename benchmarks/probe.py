@@ -65,6 +65,8 @@ def probe(name: str, device: str, python: str = sys.executable) -> Probe:
                 text=True,
                 timeout=TIMEOUT_SECONDS,
             )
+        except OSError as error:
+            return Probe(versions={}, problem=f"cannot be run by {python}: {error.strerror}")
         except subprocess.TimeoutExpired:
             problem = f"importing and trying it took longer than {TIMEOUT_SECONDS} s"
             return Probe(versions={}, problem=problem)

@@ -58,6 +58,10 @@ SHARED_GPU = {
 """What a framework heeds that is to share the GPU with others."""
 
 
+SESSION = "BENCHMARK_SESSION_PID"
+"""The variable that tells a worker whose it is."""
+
+
 class WorkerError(Exception):
     """A worker has failed; the message says how, in one line."""
 
@@ -66,6 +70,7 @@ def worker_environment(device: str, threads: int, scratch: Path) -> dict[str, st
     """The environment of a worker: what a framework reads when it loads, set alike for all."""
     count = str(threads)
     return os.environ | {
+        SESSION: str(os.getpid()),
         # BLAS and OpenMP libraries read these when they load; jaxlib reads PJRT_NPROC.
         "OMP_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
@@ -118,12 +123,16 @@ def available_cpus() -> int:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to end this process when the session's ends, however that comes."""
+    """Ask the kernel to end this process when the session's ends, however that comes.
+
+    One whose session has ended already belongs to process 1, unless that is the session, as in a
+    container.
+    """
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() == 1:
-        sys.exit(1)
+    if os.getppid() == 1 and os.environ.get(SESSION) != "1":
+        sys.exit("the session has ended")
 
 
 class WorkerProcess:

@@ -79,7 +79,8 @@ def make_plan(
         pythons=pythons(arguments),
         versions={
             package: version
-            for name in {case.backend for case in runnable}
+            for name in pythons(arguments)
+            if name in probes
             for package, version in probes[name].versions.items()
         },
         seed=arguments.seed,
@@ -135,7 +136,7 @@ def describe_run(plan: Plan, data_dir: Path) -> dict[str, Any]:
     work = plan.workload
     facts = environment.describe()
     return facts | {
-        # Frameworks may live in other environments than this process.
+        # Those of backends with a Python of their own are not this process's.
         "packages": facts["packages"] | plan.versions,
         "workload": {
             "layer_sizes": work.network.layer_sizes,

@@ -162,7 +162,8 @@ def reusing(trainer_type: type[Trainer], mode: str, input_: str) -> Maker:
         turn = next(turns)
         if turn == len(made):
             made.append(make(trainer_type, problem, mode, input_))
-        made[turn].reset(problem.start)
+        else:
+            made[turn].reset(problem.start)
         return made[turn]
 
     return maker

@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 
 from backends.contract import Array, Execution, Trainer
+from benchmarks import certificate
+from benchmarks.data import Split
+from tests.backends.test_certificates import make_workload
 from tests.backends.test_contract import CHECKS, make
 from tests.backends.test_floor import BATCH_SIZE, NETWORK, STEPS, expected
 from tests.conftest import STEPS_PER_CALL, Problem, configured
@@ -117,6 +120,37 @@ def test_capturing_trains_nothing_but_the_steps_asked(
     for own, other in zip(graphed.parameters(), plain.parameters(), strict=True):
         for a, b in zip(own, other, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize("restored", [True, False])
+def test_the_certificate_is_that_of_the_graph(
+    restored: bool, torch: Any, patch: pytest.MonkeyPatch
+) -> None:
+    """Also of one of more steps than are looked at; here of one that warming up has advanced."""
+    module, steps = configured("pytorch"), certificate.STEPS + 2
+    training = Split(
+        images=np.random.default_rng(0).integers(0, 256, (300, 23)).astype(np.uint8),
+        labels=np.arange(300, dtype=np.int32) % 10,
+    )
+    work = make_workload(7, training=training, batch_size=19, learning_rate=0.01)
+    reference = certificate.make_reference(work, "float64", training, steps)
+    trainer = module.TRAINERS["multistep"](
+        work.network,
+        work.adam,
+        Execution(mode="multistep", precision="float64", steps_per_call=steps),
+        reference.batches.stored_as("float64"),
+        reference.start,
+    )
+    fake = on_fake_gpu(trainer, torch, patch)
+    patch.setattr(trainer, "describe", lambda: {"steps_per_call": str(steps)})
+    if not restored:
+        patch.setattr(module, "put_back", lambda *_: None)
+    checks = certificate.certify(
+        trainer, work.adam, reference, reference.batch_rows, "float64", "exact"
+    )
+    assert fake.captured == 1
+    failed = certificate.first_failure(checks)
+    assert (failed.stage if failed else "") == ("" if restored else "loss_10_steps")
 
 
 def test_a_warm_up_that_counts_is_noticed(

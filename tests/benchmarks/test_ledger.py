@@ -27,8 +27,9 @@ def test_every_entry_is_read(name: str, mode: str, problem: Problem) -> None:
     trainer.train(rows)
     trainer.synchronise()
     found = ledger.read(trainer, "float64", rows, trainer.compilations())
-    # The two others come from the timed blocks.
-    assert found.keys() >= ledger.ENTRIES.keys() - {"cpus_used", "compiled_while_timed"}
+    # The others come from the timed blocks, and from the worker.
+    others = {"cpus_used", "compiled_while_timed", "drawn"}
+    assert found.keys() >= ledger.ENTRIES.keys() - others
     assert found["product"] == "float64"
     assert found["device"] == "cpu"
     compiles = not found["compiler"].startswith("none")
@@ -69,6 +70,22 @@ def test_a_product_in_another_precision_shows_whatever_the_settings_say(
     trainer = make(Rounding, problem, "eager", "resident")
     found = ledger.read(trainer, "float32", problem.rows(1), 0)
     assert found["product"] == name
+
+
+@pytest.mark.parametrize("bits", [7, 10, 23])
+def test_how_a_product_rounds_does_not_matter(bits: int, problem: Problem) -> None:
+    """Here halves away from zero, as some of a GPU's kernels do."""
+
+    def rounded_away(x: Array) -> Array:
+        scale = 2.0**bits
+        return np.floor(np.abs(x.astype(np.float64)) * scale + 0.5) / scale * np.sign(x)
+
+    class Rounding(Eager):
+        def product(self, a: Array, b: Array) -> Array:
+            return (rounded_away(a) @ rounded_away(b)).astype(np.float32)
+
+    trainer = make(Rounding, problem, "eager", "resident")
+    assert ledger.product_bits(trainer, "float32") == bits
 
 
 def test_denormals_that_are_flushed_show(problem: Problem) -> None:

@@ -37,6 +37,15 @@ def test_without_a_gpu_the_reason_is_one_line_with_advice(
     assert "run with --device cpu" in problem
 
 
+def test_a_program_that_is_no_python_is_told(tmp_path: Path) -> None:
+    program = tmp_path / "python"
+    program.write_bytes(b"\x7fELF nonsense")
+    program.chmod(0o755)
+    assert probe("jax", "cpu", str(program)).problem == (
+        f"cannot be run by {program}: Exec format error"
+    )
+
+
 def test_numpy_is_not_asked_for_a_gpu() -> None:
     assert probe("numpy", "gpu") == Probe(versions={}, problem="does not compute on a GPU")
 
