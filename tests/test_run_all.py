@@ -27,6 +27,7 @@ import run_all
 from benchmarks import statistics, words
 from benchmarks.bundle_commands import missing_for_page
 from benchmarks.process import ROOT, available_cpus
+from benchmarks.running import pythons
 
 SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy")
 RUN_TIMEOUT = 240
@@ -353,6 +354,12 @@ def test_a_backend_may_have_a_python_of_its_own(tmp_path: Path) -> None:
     assert called[0] == "-m benchmarks.probe numpy cpu"
     # The case, its control and the floor.
     assert [line.rpartition(" ")[0] for line in called[1:]] == ["-m benchmarks.worker"] * 3
+
+
+def test_pythons_add_up() -> None:
+    words_ = ["--python", f"jax={sys.executable}", "--python", f"pytorch={sys.executable}"]
+    found = pythons(run_all.run_parser().parse_args(words_))
+    assert found == {"jax": sys.executable, "pytorch": sys.executable}
 
 
 def test_a_python_without_the_framework_is_told(tmp_path: Path) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks import process
-from benchmarks.process import WorkerError, WorkerProcess, worker_environment
+from benchmarks.process import (
+    SESSION,
+    WorkerError,
+    WorkerProcess,
+    die_with_parent,
+    worker_environment,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,3 +44,14 @@ def test_how_a_worker_ended(
         assert str(raised.value).startswith(said)
     finally:
         worker.end()
+
+
+def test_a_worker_whose_session_has_ended_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It belongs to process 1 then; which may also be the session, in a container."""
+    monkeypatch.setattr(process.ctypes, "CDLL", lambda _: SimpleNamespace(prctl=lambda *_: 0))
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    monkeypatch.setenv(SESSION, "1")
+    die_with_parent()
+    monkeypatch.setenv(SESSION, "17")
+    with pytest.raises(SystemExit):
+        die_with_parent()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backends.contract import Network
-from benchmarks.workload import batch_rows, initial_parameters
+from benchmarks.workload import batch_rows, checksum, initial_parameters
 
 
 def test_no_row_comes_twice_in_an_epoch() -> None:
@@ -55,3 +55,13 @@ def test_parameters_have_the_stated_deviation() -> None:
 
 def test_parameter_count() -> None:
     assert Network(layer_sizes=(784, 512, 512, 10)).parameter_count == 669_706
+
+
+def test_the_checksum_tells_any_other_draw() -> None:
+    network = Network(layer_sizes=(5, 4, 3))
+    start, rows = initial_parameters(network, 0), batch_rows(100, 8, 30, seed=0)
+    other_start, other_rows = initial_parameters(network, 0), rows.copy()
+    other_start[1][1][2] = np.nextafter(0, 1)
+    other_rows[29, 7] += 1
+    assert checksum(start, rows) == checksum(initial_parameters(network, 0), rows.copy())
+    assert len({checksum(a, b) for a in (start, other_start) for b in (rows, other_rows)}) == 4
