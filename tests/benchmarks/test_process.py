@@ -48,7 +48,7 @@ def test_how_a_worker_ended(
 
 def test_a_worker_whose_session_has_ended_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     """It belongs to process 1 then; which may also be the session, in a container."""
-    monkeypatch.setattr(process.ctypes, "CDLL", lambda _: SimpleNamespace(prctl=lambda *_: 0))
+    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(prctl=lambda *_: 0))
     monkeypatch.setattr(os, "getppid", lambda: 1)
     monkeypatch.setenv(SESSION, "1")
     die_with_parent()
