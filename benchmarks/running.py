@@ -46,6 +46,7 @@ def make_plan(
 ) -> Plan:
     """Turn the arguments into a plan, leaving out what cannot run here."""
     preset, device = PRESETS[arguments.preset], arguments.device
+    own_pythons = pythons(arguments)
     runnable: list[Case] = []
     skipped: dict[Case, str] = {}
     for case in cases:
@@ -76,12 +77,12 @@ def make_plan(
         until_settled=arguments.launches is None,
         readings=preset.readings,
         accuracy_margin=arguments.accuracy_margin,
-        pythons=pythons(arguments),
+        pythons=own_pythons,
         versions={
             package: version
-            for name in pythons(arguments)
-            if name in probes
-            for package, version in probes[name].versions.items()
+            for name, found in probes.items()
+            if name in own_pythons
+            for package, version in found.versions.items()
         },
         seed=arguments.seed,
         threads=arguments.threads,

@@ -6,6 +6,7 @@ import itertools
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -83,6 +84,34 @@ def configured(name: str) -> ModuleType:
         _configured[name] = module
         back_to_float64()
     return _configured[name]
+
+
+def set_up(
+    name: str, mode: str, precision: str, steps_per_call: int = STEPS_PER_CALL
+) -> tuple[ModuleType, Execution]:
+    """A backend, set up anew for a mode with its first input in a precision, and that execution.
+
+    To be undone by `back_to_float64`.
+    """
+    module = configured(name)
+    execution = Execution(
+        mode=mode,
+        # A floor is no mode, and has none.
+        input=BACKENDS[name].modes.get(mode, ("resident",))[0],
+        precision=precision,
+        device=device(),
+        threads=THREADS,
+        steps_per_call=steps_per_call,
+    )
+    module.configure(execution)
+    return module, execution
+
+
+def executable(path: Path, script: str) -> Path:
+    """A program of the shell, to be run in the place of another."""
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
 
 
 def back_to_float64() -> None:

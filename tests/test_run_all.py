@@ -28,6 +28,7 @@ from benchmarks import statistics, words
 from benchmarks.bundle_commands import missing_for_page
 from benchmarks.process import ROOT, available_cpus
 from benchmarks.running import pythons
+from tests.conftest import executable
 
 SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy")
 RUN_TIMEOUT = 240
@@ -342,9 +343,8 @@ def test_a_framework_that_does_not_import_is_skipped(tmp_path: Path) -> None:
 
 def test_a_backend_may_have_a_python_of_its_own(tmp_path: Path) -> None:
     """By which its workers run, and what can be asked of the backend is found; nothing else."""
-    python, calls = tmp_path / "python", tmp_path / "calls"
-    python.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nexec {sys.executable} "$@"\n')
-    python.chmod(0o755)
+    calls = tmp_path / "calls"
+    python = executable(tmp_path / "python", f'echo "$@" >> {calls}\nexec {sys.executable} "$@"')
     done = run(
         *SMALL, "--steps", "50", "--launches", "1", "--output", str(tmp_path / "out"),
         "--python", f"numpy={python}",
@@ -363,9 +363,7 @@ def test_pythons_add_up() -> None:
 
 
 def test_a_python_without_the_framework_is_told(tmp_path: Path) -> None:
-    bare = tmp_path / "python"
-    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
-    bare.chmod(0o755)
+    bare = executable(tmp_path / "python", f'exec {sys.executable} -S "$@"')
     done = run("--backends", "numpy", "--python", f"numpy={bare}")
     assert done.returncode == 2
     assert "No module named 'numpy'" in done.stderr

@@ -13,7 +13,6 @@ import pytest
 from backends.contract import (
     EPSILON_HAT,
     Adam,
-    Execution,
     Network,
     Trainer,
     TrainingSet,
@@ -24,7 +23,7 @@ from benchmarks.certificate import Check, Reference, first_failure
 from benchmarks.data import Split
 from benchmarks.workload import Workload
 from tests.backends.mutants import MUTANTS, Maker, Mutant, make_maker
-from tests.conftest import MODES, Problem, back_to_float64, configured, device
+from tests.conftest import MODES, Problem, back_to_float64, set_up
 
 STEPS_PER_CALL = 12
 
@@ -57,16 +56,7 @@ def certify(
 ) -> list[Check]:
     """One level of a certificate, of the backend's own trainer or of one that `maker` makes."""
     precision = "float64" if level == "exact" else timed
-    execution = Execution(
-        mode=mode,
-        input=BACKENDS[name].modes[mode][0],
-        precision=precision,
-        device=device(),
-        threads=2,
-        steps_per_call=STEPS_PER_CALL,
-    )
-    module = configured(name)
-    module.configure(execution)
+    module, execution = set_up(name, mode, precision, STEPS_PER_CALL)
     trainer = (maker or module.TRAINERS[mode])(
         work.network,
         work.adam,
@@ -132,14 +122,18 @@ def test_keras_own_adam_is_certified_as_what_it_is(mode: str, mnist: Split) -> N
 # Mutants: see mutants.py.
 
 
-@pytest.fixture(scope="module")
-def small() -> tuple[Workload, Reference]:
-    """A network with a square layer, on random images."""
+def random_images() -> Split:
     generator = np.random.default_rng(0)
-    training = Split(
+    return Split(
         images=generator.integers(0, 256, (300, 23)).astype(np.uint8),
         labels=generator.integers(0, 10, 300).astype(np.int32),
     )
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[Workload, Reference]:
+    """A network with a square layer."""
+    training = random_images()
     work = make_workload(16, 16, training=training, batch_size=19, learning_rate=0.01)
     return work, certificate.make_reference(work, "float32", training, STEPS_PER_CALL)
 
@@ -210,15 +204,7 @@ def test_certified_in_bfloat16(
 def trainer_in(precision: str, name: str, mode: str) -> Trainer:
     """Of a small network, in this process's precision from now on."""
     small = Problem(17, 11)
-    execution = Execution(
-        mode=mode,
-        input=BACKENDS[name].modes[mode][0],
-        precision=precision,
-        device=device(),
-        threads=2,
-    )
-    module = configured(name)
-    module.configure(execution)
+    module, execution = set_up(name, mode, precision)
     given = small.training_set
     training_set = TrainingSet(images=given.images.astype(execution.stored), labels=given.labels)
     return module.TRAINERS[mode](small.network, small.adam, execution, training_set, small.start)

@@ -17,7 +17,15 @@ import pytest
 from backends import registry
 from backends.contract import Execution, NotKeptError, Parameters, Trainer
 from backends.numpy import Eager as Reference
-from tests.conftest import CASES, IMAGES, STEPS_PER_CALL, Problem, configured, device
+from tests.conftest import (
+    CASES,
+    IMAGES,
+    STEPS_PER_CALL,
+    THREADS,
+    Problem,
+    configured,
+    device,
+)
 
 BOUND = 1e-9
 
@@ -28,7 +36,7 @@ def make(trainer_type: type[Trainer], problem: Problem, mode: str, input_: str) 
         input=input_,
         precision="float64",
         device="cpu" if trainer_type is Reference else device(),
-        threads=2,
+        threads=THREADS,
         steps_per_call=STEPS_PER_CALL,
     )
     return trainer_type(

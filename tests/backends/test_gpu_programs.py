@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from backends.contract import Adam, Execution, Network, TrainingSet
+from backends.contract import Adam, Network, TrainingSet
 from benchmarks.workload import initial_parameters
 from tests.backends.test_loops import trip_counts
-from tests.conftest import THREADS, back_to_float64, configured
+from tests.conftest import back_to_float64, configured, set_up
 
 pytestmark = pytest.mark.skipif(
     not find_spec("jax_cuda13_plugin"),
@@ -195,17 +195,8 @@ class TensorFlowFunction(NamedTuple):
         return read_program(executable, folder)
 
 
-def own_module(backend: str, mode: str, precision: str) -> tuple[Any, Execution]:
-    module = configured(backend)
-    execution = Execution(
-        mode=mode, precision=precision, threads=THREADS, steps_per_call=STEPS_PER_CALL
-    )
-    module.configure(execution)
-    return module, execution
-
-
 def trainer_of(backend: str, mode: str, precision: str) -> Any:
-    module, execution = own_module(backend, mode, precision)
+    module, execution = set_up(backend, mode, precision, STEPS_PER_CALL)
     training_set = TrainingSet(
         images=np.zeros((IMAGES, 784), np.float32), labels=np.zeros(IMAGES, np.int32)
     )
@@ -228,7 +219,7 @@ def jax_compiled(precision: str) -> Jitted:
 
 
 def jax_floor(precision: str) -> Jitted:
-    module, execution = own_module("jax", "floor", precision)
+    module, execution = set_up("jax", "floor", precision, STEPS_PER_CALL)
     own = module.Floor(NETWORK, BATCH_SIZE, execution)
     return Jitted(own._jitted_steps, (own._state, own._images), (STEPS_PER_CALL,))
 
@@ -244,7 +235,7 @@ def tensorflow_compiled(precision: str) -> TensorFlowFunction:
 
 
 def tensorflow_floor(precision: str) -> TensorFlowFunction:
-    module, execution = own_module("tensorflow", "floor", precision)
+    module, execution = set_up("tensorflow", "floor", precision, STEPS_PER_CALL)
     own = module.Floor(NETWORK, BATCH_SIZE, execution)
     return TensorFlowFunction(own._train_steps, (STEPS_PER_CALL,))
 

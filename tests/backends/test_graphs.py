@@ -17,8 +17,7 @@ import pytest
 
 from backends.contract import Array, Execution, Trainer
 from benchmarks import certificate
-from benchmarks.data import Split
-from tests.backends.test_certificates import make_workload
+from tests.backends.test_certificates import make_workload, random_images
 from tests.backends.test_contract import CHECKS, make
 from tests.backends.test_floor import BATCH_SIZE, NETWORK, STEPS, expected
 from tests.conftest import STEPS_PER_CALL, Problem, configured
@@ -128,10 +127,7 @@ def test_the_certificate_is_that_of_the_graph(
 ) -> None:
     """Also of one of more steps than are looked at; here of one that warming up has advanced."""
     module, steps = configured("pytorch"), certificate.STEPS + 2
-    training = Split(
-        images=np.random.default_rng(0).integers(0, 256, (300, 23)).astype(np.uint8),
-        labels=np.arange(300, dtype=np.int32) % 10,
-    )
+    training = random_images()
     work = make_workload(7, training=training, batch_size=19, learning_rate=0.01)
     reference = certificate.make_reference(work, "float64", training, steps)
     trainer = module.TRAINERS["multistep"](

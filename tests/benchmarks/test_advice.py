@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.advice import advised, failure
 from benchmarks.process import WorkerError, WorkerProcess, worker_environment
+from tests.conftest import executable
 
 FAILURES = {
     # PyTorch
@@ -92,9 +93,8 @@ def test_a_worker_that_its_library_ends_says_why(
 ) -> None:
     """As XLA does where an error of the GPU is found too late; on a CPU such words mean nothing."""
     text = "F0000 cuda_timer.cc:87] CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access"
-    python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\nexec {sys.executable} -c {DIES.format(text=text)!r}\n")
-    python.chmod(0o755)
+    command = f"exec {sys.executable} -c {DIES.format(text=text)!r}"
+    python = executable(tmp_path / "python", command)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     worker = WorkerProcess(
         log=tmp_path / "log",

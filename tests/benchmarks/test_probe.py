@@ -12,6 +12,7 @@ from backends import numpy as numpy_backend
 from backends.registry import BACKENDS, missing_packages
 from benchmarks import nvml
 from benchmarks.probe import Probe, probe, trial
+from tests.conftest import executable
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -88,11 +89,9 @@ def test_results_on_another_device_are_a_problem() -> None:
 def test_a_framework_that_ends_its_process_is_told(
     tmp_path: Path, device: str, advice: bool
 ) -> None:
-    python = tmp_path / "python"
-    python.write_text(
-        "#!/bin/sh\necho 'CUDA_ERROR_OUT_OF_MEMORY' >&2\necho aborted >&2\nexit 134\n"
+    python = executable(
+        tmp_path / "python", "echo 'CUDA_ERROR_OUT_OF_MEMORY' >&2\necho aborted >&2\nexit 134"
     )
-    python.chmod(0o755)
     problem = probe("jax", device, str(python)).problem
     assert problem.startswith("does not import or run: aborted")
     assert ("memory is full" in problem) == advice
