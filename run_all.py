@@ -13,26 +13,21 @@ from typing import NoReturn
 from rich.console import Console
 
 from backends.registry import BACKENDS
-from benchmarks import (
-    bundle,
-    bundle_commands,
-    options,
-    probe,
-    running,
-    sweep,
-    terminal,
-)
+from benchmarks.bundle import writer as bundle
+from benchmarks.commands import options, running, sweep, terminal
+from benchmarks.commands import report as bundle_commands
+from benchmarks.commands.running import INTERRUPTED, OK, SOME_CASES_FAILED
 from benchmarks.errors import UsageError
-from benchmarks.plan import (
+from benchmarks.machine import probe
+from benchmarks.plan.plan import (
     ACCURACY_MARGIN_POINTS,
     PRESETS,
     STEPS_PER_CALL,
     floors_of,
     with_control,
 )
-from benchmarks.process import ROOT
-from benchmarks.running import INTERRUPTED, OK, SOME_CASES_FAILED
-from benchmarks.session import certify_cases
+from benchmarks.session.process import ROOT
+from benchmarks.session.session import certify_cases
 
 EPILOG = """\
 examples:

@@ -18,8 +18,8 @@ from typing import Any
 import pandas as pd
 
 from backends.registry import BACKENDS
-from benchmarks.certificate import STAGES
-from benchmarks.ledger import ENTRIES
+from benchmarks.worker.certificate import STAGES
+from benchmarks.worker.ledger import ENTRIES
 from tests.report_tables import ReadTable
 
 NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?%?")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from backends.contract import TEXTBOOK
-from benchmarks.bundle import BundleWriter
-from benchmarks.certificate import LEVELS
+from benchmarks.bundle.writer import BundleWriter
+from benchmarks.worker.certificate import LEVELS
 
 STEPS = 50
 TRAINING_STEPS = 500

@@ -14,11 +14,11 @@ import pytest
 from scipy import stats
 
 import run_all
-from benchmarks import comparison
+from benchmarks.analysis import comparison
+from benchmarks.analysis.findings import Bundle
+from benchmarks.commands.options import percentage
 from benchmarks.errors import UsageError
-from benchmarks.options import percentage
-from benchmarks.process import ROOT
-from benchmarks.summary import Bundle
+from benchmarks.session.process import ROOT
 from tests.report_tables import in_markdown, in_page
 from tests.synthetic_bundles import write_bundle
 

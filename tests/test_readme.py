@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.process import ROOT
-from benchmarks.report import markdown
-from benchmarks.summary import Bundle, find
+from benchmarks.analysis.findings import Bundle, find
+from benchmarks.reports.run import markdown
+from benchmarks.session.process import ROOT
 
 QUOTE = re.compile(r"<!-- from (\S+?);.*?-->\n(.*?)\n<!-- end -->", re.DOTALL)
 

@@ -24,10 +24,11 @@ import psutil
 import pytest
 
 import run_all
-from benchmarks import statistics, words
-from benchmarks.bundle_commands import missing_for_page
-from benchmarks.process import ROOT, available_cpus
-from benchmarks.running import pythons
+from benchmarks.analysis import statistics
+from benchmarks.commands.report import missing_for_page
+from benchmarks.commands.running import pythons
+from benchmarks.reports import sentences as words
+from benchmarks.session.process import ROOT, available_cpus
 from tests.conftest import executable
 
 SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy")
@@ -351,7 +352,7 @@ def test_a_backend_may_have_a_python_of_its_own(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     called = calls.read_text().splitlines()
-    assert called[0] == "-m benchmarks.probe numpy cpu"
+    assert called[0] == "-m benchmarks.machine.probe numpy cpu"
     # The case, its control and the floor.
     assert [line.rpartition(" ")[0] for line in called[1:]] == ["-m benchmarks.worker"] * 3
 

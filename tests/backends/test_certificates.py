@@ -18,10 +18,11 @@ from backends.contract import (
     TrainingSet,
 )
 from backends.registry import BACKENDS
-from benchmarks import certificate, data, ledger
-from benchmarks.certificate import Check, Reference, first_failure
-from benchmarks.data import Split
-from benchmarks.workload import Workload
+from benchmarks.plan import data
+from benchmarks.plan.data import Split
+from benchmarks.plan.workload import Workload
+from benchmarks.worker import certificate, ledger
+from benchmarks.worker.certificate import Check, Reference, first_failure
 from tests.backends.mutants import MUTANTS, Maker, Mutant, make_maker
 from tests.conftest import MODES, Problem, back_to_float64, set_up
 

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from backends.contract import Adam, Network, TrainingSet
-from benchmarks.workload import initial_parameters
+from benchmarks.plan.workload import initial_parameters
 from tests.backends.test_loops import trip_counts
 from tests.conftest import back_to_float64, configured, set_up
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from backends.contract import Array, Execution, Trainer
-from benchmarks import certificate
+from benchmarks.worker import certificate
 from tests.backends.test_certificates import make_workload, random_images
 from tests.backends.test_contract import CHECKS, make
 from tests.backends.test_floor import BATCH_SIZE, NETWORK, STEPS, expected

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks import accuracy
+from benchmarks.analysis import accuracy
 
 
 def finals(**groups: list[float]) -> pd.DataFrame:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.advice import advised, failure
-from benchmarks.process import WorkerError, WorkerProcess, worker_environment
+from benchmarks.machine.advice import advised, failure
+from benchmarks.session.process import WorkerError, WorkerProcess, worker_environment
 from tests.conftest import executable
 
 FAILURES = {

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import break_even
+from benchmarks.analysis import break_even
 
 
 def samples(step_ms: dict[str, float]) -> pd.DataFrame:

@@ -8,9 +8,10 @@ import pytest
 from backends import numpy as reference_backend
 from backends.contract import Adam, Array, Execution, Network, NotKeptError, Parameters
 from backends.numpy import Eager
-from benchmarks import certificate, data
-from benchmarks.certificate import LEVELS, STAGES, Check, Reference, first_failure
-from benchmarks.workload import Workload
+from benchmarks.plan import data
+from benchmarks.plan.workload import Workload
+from benchmarks.worker import certificate
+from benchmarks.worker.certificate import LEVELS, STAGES, Check, Reference, first_failure
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from benchmarks import differences
+from benchmarks.analysis import ledger_differences as differences
 
 
 def entries(**cases: dict[str, str]) -> pd.DataFrame:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import drift
-from benchmarks.drift import Monitor, Reading
-from benchmarks.nvml import GpuState
+from benchmarks.machine import disturbance as drift
+from benchmarks.machine.disturbance import Monitor, Reading
+from benchmarks.machine.nvml import GpuState
 
 CALM = Reading(
     probe_ms=10.0,

@@ -10,9 +10,10 @@ from dataclasses import replace
 import pytest
 
 from backends.contract import Execution
-from benchmarks import energy, nvml
-from benchmarks.messages import Block, Job
-from benchmarks.worker import Worker
+from benchmarks.machine import nvml
+from benchmarks.worker import energy
+from benchmarks.worker.messages import Block, Job
+from benchmarks.worker.worker import Worker
 from tests.benchmarks.test_nvml import FakeNvml
 from tests.benchmarks.test_worker import job
 

@@ -7,7 +7,8 @@ import pytest
 
 from backends.contract import Adam, Execution, Network
 from backends.numpy import Eager
-from benchmarks import accuracy, data, workload
+from benchmarks.analysis import accuracy
+from benchmarks.plan import data, workload
 
 NETWORK = Network(layer_sizes=(784, 32, 10))
 STEPS, BATCH_SIZE, SEEDS = 100, 64, 5

@@ -14,14 +14,15 @@ import pandas as pd
 import pytest
 
 import run_all
-from benchmarks import summary
-from benchmarks.process import ROOT
-from benchmarks.summary import Bundle
+from benchmarks.analysis import findings as summary
+from benchmarks.analysis.findings import Bundle
+from benchmarks.session.process import ROOT
 from tests.pages import NARROW, WIDE, centre, click, colours, one, opened, plots, visible
 from tests.synthetic_bundles import write_bundle
 
 pytest.importorskip("plotly", reason="the page needs plotly, which is not installed")
-from benchmarks import html_report, interactive
+from benchmarks.reports import page as html_report
+from benchmarks.reports.figures import interactive
 
 REFERENCE = ROOT / "results" / "reference-cpu-2-cores"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")

@@ -7,16 +7,16 @@ import sys
 
 import pytest
 
-from benchmarks.process import ROOT
+from benchmarks.session.process import ROOT
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "jaxlib", "flax", "optax")
 
 IMPORT_ALL = """
 import importlib, pathlib, sys
 for folder in ("backends", "benchmarks"):
-    for path in sorted(pathlib.Path(folder).glob("*.py")):
-        name = f"{folder}.{path.stem}"
-        if name not in ("backends.pytorch", "backends.tensorflow", "backends.jax"):
+    for path in sorted(pathlib.Path(folder).rglob("*.py")):
+        name = ".".join(path.with_suffix("").parts)
+        if not name.startswith(("backends.pytorch", "backends.tensorflow", "backends.jax")):
             importlib.import_module(name)
 import run_all
 print([name for name in sys.argv[1:] if name in sys.modules])
@@ -46,7 +46,10 @@ sys.meta_path.insert(0, Missing())
 
 def test_a_worker_needs_numpy_and_its_framework_alone() -> None:
     """So the environment of a backend's own Python need not hold the reports' packages."""
-    assert loaded_after(WITH_NUMPY_ALONE + "import benchmarks.worker, benchmarks.probe") == ""
+    assert (
+        loaded_after(WITH_NUMPY_ALONE + "import benchmarks.worker.worker, benchmarks.machine.probe")
+        == ""
+    )
     with pytest.raises(subprocess.CalledProcessError):
         loaded_after(WITH_NUMPY_ALONE + "import run_all")
 

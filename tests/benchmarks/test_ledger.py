@@ -10,7 +10,7 @@ import pytest
 from backends.contract import Array, Parameters
 from backends.numpy import Eager
 from backends.registry import BACKENDS
-from benchmarks import ledger
+from benchmarks.worker import ledger
 from tests.backends.test_contract import make
 from tests.conftest import MODES, Problem, configured
 

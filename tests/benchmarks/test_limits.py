@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from benchmarks import limits
+from benchmarks.analysis import limits
 
 FLOPS = 1e8
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import nvml
-from benchmarks.process import worker_environment
+from benchmarks.machine import nvml
+from benchmarks.session.process import worker_environment
 
 
 class FakeNvml:

@@ -9,9 +9,9 @@ import pytest
 from backends.contract import Adam, Network
 from backends.registry import BACKENDS
 from benchmarks.errors import UsageError
-from benchmarks.jobs import make_job
-from benchmarks.plan import PRESETS, STEPS_PER_CALL, Case, Plan, select_cases, with_control
-from benchmarks.workload import Workload
+from benchmarks.plan.plan import PRESETS, STEPS_PER_CALL, Case, Plan, select_cases, with_control
+from benchmarks.plan.workload import Workload
+from benchmarks.session.jobs import make_job
 
 
 def names(preset: str = "default", **asked: list[str] | None) -> list[str]:

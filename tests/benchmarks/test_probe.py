@@ -10,8 +10,8 @@ import pytest
 
 from backends import numpy as numpy_backend
 from backends.registry import BACKENDS, missing_packages
-from benchmarks import nvml
-from benchmarks.probe import Probe, probe, trial
+from benchmarks.machine import nvml
+from benchmarks.machine.probe import Probe, probe, trial
 from tests.conftest import executable
 
 

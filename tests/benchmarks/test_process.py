@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import process
-from benchmarks.process import (
+from benchmarks.session import process
+from benchmarks.session.process import (
     SESSION,
     WorkerError,
     WorkerProcess,

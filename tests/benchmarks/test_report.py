@@ -9,10 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks import figures, report, summary
-from benchmarks.bundle import COLUMNS_ADDED_LATER
+from benchmarks.analysis import findings as summary
+from benchmarks.analysis.findings import Bundle
+from benchmarks.bundle.writer import COLUMNS_ADDED_LATER
 from benchmarks.errors import UsageError
-from benchmarks.summary import Bundle
+from benchmarks.reports import run as report
+from benchmarks.reports.figures import static as figures
 from tests.synthetic_bundles import write_bundle
 
 TIMES = {

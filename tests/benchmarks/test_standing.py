@@ -6,9 +6,9 @@ import io
 
 from rich.console import Console
 
-from benchmarks.messages import Block
-from benchmarks.plan import Case
-from benchmarks.standing import Standing
+from benchmarks.commands.live_table import Standing
+from benchmarks.plan.plan import Case
+from benchmarks.worker.messages import Block
 
 CASES = tuple(
     Case(backend=name, mode="eager", input="resident", precision="float32", device="cpu")

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import statistics
-from benchmarks.statistics import Estimate
+from benchmarks.analysis import statistics
+from benchmarks.analysis.statistics import Estimate
 
 CASES = pd.DataFrame(
     {

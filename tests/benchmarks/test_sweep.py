@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmarks import running, sweep, sweep_report
+from benchmarks.commands import running, sweep
 from benchmarks.errors import UsageError
-from benchmarks.plan import PRESETS, Plan
+from benchmarks.plan.plan import PRESETS, Plan
+from benchmarks.reports import sweep as sweep_report
 
 SHORT = ["--backends", "numpy", "--modes", "eager", "--hidden", "8", "--launches", "2"]
 

@@ -13,13 +13,16 @@ import pytest
 import run_all
 from backends.contract import Adam, Execution, Network
 from backends.numpy import Eager
-from benchmarks import bundle, data, summary, tutorial, workload
-from benchmarks.certificate import make_reference
-from benchmarks.jobs import make_job, make_references
-from benchmarks.messages import Job
-from benchmarks.plan import PRESETS, BatchReadings, Plan, select_cases
-from benchmarks.worker import Worker
-from benchmarks.workload import Workload
+from benchmarks.analysis import findings as summary
+from benchmarks.analysis import tutorial
+from benchmarks.bundle import writer as bundle
+from benchmarks.plan import data, workload
+from benchmarks.plan.plan import PRESETS, BatchReadings, Plan, select_cases
+from benchmarks.plan.workload import Workload
+from benchmarks.session.jobs import make_job, make_references
+from benchmarks.worker.certificate import make_reference
+from benchmarks.worker.messages import Job
+from benchmarks.worker.worker import Worker
 from tests.synthetic_bundles import write_bundle
 
 SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy", "--launches", "1")

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchmarks import words
-from benchmarks.summary import Bundle, Findings
+from benchmarks.analysis.findings import Bundle, Findings
+from benchmarks.reports import sentences as words
 
 CASES = ("jax multistep", "pytorch eager", "tensorflow fit streamed")
 

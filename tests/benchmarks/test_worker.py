@@ -15,13 +15,13 @@ import pytest
 from backends import registry
 from backends.contract import Adam, Array, Execution, Network, Trainer
 from backends.numpy import Eager
-from benchmarks import data
-from benchmarks.certificate import first_failure, make_reference
-from benchmarks.floor import FloorWorker
-from benchmarks.messages import Block, FloorJob, Job
-from benchmarks.timing import steady, train_block
-from benchmarks.worker import Worker, forget_peak_rss, peak_rss_mib
-from benchmarks.workload import Workload
+from benchmarks.plan import data
+from benchmarks.plan.workload import Workload
+from benchmarks.worker.certificate import first_failure, make_reference
+from benchmarks.worker.clock import steady, train_block
+from benchmarks.worker.floor import FloorWorker
+from benchmarks.worker.messages import Block, FloorJob, Job
+from benchmarks.worker.worker import Worker, forget_peak_rss, peak_rss_mib
 
 STEPS = 30
 
@@ -170,7 +170,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
 def test_a_case_that_is_too_slow_for_its_blocks_gets_shorter_ones(
     job: Job, counting: type[Counting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.timing.BLOCK_SECONDS", 0.01)
+    monkeypatch.setattr("benchmarks.worker.clock.BLOCK_SECONDS", 0.01)
     monkeypatch.setattr(counting, "seconds_a_step", 0.002)
     worker = Worker(replace(job, calibrate=True))
     worker.first_call()

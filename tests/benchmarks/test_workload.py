@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backends.contract import Network
-from benchmarks.workload import batch_rows, checksum, initial_parameters
+from benchmarks.plan.workload import batch_rows, checksum, initial_parameters
 
 
 def test_no_row_comes_twice_in_an_epoch() -> None:

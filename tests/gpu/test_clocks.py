@@ -9,8 +9,8 @@ import pytest
 
 from backends.contract import Adam, Execution, Network, Trainer, TrainingSet
 from backends.registry import BACKENDS, FLOOR
-from benchmarks.timing import train_block
-from benchmarks.workload import initial_parameters
+from benchmarks.plan.workload import initial_parameters
+from benchmarks.worker.clock import train_block
 from tests.backends.test_contract import make
 from tests.conftest import STEPS_PER_CALL, Problem, back_to_float64, configured, device
 from tests.gpu.test_computing import FRAMEWORKS, GPU_MODES

@@ -10,10 +10,11 @@ import pytest
 
 from backends.contract import Execution
 from backends.registry import BACKENDS
-from benchmarks import certificate, data, ledger
-from benchmarks.advice import failure
-from benchmarks.certificate import Reference, first_failure
-from benchmarks.workload import Workload
+from benchmarks.machine.advice import failure
+from benchmarks.plan import data
+from benchmarks.plan.workload import Workload
+from benchmarks.worker import certificate, ledger
+from benchmarks.worker.certificate import Reference, first_failure
 from tests.backends.test_certificates import (
     STEPS_PER_CALL,
     certify,

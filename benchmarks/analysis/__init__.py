@@ -1,0 +1,1 @@
+"""From a bundle's rows to estimates, verdicts and rankings: pure functions over DataFrames."""

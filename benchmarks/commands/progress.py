@@ -1,0 +1,122 @@
+"""What a person sees while a run goes on: a live bar and table in a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from benchmarks.commands.live_table import Standing
+from benchmarks.plan.plan import Case, Plan
+from benchmarks.worker.messages import Block, Certified, Ready
+
+LINES_A_LAUNCH = 4
+"""How often plain output says where a launch stands."""
+
+
+class RunProgress:
+    """Shows the steps trained so far, the case at work, the time left, and how the cases stand."""
+
+    def __init__(self, plan: Plan, console: Console) -> None:
+        self._plan = plan
+        self._console = console
+        self._live = console.is_terminal
+        self._launch, self._launches = 0, plan.launches
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps ·"),
+            TimeElapsedColumn(),
+            TextColumn("· left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._per_launch = plan.rounds * plan.block_steps * len((*plan.cases, *plan.floors))
+        total = plan.launches * self._per_launch
+        self._task = self._bar.add_task("starting", total=total)
+        self._standing = Standing(plan.cases)
+        self._round: tuple[int, int] | None = None
+        # Twice a second is enough to read, and takes next to no time from what is measured.
+        self._display = Live(self._bar, console=console, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._display.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._display.stop()
+
+    def _say(self, text: str) -> None:
+        if self._live:
+            self._bar.update(self._task, description=text)
+        else:
+            self._console.print(text, highlight=False)
+
+    def launch(self, number: int, seed: int) -> None:
+        """A launch begins."""
+        self._launch = number + 1
+        self._launches = max(self._plan.launches, self._launch)
+        self._bar.update(self._task, total=self._launches * self._per_launch)
+        if not self._live:
+            self._say(f"launch {self._launch} of {self._launches} (seed {seed})")
+
+    def starting(self, case: Case) -> None:
+        """A case's worker is being started."""
+        if self._live:
+            self._say(f"launch {self._launch}/{self._launches} · starting {case.name}")
+
+    def ready(self, case: Case, ready: Ready, certified: Certified) -> None:
+        """A case is ready to be timed."""
+        if not self._live:
+            # A floor has no certificate.
+            verdict = f", certificate {'passed' if certified.passed else 'FAILED'}"
+            self._say(
+                f"  {case.name}: import {ready.import_seconds:.1f} s, "
+                f"build {ready.build_seconds:.1f} s, "
+                f"first call {ready.first_call_seconds:.1f} s"
+                f"{verdict if certified.checks else ''}"
+            )
+        elif not certified.passed:
+            self._console.print(f"{case.name}: certificate FAILED; it will not be ranked")
+
+    def block(self, case: Case, round_number: int, block: Block) -> None:
+        """A block was timed."""
+        where = f"launch {self._launch}/{self._launches} · round {round_number + 1}"
+        if self._live:
+            self._standing.add(case, self._launch, round_number, block)
+            if self._round != (self._launch, round_number):
+                # The round before is complete.
+                self._round = self._launch, round_number
+                self._display.update(Group(self._bar, self._standing.table()))
+            self._bar.update(
+                self._task,
+                advance=self._plan.block_steps,
+                description=f"{where}/{self._plan.rounds} · {case.name}",
+            )
+            return
+        every = max(1, self._plan.rounds // LINES_A_LAUNCH)
+        if case == self._plan.cases[0] and (round_number + 1) % every == 0:
+            self._say(f"  {where} of {self._plan.rounds}")
+
+    def failed(self, case: Case, reason: str) -> None:
+        """A case has failed."""
+        self._console.print(f"{case.name} failed: {reason}", highlight=False, markup=False)

@@ -1,0 +1,81 @@
+"""What a run ran on, as a dictionary for environment.json."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import cpuinfo
+import psutil
+
+from benchmarks.session.process import ROOT, framework_variables
+
+PACKAGES = (
+    "torch",
+    "tensorflow",
+    "keras",
+    "jax",
+    "jaxlib",
+    "jax-cuda13-plugin",
+    "flax",
+    "optax",
+    "numpy",
+    "scipy",
+    "pandas",
+)
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
+
+
+def _output(*command: str) -> str:
+    """What a command prints; empty where it is missing or fails."""
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of the packages that matter, read from their metadata without importing them."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def gpus() -> list[str]:
+    """The NVIDIA GPUs that the driver shows: name, memory and driver version."""
+    query = "--query-gpu=name,memory.total,driver_version"
+    return _output("nvidia-smi", query, "--format=csv,noheader").splitlines()
+
+
+def describe() -> dict[str, Any]:
+    """The machine and the software, as far as the session can see them."""
+    cpu = cpuinfo.get_cpu_info()
+    flags = set(cpu.get("flags", []))
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "system": f"{platform.system()} {platform.release()}",
+            "architecture": platform.machine(),
+            "cpu": cpu.get("brand_raw", "unknown"),
+            "instructions": [name for name in INSTRUCTIONS if name in flags],
+            "cpus_available": len(psutil.Process().cpu_affinity())
+            if hasattr(psutil.Process, "cpu_affinity")
+            else psutil.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "load_average": list(psutil.getloadavg()),
+            "gpus": gpus(),
+        },
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "variables": framework_variables(),
+        "git_commit": _output("git", "rev-parse", "HEAD"),
+        "git_modified": bool(_output("git", "status", "--porcelain", "--untracked-files=no")),
+    }

@@ -1,0 +1,1 @@
+"""What is going to be trained and measured: workload, data set, presets and cases."""

@@ -1,0 +1,124 @@
+"""Image sets in MNIST's IDX format: reading, checking and splitting.
+
+The format, from the data set's own page: big-endian; two zero bytes, a byte for the element type
+(8: unsigned byte), a byte for the number of dimensions, a 32-bit size for each, then the elements.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import struct
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from backends.contract import Array, TrainingSet
+from benchmarks.errors import UsageError
+
+EMBEDDED = Path(__file__).resolve().parents[2] / "data" / "mnist"
+
+# MD5 of the decompressed files, as every mirror of MNIST publishes them.
+EMBEDDED_MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+
+UNSIGNED_BYTE = 8
+
+
+class DataError(UsageError):
+    """A file of the data set is missing or damaged; the message names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Images (n, pixels) as bytes and labels (n,) of int32."""
+
+    images: Array = field(repr=False)
+    labels: Array = field(repr=False)
+
+    def stored_as(self, dtype: str) -> TrainingSet:
+        """Pixels divided by 255, in the NumPy type of that name."""
+        number = np.dtype(dtype)
+        return TrainingSet(images=self.images.astype(number) / number.type(255), labels=self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """An image set, split as the tutorial's loader splits MNIST: 55,000 / 5,000 / 10,000."""
+
+    training: Split
+    validation: Split
+    test: Split
+    classes: int
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of one image: the inputs of the network."""
+        return int(self.training.images.shape[1])
+
+
+def _content(folder: Path, name: str) -> tuple[Path, bytes]:
+    """The decompressed bytes of `name` or `name`.gz, and the path they came from."""
+    for path in (folder / f"{name}.gz", folder / name):
+        try:
+            if not path.is_file():
+                continue
+            raw = path.read_bytes()
+            return path, gzip.decompress(raw) if path.suffix == ".gz" else raw
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{path}: cannot be read ({error}); fetch it anew") from None
+    raise DataError(f"{folder / name}[.gz]: no such file; --data-dir takes a folder in IDX format")
+
+
+def read_idx(folder: Path, name: str, dimensions: int, md5: str | None = None) -> Array:
+    """One IDX file of unsigned bytes, as an array; raises DataError where it is not whole."""
+    path, content = _content(folder, name)
+    header = 4 + 4 * dimensions
+    if len(content) < header or content[:4] != bytes((0, 0, UNSIGNED_BYTE, dimensions)):
+        raise DataError(f"{path}: not an IDX file of bytes in {dimensions} dimension(s)")
+    shape = struct.unpack(f">{dimensions}I", content[4:header])
+    if len(content) - header != math.prod(shape):
+        raise DataError(
+            f"{path}: damaged or truncated: {len(content) - header:,} bytes of data where its "
+            f"header promises {math.prod(shape):,}; fetch it anew"
+        )
+    if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        raise DataError(f"{path}: damaged: its checksum is not the published one; fetch it anew")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _read_pair(folder: Path, prefix: str) -> Split:
+    known = EMBEDDED_MD5 if folder == EMBEDDED else {}
+    images_name, labels_name = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
+    images = read_idx(folder, images_name, 3, known.get(images_name))
+    labels = read_idx(folder, labels_name, 1, known.get(labels_name))
+    if len(images) != len(labels):
+        raise DataError(
+            f"{folder / images_name} holds {len(images):,} images but "
+            f"{folder / labels_name} {len(labels):,} labels"
+        )
+    return Split(images=images.reshape(len(images), -1), labels=labels.astype(np.int32))
+
+
+def load(folder: Path = EMBEDDED) -> Dataset:
+    """Read an image set; its first twelfth (MNIST: 5,000 of 60,000 images) is for validation."""
+    folder = folder.resolve()
+    files, test = _read_pair(folder, "train"), _read_pair(folder, "t10k")
+    if files.images.shape[1] != test.images.shape[1]:
+        raise DataError(f"{folder}: training and test images differ in size")
+    held_out = len(files.labels) // 12
+    if held_out == 0 or len(test.labels) == 0:
+        raise DataError(f"{folder}: needs at least 12 training images and 1 test image")
+    return Dataset(
+        training=Split(images=files.images[held_out:], labels=files.labels[held_out:]),
+        validation=Split(images=files.images[:held_out], labels=files.labels[:held_out]),
+        test=test,
+        classes=int(max(files.labels.max(), test.labels.max())) + 1,
+    )

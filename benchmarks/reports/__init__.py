@@ -1,0 +1,1 @@
+"""What people read: markdown, the page and the figures."""

@@ -1,0 +1,1 @@
+"""Whether the verdicts are right as often as they say."""

@@ -1,0 +1,13 @@
+"""Run as `python -m benchmarks.worker PIPE`, by a session: the worker at the other end."""
+
+from __future__ import annotations
+
+import sys
+from multiprocessing.connection import Connection
+
+from benchmarks.session.process import die_with_parent
+from benchmarks.worker.worker import serve
+
+if __name__ == "__main__":
+    die_with_parent()
+    serve(Connection(int(sys.argv[1])))

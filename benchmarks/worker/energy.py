@@ -1,0 +1,43 @@
+"""The energy of a step, from a counter of the GPU that ticks some ten times a second.
+
+That is too seldom for a block, so training goes on for a while, off the clock, and counts from one
+tick to another: what the first tick is late by, the last one is late by too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isnan
+from time import perf_counter
+
+from benchmarks.worker.messages import Block
+
+SECONDS = 1.5
+"""Of training on, at least;"""
+MOST_SECONDS = 10.0
+"""and at most, for a counter that does not tick, or blocks that take longer than SECONDS."""
+
+
+def per_step(block: Callable[[], Block], read: Callable[[], float]) -> float:
+    """Millijoules a step: of the whole GPU, what it takes when idle included.
+
+    `block` trains one block, `read` gives the counter in millijoules. NaN where it has not ticked
+    twice, or can no longer be read.
+    """
+    steps, last = 0, read()
+    ticks: list[tuple[int, float]] = []
+    start = perf_counter()
+    while (passed := perf_counter() - start) < SECONDS or (
+        len(ticks) < 2 and passed < MOST_SECONDS
+    ):
+        steps += block().steps
+        now = read()
+        if isnan(now):
+            return now
+        if now != last:
+            ticks.append((steps, now))
+            last = now
+    if len(ticks) < 2:
+        return float("nan")
+    (first_steps, first), *_, (last_steps, last) = ticks
+    return (last - first) / (last_steps - first_steps)

@@ -1,0 +1,287 @@
+"""The worker: a process that holds one trainer, and answers the session's requests.
+
+The session sets its environment and affinity before it starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import resource
+import sys
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from backends import registry
+from backends.contract import Array
+from backends.numpy import log_softmax
+from benchmarks.machine import advice, nvml
+from benchmarks.plan import data, workload
+from benchmarks.worker import certificate, energy, ledger, parts
+from benchmarks.worker import clock as timing
+from benchmarks.worker.certificate import Check
+from benchmarks.worker.floor import FloorWorker
+from benchmarks.worker.messages import (
+    Answer,
+    BatchReading,
+    Block,
+    Certified,
+    Failure,
+    Final,
+    FloorJob,
+    Job,
+    Reading,
+    Ready,
+    WarmUp,
+)
+
+PROFILED_STEPS = 20
+
+
+def peak_rss_mib() -> float:
+    """The most memory that this process has had resident."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not getrusage: on Linux its peak starts from that of the process that started this one.
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
+
+
+def forget_peak_rss() -> None:
+    """Start `peak_rss_mib` anew, where the system allows it (Linux does: see proc(5))."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+class Worker:
+    """A trainer with its data, and how far it has come."""
+
+    def __init__(self, job: Job) -> None:
+        start = perf_counter()
+        backend = registry.load(job.backend)
+        self._import_seconds = perf_counter() - start
+        backend.configure(job.execution)
+        self._backend = backend
+
+        dataset = data.load(Path(job.workload.data_dir))
+        stored = job.execution.stored
+        training_set = dataset.training.stored_as(stored)
+        self._sample = training_set.images[: len(dataset.validation.labels)]
+        self._sample_labels = training_set.labels[: len(self._sample)]
+        self._validation = dataset.validation.stored_as(stored)
+        self._test = dataset.test.stored_as(stored)
+        self._rows = workload.batch_rows(
+            job.workload.training_images, job.workload.batch_size, job.workload.steps, job.seed
+        )
+        self._job = job
+        self._step = 0
+        self._batch_readings = 0
+        self._block_steps = job.block_steps
+
+        self._start = workload.initial_parameters(job.workload.network, job.seed)
+        start = perf_counter()
+        self._trainer = backend.TRAINERS[job.execution.mode](
+            job.workload.network,
+            job.workload.adam,
+            job.execution,
+            training_set,
+            self._start,
+        )
+        self._trainer.synchronise()
+        self._build_seconds = perf_counter() - start
+
+    def first_call(self) -> Ready:
+        """The first call, which compiles."""
+        execution = self._job.execution
+        rows = self._rows[: registry.steps_per_call(execution)]
+        block = timing.train_block(self._trainer, rows)
+        self._programs = self._trainer.compilations()
+        self._peak_rss_mib = peak_rss_mib()
+        # Now, and not once more later: JAX cannot forget what the certificate takes.
+        peak = self._trainer.peak_device_bytes()
+        self._peak_device_mib = float("nan") if peak is None else peak / 2**20
+        # Asked only now, when its parameters are the results of a step.
+        device = self._trainer.describe()["device"]
+        execution.check_device(device)
+        return Ready(
+            import_seconds=self._import_seconds,
+            build_seconds=self._build_seconds,
+            first_call_seconds=block.seconds,
+            first_call_steps=block.steps,
+        )
+
+    def certify(self) -> Certified:
+        """The certificate, and the ledger."""
+        start = perf_counter()
+        work, reference = self._job.workload, self._job.reference
+        stored = self._job.execution.stored
+        timed = certificate.certify(
+            self._trainer, work.adam, reference, reference.rows, stored, "as timed"
+        )
+        facts = ledger.read(self._trainer, stored, reference.rows[:1], self._programs)
+        # Drawn here, and so by NumPy's version here.
+        facts["drawn"] = workload.checksum(self._start, self._rows)
+        exact = self._certify_in_float64() if self._job.first else []
+        known = parts.measure(self._backend, self._job, self._trainer) if self._job.first else {}
+        # What only the certificate needed is not counted as the training's.
+        gc.collect()
+        forget_peak_rss()
+        return Certified(
+            checks=(*exact, *timed),
+            ledger=facts,
+            versions=self._backend.versions(),
+            parts=known,
+            seconds=perf_counter() - start,
+        )
+
+    def _certify_in_float64(self) -> list[Check]:
+        """The same backend and mode in float64, on the batches of the reference alone."""
+        job, work = self._job, self._job.workload
+        execution = replace(job.execution, precision="float64")
+        self._backend.configure(execution)
+        try:
+            trainer = self._backend.TRAINERS[execution.mode](
+                work.network,
+                work.adam,
+                execution,
+                job.reference.batches.stored_as("float64"),
+                job.reference.start,
+            )
+            return certificate.certify(
+                trainer, work.adam, job.reference, job.reference.batch_rows, "float64", "exact"
+            )
+        finally:
+            self._backend.configure(job.execution)
+
+    def warm_up(self) -> WarmUp:
+        """Blocks until they no longer get faster, and back to the initial parameters."""
+        if self._job.calibrate:
+            self._block_steps = timing.fitting_steps(
+                self._trainer,
+                self._rows,
+                self._job.block_steps,
+                registry.steps_per_call(self._job.execution),
+            )
+        warmup = timing.warm_up(self._block, self._block_steps)
+        self.read()
+        self._trainer.reset(self._start)
+        self._trainer.synchronise()
+        self._step = 0
+        return warmup
+
+    def train(self) -> Block:
+        """The next block of the training run."""
+        return self._block()
+
+    def train_rest(self) -> int:
+        """What is left of the training after its last whole block, untimed; its steps."""
+        left = max(self._job.workload.steps - self._step, 0)
+        if 0 < left < self._block_steps:
+            self._trainer.train(self._rows[self._step : self._step + left])
+            self._trainer.synchronise()
+            self._step += left
+        return self._step
+
+    def _block(self) -> Block:
+        """One block under the clock; past the end of the training, from its first batch again."""
+        uncounted = round(self._job.slowed_by * self._block_steps)
+        steps = np.arange(self._step, self._step + self._block_steps + uncounted)
+        rows = self._rows.take(steps, axis=0, mode="wrap")
+        before = self._trainer.compilations()
+        block = timing.train_block(self._trainer, rows)
+        self._step += self._block_steps
+        return replace(
+            block,
+            steps=self._block_steps,
+            compilations=self._trainer.compilations() - before,
+        )
+
+    def read(self) -> Reading:
+        """Losses and accuracy now; the training loss on as many images as validation has."""
+        train_loss, _ = self._evaluate(self._sample, self._sample_labels)
+        loss, accuracy = self._evaluate(self._validation.images, self._validation.labels)
+        return Reading(
+            step=self._step,
+            train_loss=train_loss,
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+        )
+
+    def read_batch(self) -> BatchReading:
+        """Train up to the next step of the job's batch readings, untimed, and take it."""
+        number, job = self._batch_readings, self._job
+        left = job.reading_steps[number] - self._step
+        if left > 0:
+            self._trainer.train(self._rows[self._step : self._step + left])
+            self._trainer.synchronise()
+            self._step += left
+        validation = self._validation
+        rows = workload.validation_rows(
+            len(validation.labels), job.reading_images, len(job.reading_steps), job.seed
+        )[number]
+        loss, accuracy = self._evaluate(validation.images[rows], validation.labels[rows])
+        self._batch_readings += 1
+        return BatchReading(updates=self._step, images=len(rows), loss=loss, accuracy=accuracy)
+
+    def finish(self) -> Final:
+        """Test figures, peak memory and energy."""
+        loss, accuracy = self._evaluate(self._test.images, self._test.labels)
+        if self._job.profile and self._backend.profiled:
+            self._profile(Path(self._job.profile))
+        return Final(
+            test_loss=loss,
+            test_accuracy=accuracy,
+            peak_rss_mib=max(self._peak_rss_mib, peak_rss_mib()),
+            peak_device_mib=self._peak_device_mib,
+            energy_mj_per_step=self._energy(),
+        )
+
+    def _energy(self) -> float:
+        """Millijoules a step of training on, off the clock; NaN without a GPU that counts them."""
+        on_gpu = self._job.execution.device == "gpu"
+        counter = nvml.energy_counter() if on_gpu else None
+        return energy.per_step(self._block, counter) if counter else float("nan")
+
+    def _profile(self, folder: Path) -> None:
+        """Some steps under the framework's own profiler, after the training and off the clock."""
+        folder.mkdir(parents=True, exist_ok=True)
+        steps = max(PROFILED_STEPS, registry.steps_per_call(self._job.execution))
+        with self._backend.profiled(folder):
+            self._trainer.train(self._rows[:steps])
+            self._trainer.synchronise()
+
+    def _evaluate(self, images: Array, labels: Array) -> tuple[float, float]:
+        """Mean cross-entropy and share of right answers, from the trainer's logits."""
+        logits = self._trainer.logits(images)
+        with np.errstate(all="ignore"):
+            log_probabilities = log_softmax(logits.astype(np.float64))
+        loss = -log_probabilities[np.arange(len(labels)), labels].mean()
+        # Where a training has diverged, and logits are no numbers, there is no answer.
+        right = (logits.argmax(axis=1) == labels) & ~np.isnan(logits).any(axis=1)
+        return float(loss), float(right.mean())
+
+
+def serve(connection: Connection) -> None:
+    """Answer requests until the session hangs up."""
+    worker: Worker | FloorWorker | None = None
+    while True:
+        try:
+            request = connection.recv()
+        except EOFError:
+            return
+        try:
+            if worker is None:
+                worker = (FloorWorker if isinstance(request, FloorJob) else Worker)(request)
+                answer: Answer = worker.first_call()
+            else:
+                answer = getattr(worker, request)()
+        except Exception as error:  # every failure of a framework is a result to report
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            answer = Failure(message=advice.failure(error))
+        connection.send(answer)
