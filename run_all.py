@@ -19,14 +19,9 @@ from benchmarks.commands import report as bundle_commands
 from benchmarks.commands.running import INTERRUPTED, OK, SOME_CASES_FAILED
 from benchmarks.errors import UsageError
 from benchmarks.machine import probe
-from benchmarks.plan.plan import (
-    ACCURACY_MARGIN_POINTS,
-    PRESETS,
-    STEPS_PER_CALL,
-    floors_of,
-    with_control,
-)
-from benchmarks.session.process import ROOT
+from benchmarks.machine.settings import ROOT
+from benchmarks.plan.plan import PRESETS, STEPS_PER_CALL, floors_of, with_control
+from benchmarks.schema import ACCURACY_MARGIN_POINTS
 from benchmarks.session.session import certify_cases
 
 EPILOG = """\

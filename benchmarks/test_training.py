@@ -28,10 +28,10 @@ from backends.contract import Adam, Array, Execution, Network, Trainer
 from backends.registry import BACKENDS, load, missing_packages
 from benchmarks.machine.environment import gpus
 from benchmarks.machine.probe import trial
+from benchmarks.machine.settings import SHARED_GPU, available_cpus
 from benchmarks.plan import data
 from benchmarks.plan.plan import BLOCK_STEPS, STEPS_PER_CALL
 from benchmarks.plan.workload import batch_rows, initial_parameters
-from benchmarks.session.process import SHARED_GPU, available_cpus
 
 BATCH_SIZE = 128
 TRAINED_STEPS = 4000

@@ -28,9 +28,9 @@ import pandas as pd
 from backends.contract import Adam, Array, Execution, Network
 from backends.registry import BACKENDS, load
 from benchmarks.analysis import statistics
+from benchmarks.machine.settings import ROOT, affinity, available_cpus, worker_environment
 from benchmarks.plan import data
 from benchmarks.plan.workload import Workload, batch_rows
-from benchmarks.session.process import ROOT, affinity, available_cpus, worker_environment
 from benchmarks.worker.messages import Job
 from benchmarks.worker.worker import Worker
 

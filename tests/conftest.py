@@ -15,7 +15,7 @@ import pytest
 from backends.contract import Adam, Array, Execution, Network, Parameters, TrainingSet
 from backends.registry import BACKENDS, load, missing_packages
 from benchmarks.machine.probe import trial
-from benchmarks.session.process import SHARED_GPU
+from benchmarks.machine.settings import SHARED_GPU
 
 CASES = [
     pytest.param(name, mode, input_, id=f"{name}-{mode}-{input_}")

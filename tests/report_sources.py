@@ -18,8 +18,7 @@ from typing import Any
 import pandas as pd
 
 from backends.registry import BACKENDS
-from benchmarks.worker.certificate import STAGES
-from benchmarks.worker.ledger import ENTRIES
+from benchmarks.schema import ENTRIES, STAGES
 from tests.report_tables import ReadTable
 
 NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?%?")

@@ -10,7 +10,7 @@ import numpy as np
 
 from backends.contract import TEXTBOOK
 from benchmarks.bundle.writer import BundleWriter
-from benchmarks.worker.certificate import LEVELS
+from benchmarks.schema import LEVELS
 
 STEPS = 50
 TRAINING_STEPS = 500

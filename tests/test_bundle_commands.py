@@ -18,7 +18,7 @@ from benchmarks.analysis import comparison
 from benchmarks.analysis.findings import Bundle
 from benchmarks.commands.options import percentage
 from benchmarks.errors import UsageError
-from benchmarks.session.process import ROOT
+from benchmarks.machine.settings import ROOT
 from tests.report_tables import in_markdown, in_page
 from tests.synthetic_bundles import write_bundle
 

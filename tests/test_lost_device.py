@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.session.process import ROOT
+from benchmarks.machine.settings import ROOT
 from tests.test_run_all import RUN_TIMEOUT, SMALL
 
 WORKER = """

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.analysis.findings import Bundle, find
+from benchmarks.machine.settings import ROOT
 from benchmarks.reports.run import markdown
-from benchmarks.session.process import ROOT
 
 QUOTE = re.compile(r"<!-- from (\S+?);.*?-->\n(.*?)\n<!-- end -->", re.DOTALL)
 

@@ -27,8 +27,8 @@ import run_all
 from benchmarks.analysis import statistics
 from benchmarks.commands.report import missing_for_page
 from benchmarks.commands.running import pythons
+from benchmarks.machine.settings import ROOT, available_cpus
 from benchmarks.reports import sentences as words
-from benchmarks.session.process import ROOT, available_cpus
 from tests.conftest import executable
 
 SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy")

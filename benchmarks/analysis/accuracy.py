@@ -20,7 +20,7 @@ from scipy import stats
 
 from backends.contract import EPSILON_HAT, Array
 from benchmarks.analysis import statistics
-from benchmarks.plan.plan import ACCURACY_MARGIN_POINTS
+from benchmarks.schema import ACCURACY_MARGIN_POINTS
 
 SIGNIFICANCE = 0.05
 LIKELY = 0.8

@@ -7,8 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.reports.sections import Section, Table, section
-
 MACHINE = ("cpu", "CPUs available", "gpus")
 """The facts without which absolute times are those of different machines."""
 
@@ -44,17 +42,3 @@ def differing(environments: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     order = dict.fromkeys(fact for one in environments.values() for fact in facts(one))
     frame = frame.loc[list(order)]
     return frame[frame.nunique(axis=1) > 1]
-
-
-def rows(found: pd.DataFrame) -> list[dict[str, Any]]:
-    """What `differing` found, as the rows of a table."""
-    return [
-        {"what": fact} | dict(zip(found.columns, values, strict=True))
-        for fact, values in zip(found.index, found.to_numpy(), strict=True)
-    ]
-
-
-def differences(found: pd.DataFrame) -> Section:
-    """What `differing` found, as a part of a report."""
-    content = Table(rows(found)) if len(found) else "Nothing that is recorded."
-    return section("What the environments differ in", content)

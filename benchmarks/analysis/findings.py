@@ -16,8 +16,8 @@ from backends.contract import EPSILON_HAT, Network
 from backends.registry import TIERS
 from benchmarks.analysis import accuracy, break_even, limits, statistics, tutorial
 from benchmarks.analysis import ledger_differences as differences
-from benchmarks.bundle.writer import COLUMNS, IDENTITY, read_environment, read_table
-from benchmarks.plan.plan import ACCURACY_MARGIN_POINTS
+from benchmarks.bundle.writer import read_environment, read_table
+from benchmarks.schema import ACCURACY_MARGIN_POINTS, COLUMNS, IDENTITY
 
 MOST_TRAININGS = 10
 """Total times are computed for up to so many times the steps of the run."""

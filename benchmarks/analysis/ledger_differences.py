@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchmarks.worker.ledger import ENTRIES
+from benchmarks.schema import ENTRIES
 
 
 def timed_entries(samples: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from backends.registry import FLOOR
 from benchmarks.analysis import statistics
-from benchmarks.worker.parts import HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS
+from benchmarks.schema import HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS
 
 BOUNDS = {
     "arithmetic": "the products at the peak rate of a large one",

@@ -9,9 +9,10 @@ from typing import NoReturn
 
 from backends.contract import PRECISIONS
 from backends.registry import BACKENDS, MODES
+from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
-from benchmarks.plan.plan import ACCURACY_MARGIN_POINTS, KERAS_ADAM, PRESETS
-from benchmarks.session.process import available_cpus
+from benchmarks.plan.plan import KERAS_ADAM, PRESETS
+from benchmarks.schema import ACCURACY_MARGIN_POINTS
 
 CANNOT_RUN = 2
 """The exit code of a refusal."""

@@ -19,10 +19,10 @@ from benchmarks.bundle import writer as bundle
 from benchmarks.commands.progress import RunProgress
 from benchmarks.errors import UsageError
 from benchmarks.machine import environment, probe
+from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
 from benchmarks.plan.plan import PRESETS, Case, Plan, select_cases
 from benchmarks.plan.workload import Workload
-from benchmarks.session.process import available_cpus
 from benchmarks.session.session import Session
 
 OK, SOME_CASES_FAILED, STOPPED_BY_AN_ERROR, INTERRUPTED = 0, 1, 3, 130

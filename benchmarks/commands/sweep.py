@@ -21,6 +21,7 @@ from benchmarks.bundle import writer as bundle
 from benchmarks.commands import options, running
 from benchmarks.commands import report as bundle_commands
 from benchmarks.errors import UsageError
+from benchmarks.machine.settings import ROOT
 from benchmarks.plan import data
 from benchmarks.plan.plan import (
     BLOCK_FLOPS,
@@ -31,7 +32,6 @@ from benchmarks.plan.plan import (
     with_control,
 )
 from benchmarks.reports import sweep as sweep_report
-from benchmarks.session.process import ROOT
 
 ROUNDS = 6
 """Of each launch of a point; steps are trained for as long as those take."""

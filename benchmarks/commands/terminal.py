@@ -20,8 +20,8 @@ from benchmarks.reports import comparison as comparison_report
 from benchmarks.reports import sentences as words
 from benchmarks.reports.sections import TEXT_COLUMNS
 from benchmarks.reports.sentences import interval, number, percent
-from benchmarks.worker.certificate import LEVELS, STAGES, first_failure
-from benchmarks.worker.ledger import ENTRIES
+from benchmarks.schema import ENTRIES, LEVELS, STAGES
+from benchmarks.worker.certificate import first_failure
 from benchmarks.worker.messages import Block, Certified
 
 

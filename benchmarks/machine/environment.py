@@ -11,7 +11,7 @@ from typing import Any
 import cpuinfo
 import psutil
 
-from benchmarks.session.process import ROOT, framework_variables
+from benchmarks.machine.settings import ROOT, framework_variables
 
 PACKAGES = (
     "torch",

@@ -19,7 +19,7 @@ from types import ModuleType
 from backends.contract import Execution, Floor, Network
 from backends.registry import BACKENDS, FLOOR, load, missing_packages
 from benchmarks.machine.advice import advised, failure
-from benchmarks.session.process import ROOT, die_with_parent, worker_environment
+from benchmarks.machine.settings import ROOT, die_with_parent, worker_environment
 
 TIMEOUT_SECONDS = 120
 MARK = "probe: "

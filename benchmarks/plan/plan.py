@@ -10,6 +10,7 @@ from backends.contract import EPSILON_HAT, TEXTBOOK, Adam
 from backends.registry import BACKENDS, FLOOR, TIERS
 from benchmarks.errors import UsageError
 from benchmarks.plan.workload import Workload
+from benchmarks.schema import ACCURACY_MARGIN_POINTS
 
 KERAS_ADAM = {
     "textbook": (TEXTBOOK,),
@@ -22,15 +23,9 @@ BLOCK_STEPS = {"cpu": 200, "gpu": 250}
 FEWEST_BLOCK_STEPS = {"cpu": 50, "gpu": 250}
 """Starting and ending a block takes the host some 20 to 50 µs, which must stay under 1% of it: on a
 GPU, where a step may take 20 µs, blocks must not be shorter."""
-BLOCK_SECONDS = 2.0
-"""A case whose blocks would take longer gets shorter ones, as found before it is warmed up: so the
-slowest cases do not take all the time, and are not trained to the end."""
 # The tutorial's block has 1.0e11 operations. Large networks get shorter blocks.
 BLOCK_FLOPS = {"cpu": 2e11, "gpu": 2e14}
 STEPS_PER_CALL = 50
-ACCURACY_MARGIN_POINTS = 0.3
-"""Test accuracies within so many percentage points of one another are as good as equal. On MNIST's
-10,000 test images one standard error of an accuracy of 98% is 0.14 points."""
 
 
 @dataclass(frozen=True, kw_only=True)

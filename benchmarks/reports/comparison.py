@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks.analysis import environments as facts
 from benchmarks.analysis.comparison import Comparison, beyond
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
 from benchmarks.reports import sentences as words
 from benchmarks.reports.sections import Part, Table, document, section
 from benchmarks.reports.sentences import interval, joined, number, percent
+from benchmarks.reports.several import environment_differences
 
 METHOD = f"""\
 A launch gives the median over its undisturbed rounds of the logarithm of the step time, or of its
@@ -73,5 +73,5 @@ def markdown(found: Comparison, before: str, after: str, limit: float | None) ->
         Table([dict(row) for row in cells(found)]),
         words.bullets(notes(found, limit)),
     ]
-    sections = [facts.differences(found.differences), section("How it was compared", METHOD)]
+    sections = [environment_differences(found.differences), section("How it was compared", METHOD)]
     return document(f"{after} against {before}", opening, sections)

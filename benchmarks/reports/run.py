@@ -18,7 +18,7 @@ from benchmarks.reports import sentences as words
 from benchmarks.reports.figures import static as figures
 from benchmarks.reports.sections import Facts, Figure, Part, Section, Table, document, section
 from benchmarks.reports.sentences import interval, number, percent
-from benchmarks.worker.certificate import EXACT_BOUND, LEVELS, STAGES
+from benchmarks.schema import EXACT_BOUND, LEVELS, STAGES
 
 
 def ranking(findings: Findings) -> list[Part]:

@@ -40,7 +40,7 @@ def sections(bundles: Mapping[str, tuple[Bundle, Findings]]) -> list[Section]:
         section(
             "Cases", Figure("bundles", "The cases of each bundle, with 95% intervals"), Table(cases)
         ),
-        facts.differences(facts.differing(environments)),
+        environment_differences(facts.differing(environments)),
     ]
 
 
@@ -68,3 +68,17 @@ def _status(row: pd.Series) -> str:
     """Measured, skipped, failed or not reached; and whether it may be compared with others."""
     uncertified = row["status"] == "measured" and not row["certified"]
     return "not certified" if uncertified else str(row["status"])
+
+
+def difference_rows(found: pd.DataFrame) -> list[dict[str, Any]]:
+    """What `differing` found, as the rows of a table."""
+    return [
+        {"what": fact} | dict(zip(found.columns, values, strict=True))
+        for fact, values in zip(found.index, found.to_numpy(), strict=True)
+    ]
+
+
+def environment_differences(found: pd.DataFrame) -> Section:
+    """What `differing` found, as a part of a report."""
+    content = Table(difference_rows(found)) if len(found) else "Nothing that is recorded."
+    return section("What the environments differ in", content)

@@ -12,12 +12,13 @@ import numpy as np
 from backends.contract import Execution
 from backends.registry import FLOOR
 from benchmarks.bundle.writer import file_name
+from benchmarks.machine.settings import worker_environment
 from benchmarks.plan.data import Split
 from benchmarks.plan.plan import FEWEST_BLOCK_STEPS, STEPS_PER_CALL, Case, Plan
 from benchmarks.plan.workload import Workload
-from benchmarks.session.process import WorkerProcess, worker_environment
-from benchmarks.worker.certificate import Reference, make_reference
+from benchmarks.session.process import WorkerProcess
 from benchmarks.worker.messages import FloorJob, Job
+from benchmarks.worker.reference import Reference, make_reference
 
 References = dict[tuple[str, str], Reference]
 """What certificates are taken against, for each precision and form of Adam."""

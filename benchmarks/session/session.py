@@ -23,8 +23,8 @@ from benchmarks.plan import data
 from benchmarks.plan.plan import Case, Plan
 from benchmarks.session.jobs import References, make_job, make_references, start_worker
 from benchmarks.session.process import WorkerError, WorkerProcess
-from benchmarks.worker import energy
 from benchmarks.worker.messages import (
+    ENERGY_SECONDS,
     BatchReading,
     Block,
     Certified,
@@ -176,7 +176,7 @@ class Session:
     def _energy_seconds(self) -> float:
         """What a launch takes for the energy of its cases."""
         on_gpu = self.plan.cases[0].device == "gpu"
-        return energy.SECONDS * len(self.plan.cases) if on_gpu else 0.0
+        return ENERGY_SECONDS * len(self.plan.cases) if on_gpu else 0.0
 
     def _launch(self, launch: int, references: References, scratch: Path) -> None:
         plan, seed = self.plan, self.plan.seed + launch

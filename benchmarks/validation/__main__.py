@@ -26,10 +26,10 @@ from backends.contract import Adam, Array, Network
 from benchmarks.analysis import comparison, statistics
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.machine import environment
+from benchmarks.machine.settings import ROOT, available_cpus
 from benchmarks.plan import data
 from benchmarks.plan.plan import PRESETS, Case, Plan
 from benchmarks.plan.workload import Workload
-from benchmarks.session.process import ROOT, available_cpus
 from benchmarks.session.session import Session
 
 FOLDER = ROOT / "results" / "validation"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from multiprocessing.connection import Connection
 
-from benchmarks.session.process import die_with_parent
+from benchmarks.machine.settings import die_with_parent
 from benchmarks.worker.worker import serve
 
 if __name__ == "__main__":

@@ -7,11 +7,13 @@ from time import perf_counter, process_time
 from typing import Any
 
 from backends.contract import Array, Floor, Trainer
-from benchmarks.plan.plan import BLOCK_SECONDS
 from benchmarks.worker.messages import Block, WarmUp
 
 MOST_WARMUP_BLOCKS = 6
 CALIBRATION_STEPS = 10
+BLOCK_SECONDS = 2.0
+"""A case whose blocks would take longer gets shorter ones, as found before it is warmed up: so the
+slowest cases do not take all the time, and are not trained to the end."""
 
 
 def train_block(trainer: Trainer | Floor, rows: Array) -> Block:

@@ -10,12 +10,10 @@ from collections.abc import Callable
 from math import isnan
 from time import perf_counter
 
-from benchmarks.worker.messages import Block
+from benchmarks.worker.messages import ENERGY_SECONDS, Block
 
-SECONDS = 1.5
-"""Of training on, at least;"""
 MOST_SECONDS = 10.0
-"""and at most, for a counter that does not tick, or blocks that take longer than SECONDS."""
+"""Time limit where the counter does not tick, or blocks take longer than ENERGY_SECONDS."""
 
 
 def per_step(block: Callable[[], Block], read: Callable[[], float]) -> float:
@@ -27,7 +25,7 @@ def per_step(block: Callable[[], Block], read: Callable[[], float]) -> float:
     steps, last = 0, read()
     ticks: list[tuple[int, float]] = []
     start = perf_counter()
-    while (passed := perf_counter() - start) < SECONDS or (
+    while (passed := perf_counter() - start) < ENERGY_SECONDS or (
         len(ticks) < 2 and passed < MOST_SECONDS
     ):
         steps += block().steps

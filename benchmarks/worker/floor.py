@@ -8,9 +8,10 @@ import numpy as np
 
 from backends import registry
 from backends.contract import Array
+from benchmarks.schema import PEAK_FLOPS
 from benchmarks.worker import clock as timing
 from benchmarks.worker.messages import Block, Certified, FloorJob, Ready, WarmUp
-from benchmarks.worker.parts import PEAK_FLOPS, TRIES
+from benchmarks.worker.parts import TRIES
 
 PEAK_SIZE = {"cpu": 2048, "gpu": 8192}
 """Of the square matrices whose product tells the machine's peak."""

@@ -7,45 +7,11 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
 
 import numpy as np
 
 from backends.contract import PRECISIONS, Array, Trainer
-from benchmarks.session.process import framework_variables
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One thing that may differ between cases."""
-
-    title: str
-    unfair: bool = False
-    """Whether a ranking of cases that differ in it would be unfair."""
-
-
-ENTRIES = {
-    "device": Entry(title="device of the results", unfair=True),
-    "device_name": Entry(title="its name", unfair=True),
-    "precision": Entry(title="type of the parameters", unfair=True),
-    "product": Entry(title="precision of a product, by effect", unfair=True),
-    "epsilon": Entry(title="Adam's ε", unfair=True),
-    "threads": Entry(title="threads set", unfair=True),
-    "cpus_allowed": Entry(title="CPUs allowed", unfair=True),
-    "cpus_used": Entry(title="CPUs used (CPU time over wall time)"),
-    "compiled_while_timed": Entry(title="compilations within blocks"),
-    "programs": Entry(title="programs compiled by the first call"),
-    "compiler": Entry(title="compiler"),
-    "optimizer": Entry(title="optimizer"),
-    "steps_per_call": Entry(title="steps a call"),
-    "input": Entry(title="batches"),
-    "parameters": Entry(title="a step's new parameters"),
-    "denormals": Entry(title="denormal numbers"),
-    "drawn": Entry(title="initial parameters and batches (checksum)", unfair=True),
-    "python": Entry(title="Python"),
-    "numpy": Entry(title="NumPy"),
-    "variables": Entry(title="environment variables"),
-}
+from benchmarks.machine.settings import framework_variables
 
 BY_BITS = {about.bits: name for name, about in PRECISIONS.items()}
 """The precision that the bits of a significand behind the point tell."""

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 
 from backends.contract import Execution, Network
 from benchmarks.plan.workload import Workload
-from benchmarks.worker.certificate import Check, Reference, first_failure
+from benchmarks.worker.certificate import Check, first_failure
+from benchmarks.worker.reference import Reference
+
+ENERGY_SECONDS = 1.5
+"""Training goes on for at least so long while a GPU's energy is read; see energy.py."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,15 +10,12 @@ import numpy as np
 from backends import registry
 from backends.contract import Network, NotKeptError, Trainer, TrainingSet
 from benchmarks.plan import workload
+from benchmarks.schema import HOST_SECONDS, INPUT_SECONDS
 from benchmarks.worker import clock as timing
 from benchmarks.worker.messages import Job
 
 TRIES = 3
 STEPS = 100
-HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS = "host_seconds", "input_seconds", "peak_flops"
-"""The parts, by their names in parts.csv: what a step costs whatever its size, what fetching its
-batch takes where that can be told apart (both in seconds a step), and, of a floor, the operations a
-second of a large matrix product."""
 
 
 def measure(backend: ModuleType, job: Job, trainer: Trainer) -> dict[str, float]:

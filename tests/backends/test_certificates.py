@@ -21,8 +21,10 @@ from backends.registry import BACKENDS
 from benchmarks.plan import data
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload
+from benchmarks.schema import LEVELS
 from benchmarks.worker import certificate, ledger
-from benchmarks.worker.certificate import Check, Reference, first_failure
+from benchmarks.worker.certificate import Check, first_failure
+from benchmarks.worker.reference import Reference, make_reference
 from tests.backends.mutants import MUTANTS, Maker, Mutant, make_maker
 from tests.conftest import MODES, Problem, back_to_float64, set_up
 
@@ -91,7 +93,7 @@ def problem(request: pytest.FixtureRequest, mnist: Split) -> tuple[Workload, Ref
         batch_size=settings["batch_size"],
         learning_rate=settings["learning_rate"],
     )
-    return work, certificate.make_reference(work, "float32", mnist, STEPS_PER_CALL)
+    return work, make_reference(work, "float32", mnist, STEPS_PER_CALL)
 
 
 @pytest.mark.parametrize(("name", "mode"), MODES)
@@ -99,7 +101,7 @@ def test_certified_on_other_networks(
     name: str, mode: str, problem: tuple[Workload, Reference]
 ) -> None:
     work, reference = problem
-    for level in certificate.LEVELS:
+    for level in LEVELS:
         checks = certify(name, mode, work, reference, level)
         assert first_failure(checks) is None
         # `fit` alone does not give the loss of its tenth step, and says so.
@@ -112,8 +114,8 @@ def test_keras_own_adam_is_certified_as_what_it_is(mode: str, mnist: Split) -> N
     """Against the reference with epsilon-hat, and not against the textbook's."""
     work = make_workload(16, training=mnist, batch_size=32, learning_rate=0.01)
     stock = replace(work, adam=replace(work.adam, form=EPSILON_HAT))
-    reference = certificate.make_reference(stock, "float32", mnist, STEPS_PER_CALL)
-    for level in certificate.LEVELS:
+    reference = make_reference(stock, "float32", mnist, STEPS_PER_CALL)
+    for level in LEVELS:
         assert first_failure(certify("tensorflow", mode, stock, reference, level)) is None
         failure = first_failure(certify("tensorflow", mode, work, reference, level))
         assert failure is not None
@@ -136,7 +138,7 @@ def small() -> tuple[Workload, Reference]:
     """A network with a square layer."""
     training = random_images()
     work = make_workload(16, 16, training=training, batch_size=19, learning_rate=0.01)
-    return work, certificate.make_reference(work, "float32", training, STEPS_PER_CALL)
+    return work, make_reference(work, "float32", training, STEPS_PER_CALL)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def test_mutants_are_caught_where_they_act(
     work, reference = small
     about = MUTANTS[mutant]
     # Where nothing is compiled, at the level of what is timed too.
-    for level in certificate.LEVELS if mode == "eager" else ("exact",):
+    for level in LEVELS if mode == "eager" else ("exact",):
         maker = make_maker(about, name, mode, tmp_path)
         failure = first_failure(certify(name, mode, work, reference, level, maker))
         assert failure is not None, level
@@ -168,7 +170,7 @@ def test_an_edited_backend_without_edits_is_certified(
 ) -> None:
     """So it is the mutation that is caught, not the way it is made."""
     work, reference = small
-    for level in certificate.LEVELS:
+    for level in LEVELS:
         maker = make_maker(Mutant(stages=()), name, mode, tmp_path)
         assert first_failure(certify(name, mode, work, reference, level, maker)) is None
 
@@ -178,7 +180,7 @@ def in_bfloat16(mnist: Split) -> tuple[Workload, dict[str, Reference]]:
     """A workload, and what it is compared with in bfloat16 and in float32."""
     work = make_workload(64, 48, training=mnist, batch_size=64, learning_rate=0.01)
     return work, {
-        precision: certificate.make_reference(work, precision, mnist, STEPS_PER_CALL)
+        precision: make_reference(work, precision, mnist, STEPS_PER_CALL)
         for precision in ("bfloat16", "float32")
     }
 

@@ -17,6 +17,8 @@ import pytest
 
 from backends.contract import Array, Execution, Trainer
 from benchmarks.worker import certificate
+from benchmarks.worker.reference import STEPS as CERTIFIED_STEPS
+from benchmarks.worker.reference import make_reference
 from tests.backends.test_certificates import make_workload, random_images
 from tests.backends.test_contract import CHECKS, make
 from tests.backends.test_floor import BATCH_SIZE, NETWORK, STEPS, expected
@@ -126,10 +128,10 @@ def test_the_certificate_is_that_of_the_graph(
     restored: bool, torch: Any, patch: pytest.MonkeyPatch
 ) -> None:
     """Also of one of more steps than are looked at; here of one that warming up has advanced."""
-    module, steps = configured("pytorch"), certificate.STEPS + 2
+    module, steps = configured("pytorch"), CERTIFIED_STEPS + 2
     training = random_images()
     work = make_workload(7, training=training, batch_size=19, learning_rate=0.01)
-    reference = certificate.make_reference(work, "float64", training, steps)
+    reference = make_reference(work, "float64", training, steps)
     trainer = module.TRAINERS["multistep"](
         work.network,
         work.adam,

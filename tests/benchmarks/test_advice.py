@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.machine.advice import advised, failure
-from benchmarks.session.process import WorkerError, WorkerProcess, worker_environment
+from benchmarks.machine.settings import worker_environment
+from benchmarks.session.process import WorkerError, WorkerProcess
 from tests.conftest import executable
 
 FAILURES = {

@@ -10,8 +10,10 @@ from backends.contract import Adam, Array, Execution, Network, NotKeptError, Par
 from backends.numpy import Eager
 from benchmarks.plan import data
 from benchmarks.plan.workload import Workload
+from benchmarks.schema import LEVELS, STAGES
 from benchmarks.worker import certificate
-from benchmarks.worker.certificate import LEVELS, STAGES, Check, Reference, first_failure
+from benchmarks.worker.certificate import Check, first_failure
+from benchmarks.worker.reference import Reference, Relabelling, make_reference
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ WORK = make_workload(48, 32)
 
 @pytest.fixture(scope="module")
 def reference(training: data.Split) -> Reference:
-    return certificate.make_reference(WORK, "float32", training)
+    return make_reference(WORK, "float32", training)
 
 
 def certify(
@@ -129,7 +131,7 @@ def test_relabelling_changes_nothing_but_rounding() -> None:
     network = Network(layer_sizes=(6, 5, 4, 3))
     generator = np.random.default_rng(0)
     start = [(generator.random((m, n)), generator.random(n)) for m, n in ((6, 5), (5, 4), (4, 3))]
-    labels = certificate.Relabelling.draw(network, generator)
+    labels = Relabelling.draw(network, generator)
     images = generator.random((7, 6))
     plain = reference_backend.forward(start, images)[-1]
     relabelled = reference_backend.forward(labels.apply(start), images[:, labels.units[0]])[-1]

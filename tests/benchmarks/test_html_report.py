@@ -16,7 +16,7 @@ import pytest
 import run_all
 from benchmarks.analysis import findings as summary
 from benchmarks.analysis.findings import Bundle
-from benchmarks.session.process import ROOT
+from benchmarks.machine.settings import ROOT
 from tests.pages import NARROW, WIDE, centre, click, colours, one, opened, plots, visible
 from tests.synthetic_bundles import write_bundle
 

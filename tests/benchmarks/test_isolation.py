@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks.session.process import ROOT
+from benchmarks.machine.settings import ROOT
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "jaxlib", "flax", "optax")
 

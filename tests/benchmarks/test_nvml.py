@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.machine import nvml
-from benchmarks.session.process import worker_environment
+from benchmarks.machine.settings import worker_environment
 
 
 class FakeNvml:

@@ -8,14 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchmarks.machine.settings import SESSION, die_with_parent, worker_environment
 from benchmarks.session import process
-from benchmarks.session.process import (
-    SESSION,
-    WorkerError,
-    WorkerProcess,
-    die_with_parent,
-    worker_environment,
-)
+from benchmarks.session.process import WorkerError, WorkerProcess
 
 
 @pytest.mark.parametrize(

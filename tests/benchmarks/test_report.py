@@ -11,10 +11,10 @@ import pytest
 
 from benchmarks.analysis import findings as summary
 from benchmarks.analysis.findings import Bundle
-from benchmarks.bundle.writer import COLUMNS_ADDED_LATER
 from benchmarks.errors import UsageError
 from benchmarks.reports import run as report
 from benchmarks.reports.figures import static as figures
+from benchmarks.schema import COLUMNS_ADDED_LATER
 from tests.synthetic_bundles import write_bundle
 
 TIMES = {

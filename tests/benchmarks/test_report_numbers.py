@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.bundle.writer import COLUMNS, IDENTITY, LAUNCH
 from benchmarks.commands import report as bundle_commands
-from benchmarks.session.process import ROOT
+from benchmarks.machine.settings import ROOT
+from benchmarks.schema import COLUMNS, IDENTITY, LAUNCH
 from tests.report_sources import BEHIND, KNOWN, NUMBER, Sources, doubt, doubts
 from tests.report_tables import ReadTable, in_markdown, in_page
 from tests.synthetic_bundles import write_bundle

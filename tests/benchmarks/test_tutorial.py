@@ -19,9 +19,10 @@ from benchmarks.bundle import writer as bundle
 from benchmarks.plan import data, workload
 from benchmarks.plan.plan import PRESETS, BatchReadings, Plan, select_cases
 from benchmarks.plan.workload import Workload
+from benchmarks.schema import COLUMNS
 from benchmarks.session.jobs import make_job, make_references
-from benchmarks.worker.certificate import make_reference
 from benchmarks.worker.messages import Job
+from benchmarks.worker.reference import make_reference
 from benchmarks.worker.worker import Worker
 from tests.synthetic_bundles import write_bundle
 
@@ -235,4 +236,4 @@ def test_bundles_without_such_readings_are_read(tmp_path: Path) -> None:
     (folder / "readings.csv").unlink()
     found = summary.find(summary.Bundle.read(folder))
     assert found.tutorial.empty
-    assert list(bundle.read_table(folder, "readings")) == list(bundle.COLUMNS["readings"])
+    assert list(bundle.read_table(folder, "readings")) == list(COLUMNS["readings"])

@@ -17,10 +17,11 @@ from backends.contract import Adam, Array, Execution, Network, Trainer
 from backends.numpy import Eager
 from benchmarks.plan import data
 from benchmarks.plan.workload import Workload
-from benchmarks.worker.certificate import first_failure, make_reference
+from benchmarks.worker.certificate import first_failure
 from benchmarks.worker.clock import steady, train_block
 from benchmarks.worker.floor import FloorWorker
 from benchmarks.worker.messages import Block, FloorJob, Job
+from benchmarks.worker.reference import make_reference
 from benchmarks.worker.worker import Worker, forget_peak_rss, peak_rss_mib
 
 STEPS = 30

@@ -13,8 +13,9 @@ from backends.registry import BACKENDS
 from benchmarks.machine.advice import failure
 from benchmarks.plan import data
 from benchmarks.plan.workload import Workload
-from benchmarks.worker import certificate, ledger
-from benchmarks.worker.certificate import Reference, first_failure
+from benchmarks.worker import ledger
+from benchmarks.worker.certificate import first_failure
+from benchmarks.worker.reference import Reference, make_reference
 from tests.backends.test_certificates import (
     STEPS_PER_CALL,
     certify,
@@ -68,7 +69,7 @@ def references() -> tuple[Workload, dict[str, Reference]]:
     training = data.load().training
     work = make_workload(64, 48, training=training, batch_size=64, learning_rate=0.01)
     return work, {
-        precision: certificate.make_reference(work, precision, training, STEPS_PER_CALL)
+        precision: make_reference(work, precision, training, STEPS_PER_CALL)
         for precision in PRECISIONS
     }
 

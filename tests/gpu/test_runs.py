@@ -14,11 +14,11 @@ from backends.contract import Adam, Network
 from backends.registry import BACKENDS, missing_packages
 from benchmarks.machine import nvml
 from benchmarks.machine.probe import probe
+from benchmarks.machine.settings import ROOT
 from benchmarks.plan import data
 from benchmarks.plan.plan import Case, Plan
 from benchmarks.plan.workload import Workload
 from benchmarks.session.jobs import make_job, make_references, start_worker
-from benchmarks.session.process import ROOT
 from benchmarks.session.session import make_ready
 from tests.conftest import device
 from tests.gpu.test_computing import FRAMEWORKS

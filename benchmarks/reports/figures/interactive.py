@@ -19,7 +19,7 @@ from benchmarks.reports import sentences as words
 from benchmarks.reports.figures import charts
 from benchmarks.reports.figures.charts import Chart
 from benchmarks.reports.figures.interactive_accuracy import curves, equivalence, time_to_accuracy
-from benchmarks.worker.certificate import LEVELS, STAGES
+from benchmarks.schema import LEVELS, STAGES
 
 
 def ranking(_: Bundle, findings: Findings) -> Chart:

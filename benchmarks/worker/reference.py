@@ -1,0 +1,282 @@
+"""The reference of a certificate: what NumPy computes in float64, and how far rounding may move it.
+
+How far rounding alone may move a figure as timed is measured: the reference is run in that
+precision as well, several times, with everything that is mathematically free chosen anew: the order
+of the pixels, of the units in each hidden layer and of the rows in each batch (so every sum is
+taken in another order), and whether Adam's bias corrections are computed in that precision or in
+double (frameworks do either). A bound is SAFETY times the largest error found so, and at least
+SAFETY units of the precision's rounding. In TF32 and bfloat16, where the reference rounds the
+factors of its products, up or down by chance, it is REDUCED_SAFETY times.
+
+Ten steps at a large learning rate amplify rounding, the more so where a unit stands on the edge of
+its ReLU; of CANDIDATES draws of parameters and batches the certificate takes the one that amplifies
+it least, and the bound says how far that still is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from backends.contract import (
+    PRECISIONS,
+    Adam,
+    Array,
+    Execution,
+    Network,
+    NotKeptError,
+    Parameters,
+    Trainer,
+    TrainingSet,
+)
+from backends.numpy import Eager, product_in
+from benchmarks.plan.data import Split
+from benchmarks.plan.workload import Workload, batch_rows
+
+STEPS = 10
+
+VARIANTS = 12
+
+CANDIDATES = 3
+
+LARGE_STEP_FLOPS = 5e9
+"""A step with more operations than this is large: one candidate must do."""
+
+SAFETY = 10.0
+
+REDUCED_SAFETY = 3.0
+"""Where products are taken in fewer bits than parameters have. Adam's first steps go by the sign of
+a gradient, and in so few bits those of many small gradients are lost: ten times that would exceed
+what training moves a parameter by, and prove nothing."""
+
+Figures = dict[tuple[str, str], Array]
+"""What was computed, by stage and parameter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """Parameters and batches, what the reference computes from them, and how close to come."""
+
+    start: Parameters = field(repr=False)
+    rows: Array = field(repr=False)
+    """At least STEPS batches, and as many as a call trains: (steps, batch_size)."""
+    batches: Split = field(repr=False)
+    """The images and labels that `rows` names, each once."""
+    batch_rows: Array = field(repr=False)
+    """`rows` counted within `batches`."""
+    figures: Figures = field(repr=False)
+    bounds: dict[tuple[str, str], float] = field(repr=False)
+
+    def first_images(self, dtype: str) -> Array:
+        """The images of the first batch, (batch_size, pixels)."""
+        rows = self.batch_rows[0]
+        part = Split(images=self.batches.images[rows], labels=self.batches.labels[rows])
+        return part.stored_as(dtype).images
+
+
+def by_parameter(stage: str, parameters: Parameters) -> Figures:
+    """A stage's figures, one for each parameter."""
+    return {
+        (stage, f"layer {layer} {kind}"): np.asarray(array, np.float64)
+        for layer, pair in enumerate(parameters, start=1)
+        for kind, array in zip(("weight", "bias"), pair, strict=True)
+    }
+
+
+def collect(
+    trainer: Trainer, adam: Adam, start: Parameters, rows: Array, first_images: Array
+) -> tuple[Figures, dict[str, str]]:
+    """Run `trainer` through all stages from `start`: its figures, and why stages are missing.
+
+    `rows` are the batches, at least STEPS of them: what is left over serves those modes that train
+    more steps in a call, whose tenth step is read inside a call of the length that is timed.
+    `first_images` are the images of the first batch, in the type of the trainer's parameters.
+    """
+    trainer.reset(start)
+    figures: Figures = {("logits", ""): trainer.logits(first_images).astype(np.float64)}
+    trainer.train(rows[:1])
+    trainer.synchronise()
+    figures["loss", ""] = trainer.losses().astype(np.float64)
+    gradients = [
+        (weight / (1 - adam.beta_1), bias / (1 - adam.beta_1))
+        for weight, bias in trainer.first_moments()
+    ]
+    figures |= by_parameter("gradients", gradients)
+    figures |= by_parameter("parameters_1_step", trainer.parameters())
+
+    trainer.reset(start)
+    trainer.train(rows[:STEPS])
+    trainer.synchronise()
+    after_ten_steps = by_parameter("parameters_10_steps", trainer.parameters())
+    not_read: dict[str, str] = {}
+    try:
+        losses = trainer.losses()
+        if int(trainer.describe()["steps_per_call"]) > 1:
+            trainer.reset(start)
+            trainer.train(rows)
+            trainer.synchronise()
+            losses = trainer.losses()[:STEPS]
+        figures["loss_10_steps", ""] = losses[-1:].astype(np.float64)
+    except NotKeptError as reason:
+        not_read["loss_10_steps"] = str(reason)
+    return figures | after_ten_steps, not_read
+
+
+def relative_error(value: Array, reference: Array, scale: Array) -> float:
+    """‖value − reference‖ / ‖scale‖; infinite where anything is not finite."""
+    difference = float(np.linalg.norm(value - reference))
+    if difference == 0:
+        return 0.0
+    with np.errstate(divide="ignore"):
+        error = difference / np.linalg.norm(scale)
+    return float(error) if np.isfinite(error) else float("inf")
+
+
+def errors(figures: Figures, reference: Figures, start: Parameters) -> dict[tuple[str, str], float]:
+    """The relative error of every figure there is."""
+    origin = {
+        (stage, parameter): array
+        for stage in ("parameters_1_step", "parameters_10_steps")
+        for (_, parameter), array in by_parameter(stage, start).items()
+    }
+    return {
+        key: relative_error(value, reference[key], reference[key] - origin.get(key, 0.0))
+        for key, value in figures.items()
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relabelling:
+    """New numbers for pixels and hidden units: the same network, its sums in another order."""
+
+    units: list[Array]
+
+    @classmethod
+    def draw(cls, network: Network, generator: np.random.Generator) -> Relabelling:
+        """Shuffle all layers but the outputs."""
+        *inner, outputs = network.layer_sizes
+        return cls(units=[*map(generator.permutation, inner), np.arange(outputs)])
+
+    def apply(self, parameters: Parameters) -> Parameters:
+        """The parameters of the relabelled network."""
+        return [
+            (weight[np.ix_(before, after)], bias[after])
+            for (weight, bias), before, after in zip(
+                parameters, self.units, self.units[1:], strict=False
+            )
+        ]
+
+    def undo(self, parameters: Parameters) -> Parameters:
+        """The parameters with the original labels."""
+        return Relabelling(units=[np.argsort(unit) for unit in self.units]).apply(parameters)
+
+
+class Relabelled(Eager):
+    """The reference on a relabelled network, giving its figures with the original labels."""
+
+    def __init__(
+        self, labels: Relabelling, adam: Adam, data: TrainingSet, precision: str, number: int
+    ) -> None:
+        self._units = labels
+        # Frameworks round to fewer bits at different places: here it is left to chance.
+        rounding = np.random.default_rng(number)
+        # The precisions in which frameworks compute the bias corrections, by turns.
+        self.correction_type = data.images.dtype.type if number % 2 else float
+        super().__init__(
+            Network(layer_sizes=tuple(len(unit) for unit in labels.units)),
+            adam,
+            Execution(mode="eager", precision=precision),
+            TrainingSet(images=data.images[:, labels.units[0]], labels=data.labels),
+            [],
+        )
+        self._product = product_in(precision, rounding)
+
+    def reset(self, parameters: Parameters) -> None:
+        super().reset(self._units.apply(parameters))
+
+    def parameters(self) -> Parameters:
+        return self._units.undo(super().parameters())
+
+    def first_moments(self) -> Parameters:
+        return self._units.undo(super().first_moments())
+
+    def logits(self, images: Array) -> Array:
+        return super().logits(images[:, self._units.units[0]])
+
+
+def rounding_errors(
+    work: Workload,
+    batches: Split,
+    precision: str,
+    start: Parameters,
+    rows: Array,
+    exact: Figures,
+) -> dict[tuple[str, str], float]:
+    """The largest error of each figure in `precision`, over all variants."""
+    network, adam = work.network, work.adam
+    data = batches.stored_as(PRECISIONS[precision].stored)
+    largest = dict.fromkeys(exact, 0.0)
+    for number in range(VARIANTS):
+        generator = np.random.default_rng(number)
+        labels = Relabelling.draw(network, generator)
+        order = generator.permutation(rows.shape[1])
+        variant = Relabelled(labels, adam, data, precision, number)
+        first = data.images[rows[0, order]]
+        figures, _ = collect(variant, adam, start, rows[:, order], first)
+        figures["logits", ""] = figures["logits", ""][np.argsort(order)]
+        for key, error in errors(figures, exact, start).items():
+            largest[key] = max(largest[key], error)
+    return largest
+
+
+def draw_start(network: Network, seed: int) -> Parameters:
+    """Weights and biases uniform in ±1/√inputs: no bias is zero, so that a lost one shows."""
+    generator = np.random.default_rng(seed)
+    start: Parameters = []
+    for inputs, outputs in pairwise(network.layer_sizes):
+        limit = inputs**-0.5
+        weight = generator.uniform(-limit, limit, (inputs, outputs))
+        start.append((weight, generator.uniform(-limit, limit, outputs)))
+    return start
+
+
+def make_candidate(
+    work: Workload, precision: str, training: Split, call_steps: int, seed: int
+) -> Reference:
+    """The reference's figures on the parameters and batches of `seed`, and the bounds there."""
+    start = draw_start(work.network, seed)
+    rows = batch_rows(work.training_images, work.batch_size, max(STEPS, call_steps), seed)
+    used, own_rows = np.unique(rows, return_inverse=True)
+    own_rows = own_rows.reshape(rows.shape).astype(np.int32)
+    batches = Split(images=training.images[used], labels=training.labels[used])
+    exact, first = batches.stored_as("float64"), own_rows[:STEPS]
+    execution = Execution(mode="eager", precision="float64")
+    trainer = Eager(work.network, work.adam, execution, exact, start)
+    figures, _ = collect(trainer, work.adam, start, first, exact.images[first[0]])
+    spread = rounding_errors(work, batches, precision, start, first, figures)
+    about = PRECISIONS[precision]
+    safety = SAFETY if precision == about.stored else REDUCED_SAFETY
+    least = safety * 2.0**-about.bits
+    return Reference(
+        start=start,
+        rows=rows,
+        batches=batches,
+        batch_rows=own_rows,
+        figures=figures,
+        bounds={key: max(least, safety * error) for key, error in spread.items()},
+    )
+
+
+def make_reference(
+    work: Workload, precision: str, training: Split, call_steps: int = STEPS
+) -> Reference:
+    """The candidate whose ten steps are the least sensitive to rounding.
+
+    `call_steps` is the most steps that a case trains in one call.
+    """
+    large = work.network.step_flops(work.batch_size) > LARGE_STEP_FLOPS
+    seeds = range(1 if large else CANDIDATES)
+    candidates = (make_candidate(work, precision, training, call_steps, seed) for seed in seeds)
+    return min(candidates, key=lambda candidate: max(candidate.bounds.values()))
