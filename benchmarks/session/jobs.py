@@ -16,7 +16,7 @@ from benchmarks.machine.settings import worker_environment
 from benchmarks.plan.data import Split
 from benchmarks.plan.plan import FEWEST_BLOCK_STEPS, STEPS_PER_CALL, Case, Plan
 from benchmarks.plan.workload import Workload
-from benchmarks.session.process import WorkerProcess
+from benchmarks.session.worker_process import WorkerProcess
 from benchmarks.worker.messages import FloorJob, Job
 from benchmarks.worker.reference import Reference, make_reference
 

@@ -22,7 +22,7 @@ from benchmarks.machine.disturbance import Monitor, steal_share
 from benchmarks.plan import data
 from benchmarks.plan.plan import Case, Plan
 from benchmarks.session.jobs import References, make_job, make_references, start_worker
-from benchmarks.session.process import WorkerError, WorkerProcess
+from benchmarks.session.worker_process import WorkerError, WorkerProcess
 from benchmarks.worker.messages import (
     ENERGY_SECONDS,
     BatchReading,

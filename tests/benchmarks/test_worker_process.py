@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.machine.settings import SESSION, die_with_parent, worker_environment
-from benchmarks.session import process
-from benchmarks.session.process import WorkerError, WorkerProcess
+from benchmarks.session import worker_process
+from benchmarks.session.worker_process import WorkerError, WorkerProcess
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_how_a_worker_ended(
     folder.mkdir()
     (folder / "__init__.py").touch()
     (folder / "worker.py").write_text(f"import os, sys\n{end}\n")
-    monkeypatch.setattr(process, "ROOT", tmp_path)
+    monkeypatch.setattr(worker_process, "ROOT", tmp_path)
     worker = WorkerProcess(
         log=tmp_path / "log.txt", environment=worker_environment("cpu", 1, tmp_path), threads=1
     )
