@@ -59,7 +59,7 @@ ENTRIES = {
     "variables": Entry(title="environment variables"),
 }
 
-IDENTITY = ("case", "backend", "mode", "input", "precision", "device", "adam")
+IDENTITY = ("case", "backend", "mode", "input", "precision", "device", "adam", "repetition")
 
 LAUNCH = ("launch", "seed")
 
@@ -149,5 +149,8 @@ where the preset wants them: see tutorial.py."""
 ADDED_LATER = ("readings",)
 """Tables that older bundles lack, and need not have."""
 
-COLUMNS_ADDED_LATER = {"launches": ("peak_device_mib", "energy_mj_per_step")}
+COLUMNS_ADDED_LATER = dict.fromkeys(COLUMNS, ("repetition",)) | {
+    "rounds": (),
+    "launches": ("repetition", "peak_device_mib", "energy_mj_per_step"),
+}
 """Columns that older bundles lack: they are read as NaN."""
