@@ -22,7 +22,7 @@ from benchmarks.machine import probe
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan.plan import PRESETS, STEPS_PER_CALL, floors_of, with_control
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
-from benchmarks.session.session import certify_cases
+from benchmarks.session.certifying import certify_cases
 
 EPILOG = """\
 examples:
@@ -119,9 +119,9 @@ def certify(words: list[str], console: Console) -> int:
     for case, reason in plan.skipped.items():
         console.print(f"skipped: {case.name}: {reason}", markup=False)
     passed = True
-    for case, answer in certify_cases(plan, dataset.training):
-        terminal.show_certificate(console, case, answer)
-        passed &= not isinstance(answer, str) and answer[0].passed
+    for outcome in certify_cases(plan, dataset.training):
+        terminal.show_certificate(console, outcome)
+        passed &= outcome.passed
     return OK if passed else SOME_CASES_FAILED
 
 

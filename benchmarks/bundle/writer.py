@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import re
+from dataclasses import asdict
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
@@ -55,6 +56,23 @@ def create_folder(asked: Path | None, results: Path, name: str) -> Path:
     return folder
 
 
+class Rows:
+    """Appends rows that have some columns in common, such as those of one case in one launch."""
+
+    def __init__(self, writer: BundleWriter, columns: dict[str, Any]) -> None:
+        self._writer = writer
+        self._columns = columns
+
+    def append(self, table: str, *records: Any, **columns: Any) -> None:
+        """Append one row to a table.
+
+        `records` are dataclasses whose fields are columns; where two have a field in common, the
+        later one counts.
+        """
+        row = {name: value for record in records for name, value in asdict(record).items()}
+        self._writer.append(table, **self._columns, **row, **columns)
+
+
 class BundleWriter:
     """Appends rows to the tables of a bundle."""
 
@@ -69,14 +87,21 @@ class BundleWriter:
             self._writers[table].writeheader()
 
     def append(self, table: str, **row: Any) -> None:
-        """Append one row, and have it on disk before anything else happens."""
+        """Append one row and flush it; columns that are not named stay empty.
+
+        Raises ValueError where the table has no such column.
+        """
         self._writers[table].writerow(row)
         self._files[table].flush()
 
+    def rows(self, **columns: Any) -> Rows:
+        """A writer of rows that all have `columns`."""
+        return Rows(self, columns)
+
     def write_environment(self, environment: dict[str, Any]) -> None:
-        """Write environment.json; again whenever more is known."""
+        """Write environment.json, or replace it when more is known."""
         text = json.dumps(environment, indent=2, ensure_ascii=False)
-        # Whatever ends the run, the file that is there is whole.
+        # Whatever ends the run, the file is there as a whole.
         unfinished = self.folder / "environment.json.part"
         unfinished.write_text(text + "\n")
         unfinished.replace(self.folder / "environment.json")

@@ -14,15 +14,14 @@ from backends.registry import BACKENDS, TIERS
 from benchmarks.analysis.comparison import Comparison
 from benchmarks.analysis.findings import Bundle, Findings
 from benchmarks.machine.probe import Probe
-from benchmarks.plan.plan import Case
 from benchmarks.reports import accuracy as accuracy_report
 from benchmarks.reports import comparison as comparison_report
 from benchmarks.reports import sentences as words
 from benchmarks.reports.sections import TEXT_COLUMNS
 from benchmarks.reports.sentences import interval, number, percent
 from benchmarks.schema import ENTRIES, LEVELS, STAGES
+from benchmarks.session.certifying import CertifiedCase, FailedCase
 from benchmarks.worker.certificate import first_failure
-from benchmarks.worker.messages import Block, Certified
 
 
 def show_list(console: Console, probes: dict[str, Probe], device: str) -> None:
@@ -42,13 +41,14 @@ def show_list(console: Console, probes: dict[str, Probe], device: str) -> None:
     console.print(table)
 
 
-def show_certificate(console: Console, case: Case, answer: tuple[Certified, Block] | str) -> None:
+def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> None:
     """One case's certificate and ledger, or why there is none."""
-    if isinstance(answer, str):
-        console.print(f"{case.name} failed: {answer}\n", markup=False, highlight=False)
+    if isinstance(outcome, FailedCase):
+        text = f"{outcome.case.name} failed: {outcome.reason}\n{outcome.output}".strip()
+        console.print(f"{text}\n", markup=False, highlight=False)
         return
-    certified, block = answer
-    table = Table("stage", title=case.name, title_justify="left")
+    certified, block = outcome.certified, outcome.block
+    table = Table("stage", title=outcome.case.name, title_justify="left")
     for level in LEVELS:
         for heading in (level, "bound", "worst parameter"):
             table.add_column(heading, justify="left" if heading.startswith("worst") else "right")
