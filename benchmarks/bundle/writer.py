@@ -9,7 +9,7 @@ import csv
 import json
 import os
 import re
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
@@ -56,12 +56,12 @@ def create_folder(asked: Path | None, results: Path, name: str) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
 class Rows:
     """Appends rows that have some columns in common, such as those of one case in one launch."""
 
-    def __init__(self, writer: BundleWriter, columns: dict[str, Any]) -> None:
-        self._writer = writer
-        self._columns = columns
+    writer: BundleWriter
+    columns: dict[str, Any]
 
     def append(self, table: str, *records: Any, **columns: Any) -> None:
         """Append one row to a table.
@@ -70,7 +70,7 @@ class Rows:
         later one counts.
         """
         row = {name: value for record in records for name, value in asdict(record).items()}
-        self._writer.append(table, **self._columns, **row, **columns)
+        self.writer.append(table, **self.columns, **row, **columns)
 
 
 class BundleWriter:

@@ -22,29 +22,19 @@ from backends.contract import Array
 from backends.numpy import log_softmax
 from benchmarks.machine import advice, nvml
 from benchmarks.plan import data, workload
-from benchmarks.worker import certificate, energy, ledger, parts
+from benchmarks.worker import certificate, energy, ledger, messages, parts
 from benchmarks.worker import clock as timing
 from benchmarks.worker.certificate import Check
 from benchmarks.worker.floor import FloorWorker
 from benchmarks.worker.messages import (
     BatchReading,
     Block,
-    Build,
     Certified,
-    Certify,
-    Failure,
     Final,
-    Finish,
     FloorJob,
     Job,
     Reading,
     Ready,
-    Request,
-    RunWarmUp,
-    TakeBatchReading,
-    TakeReading,
-    TrainBlock,
-    TrainRest,
     WarmUp,
 )
 
@@ -286,7 +276,7 @@ def serve(connection: Connection) -> None:
             return
         answer: object
         try:
-            if isinstance(request, Build):
+            if isinstance(request, messages.Build):
                 job = request.job
                 worker = FloorWorker(job) if isinstance(job, FloorJob) else Worker(job)
                 answer = worker.first_call()
@@ -294,25 +284,25 @@ def serve(connection: Connection) -> None:
                 answer = answer_to(request, worker)
         except Exception as error:  # every failure of a framework is a result to report
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            answer = Failure(message=advice.failure(error))
+            answer = messages.Failure(message=advice.failure(error))
         connection.send(answer)
 
 
-def answer_to(request: Request[Any], worker: Worker | FloorWorker | None) -> object:
+def answer_to(request: messages.Request[Any], worker: Worker | FloorWorker | None) -> object:
     """Do what a request after the first asks for; raises TypeError where the worker cannot."""
     match request, worker:
-        case Certify(), Worker() | FloorWorker():
+        case messages.Certify(), Worker() | FloorWorker():
             return worker.certify()
-        case RunWarmUp(), Worker() | FloorWorker():
+        case messages.RunWarmUp(), Worker() | FloorWorker():
             return worker.warm_up()
-        case TrainBlock(), Worker() | FloorWorker():
+        case messages.TrainBlock(), Worker() | FloorWorker():
             return worker.train()
-        case TrainRest(), Worker():
+        case messages.TrainRest(), Worker():
             return worker.train_rest()
-        case TakeReading(), Worker():
+        case messages.TakeReading(), Worker():
             return worker.read()
-        case TakeBatchReading(), Worker():
+        case messages.TakeBatchReading(), Worker():
             return worker.read_batch()
-        case Finish(), Worker():
+        case messages.Finish(), Worker():
             return worker.finish()
-    raise TypeError(f"{type(worker).__name__} cannot answer {request}")
+    raise TypeError(f"{type(worker).__name__} cannot answer {type(request).__name__}")
