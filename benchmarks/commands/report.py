@@ -32,7 +32,7 @@ is ranked across bundles.
 No framework is needed. report.html stands alone: it can be sent, and opened without a network.
 
 examples:
-  python run_all.py report results/reference-cpu-2-cores
+  python run_all.py report results/reference/epyc-2-cores
   python run_all.py report results/laptop results/server --output results/machines
 
 exit codes: 0 done; 2 not a bundle, or it cannot be written to: the line says why
