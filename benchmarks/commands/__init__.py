@@ -31,7 +31,7 @@ def pick(argv: list[str]) -> tuple[str, list[str]]:
     if name in COMMANDS:
         return name, arguments
     similar = get_close_matches(name, COMMANDS, 1)
-    hint = f"did you mean {similar[0]}? " if similar else ""
+    hint = f"; did you mean {similar[0]}?" if similar else "."
     if name in BACKENDS:
-        hint = f"to measure this backend: --backends {name}. "
-    raise UsageError(f"unknown command {name}; {hint}The commands are {', '.join(COMMANDS)}, help")
+        hint = f"; to measure this backend: --backends {name}."
+    raise UsageError(f"unknown command {name}{hint} The commands are {', '.join(COMMANDS)}, help")
