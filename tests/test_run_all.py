@@ -25,6 +25,7 @@ import pytest
 
 import run_all
 from benchmarks.analysis import statistics
+from benchmarks.commands import measure
 from benchmarks.commands.report import missing_for_page
 from benchmarks.commands.running import pythons
 from benchmarks.machine.settings import ROOT, available_cpus
@@ -359,7 +360,7 @@ def test_a_backend_may_have_a_python_of_its_own(tmp_path: Path) -> None:
 
 def test_pythons_add_up() -> None:
     words_ = ["--python", f"jax={sys.executable}", "--python", f"pytorch={sys.executable}"]
-    found = pythons(run_all.run_parser().parse_args(words_))
+    found = pythons(measure.parser().parse_args(words_))
     assert found == {"jax": sys.executable, "pytorch": sys.executable}
 
 

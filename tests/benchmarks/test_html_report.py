@@ -24,7 +24,7 @@ pytest.importorskip("plotly", reason="the page needs plotly, which is not instal
 from benchmarks.reports import page as html_report
 from benchmarks.reports.figures import interactive
 
-REFERENCE = ROOT / "results" / "reference-cpu-2-cores"
+REFERENCE = ROOT / "results" / "reference" / "epyc-2-cores"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
