@@ -19,7 +19,7 @@ import pandas as pd
 
 from backends.registry import BACKENDS
 from benchmarks.schema import ENTRIES, STAGES
-from tests.report_tables import ReadTable
+from tests.support.report_tables import ReadTable
 
 NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?%?")
 
