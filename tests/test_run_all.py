@@ -29,7 +29,7 @@ from benchmarks.commands import measure
 from benchmarks.commands.report import missing_for_page
 from benchmarks.commands.running import pythons
 from benchmarks.machine.settings import ROOT, available_cpus
-from benchmarks.reports import sentences as words
+from benchmarks.reports import formats
 from tests.conftest import executable
 
 SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy")
@@ -133,7 +133,7 @@ def test_every_number_of_the_ranking_is_in_the_summary(small_run: Path) -> None:
     )
     row = summary.to_dict("index")["numpy eager"]
     low, value, high = (float(row[name]) for name in ("step_ms_low", "step_ms", "step_ms_high"))
-    assert words.interval(value, low, high, words.MS) in line
+    assert formats.interval(value, low, high, formats.MS) in line
     assert f"{100 * row['test_accuracy']:.2f}%" in line
 
 

@@ -17,7 +17,7 @@ import run_all
 from benchmarks.analysis import findings as summary
 from benchmarks.analysis.findings import Bundle
 from benchmarks.machine.settings import ROOT
-from tests.pages import NARROW, WIDE, centre, click, colours, one, opened, plots, visible
+from tests.support.pages import NARROW, WIDE, centre, click, colours, one, opened, plots, visible
 from tests.synthetic_bundles import write_bundle
 
 pytest.importorskip("plotly", reason="the page needs plotly, which is not installed")
