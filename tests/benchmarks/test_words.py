@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.analysis.findings import Bundle, Findings
 from benchmarks.reports import sentences as words
+from tests.synthetic_bundles import environment_record
 
 CASES = ("jax multistep", "pytorch eager", "tensorflow fit streamed")
 
@@ -83,7 +84,7 @@ def bundle(disturbed: int = 0, steady: bool = True, lost: str = "", **run: Any) 
         "launches": pd.DataFrame({"case": CASES[:2], "warmup_steady": [True, steady]}),
     }
     facts = {"state": "complete", "finished_launches": 3, "launches": 3, "out_of_time": False}
-    return Bundle(folder=Path(), environment={"run": facts | run}, tables=tables)
+    return Bundle(folder=Path(), environment=environment_record(run=facts | run), tables=tables)
 
 
 def test_a_clear_winner_is_named_with_its_lead() -> None:

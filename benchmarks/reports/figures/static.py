@@ -66,7 +66,7 @@ def write(findings: Findings, folder: Path) -> None:
         summary[["case"]].merge(found, on="case")
         for found in (findings.curves, findings.time_to_accuracy)
     )
-    if len(findings.totals.columns):
+    if len(findings.totals):
         total_time(findings.totals, folder / TOTAL_TIME)
     groups = words.groups(findings)
     if groups:
@@ -84,11 +84,11 @@ def write(findings: Findings, folder: Path) -> None:
 def total_time(seconds: pd.DataFrame, path: Path) -> None:
     """Total time against steps; `seconds` is that of break_even.totals."""
     figure, axes = _blank("steps trained", "seconds from the start of the process")
-    for place, case in enumerate(seconds):
+    for place, (case, rows) in enumerate(seconds.groupby("case", sort=False)):
         # Markers of different cases at different places, so that none hides another.
         axes.loglog(
-            seconds.index,
-            seconds[case],
+            rows["steps"],
+            rows["total_seconds"],
             label=case,
             markevery=(2 * place % 12, 12),
             **style(str(case)),
