@@ -13,6 +13,7 @@ from benchmarks.analysis.findings import Bundle, Findings
 from benchmarks.reports import formats, sentences
 from benchmarks.reports.cases import comparable_groups
 from benchmarks.reports.sections import Note
+from tests.synthetic_bundles import environment_record
 
 CASES = ("jax multistep", "pytorch eager", "tensorflow fit streamed")
 
@@ -85,7 +86,8 @@ def bundle(disturbed: int = 0, steady: bool = True, lost: str = "", **run: Any) 
         "launches": pd.DataFrame({"case": CASES[:2], "warmup_steady": [True, steady]}),
     }
     complete = {"state": "complete", "finished_launches": 3, "launches": 3, "out_of_time": False}
-    return Bundle(folder=Path(), environment={"run": complete | run}, tables=tables)
+    environment = environment_record(run=complete | run)
+    return Bundle(folder=Path(), environment=environment, tables=tables)
 
 
 def test_a_clear_winner_is_named_with_its_lead() -> None:

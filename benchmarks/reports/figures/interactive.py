@@ -81,10 +81,10 @@ def _startup(rows: pd.DataFrame, call: str, launches: pd.DataFrame) -> go.Figure
 def total_time(_: Bundle, findings: Findings) -> Chart:
     """Total time against steps, on logarithmic axes."""
     figure = charts.blank("steps trained", "seconds from the start of the process", height=420)
-    for case in findings.totals:
+    for case, rows in findings.totals.groupby("case", sort=False):
         figure.add_scatter(
-            x=findings.totals.index,
-            y=findings.totals[case],
+            x=rows["steps"],
+            y=rows["total_seconds"],
             mode="lines",
             line=charts.line(str(case)),
             hovertemplate=charts.hover("%{x:,} steps in %{y:.3g} s", str(case)),
@@ -92,7 +92,7 @@ def total_time(_: Bundle, findings: Findings) -> Chart:
         )
     figure.update_xaxes(type="log", tickformat="~s")
     figure.update_yaxes(type="log", tickformat=",", dtick="D2")
-    return Chart(views={"": figure}, data=findings.totals.reset_index())
+    return Chart(views={"": figure}, data=findings.totals)
 
 
 def break_even(_: Bundle, findings: Findings) -> Chart:

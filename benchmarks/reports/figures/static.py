@@ -46,7 +46,7 @@ def write(findings: Findings, folder: Path) -> None:
     timed, groups = measured(findings.summary), comparable_groups(findings)
     curves = in_summary_order(findings.curves, findings)
     times = in_summary_order(findings.time_to_accuracy, findings)
-    if len(findings.totals.columns):
+    if len(findings.totals):
         total_time(findings.totals, folder / TOTAL_TIME)
     if groups:
         ranking(groups, folder / RANKING)
@@ -63,10 +63,12 @@ def write(findings: Findings, folder: Path) -> None:
 def total_time(seconds: pd.DataFrame, path: Path) -> None:
     """Total time against steps; `seconds` as `break_even.totals` returns it."""
     figure, axes = _blank("steps trained", "seconds from the start of the process")
-    for place, case in enumerate(seconds):
+    for place, (case, rows) in enumerate(seconds.groupby("case", sort=False)):
         # Markers of different cases at different places, so that none hides another.
         every = (2 * place % 12, 12)
-        axes.loglog(seconds.index, seconds[case], label=case, markevery=every, **style(str(case)))
+        axes.loglog(
+            rows["steps"], rows["total_seconds"], label=case, markevery=every, **style(str(case))
+        )
     _legend(axes)
     _save(figure, path)
 
