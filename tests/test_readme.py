@@ -111,6 +111,13 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
+@pytest.mark.parametrize("folder", BUNDLES, ids=lambda path: path.name)
+def test_every_section_of_a_report_is_explained(folder: Path) -> None:
+    sections = re.findall(r"^## (.*)$", (folder / "report.md").read_text(), re.MULTILINE)
+    page = (ROOT / "docs" / "reading-a-report.md").read_text()
+    assert [section for section in sections if f"| {section} |" not in page] == []
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
