@@ -195,7 +195,8 @@ def mapped() -> dict[str, list[Path]]:
 
 def test_the_map_of_the_code_is_whole() -> None:
     named = mapped()
-    assert [path for path, files in named.items() if not files] == []
+    stale = [path for path, files in named.items() if not files]
+    assert not stale, f"no such files: {', '.join(stale)}"
     listed = {file for files in named.values() for file in files}
     modules = {
         path
@@ -204,7 +205,8 @@ def test_the_map_of_the_code_is_whole() -> None:
         if not path.name.startswith(("__", "test_"))
         and path.parts[len(ROOT.parts) + 1] not in ("schema", "validation")
     }
-    assert sorted(str(path.relative_to(ROOT)) for path in modules - listed) == []
+    missing = sorted(str(path.relative_to(ROOT)) for path in modules - listed)
+    assert not missing, f"in no row of the map: {', '.join(missing)}"
 
 
 def test_the_citation_names_the_version_and_the_licence() -> None:
