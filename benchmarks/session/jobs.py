@@ -10,7 +10,7 @@ import numpy as np
 
 from backends.contract import Execution
 from backends.registry import FLOOR
-from benchmarks.bundle.writer import file_name
+from benchmarks.bundle.folders import file_name
 from benchmarks.machine.settings import worker_environment
 from benchmarks.plan.data import Split
 from benchmarks.plan.plan import FEWEST_BLOCK_STEPS, STEPS_PER_CALL, Case, Plan
