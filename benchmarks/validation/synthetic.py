@@ -30,7 +30,8 @@ def blocks(generator: np.random.Generator, shape: tuple[int, int, int]) -> Array
 
 def processes(generator: np.random.Generator, shape: tuple[int, int, int]) -> Array:
     """As `blocks`, and the speeds of processes vary by 2%."""
-    return blocks(generator, shape) + generator.normal(0, 0.02, (shape[0], 1, shape[2]))
+    by_process = generator.normal(0, 0.02, (shape[0], 1, shape[2]))
+    return blocks(generator, shape) + by_process
 
 
 def slowdown(generator: np.random.Generator, shape: tuple[int, int, int]) -> Array:
