@@ -36,14 +36,14 @@ BACKENDS = {
         Backend(
             name="pytorch",
             title="PyTorch",
-            module="backends.pytorch",
+            module="backends.pytorch.idiomatic",
             packages=("torch",),
             modes={"eager": BOTH, "compiled": BOTH, "multistep": ("resident",)},
         ),
         Backend(
             name="tensorflow",
             title="TensorFlow/Keras",
-            module="backends.tensorflow",
+            module="backends.tensorflow.idiomatic",
             packages=("tensorflow", "keras"),
             modes={
                 "eager": BOTH,
@@ -57,14 +57,14 @@ BACKENDS = {
         Backend(
             name="jax",
             title="JAX/Flax",
-            module="backends.jax",
+            module="backends.jax.idiomatic",
             packages=("jax", "flax", "optax"),
             modes={"eager": BOTH, "compiled": BOTH, "multistep": ("resident",)},
         ),
         Backend(
             name="numpy",
             title="NumPy",
-            module="backends.numpy",
+            module="backends.numpy.idiomatic",
             packages=("numpy",),
             # The host is the device: there is nothing to stream to.
             modes={"eager": ("resident",)},

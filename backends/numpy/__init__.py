@@ -1,0 +1,3 @@
+"""The NumPy backend."""
+
+from backends.numpy.idiomatic import *  # noqa: F403
