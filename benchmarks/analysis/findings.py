@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from backends.contract import EPSILON_HAT, Network
-from backends.registry import TIERS
+from backends.registry import tier_of
 from benchmarks.analysis import accuracy, break_even, limits, statistics, tutorial
 from benchmarks.analysis import ledger_differences as differences
 from benchmarks.bundle.writer import read_environment, read_table
@@ -128,7 +128,7 @@ def _row(bundle: Bundle, case: pd.Series, table: pd.DataFrame) -> dict[Any, Any]
     batch_size = bundle.environment["workload"]["batch_size"]
     row: dict[Any, Any] = {
         **case.to_dict(),
-        "tier": TIERS[case["mode"]],
+        "tier": tier_of(case["backend"], case["mode"]),
         "status": outcomes["status"].iloc[0] if len(outcomes) else status,
         "reason": outcomes["reason"].iloc[0] if len(outcomes) else "",
         "certified": bool(len(certificates) and certificates["passed"].all()),

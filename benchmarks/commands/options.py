@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from backends.contract import PRECISIONS
-from backends.registry import BACKENDS, MODES
+from backends.registry import BACKENDS, mode_names
 from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
 from benchmarks.plan.plan import KERAS_ADAM, PRESETS
@@ -84,7 +84,7 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
     cases = parser.add_argument_group("which cases (a case is a backend in a mode)")
     cases.add_argument("--backends", nargs="+", choices=BACKENDS, metavar="NAME",
         help=f"only these: {', '.join(BACKENDS)}")  # fmt: skip
-    cases.add_argument("--modes", nargs="+", choices=MODES, metavar="MODE",
+    cases.add_argument("--modes", nargs="+", choices=mode_names(), metavar="MODE",
         help="only these: eager (operation by operation), graph (tf.function), compiled (one step "
         "a call), multistep (many steps a call), fit (Keras' own loop)")  # fmt: skip
     cases.add_argument("--input", nargs="+", choices=("resident", "streamed"), metavar="INPUT",

@@ -10,7 +10,7 @@ from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
-from backends.registry import BACKENDS, TIERS
+from backends.registry import BACKENDS
 from benchmarks.analysis.comparison import Comparison
 from benchmarks.analysis.findings import Bundle, Findings
 from benchmarks.machine.probe import Probe
@@ -31,12 +31,12 @@ def show_list(console: Console, probes: dict[str, Probe], device: str) -> None:
     for name, found in probes.items():
         problem = found.problem
         versions = ", ".join(f"{package} {version}" for package, version in found.versions.items())
-        for row, (mode, inputs) in enumerate(BACKENDS[name].modes.items()):
+        for row, (mode, about) in enumerate(BACKENDS[name].modes.items()):
             state = f"no: {problem}" if problem else "yes"
             if row == 0 and not problem:
                 state = f"yes ({versions})"
             table.add_row(
-                name if row == 0 else "", mode, TIERS[mode], ", ".join(inputs), escape(state)
+                name if row == 0 else "", mode, about.tier, ", ".join(about.inputs), escape(state)
             )
         table.add_section()
     console.print(table)

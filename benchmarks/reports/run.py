@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from backends.registry import BACKENDS
+from backends.registry import BACKENDS, title_of
 from benchmarks.analysis import break_even, limits
 from benchmarks.analysis.findings import Bundle, Findings
 from benchmarks.bundle.writer import end_of_output
@@ -99,7 +99,7 @@ def where_the_time_goes(findings: Findings) -> Section | None:
         Table(
             [
                 {
-                    "what": f"by the means of {BACKENDS[row['backend']].title}",
+                    "what": f"by the means of {title_of(row['backend'])}",
                     "floor (ms)": interval(
                         row["step_ms"], row["step_ms_low"], row["step_ms_high"], words.MS
                     ),
@@ -329,7 +329,9 @@ def _session_load(run: Mapping[str, Any]) -> dict[str, str]:
 def title(findings: Findings) -> str:
     """What was compared."""
     ranked = set(words.ranked(findings.summary)["backend"])
-    found = words.joined([BACKENDS[name].title for name in BACKENDS if name in ranked])
+    found = words.joined(
+        [title_of(name) for name in dict.fromkeys((*BACKENDS, *ranked)) if name in ranked]
+    )
     return f"One network, one Adam: {found or 'no result'}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from backends.contract import TEXTBOOK
-from backends.registry import BACKENDS, FLOOR
+from backends.registry import FLOOR, title_of
 from benchmarks.analysis.accuracy import MOST_SEEDS, NOT_CERTIFIED
 from benchmarks.analysis.findings import Bundle, Findings, control_of
 from benchmarks.analysis.statistics import (
@@ -129,7 +129,7 @@ def fastest(findings: Findings) -> list[str]:
                 continue
             times = interval(*other[["times_fastest", "times_fastest_low", "times_fastest_high"]])
             sentences.append(
-                f"The best of {BACKENDS[str(backend)].title}, {other['case']}, takes {times} times "
+                f"The best of {title_of(str(backend))}, {other['case']}, takes {times} times "
                 f"as long as {best['case']}."
             )
     return sentences
@@ -186,7 +186,7 @@ def accuracy(findings: Findings) -> list[str]:
         return ["No case was trained to the end, so no final accuracy is compared."]
     # Those that are not certified, or train by another Adam, have names of their own.
     known = known[known["group"] == known["backend"]]
-    titles = {name: BACKENDS[name].title for name in known["group"]}
+    titles = {name: title_of(name) for name in known["group"]}
     named = joined(list(titles.values()))
     if len(known) == 1:
         only = known.iloc[0]

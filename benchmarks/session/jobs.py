@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from backends.contract import Execution
-from backends.registry import FLOOR
+from backends.registry import BACKENDS, FLOOR
 from benchmarks.bundle.writer import file_name
 from benchmarks.machine.settings import worker_environment
 from benchmarks.plan.data import Split
@@ -61,7 +61,7 @@ def make_job(
     }
     if case.mode == FLOOR:
         return FloorJob(
-            backend=case.backend,
+            backend=BACKENDS[case.backend],
             execution=execution,
             network=plan.workload.network,
             batch_size=plan.workload.batch_size,
@@ -70,7 +70,7 @@ def make_job(
             | {"block_steps": min(calibration["block_steps"], FEWEST_BLOCK_STEPS[case.device])},
         )
     return Job(
-        backend=case.backend,
+        backend=BACKENDS[case.backend],
         execution=execution,
         workload=workload_of(plan, case),
         seed=plan.seed + launch,

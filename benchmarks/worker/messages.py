@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.contract import Execution, Network
+from backends.registry import Backend
 from benchmarks.plan.workload import Workload
 from benchmarks.worker.certificate import Check, first_failure
 from benchmarks.worker.reference import Reference
@@ -21,7 +22,7 @@ ENERGY_SECONDS = 1.5
 class Job:
     """All that a worker needs to build its trainer."""
 
-    backend: str
+    backend: Backend
     execution: Execution
     workload: Workload
     seed: int
@@ -45,7 +46,7 @@ class Job:
 class FloorJob:
     """All that a worker needs to time a floor."""
 
-    backend: str
+    backend: Backend
     execution: Execution
     network: Network
     batch_size: int

@@ -5,6 +5,7 @@ A backend has a colour; its modes are told apart by dash, marker and, in bars, b
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from backends.registry import BACKENDS, MODES
+from backends.registry import title_of
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.reports.figures import static as figures
-from benchmarks.reports.figures.static import COLOURS
+from benchmarks.reports.figures.static import COLOURS, MODES
 
 INK, GRID, SHADE, PAPER = "#23272e", "#dfe2e7", "#e9ebef", "#ffffff"
 DARK = {
@@ -31,9 +32,12 @@ DARK = {
 }
 """What each colour becomes on a dark page; what is not here stays."""
 
-DASHES = dict(zip(MODES, ("solid", "dashdot", "dash", "longdash", "dot"), strict=True))
-SYMBOLS = dict(
-    zip(MODES, ("circle", "triangle-down", "square", "diamond", "triangle-up"), strict=True)
+DASHES = defaultdict(
+    lambda: "solid", zip(MODES, ("solid", "dashdot", "dash", "longdash", "dot"), strict=True)
+)
+SYMBOLS = defaultdict(
+    lambda: "cross",
+    zip(MODES, ("circle", "triangle-down", "square", "diamond", "triangle-up"), strict=True),
 )
 """The counterparts of figures.LINES and figures.MARKERS."""
 BLACK = "#000000"
@@ -43,7 +47,7 @@ PARTS = {
     for (part, (colour, _)), shape in zip(figures.PARTS.items(), ("", "/", ".", "x"), strict=True)
 }
 """What a step is made of, as in figures.PARTS."""
-PATTERNS = dict(zip(MODES, ("", "-", "/", "x", "."), strict=True))
+PATTERNS = defaultdict(str, zip(MODES, ("", "-", "/", "x", "."), strict=True))
 FONT = "system-ui, sans-serif"
 ROW = 38
 """Pixels a row of bars: its name takes two lines."""
@@ -112,7 +116,7 @@ def blank(across: str, up: str = "", *, height: int, grouped: bool = True) -> go
 def legend(case: str) -> dict[str, Any]:
     """The entry of a case in the legend, under the title of its backend; `meta` is its name."""
     backend, mode = case.split(maxsplit=1)
-    title = {"text": BACKENDS[backend].title}
+    title = {"text": title_of(backend)}
     return {"name": mode, "meta": case, "legendgroup": backend, "legendgrouptitle": title}
 
 

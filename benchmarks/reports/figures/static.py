@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 
-from backends.registry import BACKENDS, MODES
+from backends.registry import title_of
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.analysis.limits import BOUNDS
 from benchmarks.reports import sentences as words
@@ -25,12 +26,16 @@ ACCURACY_SECONDS = "accuracy-seconds.svg"
 TIME_TO_ACCURACY = "time-to-accuracy.svg"
 
 # Of Okabe and Ito, told apart by people who do not see all colours.
-COLOURS = dict(zip(BACKENDS, ("#d55e00", "#e69f00", "#0072b2", "#595959"), strict=True))
+MODES = ("eager", "graph", "compiled", "multistep", "fit")
+COLOURS = defaultdict(
+    lambda: "#009e73",
+    pytorch="#d55e00", tensorflow="#e69f00", jax="#0072b2", numpy="#595959",
+)  # fmt: skip
 """The same colour for a backend everywhere; its modes are told apart by line and marker."""
-LINES: dict[str, Any] = dict(
-    zip(MODES, ("solid", "dashdot", "dashed", (0, (6, 1)), "dotted"), strict=True)
+LINES: dict[str, Any] = defaultdict(
+    lambda: "solid", zip(MODES, ("solid", "dashdot", "dashed", (0, (6, 1)), "dotted"), strict=True)
 )
-MARKERS = dict(zip(MODES, ("o", "v", "s", "D", "^"), strict=True))
+MARKERS = defaultdict(lambda: "P", zip(MODES, ("o", "v", "s", "D", "^"), strict=True))
 PARTS = dict(
     zip(
         BOUNDS,
@@ -174,7 +179,7 @@ def accuracy(curves: pd.DataFrame, across: str, label: str, path: Path) -> None:
             axes.plot(own[across], own["validation_accuracy"], label=case, markevery=every, **looks)
         axes.legend(loc="lower right", fontsize=7)
         axes.grid(alpha=0.3, linewidth=0.5)
-        axes.set_title(BACKENDS[name].title, fontsize=9)
+        axes.set_title(title_of(str(name)), fontsize=9)
     learned = curves.loc[curves["step"] > 0, "validation_accuracy"].min()
     start = max((start for start in AXIS_STARTS if start < learned), default=0.0)
     panels.flat[0].set(
