@@ -299,7 +299,7 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
     dataset = data.load()
     execution = Execution(
         mode=mode,
-        input=BACKENDS[backend].modes[mode][0],
+        input=BACKENDS[backend].modes[mode].inputs[0],
         threads=threads,
         steps_per_call=STEPS_PER_CALL,
     )
@@ -307,7 +307,7 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
     rows = batch_rows(len(training.labels), BATCH_SIZE, BLOCK_STEPS * ROUNDS, seed=launch)
     blocks = itertools.cycle(np.split(rows, ROUNDS))
     job = Job(
-        backend=backend, execution=execution, workload=work, seed=launch,
+        backend=BACKENDS[backend], execution=execution, workload=work, seed=launch,
         block_steps=BLOCK_STEPS, calibrate=False, slowed_by=0.0,
         # Of a certificate, which is not asked for.
         reference=None,  # type: ignore[arg-type]
@@ -323,7 +323,7 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
         made(next(blocks))
         return made
 
-    load(backend).configure(execution)
+    load(BACKENDS[backend]).configure(execution)
     # Where memory lies depends on what was there before: each is the first in every second launch.
     if launch % 2:
         loop = make_loop()
