@@ -10,22 +10,14 @@ import numpy as np
 
 from backends.contract import Execution
 from backends.registry import BACKENDS, FLOOR
-from benchmarks.bundle.writer import file_name
+from benchmarks.bundle.folders import file_name
 from benchmarks.machine.settings import worker_environment
 from benchmarks.plan.data import Split
 from benchmarks.plan.plan import FEWEST_BLOCK_STEPS, STEPS_PER_CALL, Case, Plan
 from benchmarks.plan.workload import Workload
 from benchmarks.session.worker_process import WorkerProcess
-from benchmarks.worker.messages import (
-    Build,
-    Certified,
-    Certify,
-    FloorJob,
-    Job,
-    Ready,
-    RunWarmUp,
-    WarmUp,
-)
+from benchmarks.worker import messages
+from benchmarks.worker.messages import Certified, FloorJob, Job, Ready, WarmUp
 from benchmarks.worker.reference import Reference, make_reference
 
 References = dict[tuple[str, str], Reference]
@@ -114,7 +106,7 @@ def make_ready(
     `timeout` is in seconds and holds for each of the three requests. Raises WorkerError.
     """
     return (
-        worker.ask(Build(job), timeout),
-        worker.ask(Certify(), timeout),
-        worker.ask(RunWarmUp(), timeout),
+        worker.ask(messages.Build(job), timeout),
+        worker.ask(messages.Certify(), timeout),
+        worker.ask(messages.RunWarmUp(), timeout),
     )

@@ -14,11 +14,11 @@ from benchmarks.worker.messages import Block, Certified, FloorJob, Ready, WarmUp
 from benchmarks.worker.parts import TRIES
 
 PEAK_SIZE = {"cpu": 2048, "gpu": 8192}
-"""Of the square matrices whose product tells the machine's peak."""
+"""Size of the square matrices whose product shows the peak rate of a device."""
 
 
 class FloorWorker:
-    """A floor, which answers what a worker of a case does, as far as it can be asked of it."""
+    """The worker of a floor, which answers the requests that need no training."""
 
     def __init__(self, job: FloorJob) -> None:
         start = perf_counter()
@@ -67,7 +67,7 @@ class FloorWorker:
         return 2.0 * size**3 / min(timing.multiply_block(self._floor, matrix) for _ in range(TRIES))
 
     def warm_up(self) -> WarmUp:
-        """Blocks until they no longer get faster."""
+        """Train until blocks no longer get faster."""
         if self._job.calibrate:
             self._block_steps = timing.fitting_steps(
                 self._floor,

@@ -174,36 +174,29 @@ class Build(Request[Ready]):
     job: Job | FloorJob
 
 
-@dataclass(frozen=True)
 class Certify(Request[Certified]):
     """Compare the trainer with the reference, and read its ledger."""
 
 
-@dataclass(frozen=True)
 class RunWarmUp(Request[WarmUp]):
     """Train until blocks no longer get faster, then return to the initial parameters."""
 
 
-@dataclass(frozen=True)
 class TrainBlock(Request[Block]):
     """Train the next block under the clock."""
 
 
-@dataclass(frozen=True)
 class TrainRest(Request[int]):
     """Train the steps after the last whole block, untimed; the answer is the steps trained."""
 
 
-@dataclass(frozen=True)
 class TakeReading(Request[Reading]):
     """Read losses and accuracies of the current parameters."""
 
 
-@dataclass(frozen=True)
 class TakeBatchReading(Request[BatchReading]):
     """Train up to the next of the job's `reading_steps`, untimed, and read a validation batch."""
 
 
-@dataclass(frozen=True)
 class Finish(Request[Final]):
     """Take the figures that are only known when the training has ended."""

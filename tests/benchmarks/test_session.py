@@ -212,4 +212,4 @@ def test_a_floor_refuses_what_only_a_training_can_answer(plan: Plan) -> None:
         messages.TakeBatchReading,
         messages.Finish,
     ]
-    assert "FloorWorker cannot answer Finish()" in str(given[messages.Finish])
+    assert "FloorWorker cannot answer Finish" in str(given[messages.Finish])
