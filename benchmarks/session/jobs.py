@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from backends.contract import Execution
-from backends.registry import FLOOR
+from backends.registry import BACKENDS, FLOOR
 from benchmarks.bundle.folders import file_name
 from benchmarks.machine.settings import worker_environment
 from benchmarks.plan.data import Split
@@ -58,7 +58,7 @@ def make_job(
     block_steps = block_steps or plan.block_steps
     if case.mode == FLOOR:
         return FloorJob(
-            backend=case.backend,
+            backend=BACKENDS[case.backend],
             execution=execution,
             network=plan.workload.network,
             batch_size=plan.workload.batch_size,
@@ -68,7 +68,7 @@ def make_job(
             first=launch == 0,
         )
     return Job(
-        backend=case.backend,
+        backend=BACKENDS[case.backend],
         execution=execution,
         workload=workload_of(plan, case),
         seed=plan.seed + launch,

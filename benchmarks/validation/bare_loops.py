@@ -242,7 +242,7 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
     training = data.load().training.stored_as("float32")
     execution = Execution(
         mode=mode,
-        input=BACKENDS[backend].modes[mode][0],
+        input=BACKENDS[backend].modes[mode].inputs[0],
         threads=threads,
         steps_per_call=STEPS_PER_CALL,
     )
@@ -253,7 +253,7 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
         training_images=len(training.labels), data_dir=str(data.EMBEDDED),
     )  # fmt: skip
     job = Job(
-        backend=backend, execution=execution, workload=workload, seed=launch,
+        backend=BACKENDS[backend], execution=execution, workload=workload, seed=launch,
         block_steps=BLOCK_STEPS, calibrate=False, slowed_by=0.0,
         # Only a certificate needs one, and none is taken.
         reference=None,  # type: ignore[arg-type]
@@ -266,7 +266,7 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
         loop(next(blocks))
         return loop
 
-    load(backend).configure(execution)
+    load(BACKENDS[backend]).configure(execution)
     # Where memory lies depends on what was there before, so each comes first in every other launch.
     early_loop = make_loop() if launch % 2 else None
     worker = Worker(job)

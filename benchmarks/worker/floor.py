@@ -37,7 +37,9 @@ class FloorWorker:
     def first_call(self) -> Ready:
         """The first call, which compiles."""
         execution = self._job.execution
-        block = timing.train_block(self._floor, self._rows(registry.steps_per_call(execution)))
+        block = timing.train_block(
+            self._floor, self._rows(self._job.backend.steps_per_call(execution))
+        )
         execution.check_device(self._floor.device())
         return Ready(
             import_seconds=self._import_seconds,
@@ -71,7 +73,7 @@ class FloorWorker:
                 self._floor,
                 self._rows(self._block_steps),
                 self._block_steps,
-                registry.steps_per_call(self._job.execution),
+                self._job.backend.steps_per_call(self._job.execution),
             )
         return timing.warm_up(self.train, self._block_steps)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from backends.contract import Execution, Network
+from backends.registry import Backend
 from benchmarks.plan.workload import Workload
 from benchmarks.worker.certificate import Check, first_failure
 from benchmarks.worker.reference import Reference
@@ -22,7 +23,7 @@ ENERGY_SECONDS = 1.5
 class Job:
     """Everything a worker needs to build its trainer."""
 
-    backend: str
+    backend: Backend
     execution: Execution
     workload: Workload
     seed: int
@@ -47,7 +48,7 @@ class Job:
 class FloorJob:
     """Everything a worker needs to time a floor."""
 
-    backend: str
+    backend: Backend
     execution: Execution
     network: Network
     batch_size: int

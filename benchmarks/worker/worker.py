@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from backends import registry
-from backends.contract import Array
-from backends.numpy import log_softmax
+from backends.contract import Array, Training
+from backends.numpy.model import log_softmax
 from benchmarks.machine import advice, nvml
 from benchmarks.plan import data, workload
 from benchmarks.worker import certificate, energy, ledger, messages, parts
@@ -86,11 +86,13 @@ class Worker:
         self._start = workload.initial_parameters(job.workload.network, job.seed)
         start = perf_counter()
         self._trainer = backend.TRAINERS[job.execution.mode](
-            job.workload.network,
-            job.workload.adam,
+            Training(
+                network=job.workload.network,
+                adam=job.workload.adam,
+                training_set=training_set,
+                start=self._start,
+            ),
             job.execution,
-            training_set,
-            self._start,
         )
         self._trainer.synchronise()
         self._build_seconds = perf_counter() - start
@@ -98,14 +100,14 @@ class Worker:
     def first_call(self) -> Ready:
         """The first call, which compiles."""
         execution = self._job.execution
-        rows = self._rows[: registry.steps_per_call(execution)]
+        rows = self._rows[: self._job.backend.steps_per_call(execution)]
         block = timing.train_block(self._trainer, rows)
         self._programs = self._trainer.compilations()
         self._peak_rss_mib = peak_rss_mib()
         # Read now and not at the end, because JAX cannot reset it after the certificate.
         peak = self._trainer.peak_device_bytes()
         # Asked only now, when its parameters are the results of a step.
-        device = self._trainer.describe()["device"]
+        device = self._trainer.describe().device
         execution.check_device(device)
         return Ready(
             import_seconds=self._import_seconds,
@@ -147,11 +149,13 @@ class Worker:
         self._backend.configure(execution)
         try:
             trainer = self._backend.TRAINERS[execution.mode](
-                work.network,
-                work.adam,
+                Training(
+                    network=work.network,
+                    adam=work.adam,
+                    training_set=job.reference.batches.stored_as("float64"),
+                    start=job.reference.start,
+                ),
                 execution,
-                job.reference.batches.stored_as("float64"),
-                job.reference.start,
             )
             return certificate.certify(
                 trainer, work.adam, job.reference, job.reference.batch_rows, "float64", "exact"
@@ -166,7 +170,7 @@ class Worker:
                 self._trainer,
                 self._rows,
                 self._job.block_steps,
-                registry.steps_per_call(self._job.execution),
+                self._job.backend.steps_per_call(self._job.execution),
             )
         warmup = timing.warm_up(self._block, self._block_steps)
         self.read()
@@ -250,7 +254,7 @@ class Worker:
     def _profile(self, folder: Path) -> None:
         """Some steps under the framework's own profiler, after the training and off the clock."""
         folder.mkdir(parents=True, exist_ok=True)
-        steps = max(PROFILED_STEPS, registry.steps_per_call(self._job.execution))
+        steps = max(PROFILED_STEPS, self._job.backend.steps_per_call(self._job.execution))
         with self._backend.profiled(folder):
             self._trainer.train(self._rows[:steps])
             self._trainer.synchronise()

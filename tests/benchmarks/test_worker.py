@@ -38,7 +38,7 @@ def job() -> Job:
         data_dir=str(data.EMBEDDED),
     )
     return Job(
-        backend="numpy",
+        backend=registry.BACKENDS["numpy"],
         execution=Execution(mode="eager"),
         workload=work,
         seed=0,
@@ -111,7 +111,7 @@ def test_a_profile_is_written_if_one_is_wanted(
         yield
         profiled.append(folder)
 
-    monkeypatch.setattr(registry.load("numpy"), "profiled", leave)
+    monkeypatch.setattr(registry.load(registry.BACKENDS["numpy"]), "profiled", leave)
     for wanted in (None, str(tmp_path / "profiles")):
         worker = Worker(replace(job, profile=wanted))
         worker.first_call()
@@ -123,7 +123,7 @@ def test_a_profile_is_written_if_one_is_wanted(
 def test_the_worker_of_a_floor() -> None:
     worker = FloorWorker(
         FloorJob(
-            backend="numpy",
+            backend=registry.BACKENDS["numpy"],
             execution=Execution(mode="floor"),
             network=Network(layer_sizes=(31, 17, 9)),
             batch_size=8,
@@ -163,7 +163,7 @@ class Counting(Eager):
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
     trainers: dict[str, type[Trainer]] = {"eager": Counting}
-    monkeypatch.setattr(registry.load("numpy"), "TRAINERS", trainers)
+    monkeypatch.setattr(registry.load(registry.BACKENDS["numpy"]), "TRAINERS", trainers)
     Counting.calls.clear()
     return Counting
 
@@ -220,7 +220,7 @@ def test_a_case_that_computes_something_else_fails_its_certificate(
             super().train(rows[::-1])
 
     trainers: dict[str, type[Trainer]] = {"eager": Wrong}
-    monkeypatch.setattr(registry.load("numpy"), "TRAINERS", trainers)
+    monkeypatch.setattr(registry.load(registry.BACKENDS["numpy"]), "TRAINERS", trainers)
     worker = Worker(job)
     worker.first_call()
     certified = worker.certify()
@@ -260,7 +260,7 @@ def test_compilations_within_a_block_are_counted(job: Job, monkeypatch: pytest.M
             return self.compiled
 
     trainers: dict[str, type[Trainer]] = {"eager": Recompiling}
-    monkeypatch.setattr(registry.load("numpy"), "TRAINERS", trainers)
+    monkeypatch.setattr(registry.load(registry.BACKENDS["numpy"]), "TRAINERS", trainers)
     worker = Worker(job)
     worker.first_call()
     worker.warm_up()
