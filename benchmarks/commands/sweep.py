@@ -17,6 +17,7 @@ import pandas as pd
 from rich.console import Console
 
 from backends.contract import Network
+from benchmarks.analysis import tables
 from benchmarks.bundle import writer as bundle
 from benchmarks.commands import options, running
 from benchmarks.commands import report as bundle_commands
@@ -219,8 +220,7 @@ def write(folder: Path, wanted: list[Point], console: Console) -> None:
     if not parts:
         return
     found = pd.concat(parts, ignore_index=True)
-    first = ["factor", "value"]
-    found = found[first + [column for column in found if column not in first]]
+    found = tables.in_order("sweep", found)
     found.to_csv(folder / "sweep.csv", index=False)
     sweep_report.write(folder, found)
     console.print(f"report: {folder / 'report.md'}", highlight=False, soft_wrap=True)
