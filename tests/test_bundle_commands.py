@@ -15,7 +15,7 @@ from scipy import stats
 
 import run_all
 from benchmarks.analysis import comparison
-from benchmarks.analysis.findings import Bundle
+from benchmarks.bundle.reader import Bundle
 from benchmarks.commands.options import percentage
 from benchmarks.errors import UsageError
 from benchmarks.machine.settings import ROOT

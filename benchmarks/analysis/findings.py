@@ -23,7 +23,7 @@ from benchmarks.analysis import (
     tables,
     tutorial,
 )
-from benchmarks.bundle.reader import Bundle as Bundle  # passed on, like `find` below
+from benchmarks.bundle.reader import Bundle
 from benchmarks.schema import ACCURACY_MARGIN_POINTS, COMPUTED, IDENTITY, repetition_in
 
 MOST_TRAININGS = 10
@@ -218,7 +218,3 @@ def write(findings: Findings, folder: Path) -> None:
         table: pd.DataFrame = getattr(findings, name)
         if name != "tutorial" or len(table):
             table.to_csv(folder / f"{name}.csv", index=False)
-
-
-# Passed on to modules that do not yet use the new name.
-find = compute_findings

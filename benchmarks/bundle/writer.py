@@ -12,14 +12,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-# Passed on to modules that do not yet import these from folders.py and reader.py.
-from benchmarks.bundle.folders import check_folder as check_folder
-from benchmarks.bundle.folders import check_report as check_report
-from benchmarks.bundle.folders import create_folder as create_folder
-from benchmarks.bundle.folders import file_name as file_name
-from benchmarks.bundle.reader import end_of_output as end_of_output
-from benchmarks.bundle.reader import read_environment as read_environment
-from benchmarks.bundle.reader import read_table as read_table
+from benchmarks.bundle.folders import file_name
 from benchmarks.schema import COLUMNS
 
 

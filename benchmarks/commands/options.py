@@ -16,7 +16,8 @@ from benchmarks.commands import COMMANDS, exit_codes
 from benchmarks.machine.platforms import device_problem
 from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
-from benchmarks.plan.plan import KERAS_ADAM, PRESETS
+from benchmarks.plan.cases import KERAS_ADAM
+from benchmarks.plan.presets import PRESETS
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
 
 

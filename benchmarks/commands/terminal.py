@@ -14,7 +14,8 @@ from rich.table import Table as RichTable
 
 from backends.registry import BACKENDS
 from benchmarks.analysis.comparison import Comparison
-from benchmarks.analysis.findings import Bundle, Findings
+from benchmarks.analysis.findings import Findings
+from benchmarks.bundle.reader import Bundle
 from benchmarks.machine.probe import Probe
 from benchmarks.reports import accuracy, comparison, run
 from benchmarks.reports.formats import stage_title

@@ -8,8 +8,8 @@ from typing import Any
 
 from backends.registry import BACKENDS, title_of
 from benchmarks.analysis import break_even, limits
-from benchmarks.analysis.findings import Bundle, Findings, control_of
-from benchmarks.bundle.writer import end_of_output
+from benchmarks.analysis.findings import Findings, control_of
+from benchmarks.bundle.reader import Bundle, end_of_output
 from benchmarks.reports import accuracy, certificates, sentences
 from benchmarks.reports.cases import comparable_groups, ranked
 from benchmarks.reports.figures import static

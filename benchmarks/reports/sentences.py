@@ -11,13 +11,14 @@ import pandas as pd
 from backends.contract import TEXTBOOK
 from backends.registry import FLOOR, title_of
 from benchmarks.analysis.accuracy import MOST_SEEDS, NOT_CERTIFIED
-from benchmarks.analysis.findings import Bundle, Findings, control_of
+from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.analysis.statistics import (
     SIGNIFICANCE,
     SMALLEST_DIFFERENCE,
     TIE_MARGIN,
     smallest_difference,
 )
+from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.cases import comparable_groups
 from benchmarks.reports.formats import (
     MS,

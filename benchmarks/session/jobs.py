@@ -12,8 +12,9 @@ from backends.contract import Execution
 from backends.registry import BACKENDS, FLOOR
 from benchmarks.bundle.folders import file_name
 from benchmarks.machine.settings import worker_environment
+from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
-from benchmarks.plan.plan import FEWEST_BLOCK_STEPS, STEPS_PER_CALL, Case, Plan
+from benchmarks.plan.plan import FEWEST_BLOCK_STEPS, STEPS_PER_CALL, Plan
 from benchmarks.plan.workload import Workload
 from benchmarks.session.worker_process import WorkerProcess
 from benchmarks.worker import messages

@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.machine.disturbance import Monitor, steal_share
-from benchmarks.plan.plan import Case, Plan
+from benchmarks.plan.cases import Case
+from benchmarks.plan.plan import Plan
 from benchmarks.session.jobs import References, make_job, make_ready, start_worker
 from benchmarks.session.member import Member
 from benchmarks.session.worker_process import WorkerError, WorkerProcess

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from backends.registry import FLOOR
 from benchmarks.bundle.writer import Rows
-from benchmarks.plan.plan import Case
+from benchmarks.plan.cases import Case
 from benchmarks.session.worker_process import WorkerProcess
 from benchmarks.worker import messages
 from benchmarks.worker.messages import Block, Certified, Final, Reading, Ready, WarmUp

@@ -16,7 +16,9 @@ from benchmarks.analysis import comparison, statistics
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
-from benchmarks.plan.plan import PRESETS, Case, Plan
+from benchmarks.plan.cases import Case
+from benchmarks.plan.plan import Plan
+from benchmarks.plan.presets import PRESETS
 from benchmarks.plan.workload import Workload
 from benchmarks.session.session import Session
 

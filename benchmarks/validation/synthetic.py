@@ -9,7 +9,7 @@ import pandas as pd
 
 from backends.contract import Array
 from benchmarks.analysis import statistics
-from benchmarks.plan.plan import PRESETS
+from benchmarks.plan.presets import PRESETS
 
 RUNS = 2000
 ROUNDS = 20

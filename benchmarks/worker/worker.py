@@ -22,8 +22,7 @@ from backends.contract import Array, Training
 from backends.numpy.model import log_softmax
 from benchmarks.machine import advice, nvml
 from benchmarks.plan import data, workload
-from benchmarks.worker import certificate, energy, ledger, messages, parts
-from benchmarks.worker import clock as timing
+from benchmarks.worker import certificate, clock, energy, ledger, messages, parts
 from benchmarks.worker.certificate import Check
 from benchmarks.worker.floor import FloorWorker
 from benchmarks.worker.messages import (
@@ -101,7 +100,7 @@ class Worker:
         """Make the first call, which compiles."""
         execution = self._job.execution
         rows = self._rows[: self._job.backend.steps_per_call(execution)]
-        block = timing.train_block(self._trainer, rows)
+        block = clock.train_block(self._trainer, rows)
         self._programs = self._trainer.compilations()
         self._peak_rss_mib = peak_rss_mib()
         # Read now and not at the end, because JAX cannot reset it after the certificate.
@@ -166,13 +165,13 @@ class Worker:
     def warm_up(self) -> WarmUp:
         """Train until blocks no longer get faster, then return to the initial parameters."""
         if self._job.calibrate:
-            self._block_steps = timing.fitting_steps(
+            self._block_steps = clock.fitting_steps(
                 self._trainer,
                 self._rows,
                 self._job.block_steps,
                 self._job.backend.steps_per_call(self._job.execution),
             )
-        warmup = timing.warm_up(self._block, self._block_steps)
+        warmup = clock.warm_up(self._block, self._block_steps)
         self.read()
         self._trainer.reset(self._start)
         self._trainer.synchronise()
@@ -198,7 +197,7 @@ class Worker:
         steps = np.arange(self._step, self._step + self._block_steps + uncounted)
         rows = self._rows.take(steps, axis=0, mode="wrap")
         before = self._trainer.compilations()
-        block = timing.train_block(self._trainer, rows)
+        block = clock.train_block(self._trainer, rows)
         self._step += self._block_steps
         return replace(
             block,

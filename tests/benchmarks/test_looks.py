@@ -10,8 +10,8 @@ import pytest
 from matplotlib.lines import Line2D
 
 from backends.registry import BACKENDS, mode_names
-from benchmarks.analysis import findings as summary
-from benchmarks.analysis.findings import Bundle
+from benchmarks.analysis.findings import compute_findings
+from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.figures import looks, static
 from tests.synthetic_bundles import write_bundle
 
@@ -101,7 +101,7 @@ def test_a_bundle_of_unknown_backends_and_modes_is_drawn(tmp_path: Path) -> None
     times = {"jax compiled": 1.0, "jax compiled (control)": 1.0, "pytorch eager": 2.0}
     folder = write_bundle(tmp_path / "bundle", times)
     bundle = Bundle.read(folder)
-    results = summary.find(bundle)
+    results = compute_findings(bundle)
     names = {"jax": "mxnet", "compiled": "lazy"}
     tables = [*bundle.tables.values(), *vars(results).values()]
     for table in tables:

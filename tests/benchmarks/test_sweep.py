@@ -11,7 +11,8 @@ from rich.console import Console
 
 from benchmarks.commands import running, sweep
 from benchmarks.errors import UsageError
-from benchmarks.plan.plan import PRESETS, Plan
+from benchmarks.plan.plan import Plan
+from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
 
 SHORT = ["--backends", "numpy", "--modes", "eager", "--hidden", "8", "--launches", "2"]

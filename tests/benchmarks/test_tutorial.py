@@ -18,7 +18,9 @@ from benchmarks.analysis import tutorial
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.bundle.reader import Bundle, read_table
 from benchmarks.plan import data, workload
-from benchmarks.plan.plan import PRESETS, BatchReadings, Plan, select_cases
+from benchmarks.plan.cases import select_cases
+from benchmarks.plan.plan import Plan
+from benchmarks.plan.presets import PRESETS, BatchReadings
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import COLUMNS
 from benchmarks.session.jobs import make_job, make_references

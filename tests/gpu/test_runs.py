@@ -16,7 +16,8 @@ from benchmarks.machine import nvml
 from benchmarks.machine.probe import probe
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan import data
-from benchmarks.plan.plan import Case, Plan
+from benchmarks.plan.cases import Case
+from benchmarks.plan.plan import Plan
 from benchmarks.plan.workload import Workload
 from benchmarks.session.jobs import make_job, make_ready, make_references, start_worker
 from benchmarks.worker.messages import Finish, TrainBlock, TrainRest
