@@ -10,7 +10,7 @@ import pytest
 from benchmarks.machine.advice import advised, failure
 from benchmarks.machine.settings import worker_environment
 from benchmarks.session.process import WorkerError, WorkerProcess
-from tests.conftest import executable
+from tests.support.workers import executable
 
 FAILURES = {
     # PyTorch

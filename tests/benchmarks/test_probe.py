@@ -12,7 +12,7 @@ from backends import numpy as numpy_backend
 from backends.registry import BACKENDS, missing_packages
 from benchmarks.machine import nvml
 from benchmarks.machine.probe import Probe, probe, trial
-from tests.conftest import executable
+from tests.support.workers import executable
 
 
 @pytest.mark.parametrize("name", BACKENDS)
