@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 
 from benchmarks.session.session import CLOSING_SECONDS
+from benchmarks.worker.messages import Build, Certify, TrainBlock
 from tests.support.clock import Clock
 from tests.support.runs import CASES, Running, own_workers, run, table
 from tests.support.workers import (
-    BUILD,
-    CERTIFY,
-    TRAIN,
+    Kind,
     at_request,
     before_requests,
     kill,
@@ -109,7 +108,7 @@ def test_certify_names_what_deviates(
 class Moment:
     """A moment at which a worker is killed, in terms of `at_request`."""
 
-    kind: str
+    kind: Kind
     worker: int
     number: int = 1
     victim: int | None = None
@@ -117,11 +116,11 @@ class Moment:
 
 
 MOMENTS = {
-    "imports and builds": Moment(kind=BUILD, worker=2),
-    "certifies": Moment(kind=CERTIFY, worker=1),
-    "waits": Moment(kind=TRAIN, worker=2, number=2, victim=3, action=kill),
-    "trains": Moment(kind=TRAIN, worker=3, number=3),
-    "trains in the second launch": Moment(kind=TRAIN, worker=5, number=2),
+    "imports and builds": Moment(kind=Build, worker=2),
+    "certifies": Moment(kind=Certify, worker=1),
+    "waits": Moment(kind=TrainBlock, worker=2, number=2, victim=3, action=kill),
+    "trains": Moment(kind=TrainBlock, worker=3, number=3),
+    "trains in the second launch": Moment(kind=TrainBlock, worker=5, number=2),
 }
 """The states that a worker may be killed in."""
 
@@ -169,14 +168,14 @@ def test_killing_a_worker_loses_nothing(
 @pytest.mark.parametrize(
     ("kind", "limit"),
     [
-        pytest.param(BUILD, "no answer within 3 s", id="while it starts"),
+        pytest.param(Build, "no answer within 3 s", id="while it starts"),
         # 120 s and twenty times a block's time, which is short here.
-        pytest.param(TRAIN, "no answer within 1 s", id="while it trains"),
+        pytest.param(TrainBlock, "no answer within 1 s", id="while it trains"),
     ],
 )
 @pytest.mark.usefixtures("undrawn")
 def test_a_worker_that_hangs_is_given_up(
-    kind: str,
+    kind: Kind,
     limit: str,
     small: tuple[str, ...],
     tmp_path: Path,
@@ -203,8 +202,8 @@ def test_the_time_limit_ends_a_run_in_time(
     """By a clock that a block of each of the three workers moves by a second."""
     folder, clock, seconds = tmp_path / "out", Clock(monkeypatch), 60
 
-    def tick(_: int, kind: str, timeout: float) -> float:
-        clock.now += kind == TRAIN
+    def tick(_: int, kind: Kind, timeout: float) -> float:
+        clock.now += kind is TrainBlock
         return timeout
 
     before_requests(monkeypatch, tick)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.machine.settings import worker_environment
+from benchmarks.worker.messages import TrainBlock
 from tests.support.runs import CASES, run, table
-from tests.support.workers import TRAIN, at_request, python_for_workers
+from tests.support.workers import at_request, python_for_workers
 
 FAILING_TRAINER = """
 import os
@@ -55,7 +56,7 @@ def test_a_lost_gpu_fails_its_case_alone(
         "benchmarks.session.jobs.worker_environment",
         lambda *given: worker_environment(*given) | {"CUDA_VISIBLE_DEVICES": "0"},
     )
-    at_request(monkeypatch, TRAIN, worker=2, number=3, action=lambda _: marker.touch())
+    at_request(monkeypatch, TrainBlock, worker=2, number=3, action=lambda _: marker.touch())
     folder = tmp_path / "bundle"
     done = run(
         capsys, *small, "--python", f"numpy={python}", "--steps", "210", "--launches", "2",

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import run_all
 from benchmarks.analysis import statistics
+from benchmarks.commands import measure
 from benchmarks.commands.report import missing_for_page
 from benchmarks.commands.running import pythons
 from benchmarks.machine.settings import available_cpus
-from benchmarks.reports import sentences
+from benchmarks.reports import formats
 from tests.support.runs import CASES, run, run_process, table
 from tests.support.workers import executable
 
@@ -63,7 +63,7 @@ def test_case_and_control_train_alike(bundle: Path) -> None:
     """The same seed gives the same parameters and batches, so the same accuracies."""
     accuracy = table(bundle, "accuracy")
     twins = [
-        part.drop(columns=["case", "train_seconds"]).reset_index(drop=True)
+        part.drop(columns=["case", "repetition", "train_seconds"]).reset_index(drop=True)
         for _, part in accuracy.groupby("case")
     ]
     pd.testing.assert_frame_equal(twins[0], twins[1])
@@ -88,7 +88,7 @@ def test_every_number_of_the_ranking_is_in_the_summary(bundle: Path) -> None:
     lines = (bundle / "report.md").read_text().splitlines()
     line = next(line for line in lines if "| numpy eager " in line)
     low, value, high = (float(row[name]) for name in ("step_ms_low", "step_ms", "step_ms_high"))
-    assert sentences.interval(value, low, high, sentences.MS) in line
+    assert formats.interval(value, low, high, formats.MS) in line
     assert f"{100 * row['test_accuracy']:.2f}%" in line
 
 
@@ -151,7 +151,7 @@ def test_a_backend_may_have_a_python_of_its_own(
 
 def test_pythons_add_up() -> None:
     arguments = ["--python", f"jax={sys.executable}", "--python", f"pytorch={sys.executable}"]
-    assert pythons(run_all.run_parser().parse_args(arguments)) == {
+    assert pythons(measure.parser().parse_args(arguments)) == {
         "jax": sys.executable,
         "pytorch": sys.executable,
     }

@@ -19,6 +19,7 @@ from types import ModuleType
 from backends.contract import Execution, Floor, Network
 from backends.registry import BACKENDS, FLOOR, load, missing_packages
 from benchmarks.machine.advice import advised, failure
+from benchmarks.machine.project import install_advice
 from benchmarks.machine.settings import ROOT, die_with_parent, worker_environment
 
 TIMEOUT_SECONDS = 120
@@ -75,7 +76,9 @@ def probe(name: str, device: str, python: str = sys.executable) -> Probe:
     if marked:
         found = json.loads(marked[-1].removeprefix(MARK))
         if found["missing"]:
-            return Probe(versions={}, problem=f"not installed: {', '.join(found['missing'])}")
+            names = ", ".join(found["missing"])
+            problem = f"not installed: {names}{install_advice(name, python)}"
+            return Probe(versions={}, problem=problem)
         versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
         problem = f"sees no usable {device.upper()} ({versions}): {found['problem']}"
         return Probe(versions=found["versions"], problem=problem if found["problem"] else "")

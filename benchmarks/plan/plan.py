@@ -135,7 +135,7 @@ class Case:
         """`idiomatic` (what its users would write) or `tuned`."""
         return TIERS[self.mode]
 
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> dict[str, str | int]:
         """The columns that say which case a row of a CSV belongs to."""
         return {
             "case": self.name,
@@ -145,6 +145,7 @@ class Case:
             "precision": self.precision,
             "device": self.device,
             "adam": self.adam,
+            "repetition": self.repetition,
         }
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -26,16 +27,24 @@ from benchmarks.worker import clock as timing
 from benchmarks.worker.certificate import Check
 from benchmarks.worker.floor import FloorWorker
 from benchmarks.worker.messages import (
-    Answer,
     BatchReading,
     Block,
+    Build,
     Certified,
+    Certify,
     Failure,
     Final,
+    Finish,
     FloorJob,
     Job,
     Reading,
     Ready,
+    Request,
+    RunWarmUp,
+    TakeBatchReading,
+    TakeReading,
+    TrainBlock,
+    TrainRest,
     WarmUp,
 )
 
@@ -105,7 +114,6 @@ class Worker:
         self._peak_rss_mib = peak_rss_mib()
         # Now, and not once more later: JAX cannot forget what the certificate takes.
         peak = self._trainer.peak_device_bytes()
-        self._peak_device_mib = float("nan") if peak is None else peak / 2**20
         # Asked only now, when its parameters are the results of a step.
         device = self._trainer.describe()["device"]
         execution.check_device(device)
@@ -114,6 +122,8 @@ class Worker:
             build_seconds=self._build_seconds,
             first_call_seconds=block.seconds,
             first_call_steps=block.steps,
+            peak_rss_mib=self._peak_rss_mib,
+            peak_device_mib=float("nan") if peak is None else peak / 2**20,
         )
 
     def certify(self) -> Certified:
@@ -238,7 +248,6 @@ class Worker:
             test_loss=loss,
             test_accuracy=accuracy,
             peak_rss_mib=max(self._peak_rss_mib, peak_rss_mib()),
-            peak_device_mib=self._peak_device_mib,
             energy_mj_per_step=self._energy(),
         )
 
@@ -268,20 +277,42 @@ class Worker:
 
 
 def serve(connection: Connection) -> None:
-    """Answer requests until the session hangs up."""
+    """Answer requests until the session hangs up; the first one builds the worker."""
     worker: Worker | FloorWorker | None = None
     while True:
         try:
             request = connection.recv()
         except EOFError:
             return
+        answer: object
         try:
-            if worker is None:
-                worker = (FloorWorker if isinstance(request, FloorJob) else Worker)(request)
-                answer: Answer = worker.first_call()
+            if isinstance(request, Build):
+                job = request.job
+                worker = FloorWorker(job) if isinstance(job, FloorJob) else Worker(job)
+                answer = worker.first_call()
             else:
-                answer = getattr(worker, request)()
+                answer = answer_to(request, worker)
         except Exception as error:  # every failure of a framework is a result to report
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             answer = Failure(message=advice.failure(error))
         connection.send(answer)
+
+
+def answer_to(request: Request[Any], worker: Worker | FloorWorker | None) -> object:
+    """Do what a request after the first asks for; raises TypeError where the worker cannot."""
+    match request, worker:
+        case Certify(), Worker() | FloorWorker():
+            return worker.certify()
+        case RunWarmUp(), Worker() | FloorWorker():
+            return worker.warm_up()
+        case TrainBlock(), Worker() | FloorWorker():
+            return worker.train()
+        case TrainRest(), Worker():
+            return worker.train_rest()
+        case TakeReading(), Worker():
+            return worker.read()
+        case TakeBatchReading(), Worker():
+            return worker.read_batch()
+        case Finish(), Worker():
+            return worker.finish()
+    raise TypeError(f"{type(worker).__name__} cannot answer {request}")

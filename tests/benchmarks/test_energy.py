@@ -75,10 +75,10 @@ def test_a_gpu_that_is_lost_meanwhile_tells_nothing() -> None:
 
 def test_a_worker_measures_on_a_gpu_alone(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """NumPy, said to be on the GPU: its energy is read, and its training has ended before."""
-    monkeypatch.setattr(energy, "SECONDS", 0.02)
+    monkeypatch.setattr(energy, "ENERGY_SECONDS", 0.02)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     worker = Worker(job)
-    worker.first_call()
+    assert math.isnan(worker.first_call().peak_device_mib)
     for device, positive in (("cpu", False), ("gpu", True)):
         monkeypatch.setattr(nvml, "pynvml", FakeNvml(energies=itertools.count(1000, 30)))
         worker._job = replace(job, execution=Execution(mode="eager", device=device))
@@ -87,4 +87,3 @@ def test_a_worker_measures_on_a_gpu_alone(job: Job, monkeypatch: pytest.MonkeyPa
         assert (final.energy_mj_per_step > 0) == positive
         assert positive or math.isnan(final.energy_mj_per_step)
         assert (worker.read() == before) != positive
-    assert math.isnan(final.peak_device_mib)

@@ -54,7 +54,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     console = Console(quiet=True)
     words = [*SHORT, "--batch-sizes", "16", "32", "--output", str(folder)]
-    assert sweep.sweep(words, console) == 0
+    assert sweep.main(words, console) == 0
     found = pd.read_csv(folder / "sweep.csv")
     assert sorted(found.loc[found["case"] == "numpy eager", "value"]) == [16, 32]
     assert "## Batch size" in (folder / "report.md").read_text()
@@ -67,7 +67,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
     facts["run"]["state"] = "interrupted"
     environment.write_text(json.dumps(facts))
     before = (first / "samples.csv").stat().st_mtime_ns, (second / "samples.csv").read_text()
-    assert sweep.sweep(["--resume", str(folder)], console) == 0
+    assert sweep.main(["--resume", str(folder)], console) == 0
     assert (first / "samples.csv").stat().st_mtime_ns == before[0]
     assert (second / "samples.csv").read_text() != before[1]
     assert json.loads(environment.read_text())["run"]["state"] == "complete"
@@ -75,14 +75,14 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no sweep\.json"):
-        sweep.sweep(["--resume", str(tmp_path)], Console(quiet=True))
+        sweep.main(["--resume", str(tmp_path)], Console(quiet=True))
 
 
 def test_a_batch_larger_than_the_data_is_refused_before_anything_runs(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     words = [*SHORT, "--batch-sizes", "60000", "--output", str(folder)]
     with pytest.raises(UsageError, match="has only 55,000 images"):
-        sweep.sweep(words, Console(quiet=True))
+        sweep.main(words, Console(quiet=True))
     assert not folder.exists()
 
 

@@ -9,22 +9,18 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks.session.process import WorkerProcess
-from benchmarks.worker.messages import FloorJob, Job
+from benchmarks.session.worker_process import WorkerProcess
+from benchmarks.worker.messages import Answer, Build, Request
 
-BUILD, CERTIFY, TRAIN = "build", "certify", "train"
-
-
-def kind_of(request: object) -> str:
-    """The kind of a request; the first to each worker is to build its trainer or floor."""
-    return BUILD if isinstance(request, Job | FloorJob) else str(request)
+Kind = type[Request[Any]]
 
 
 def before_requests(
-    monkeypatch: pytest.MonkeyPatch, action: Callable[[int, str, float], float]
+    monkeypatch: pytest.MonkeyPatch, action: Callable[[int, Kind, float], float]
 ) -> None:
     """Do something before every request that a session sends.
 
@@ -33,15 +29,15 @@ def before_requests(
     """
     ask = WorkerProcess.ask
 
-    def watched(self: WorkerProcess, request: object, timeout: float) -> object:
-        return ask(self, request, action(self.pid, kind_of(request), timeout))  # type: ignore[arg-type]
+    def watched(self: WorkerProcess, request: Request[Answer], timeout: float) -> Answer:
+        return ask(self, request, action(self._process.pid, type(request), timeout))
 
     monkeypatch.setattr(WorkerProcess, "ask", watched)
 
 
 def at_request(
     monkeypatch: pytest.MonkeyPatch,
-    kind: str,
+    kind: Kind,
     *,
     worker: int,
     action: Callable[[int], None],
@@ -58,10 +54,10 @@ def at_request(
     started: list[int] = []
     counts: Counter[int] = Counter()
 
-    def interfere(pid: int, asked: str, timeout: float) -> float:
-        if asked == BUILD:
+    def interfere(pid: int, asked: Kind, timeout: float) -> float:
+        if asked is Build:
             started.append(pid)
-        if asked == kind and started.index(pid) == worker - 1:
+        if asked is kind and started.index(pid) == worker - 1:
             counts[pid] += 1
             if counts[pid] == number:
                 action(started[(victim or worker) - 1])

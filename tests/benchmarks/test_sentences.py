@@ -1,4 +1,4 @@
-"""What a reader is told, for results of every kind."""
+"""The sentences of a report, for results of every kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 
 from benchmarks.analysis.findings import Bundle, Findings
-from benchmarks.reports import sentences as words
+from benchmarks.reports import formats, sentences
+from benchmarks.reports.cases import comparable_groups
+from benchmarks.reports.sections import Note
+from tests.synthetic_bundles import environment_record
 
 CASES = ("jax multistep", "pytorch eager", "tensorflow fit streamed")
 
@@ -75,48 +78,49 @@ def findings(
 
 
 def bundle(disturbed: int = 0, steady: bool = True, lost: str = "", **run: Any) -> Bundle:
-    """Of 20 rounds and two cases; `lost` is a floor that failed."""
+    """A bundle of 20 rounds and two cases; `lost` is a floor that failed."""
     outcomes = [(lost, "floor", "killed by signal 9")] if lost else []
     tables = {
         "outcomes": pd.DataFrame(outcomes, columns=["case", "mode", "reason"]),
         "rounds": pd.DataFrame({"disturbed": [True] * disturbed + [False] * (20 - disturbed)}),
         "launches": pd.DataFrame({"case": CASES[:2], "warmup_steady": [True, steady]}),
     }
-    facts = {"state": "complete", "finished_launches": 3, "launches": 3, "out_of_time": False}
-    return Bundle(folder=Path(), environment={"run": facts | run}, tables=tables)
+    complete = {"state": "complete", "finished_launches": 3, "launches": 3, "out_of_time": False}
+    environment = environment_record(run=complete | run)
+    return Bundle(folder=Path(), environment=environment, tables=tables)
 
 
 def test_a_clear_winner_is_named_with_its_lead() -> None:
-    said = " ".join(words.fastest(findings((1, 3, 2))))
-    assert "**jax multistep** trains fastest in float32 on the CPU: 1.50 ms a step." in said
-    assert "The best of PyTorch, pytorch eager, takes 2.00 [1.90, 2.10] times as long" in said
-    assert "TensorFlow/Keras" in said
+    text = " ".join(sentences.fastest(findings((1, 3, 2))))
+    assert "**jax multistep** trains fastest in float32 on the CPU: 1.50 ms a step." in text
+    assert "The best of PyTorch, pytorch eager, takes 2.00 [1.90, 2.10] times as long" in text
+    assert "TensorFlow/Keras" in text
 
 
 def test_a_tie_is_not_called_a_win() -> None:
-    said = " ".join(words.fastest(findings((1, 3, 1))))
-    assert "No single case is shown to be fastest" in said
-    assert "jax multistep and tensorflow fit streamed cannot be told apart" in said
-    assert "trains fastest" not in said
-    assert "About 7 launches would likely decide it." in said
+    text = " ".join(sentences.fastest(findings((1, 3, 1))))
+    assert "No single case is shown to be fastest" in text
+    assert "jax multistep and tensorflow fit streamed cannot be told apart" in text
+    assert "trains fastest" not in text
+    assert "About 7 launches would likely decide it." in text
 
 
-def test_what_is_shown_to_be_equal_is_called_a_tie() -> None:
-    found = findings((1, 3, 1))
-    found.verdicts["verdict"] = found.verdicts["verdict"].replace("undecided", "tie")
-    said = " ".join(words.fastest(found))
-    assert "jax multistep and tensorflow fit streamed are a tie, within 3.0%" in said
-    assert "launches" not in said
+def test_cases_shown_to_be_equal_are_called_a_tie() -> None:
+    results = findings((1, 3, 1))
+    results.verdicts["verdict"] = results.verdicts["verdict"].replace("undecided", "tie")
+    text = " ".join(sentences.fastest(results))
+    assert "jax multistep and tensorflow fit streamed are a tie, within 3.0%" in text
+    assert "launches" not in text
 
 
 def test_one_case_alone_wins_nothing() -> None:
-    said = " ".join(words.fastest(findings((1,))))
-    assert "nothing to compare it with" in said
-    assert "fastest" not in said
+    text = " ".join(sentences.fastest(findings((1,))))
+    assert "nothing to compare it with" in text
+    assert "fastest" not in text
 
 
 def learned(verdict: str, needed: float = 11.0, other: str = "tensorflow") -> Findings:
-    """JAX, PyTorch and a third, of which the last pair has a verdict of its own."""
+    """JAX, PyTorch and a third backend; PyTorch and the third have this verdict."""
     groups = ["jax", "pytorch", other]
     accuracies = pd.DataFrame(
         {
@@ -147,7 +151,7 @@ ALL = "JAX/Flax, PyTorch and TensorFlow/Keras (test accuracies from 97.00% to 97
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("results", "text"),
     [
         (
             learned("equivalent"),
@@ -159,13 +163,13 @@ ALL = "JAX/Flax, PyTorch and TensorFlow/Keras (test accuracies from 97.00% to 97
         ),
         (
             learned("too few seeds"),
-            f"Whether accuracy differs is open: over 3 seeds {ALL} are shown neither to differ nor "
-            "to be equivalent; about 11 seeds would likely tell.",
+            f"Whether accuracy differs is open: over 3 seeds, {ALL} are shown neither to differ "
+            "nor to be equivalent; about 11 seeds would likely decide it.",
         ),
         (
             learned("too few seeds", float("nan")),
-            f"Whether accuracy differs is open: over 3 seeds {ALL} are shown neither to differ nor "
-            "to be equivalent; more than 100 seeds would likely tell.",
+            f"Whether accuracy differs is open: over 3 seeds, {ALL} are shown neither to differ "
+            "nor to be equivalent; more than 100 seeds would likely decide it.",
         ),
         # Another algorithm may differ; that is not a difference between frameworks.
         (
@@ -175,21 +179,27 @@ ALL = "JAX/Flax, PyTorch and TensorFlow/Keras (test accuracies from 97.00% to 97
         ),
     ],
 )
-def test_the_headline_says_whether_accuracy_differs(found: Findings, said: str) -> None:
-    assert words.accuracy(found) == [said]
+def test_the_headline_says_whether_accuracy_differs(results: Findings, text: str) -> None:
+    assert sentences.accuracy(results) == text
 
 
 def test_accuracy_speaks_of_trained_cases_only() -> None:
-    assert "No case was trained to the end" in words.accuracy(findings((1, 2, 3)))[0]
-    found = learned("equivalent")
-    alone = replace(found, accuracies=found.accuracies[:1], equivalences=found.equivalences[:0])
-    assert words.accuracy(alone) == [
-        "The mean test accuracy of JAX/Flax is 97.00% [96.00%, 98.00%]."
-    ]
+    assert "No case was trained to the end" in sentences.accuracy(findings((1, 2, 3)))
+    several = learned("equivalent")
+    one = replace(several, accuracies=several.accuracies[:1], equivalences=several.equivalences[:0])
+    mean = "The mean test accuracy of JAX/Flax is 97.00% [96.00%, 98.00%]."
+    assert sentences.accuracy(one) == mean
+
+
+def test_a_backend_that_is_not_registered_here_goes_by_its_name() -> None:
+    results = learned("different", other="mxnet")
+    assert sentences.accuracy(results).endswith("PyTorch tests 0.52 points below mxnet.")
+    results.summary["backend"] = ["jax", "pytorch", "mxnet"]
+    assert "The best of mxnet, tensorflow fit streamed," in " ".join(sentences.fastest(results))
 
 
 @pytest.mark.parametrize(
-    ("verdict", "seeds", "needed", "said"),
+    ("verdict", "seeds", "needed", "text"),
     [
         ("equivalent", 3, float("nan"), "equivalent within 0.3 points"),
         ("not certified", 3, float("nan"), "within 0.3 points, but not certified to train alike"),
@@ -199,62 +209,70 @@ def test_accuracy_speaks_of_trained_cases_only() -> None:
         ("too few seeds", 1, float("nan"), "too few seeds to tell"),
     ],
 )
-def test_verdicts_on_accuracy(verdict: str, seeds: int, needed: float, said: str) -> None:
+def test_verdicts_on_accuracy(verdict: str, seeds: int, needed: float, text: str) -> None:
     row = {"verdict": verdict, "seeds": seeds, "seeds_needed": needed, "margin_points": 0.3}
-    assert words.equivalence(pd.Series(row)) == said
+    assert sentences.equivalence(pd.Series(row)) == text
 
 
 def test_the_resolution_bounds_what_is_ranked() -> None:
-    assert "differences under 2.0% are not ranked" in words.certainty(findings((1,)))[0]
-    # Not finer than what counts as equal, however quiet the machine.
-    assert "differences under 1.0%" in words.certainty(findings((1,), resolution=0.001))[0]
-    assert "unknown" in words.certainty(findings((1,), resolution=float("nan")))[0]
+    coarse = sentences.resolution(findings((1,)))
+    assert "differed by up to 2.0% (95% interval), so smaller differences are not ranked" in coarse
+    # No finer than SMALLEST_DIFFERENCE, however quiet the machine.
+    fine = sentences.resolution(findings((1,), resolution=0.001))
+    assert "differed by up to 0.1% (95% interval), so differences under 1.0% are not" in fine
+    assert "unknown" in sentences.resolution(findings((1,), resolution=float("nan")))
 
 
 @pytest.mark.parametrize(
-    ("run", "columns", "said"),
+    ("run", "columns", "text"),
     [
-        ({"state": "interrupted", "finished_launches": 1}, {}, "**Incomplete**: interrupted"),
-        ({"out_of_time": True, "launches": 5}, {}, "left 2 of 5 launches out"),
+        ({"state": "interrupted", "finished_launches": 1}, {}, "Incomplete: interrupted"),
+        ({"out_of_time": True, "launches": 5}, {}, "left out 2 of 5 launches"),
         ({"out_of_time": True}, {"trained_to_end": False}, "before their last step"),
-        ({"finished_launches": 1}, {}, "no verdict"),
-        ({"finished_launches": 2}, {}, "Two launches only"),
+        ({"finished_launches": 1}, {}, "no verdicts"),
+        ({"finished_launches": 2}, {}, "only two launches"),
         ({}, {"trained_to_end": False, "steps": 400}, "jax multistep (400 steps)"),
-        ({"disturbed": 2}, {}, "10.0% of the rounds were disturbed from outside"),
+        ({"disturbed": 2}, {}, "10.0% of rounds were disturbed by other load"),
         ({"lost": "jax floor"}, {}, "jax floor failed and is not among the floors: killed by"),
-        ({"steady": False}, {}, "getting faster when the timing began: pytorch eager"),
+        ({"steady": False}, {}, "getting faster when timing began: pytorch eager"),
         (
             {},
             {"diverged": ["", "diverged: the loss is not finite from step 400 in seed 1", ""]},
-            "**pytorch eager diverged: the loss is not finite from step 400 in seed 1.**",
+            "pytorch eager diverged: the loss is not finite from step 400 in seed 1.",
         ),
         ({}, {"certified": [True, False, True]}, "Not comparable, and not ranked: pytorch eager"),
     ],
 )
-def test_cautions(run: dict[str, Any], columns: dict[str, Any], said: str) -> None:
-    assert said in " ".join(words.cautions(bundle(**run), findings((1, 2, 3), **columns)))
+def test_cautions(run: dict[str, Any], columns: dict[str, Any], text: str) -> None:
+    notes = sentences.cautions(bundle(**run), findings((1, 2, 3), **columns))
+    (note,) = [note for note in notes if text in note.text]
+    serious = text.startswith(("Incomplete", "pytorch eager diverged"))
+    assert note.severity == ("warning" if serious else "note")
 
 
-def test_what_is_unfair_is_said() -> None:
-    said = words.cautions(bundle(), findings((1, 2, 3), unfair=("threads set: 1 in a; 2 in b",)))
-    assert "**Unfair**: threads set: 1 in a; 2 in b." in said
+def test_an_unfair_ranking_is_a_warning() -> None:
+    unfair = findings((1, 2, 3), unfair=("threads set: 1 in a; 2 in b",))
+    warning = Note("Unfair: threads set: 1 in a; 2 in b.", "warning")
+    assert sentences.cautions(bundle(), unfair) == [warning]
+    assert warning.markdown == "**Unfair: threads set: 1 in a; 2 in b.**"
 
 
-def test_another_algorithm_is_ranked_apart_and_said_not_to_be_comparable() -> None:
-    found = findings((1, 2, 1), adam=["textbook", "textbook", "epsilon-hat"])
-    assert [where for where, _ in words.groups(found)] == [
+def test_another_algorithm_is_ranked_apart_and_called_not_comparable() -> None:
+    results = findings((1, 2, 1), adam=["textbook", "textbook", "epsilon-hat"])
+    assert [where for where, _ in comparable_groups(results)] == [
         "in float32 on the CPU",
         "in float32 on the CPU with Keras' own Adam",
     ]
-    assert "not comparable with the others" in " ".join(words.cautions(bundle(), found))
-    said = " ".join(words.fastest(found))
-    assert "tensorflow fit streamed takes 2.00 ms a step" in said
-    assert "nothing to compare it with" in said
+    (note,) = sentences.cautions(bundle(), results)
+    assert "not comparable with the others" in note.text
+    text = " ".join(sentences.fastest(results))
+    assert "tensorflow fit streamed takes 2.00 ms a step" in text
+    assert "nothing to compare it with" in text
 
 
 @pytest.mark.parametrize("parameter", ["layer 2 bias", float("nan")])
 def test_a_departure_names_stage_and_parameter(parameter: Any) -> None:
-    said = words.departure(
+    text = sentences.departure(
         {
             "level": "exact",
             "stage": "parameters_1_step",
@@ -264,11 +282,11 @@ def test_a_departure_names_stage_and_parameter(parameter: Any) -> None:
         }
     )
     where = "parameters 1 step" + (", layer 2 bias" if isinstance(parameter, str) else "")
-    assert said == f"{where} (exact): relative error 1.0e-03 where the bound is 1.0e-09"
+    assert text == f"{where} (exact): relative error 1.0e-03 where the bound is 1.0e-09"
 
 
-def test_a_good_run_has_one_caution_only() -> None:
-    assert len(words.cautions(bundle(), findings((1, 2, 3)))) == 1
+def test_a_good_run_has_no_caution() -> None:
+    assert sentences.cautions(bundle(), findings((1, 2, 3))) == []
 
 
 @pytest.mark.parametrize(
@@ -280,11 +298,11 @@ def test_a_good_run_has_one_caution_only() -> None:
     ],
 )
 def test_interval(figures: tuple[float, float, float], text: str) -> None:
-    assert words.interval(*figures) == text
+    assert formats.interval(*figures) == text
 
 
 def test_milliseconds_have_three_digits() -> None:
-    assert [words.number(value, words.MS) for value in (0.0312, 3.3, 12.0, 437.4)] == [
+    assert [formats.number(value, formats.MS) for value in (0.0312, 3.3, 12.0, 437.4)] == [
         "0.0312",
         "3.30",
         "12.0",
@@ -293,6 +311,6 @@ def test_milliseconds_have_three_digits() -> None:
 
 
 def test_joined() -> None:
-    assert words.joined([]) == ""
-    assert words.joined(["a"]) == "a"
-    assert words.joined(["a", "b", "c"]) == "a, b and c"
+    assert formats.joined([]) == ""
+    assert formats.joined(["a"]) == "a"
+    assert formats.joined(["a", "b", "c"]) == "a, b and c"

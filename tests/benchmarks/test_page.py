@@ -17,14 +17,14 @@ import run_all
 from benchmarks.analysis import findings as summary
 from benchmarks.analysis.findings import Bundle
 from benchmarks.machine.settings import ROOT
-from tests.pages import NARROW, WIDE, centre, click, colours, one, opened, plots, visible
+from tests.support.pages import NARROW, WIDE, centre, click, colours, one, opened, plots, visible
 from tests.synthetic_bundles import write_bundle
 
 pytest.importorskip("plotly", reason="the page needs plotly, which is not installed")
 from benchmarks.reports import page as html_report
 from benchmarks.reports.figures import interactive
 
-REFERENCE = ROOT / "results" / "reference-cpu-2-cores"
+REFERENCE = ROOT / "results" / "reference" / "epyc-2-cores"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

@@ -19,7 +19,7 @@ import pandas as pd
 
 from backends.registry import BACKENDS
 from benchmarks.schema import ENTRIES, STAGES
-from tests.report_tables import ReadTable
+from tests.support.report_tables import ReadTable
 
 NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?%?")
 
@@ -184,10 +184,10 @@ def _of_parts(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     if "case" in cells:
         return _of_summary(source, cells)
     titles = {backend.title: name for name, backend in BACKENDS.items()}
-    title = cells["what"].removeprefix("by the means of ")
-    row = _of(source.floors, backend=titles[title])
+    title = cells["implemented in"]
+    row = _of(source.floors, backend=titles.get(title, title))
     return {
-        "what": [cells["what"]],
+        "implemented in": [title],
         "floor (ms)": _interval(row, "step_ms"),
         "peak (GFLOP/s)": [row["peak_gflops"]],
     }

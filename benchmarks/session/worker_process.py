@@ -1,7 +1,7 @@
-"""A worker as the session sees it: started, asked, and ended whatever happens.
+"""A worker process as the session sees it: started, asked, and ended in every case.
 
-Each worker leads a process group of its own, so that ending it ends the compilers it has started
-too, and Ctrl-C in the terminal reaches the session alone.
+Each worker leads a process group of its own, so that ending it also ends the compilers it has
+started, and Ctrl-C in the terminal reaches the session alone.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import sys
 import threading
 from multiprocessing.connection import Pipe
 from pathlib import Path
-from typing import Any
 
 from benchmarks.machine.advice import advised
 from benchmarks.machine.settings import ROOT, affinity
-from benchmarks.worker.messages import Answer, Failure, FloorJob, Job
+from benchmarks.worker.messages import Answer, Failure, Request
 
 END_SECONDS = 10.0
-"""How long a worker that was killed may take to be gone."""
+"""How long to wait for a killed worker to disappear."""
 LAST_LINES = 10
+"""The lines of a dead worker's output in which advice on its failure is looked for."""
 
 
 class WorkerError(Exception):
@@ -42,39 +42,33 @@ class WorkerProcess:
     ) -> None:
         self._log = log
         self._sees_gpu = environment.get("CUDA_VISIBLE_DEVICES") != "-1"
-        self._connection, theirs = Pipe()
-        command = [python, "-m", "benchmarks.worker", str(theirs.fileno())]
+        self._connection, workers_end = Pipe()
         with log.open("ab") as output, affinity(threads):
             self._process = subprocess.Popen(
-                command,
+                [python, "-m", "benchmarks.worker", str(workers_end.fileno())],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(workers_end.fileno(),),
                 start_new_session=True,
             )
-        theirs.close()
+        workers_end.close()
 
-    @property
-    def pid(self) -> int:
-        """The worker's process id, which is its process group's too."""
-        return self._process.pid
-
-    def ask(self, request: Job | FloorJob | str, timeout: float) -> Any:
+    def ask(self, request: Request[Answer], timeout: float) -> Answer:
         """Send a request and wait for its answer.
 
-        Raises WorkerError where the worker reports a failure, ends, or takes longer than
-        `timeout` seconds.
+        Raises WorkerError if the worker reports a failure, ends, or takes longer than `timeout`
+        seconds.
         """
-        # A timer, since sending too must not wait for ever: the worker may hang before it reads.
+        # A timer, because sending may block for ever too: a worker can hang before it reads.
         late = threading.Timer(timeout, self._kill)
         late.daemon = True
         late.start()
         try:
             self._connection.send(request)
-            answer: Answer = self._connection.recv()
+            answer: Answer | Failure = self._connection.recv()
         except (EOFError, OSError):
             if late.finished.is_set():
                 raise WorkerError(f"no answer within {timeout:.0f} s") from None
@@ -101,21 +95,18 @@ class WorkerProcess:
         return advised(how, last)
 
     def output(self) -> str:
-        """What the worker has printed so far."""
+        """Everything the worker has printed so far."""
         return self._log.read_text(errors="replace")
 
-    def end(self, grace: float = 0.0) -> None:
-        """Hang up, wait `grace` seconds for the worker to leave, then end its whole group."""
+    def end(self) -> None:
+        """Hang up and end the worker's whole group."""
         self._connection.close()
-        if grace:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=grace)
         self._kill()
-        # One that hangs in the driver of a lost GPU does not end even so.
+        # A process that hangs in the driver of a lost GPU does not end even when killed.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=END_SECONDS)
 
     def _kill(self) -> None:
-        """End the worker and whatever it has started."""
+        """End the worker and everything it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""How the end of a worker is told."""
+"""A worker process that ends is reported with the way it ended."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.machine.settings import SESSION, die_with_parent, worker_environment
-from benchmarks.session import process
-from benchmarks.session.process import WorkerError, WorkerProcess
+from benchmarks.machine.settings import SESSION_PID, die_with_parent, worker_environment
+from benchmarks.session import worker_process
+from benchmarks.session.worker_process import WorkerError, WorkerProcess
+from benchmarks.worker.messages import TrainBlock
 
 
 @pytest.mark.parametrize(
-    ("end", "said"),
+    ("end", "message"),
     [
         ("sys.exit(0)", "ended with exit code 0"),
         ("sys.exit(7)", "ended with exit code 7"),
@@ -23,30 +24,30 @@ from benchmarks.session.process import WorkerError, WorkerProcess
     ],
 )
 def test_how_a_worker_ended(
-    end: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    end: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "benchmarks"
     folder.mkdir()
     (folder / "__init__.py").touch()
     (folder / "worker.py").write_text(f"import os, sys\n{end}\n")
-    monkeypatch.setattr(process, "ROOT", tmp_path)
+    monkeypatch.setattr(worker_process, "ROOT", tmp_path)
     worker = WorkerProcess(
         log=tmp_path / "log.txt", environment=worker_environment("cpu", 1, tmp_path), threads=1
     )
     try:
         with pytest.raises(WorkerError) as raised:
-            worker.ask("train", 30)
-        assert str(raised.value).startswith(said)
+            worker.ask(TrainBlock(), 30)
+        assert str(raised.value).startswith(message)
     finally:
         worker.end()
 
 
-def test_a_worker_whose_session_has_ended_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It belongs to process 1 then; which may also be the session, in a container."""
+def test_a_worker_ends_when_its_session_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parent is process 1 then, which in a container may also be the session."""
     monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(prctl=lambda *_: 0))
     monkeypatch.setattr(os, "getppid", lambda: 1)
-    monkeypatch.setenv(SESSION, "1")
+    monkeypatch.setenv(SESSION_PID, "1")
     die_with_parent()
-    monkeypatch.setenv(SESSION, "17")
+    monkeypatch.setenv(SESSION_PID, "17")
     with pytest.raises(SystemExit):
         die_with_parent()
