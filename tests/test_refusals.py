@@ -69,7 +69,7 @@ def test_a_folder_that_cannot_be_written_to(
 
 
 def test_a_damaged_data_set(tmp_path: Path) -> None:
-    """In a process of its own, so that its exit code is seen too."""
+    """A process, so that its exit code is seen as a shell would see it."""
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8b nonsense")
     done = run_process("--data-dir", tmp_path)
     assert done.code == 2
