@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from backends.registry import BACKENDS
 from benchmarks.analysis import statistics
 from benchmarks.commands import measure
 from benchmarks.commands.report import missing_for_page
@@ -144,7 +145,7 @@ def test_a_backend_may_have_a_python_of_its_own(
     )  # fmt: skip
     assert done.code == 0, done.errors
     called = calls.read_text().splitlines()
-    assert called[0] == "-m benchmarks.machine.probe numpy cpu"
+    assert called[0] == f"-m benchmarks.machine.probe {BACKENDS['numpy'].to_json()} cpu"
     # The case, its control and the floor.
     assert [line.rpartition(" ")[0] for line in called[1:]] == ["-m benchmarks.worker"] * 3
 

@@ -57,10 +57,9 @@ def main(argv: list[str], console: Console) -> int:
     cases = list(plan.cases)
     floors = floors_of(cases) if preset.floors else ()
     plan = replace(plan, cases=tuple(with_control(cases)), floors=floors)
-    environment = running.describe_run(plan)
     folder = create_folder(arguments.output, ROOT / "results", plan.name)
     if arguments.profile:
         plan = replace(plan, profile=folder.resolve() / "profiles")
-    code = running.run(plan, dataset.training, folder, environment, console, started)
+    code = running.run(plan, dataset.training, folder, console, started)
     report.report_bundle(folder, console)
     return code

@@ -66,7 +66,8 @@ def make_plan(
             runnable.append(case)
     if not runnable:
         reasons = "; ".join(sorted({f"{case.backend} {why}" for case, why in skipped.items()}))
-        driver = "" if device == "cpu" else f" (GPUs that the driver shows: {shown_gpus()})"
+        gpus = "; ".join(environment.gpus()) or "none"
+        driver = "" if device == "cpu" else f" (GPUs that the driver shows: {gpus})"
         raise UsageError(f"nothing can run on the {device} here: {reasons}{driver}")
     return Plan(
         name=f"{arguments.preset}-{device}",
@@ -100,11 +101,6 @@ def make_plan(
 def pythons(arguments: argparse.Namespace) -> dict[str, str]:
     """The Python of each backend that --python gives one, by the backend's name."""
     return dict(arguments.python or ())
-
-
-def shown_gpus() -> str:
-    """The names of the machine's GPUs as the driver shows them, or "none"."""
-    return "; ".join(environment.gpus()) or "none"
 
 
 def selected_cases(arguments: argparse.Namespace, inputs: tuple[str, ...] | None) -> list[Case]:
@@ -175,21 +171,14 @@ def describe_run(plan: Plan) -> dict[str, Any]:
     }
 
 
-def run(
-    plan: Plan,
-    training: data.Split,
-    folder: Path,
-    record: dict[str, Any],
-    console: Console,
-    started: float,
-) -> int:
+def run(plan: Plan, training: data.Split, folder: Path, console: Console, started: float) -> int:
     """Run the plan into its bundle, as far as it gets; returns the exit code.
 
-    `record` is the content of environment.json, and `started` the time by `time.monotonic` from
-    which the time limit counts.
+    `started` is the time by `time.monotonic` from which the time limit counts.
     """
     if lacking := platforms.limitations():
         console.print(f"note: {lacking}", markup=False, highlight=False)
+    record = describe_run(plan)
     writer = BundleWriter(folder)
     writer.write_environment(record)
     with RunProgress(plan, console) as progress:

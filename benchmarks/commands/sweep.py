@@ -21,7 +21,6 @@ from benchmarks.bundle.writer import create_folder, read_environment
 from benchmarks.commands import exit_codes, options, report, running
 from benchmarks.errors import UsageError
 from benchmarks.machine.settings import ROOT
-from benchmarks.plan import data
 from benchmarks.plan.plan import (
     BLOCK_FLOPS,
     FEWEST_BLOCK_STEPS,
@@ -34,9 +33,12 @@ from benchmarks.reports import sweep as sweep_report
 
 ROUNDS = 6
 """Rounds in each launch of a point; a point trains as many steps as these rounds have."""
-BATCH_SIZES = (32, 128, 512, 2048, 8192)
-WIDTHS = (64, 256, 512, 1024, 4096)
-DEPTHS = (1, 2, 4, 8)
+FACTORS = {
+    "batch size": (32, 128, 512, 2048, 8192),
+    "width": (64, 256, 512, 1024, 4096),
+    "depth": (1, 2, 4, 8),
+}
+"""What can be varied, and the values of each where no factor is named."""
 ARGUMENTS = "sweep.json"
 """The file with the arguments of a sweep, for --resume."""
 
@@ -73,10 +75,10 @@ def parser() -> options.Parser:
     """The command line of `sweep`."""
     parser = options.Parser("sweep", EPILOG)
     factors = parser.add_argument_group("what is varied")
-    for name, default in (("batch-sizes", BATCH_SIZES), ("widths", WIDTHS), ("depths", DEPTHS)):
-        example = " ".join(str(value) for value in default)
-        factors.add_argument(f"--{name}", nargs="+", type=options.positive_int, metavar="N",
-            help=f"values to try, such as {example}")  # fmt: skip
+    for factor, defaults in FACTORS.items():
+        factors.add_argument(f"--{factor.replace(' ', '-')}s", nargs="+",
+            type=options.positive_int, dest=factor, metavar="N",
+            help=f"values to try, such as {' '.join(map(str, defaults))}")  # fmt: skip
     factors.add_argument("--resume", type=Path, metavar="FOLDER",
         help="go on with the interrupted sweep in this folder, with its arguments")  # fmt: skip
     options.add_case_options(parser)
@@ -89,13 +91,7 @@ def parser() -> options.Parser:
 def points(arguments: argparse.Namespace, pixels: int, classes: int) -> list[Point]:
     """The points that the arguments name, factor by factor; images have `pixels` pixels each."""
     hidden: list[int] = arguments.hidden or [512]
-    values_of = {
-        "batch size": arguments.batch_sizes,
-        "width": arguments.widths,
-        "depth": arguments.depths,
-    }
-    if not any(values_of.values()):
-        values_of = {"batch size": BATCH_SIZES, "width": WIDTHS, "depth": DEPTHS}
+    named = {factor: values for factor in FACTORS if (values := getattr(arguments, factor))}
 
     def point(factor: str, value: int) -> Point:
         inner = {"width": [value] * len(hidden), "depth": [hidden[0]] * value}.get(factor, hidden)
@@ -108,8 +104,8 @@ def points(arguments: argparse.Namespace, pixels: int, classes: int) -> list[Poi
 
     return [
         point(factor, value)
-        for factor, values in values_of.items()
-        for value in sorted(set(values or ()))
+        for factor, values in (named or FACTORS).items()
+        for value in sorted(set(values))
     ]
 
 
@@ -151,8 +147,13 @@ def main(argv: list[str], console: Console) -> int:
         bundle = folder / "points" / point.name
         if not _complete(bundle):
             console.print(f"{point.factor} {point.value}", style="bold", highlight=False)
+            create_folder(bundle, bundle.parent, bundle.name)
             point_plan = plan_of(point, plan, arguments.steps)
-            code = max(code, _measure(bundle, point_plan, dataset, console))
+            result = running.run(point_plan, dataset.training, bundle, console, monotonic())
+            code = max(code, result)
+            # No page: those of all points together would be as large as everything else. `report`
+            # makes the page of any one of them.
+            report.write_reports(bundle, page=False)
         write(folder, chosen, console)
         if code == exit_codes.INTERRUPTED:
             console.print(f"go on with: python run_all.py sweep --resume {folder}", soft_wrap=True)
@@ -180,17 +181,6 @@ def _complete(folder: Path) -> bool:
         pass
     shutil.rmtree(folder)
     return False
-
-
-def _measure(folder: Path, plan: Plan, dataset: data.Dataset, console: Console) -> int:
-    """Measure one point into its bundle; returns the exit code."""
-    record = running.describe_run(plan)
-    create_folder(folder, folder.parent, folder.name)
-    code = running.run(plan, dataset.training, folder, record, console, monotonic())
-    # No page: those of all points together would be as large as everything else. `report` makes
-    # the page of any one of them.
-    report.write_reports(folder, page=False)
-    return code
 
 
 def write(folder: Path, chosen: list[Point], console: Console) -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from backends.contract import EPSILON_HAT, TEXTBOOK, Adam
-from backends.registry import BACKENDS, FLOOR, TIERS
+from backends.registry import BACKENDS, FLOOR, tier_of
 from benchmarks.errors import UsageError
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
@@ -133,7 +133,7 @@ class Case:
     @property
     def tier(self) -> str:
         """`idiomatic` (what its users would write) or `tuned`."""
-        return TIERS[self.mode]
+        return tier_of(self.backend, self.mode)
 
     def identity(self) -> dict[str, str | int]:
         """The columns that say which case a row of a CSV belongs to."""
@@ -226,17 +226,17 @@ def select_cases(
     for name in backends or preset.modes:
         offered = BACKENDS[name].modes
         for mode in modes or preset.modes.get(name, tuple(offered)):
-            available = offered.get(mode, ())
+            available = offered[mode].inputs if mode in offered else ()
             chosen = [i for i in available if i in (wanted_inputs or ())]
             if not inputs:
                 chosen = chosen or list(available[:1])
-            forms = KERAS_ADAM[keras_adam] if name == "tensorflow" else (TEXTBOOK,)
+            forms = [f for f in KERAS_ADAM[keras_adam] if f in BACKENDS[name].adam_forms]
             cases += [
                 Case(
                     backend=name, mode=mode, input=i, precision=precision, device=device, adam=form
                 )
                 for i in chosen
-                for form in forms
+                for form in forms or [TEXTBOOK]
             ]
     if not cases:
         raise UsageError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends.registry import BACKENDS
+from backends.registry import BACKENDS, title_of
 from benchmarks.analysis import break_even, limits
 from benchmarks.analysis.findings import Bundle, Findings, control_of
 from benchmarks.bundle.writer import end_of_output
@@ -20,7 +20,6 @@ from benchmarks.reports.formats import (
     as_number,
     as_percent,
     as_text,
-    backend_title,
     bullets,
     joined,
     percent,
@@ -118,7 +117,7 @@ def where_the_time_goes(findings: Findings) -> Section | None:
     if findings.floors.empty or measured.empty:
         return None
     floors = [
-        Column("implemented in", "backend", lambda row, name: backend_title(row[name]), text=True),
+        Column("implemented in", "backend", lambda row, name: title_of(row[name]), text=True),
         Column("floor (ms)", "step_ms", as_interval(MS)),
         Column("peak (GFLOP/s)", "peak_gflops", as_number(",.0f")),
     ]
@@ -256,7 +255,7 @@ def title(findings: Findings) -> str:
     """The frameworks that were compared."""
     backends = dict.fromkeys(ranked(findings.summary)["backend"])
     in_order = [name for name in dict.fromkeys([*BACKENDS, *backends]) if name in backends]
-    return f"One network, one Adam: {joined([backend_title(n) for n in in_order]) or 'no result'}"
+    return f"One network, one Adam: {joined([title_of(n) for n in in_order]) or 'no result'}"
 
 
 def answer(findings: Findings) -> str:

@@ -18,9 +18,9 @@ from benchmarks.session.launch import (
     ANSWER_TIMEOUT_SECONDS,
     START_TIMEOUT_SECONDS,
     Launch,
+    Progress,
     SharedState,
 )
-from benchmarks.session.progress import Progress
 from benchmarks.worker.messages import ENERGY_SECONDS
 
 CLOSING_SECONDS = 8.0

@@ -7,8 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from backends import registry
-from backends.contract import Network, NotKeptError, Trainer, TrainingSet
+from backends.contract import Network, NotKeptError, Trainer, Training, TrainingSet
 from benchmarks.plan import workload
 from benchmarks.schema import HOST_SECONDS, INPUT_SECONDS
 from benchmarks.worker import clock as timing
@@ -36,13 +35,17 @@ def host_seconds(backend: ModuleType, job: Job) -> float:
     network = Network(layer_sizes=(1,) * len(sizes))
     execution = job.execution
     trainer = backend.TRAINERS[execution.mode](
-        network,
-        job.workload.adam,
+        Training(
+            network=network,
+            adam=job.workload.adam,
+            training_set=TrainingSet(
+                images=np.ones((2, 1), execution.stored), labels=np.zeros(2, np.int32)
+            ),
+            start=workload.initial_parameters(network, job.seed),
+        ),
         execution,
-        TrainingSet(images=np.ones((2, 1), execution.stored), labels=np.zeros(2, np.int32)),
-        workload.initial_parameters(network, job.seed),
     )
-    call = registry.steps_per_call(execution)
+    call = job.backend.steps_per_call(execution)
     rows = np.zeros((max(STEPS - STEPS % call, call), 1), np.int32)
     trainer.train(rows[:call])
     trainer.synchronise()

@@ -138,7 +138,11 @@ def test_a_run_interrupted_in_its_first_launch_reports_what_it_measured(first_la
     assert launches.loc[CASE.name, "steps"] == 200
     bundle = findings.Bundle.read(folder)
     report = run_report.markdown(bundle, findings.find(bundle))
-    for heading in ("## Accuracy", "## Start-up and memory", "**Incomplete**: interrupted"):
+    for heading in (
+        "## Accuracy",
+        "## Start-up and memory",
+        "Incomplete: interrupted after 0 of 2 launches",
+    ):
         assert heading in report
     accuracy = readings["validation_accuracy"][CASE.name]
     assert f"{100 * accuracy:.2f}% / –" in report
@@ -212,4 +216,4 @@ def test_a_floor_refuses_what_only_a_training_can_answer(plan: Plan) -> None:
         messages.TakeBatchReading,
         messages.Finish,
     ]
-    assert "FloorWorker cannot answer Finish()" in str(given[messages.Finish])
+    assert "FloorWorker cannot answer Finish" in str(given[messages.Finish])

@@ -34,7 +34,7 @@ def test_each_factor_is_varied_alone() -> None:
 def test_without_factors_all_are_varied() -> None:
     varied = points()
     assert {point.factor for point in varied} == {"batch size", "width", "depth"}
-    assert len(varied) == len(sweep.BATCH_SIZES) + len(sweep.WIDTHS) + len(sweep.DEPTHS)
+    assert len(varied) == sum(len(values) for values in sweep.FACTORS.values())
 
 
 def test_work_of_a_point_does_not_grow_with_its_size() -> None:
