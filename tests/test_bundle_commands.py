@@ -132,7 +132,7 @@ def test_one_launch_decides_nothing(tmp_path: Path, after: Path) -> None:
 def test_a_baseline_cancels_a_slower_machine(before: Path, tmp_path: Path) -> None:
     doubled = {case: 2 * time for case, time in SLOWED.items()}
     other = write_bundle(
-        tmp_path / "other", doubled, seed=3, drift=0.2, machine={"cpu": "Another CPU"}
+        tmp_path / "other", doubled, seed=3, slowdown=0.2, machine={"cpu": "Another CPU"}
     )
     assert rows_of(before, other)["jax multistep"]["ratio"] > 1.5
     rows = rows_of(before, other, "numpy eager")
