@@ -62,16 +62,17 @@ PARTS = dict(
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """The look of a case; line and marker in matplotlib's words and in plotly's."""
+    """The look of a case; line and marker in matplotlib's words and in plotly's.
+
+    Streamed input is drawn hollow, Keras' own Adam half filled or with a dot.
+    """
 
     colour: str
     line: tuple[Any, str]
     marker: tuple[str, str]
     pattern: str
     streamed: bool
-    """Streamed input is drawn hollow."""
     stock_adam: bool
-    """Keras' own Adam is drawn half filled, or with a dot."""
 
 
 def look(case: str) -> Look:
