@@ -64,10 +64,13 @@ def _leader(findings: Findings, where: str, best: pd.Series, cases: list[str]) -
         return f"**{best['case']}** trains fastest {where}: {step}."
     pairs = _pairs(findings.verdicts, best["case"], rivals)
     tie = len(pairs) > 0 and (pairs["verdict"] == "tie").all()
+    launches = pairs.loc[pairs["verdict"] == "undecided", "launches_needed"]
+    decidable = len(launches) and launches.notna().all()
+    more = f" About {launches.max():.0f} launches would likely decide it." if decidable else ""
     why = f"are a tie, within {percent(TIE_MARGIN)}" if tie else "cannot be told apart here"
     return (
         f"No single case is shown to be fastest {where}: {joined([best['case'], *rivals])} {why}; "
-        f"{best['case']} has the lowest estimate, {step}.{_launches_needed(pairs)}"
+        f"{best['case']} has the lowest estimate, {step}.{more}"
     )
 
 
@@ -85,14 +88,6 @@ def _pairs(verdicts: pd.DataFrame, best: str, rivals: list[str]) -> pd.DataFrame
     """The verdicts between a case and some others, whichever is named first."""
     first = (verdicts["case"] == best) & verdicts["other"].isin(rivals)
     return verdicts[first | ((verdicts["other"] == best) & verdicts["case"].isin(rivals))]
-
-
-def _launches_needed(pairs: pd.DataFrame) -> str:
-    """How many launches would likely decide these pairs; empty if none would, or too many."""
-    launches = pairs.loc[pairs["verdict"] == "undecided", "launches_needed"]
-    if launches.empty or launches.isna().any():
-        return ""
-    return f" About {launches.max():.0f} launches would likely decide it."
 
 
 def departure(check: Mapping[str, Any] | pd.Series) -> str:
