@@ -1,4 +1,4 @@
-"""The worker of a floor: what no step can be faster than, timed in the same rounds as the cases."""
+"""The worker of a floor, the least that a step can be, timed in the same rounds as the cases."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchmarks.worker.messages import Block, Certified, FloorJob, Ready, WarmUp
 from benchmarks.worker.parts import TRIES
 
 PEAK_SIZE = {"cpu": 2048, "gpu": 8192}
-"""Of the square matrices whose product tells the machine's peak."""
+"""The size of the square matrices whose product shows the machine's peak."""
 
 
 class FloorWorker:
-    """A floor, which answers what a worker of a case does, as far as it can be asked of it."""
+    """A floor that answers the requests to a case's worker, as far as they apply to it."""
 
     def __init__(self, job: FloorJob) -> None:
         start = perf_counter()
@@ -49,7 +49,7 @@ class FloorWorker:
         )
 
     def certify(self) -> Certified:
-        """Nothing to certify; the operations a second of a large product."""
+        """Certify nothing; measure the operations a second of a large product."""
         start = perf_counter()
         parts = {PEAK_FLOPS: self._peak_flops()} if self._job.first else {}
         return Certified(

@@ -126,19 +126,19 @@ class Worker:
         timed = certificate.certify(
             self._trainer, work.adam, reference, reference.rows, stored, "as timed"
         )
-        facts = ledger.read(self._trainer, stored, reference.rows[:1], self._programs)
-        # Drawn here, and so by NumPy's version here.
-        facts["drawn"] = workload.checksum(self._start, self._rows)
+        entries = ledger.read(self._trainer, stored, reference.rows[:1], self._programs)
+        # Drawn here, and so by the NumPy of this process.
+        entries["drawn"] = workload.checksum(self._start, self._rows)
         exact = self._certify_in_float64() if self._job.first else []
-        known = parts.measure(self._backend, self._job, self._trainer) if self._job.first else {}
+        seconds = parts.measure(self._backend, self._job, self._trainer) if self._job.first else {}
         # What only the certificate needed is not counted as the training's.
         gc.collect()
         forget_peak_rss()
         return Certified(
             checks=(*exact, *timed),
-            ledger=facts,
+            ledger=entries,
             versions=self._backend.versions(),
-            parts=known,
+            parts=seconds,
             seconds=perf_counter() - start,
         )
 
