@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 
 from backends.contract import TEXTBOOK
+from benchmarks.bundle.records import Environment
 from benchmarks.bundle.writer import BundleWriter
-from benchmarks.schema import LEVELS
+from benchmarks.schema import LEVELS, repetition_in
 
 STEPS = 50
 TRAINING_STEPS = 500
 LEARNED_STEPS = 250
-"""The validation accuracy rises evenly from 10% to its last value over so many steps."""
+"""Steps over which the validation accuracy rises evenly from 10% to its last value."""
 
 
-def environment(cases: list[dict[str, str]], launches: int) -> dict[str, Any]:
-    """An environment.json with all that the report reads."""
+def environment(cases: list[dict[str, Any]], launches: int) -> dict[str, Any]:
+    """An environment.json with all that reports read."""
     return {
         "started": "2026-01-01T00:00:00+00:00",
         "machine": {
@@ -59,7 +60,15 @@ def environment(cases: list[dict[str, str]], launches: int) -> dict[str, Any]:
     }
 
 
-def identity(case: str, precision: str = "float32") -> dict[str, str]:
+def environment_record(launches: int = 3, **sections: Any) -> Environment:
+    """An environment without cases; `sections` replace entries of its sections."""
+    content = environment([], launches)
+    for section, changes in sections.items():
+        content[section] |= changes
+    return Environment.from_json(content)
+
+
+def identity(case: str, precision: str = "float32") -> dict[str, Any]:
     """The columns that say which case a row belongs to."""
     backend, mode, *_ = case.split()
     return {
@@ -70,6 +79,7 @@ def identity(case: str, precision: str = "float32") -> dict[str, str]:
         "precision": precision,
         "device": "cpu",
         "adam": TEXTBOOK,
+        "repetition": repetition_in(case),
     }
 
 
@@ -88,24 +98,25 @@ def write_bundle(
     skipped: tuple[str, ...] = (),
     test_accuracies: Mapping[str, Sequence[float]] | None = None,
     diverged: tuple[str, ...] = (),
-    **facts: Any,
+    **sections: Any,
 ) -> Path:
-    """Write the raw tables of a bundle whose cases take `step_ms` a step, give or take `spread`.
+    """Write the measured tables of a bundle whose cases take `step_ms` a step.
 
-    `drift` is the spread of what slows all cases of a launch alike; rounds that are
-    `disturbed` take five times as long, and are marked; `test_accuracies` are those of each launch
-    of a case, 0.96 where none are given, and validation accuracies lie 0.01 above; cases that
-    have `diverged` have lost their losses from step 100 on; `facts` replace entries of the machine,
-    workload, run and packages in environment.json.
+    `spread` is the deviation of its logarithm, between launches and between rounds; `drift` that of
+    a slowdown that all cases of a launch share. Rounds that are `disturbed` take five times as
+    long, and are marked. `test_accuracies` has those of each launch of a case, 0.96 where none are
+    given; validation accuracies lie 0.01 above. Cases that have `diverged` have no finite loss from
+    step 100 on. `sections` replace entries of the sections of environment.json, as in
+    `machine={"cpu": "Another CPU"}`.
     """
     generator = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     writer = BundleWriter(folder)
     cases = [identity(case, precision) for case in (*step_ms, *skipped)]
-    described = environment(cases, launches)
-    for section, changed in facts.items():
-        described[section] |= changed
-    writer.write_environment(described)
+    content = environment(cases, launches)
+    for section, changes in sections.items():
+        content[section] |= changes
+    writer.write_environment(content)
     for case in cases[len(step_ms) :]:
         writer.append("outcomes", **case, status="skipped", reason="not installed")
     for launch in range(launches):
@@ -113,11 +124,12 @@ def write_bundle(
         slow = generator.normal(0, drift)
         for number in range(rounds):
             writer.append(
-                "rounds", **which, round=number, probe_ms=1.0, disturbed=number in disturbed
-            )
+                "rounds", **which, round=number, probe_ms=1.0, gpu_throttled=False,
+                disturbed=number in disturbed,
+            )  # fmt: skip
         for case in cases[: len(step_ms)]:
             name = case["case"]
-            own = generator.normal(0, spread)
+            of_launch = generator.normal(0, spread)
             for level in LEVELS[launch > 0 :]:
                 writer.append(
                     "certificates", **which, **case, level=level, stage="logits",
@@ -127,8 +139,8 @@ def write_bundle(
             if launch == 0:
                 for part, value in (("host_seconds", 1e-4), ("input_seconds", 2e-5)):
                     writer.append("parts", **which, **case, part=part, value=value)
-            given = (test_accuracies or {}).get(name)
-            test_accuracy = given[launch] if given else 0.96
+            accuracies = (test_accuracies or {}).get(name)
+            test_accuracy = accuracies[launch] if accuracies else 0.96
             validation_accuracy = round(test_accuracy + 0.01, 6)
             for step in range(0, TRAINING_STEPS + 1, STEPS):
                 learned = min(1.0, step / LEARNED_STEPS)
@@ -147,7 +159,7 @@ def write_bundle(
                 test_accuracy=test_accuracy, test_loss=0.1, peak_rss_mib=100.0,
             )  # fmt: skip
             for number in range(rounds):
-                noise = slow + own + generator.normal(0, spread)
+                noise = slow + of_launch + generator.normal(0, spread)
                 seconds = STEPS * step_ms[name] / 1000 * np.exp(noise)
                 seconds *= 5 if number in disturbed else 1
                 writer.append(

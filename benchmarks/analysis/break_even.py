@@ -7,63 +7,66 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis import statistics
+from benchmarks.analysis import statistics, tables
 
 STARTUP = ["import_seconds", "build_seconds", "first_call_seconds"]
-COLUMNS = ["case", "overtakes", "first_steps", "steps", "steps_low", "steps_high"]
+"""The columns of launches.csv that sum up to the start-up."""
 
 
-def find(samples: pd.DataFrame, launches: pd.DataFrame, cases: list[str]) -> pd.DataFrame:
-    """After how many steps each case has overtaken each other one that starts faster.
+def find_overtakings(
+    samples: pd.DataFrame, launches: pd.DataFrame, cases: list[str]
+) -> pd.DataFrame:
+    """The table `break_even`: after how many steps a case overtakes one that starts faster.
 
     n = (S₁ − S₂) / (t₂ − t₁), with the start-up S (import, build and first call) and the median t
     of the step time, in each launch. `first_steps` is that of the first launch, where compilers
-    found empty caches; `steps` with its interval is that of the later ones. A pair is there where
-    all launches agree on who starts faster and who is faster then.
+    found empty caches; `steps` with its interval is that of the later ones. A pair has a row if all
+    launches agree on which case starts faster and which one steps faster.
     """
     step = statistics.step_seconds(samples).groupby(level="launch").median()
     startup = launches.assign(startup=launches[STARTUP].sum(axis=1)).pivot_table(
         index="launch", columns="case", values="startup"
     )
     rows = []
-    known = [case for case in cases if case in step and case in startup]
-    for case, other in permutations(known, 2):
+    measured = [case for case in cases if case in step and case in startup]
+    for case, other in permutations(measured, 2):
         steps = (startup[case] - startup[other]) / (step[other] - step[case])
         slower_start = (startup[case] > startup[other]).loc[steps.dropna().index]
         if steps.dropna().empty or not (slower_start.all() and (steps.dropna() > 0).all()):
             continue
         later = steps[steps.index > 0].dropna()
-        found = statistics.interval_of_medians(np.log(later.to_numpy()))
+        estimate = statistics.interval_of_medians(np.log(later.to_numpy()))
         rows.append(
             {
                 "case": case,
                 "overtakes": other,
                 "first_steps": steps.get(0, np.nan),
-                "steps": found.value,
-                "steps_low": found.low,
-                "steps_high": found.high,
+                **statistics.with_interval("steps", estimate),
             }
         )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return tables.from_rows("break_even", rows)
 
 
 def totals(summary: pd.DataFrame, most_steps: int) -> pd.DataFrame:
-    """Seconds from the start of a process to the end of n steps: one column a case, by n.
+    """The table `totals`: seconds from the start of a process to the end of n steps.
 
-    With compilers' caches filled, where later launches tell of that; n from 1 to `most_steps`.
+    n goes from 1 to `most_steps`. Compilers' caches are filled, if there is a later launch to tell
+    how long the first call takes then. `summary` has the cases in the order of the rows.
     """
     steps = np.unique(np.geomspace(1, most_steps, 60).astype(int))
     again = summary["first_call_again_seconds"].fillna(summary["first_call_seconds"])
     startup = summary["import_seconds"] + summary["build_seconds"] + again
-    seconds = {
-        case: start + steps * ms / 1000
+    rows = [
+        {"case": case, "steps": count, "total_seconds": start + count * ms / 1000}
         for case, start, ms in zip(summary["case"], startup, summary["step_ms"], strict=True)
-    }
-    return pd.DataFrame(seconds, index=pd.Index(steps, name="steps"))
+        for count in steps
+    ]
+    return tables.from_rows("totals", rows)
 
 
-def leaders(seconds: pd.DataFrame) -> list[tuple[int, str]]:
-    """Who has the shortest total from which number of steps on, by `totals`."""
-    first = seconds.idxmin(axis=1)
-    changes = first[first != first.shift()].reset_index(name="case")
+def leaders(totals: pd.DataFrame) -> list[tuple[int, str]]:
+    """Which case has the shortest total time from which number of steps on."""
+    fastest = totals.loc[totals.groupby("steps")["total_seconds"].idxmin()]
+    first = fastest.set_index("steps")["case"]
+    changes = first[first != first.shift()].reset_index()
     return [(int(steps), case) for steps, case in changes.itertuples(index=False)]

@@ -1,9 +1,9 @@
 """Two bundles compared case by case: an upgrade, another machine, another day.
 
-The two are independent runs, so nothing pairs a round of one with a round of the other. What a
-launch gives is one value, the median over its rounds of the logarithm of the step time, and the
-two bundles' values are compared by Welch's t interval, which does not suppose that they vary alike.
-Divided by a baseline, that logarithm is of a ratio within rounds: what slows a whole machine
+The two are independent runs, so nothing pairs a round of one with a round of the other. Each launch
+gives one value, the median over its rounds of the logarithm of the step time. The values of the two
+bundles are compared by Welch's t interval, which does not assume that they vary equally.
+With a baseline, the logarithm is that of a ratio within rounds: whatever slows the whole machine
 cancels, and bundles of different machines can be compared.
 """
 
@@ -17,7 +17,7 @@ from scipy import stats
 
 from backends.contract import Array
 from benchmarks.analysis.environments import MACHINE, differing
-from benchmarks.analysis.findings import Bundle, control_of, find
+from benchmarks.analysis.findings import compute_findings, control_of
 from benchmarks.analysis.statistics import (
     CONFIDENCE,
     MATCHED,
@@ -27,7 +27,9 @@ from benchmarks.analysis.statistics import (
     launch_medians,
     step_seconds,
     verdict,
+    with_interval,
 )
+from benchmarks.bundle.reader import Bundle
 from benchmarks.errors import UsageError
 
 BEFORE, AFTER = "before", "after"
@@ -35,28 +37,32 @@ BEFORE, AFTER = "before", "after"
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What two bundles say of one another."""
+    """The result of comparing two bundles."""
 
     rows: pd.DataFrame
-    """A row a case: `before` and `after` (seconds a step, or times the baseline), their `ratio`
-    with `ratio_low` and `ratio_high`, the launches of each, and the verdict on AFTER."""
+    """One row for each case: `before` and `after` (seconds a step, or times the baseline), their
+    `ratio` with `ratio_low` and `ratio_high`, the launches of each, and the verdict on AFTER."""
     baseline: str | None
     baseline_ratio: Estimate | None
-    """How many times as long the baseline itself takes in AFTER."""
+    """The baseline's own time in AFTER, divided by that in BEFORE."""
     left_out: dict[str, str]
     """Cases that are not compared, and why."""
     differences: pd.DataFrame
-    """What the environments differ in."""
+    """The properties in which the environments differ."""
     cautions: list[str]
 
 
 def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Comparison:
-    """Compare every case that both bundles have measured; raises UsageError where none is."""
+    """Compare every case that both bundles have measured.
+
+    `baseline` is the case that all others are divided by. Raises UsageError where the workloads
+    differ or no case can be compared.
+    """
     _check_workloads(before, after)
-    found = {BEFORE: find(before), AFTER: find(after)}
+    both = {BEFORE: compute_findings(before), AFTER: compute_findings(after)}
     summaries = {
         name: findings.summary[~control_of(findings.summary)].set_index("case")
-        for name, findings in found.items()
+        for name, findings in both.items()
     }
     left_out = _left_out(summaries)
     common = [case for case in summaries[AFTER].index if case not in left_out]
@@ -72,7 +78,9 @@ def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Compa
     if not compared:
         raise UsageError(f"--baseline {baseline}: is the only case that both bundles have measured")
     old, new = (step_seconds(one.undisturbed_samples) for one in (before, after))
-    unfair = [f"In {name}: {what}" for name, one in found.items() for what in one.unfair]
+    unfair = [
+        f"In {name}: {sentence}" for name, findings in both.items() for sentence in findings.unfair
+    ]
     differences = differing({BEFORE: before.environment, AFTER: after.environment})
     return Comparison(
         rows=rows_of(compared, old, new, baseline),
@@ -87,7 +95,10 @@ def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Compa
 
 
 def launch_values(table: pd.DataFrame, case: str, baseline: str | None = None) -> Array:
-    """The median over rounds of log seconds a step, or of log times the baseline; one a launch."""
+    """The median over rounds of log seconds a step, one for each launch.
+
+    With a baseline, it is the median of the logarithm of the ratio to it.
+    """
     logs = np.log(table[case])
     return launch_medians(logs if baseline is None else logs - np.log(table[baseline]))
 
@@ -106,9 +117,9 @@ def ratio(before: Array, after: Array) -> Estimate:
 
 
 def beyond(rows: pd.DataFrame, limit: float) -> tuple[list[str], list[str]]:
-    """The cases slower by more than `limit`: those shown to be, and those that may be.
+    """The cases that are shown to be slower by more than `limit`, and those that may be.
 
-    Shown: the whole interval lies above the limit. May be: only the estimate does.
+    It is shown if the whole interval lies above the limit; it may be if only the estimate does.
     """
     above = rows["ratio"] > 1 + limit
     shown = rows["ratio_low"] > 1 + limit
@@ -118,32 +129,30 @@ def beyond(rows: pd.DataFrame, limit: float) -> tuple[list[str], list[str]]:
 def rows_of(
     cases: list[str], old: pd.DataFrame, new: pd.DataFrame, baseline: str | None = None
 ) -> pd.DataFrame:
-    """A row a case; the verdicts account for there being several, as those within a run do."""
+    """One row for each case; the verdicts account for their number, as those within a run do."""
     values = [[launch_values(table, case, baseline) for table in (old, new)] for case in cases]
-    found = [ratio(before, after) for before, after in values]
-    adjusted = adjust([one.p_value for one in found])
+    ratios = [ratio(before, after) for before, after in values]
+    adjusted = adjust([estimate.p_value for estimate in ratios])
     rows = [
         {
             "case": case,
             "before": float(np.exp(before.mean())),
             "after": float(np.exp(after.mean())),
-            "ratio": one.value,
-            "ratio_low": one.low,
-            "ratio_high": one.high,
+            **with_interval("ratio", estimate),
             "launches_before": len(before),
             "launches_after": len(after),
-            "verdict": verdict(one, SMALLEST_DIFFERENCE, p_adjusted),
+            "verdict": verdict(estimate, SMALLEST_DIFFERENCE, p_adjusted),
         }
-        for case, (before, after), one, p_adjusted in zip(
-            cases, values, found, adjusted, strict=True
+        for case, (before, after), estimate, p_adjusted in zip(
+            cases, values, ratios, adjusted, strict=True
         )
     ]
     return pd.DataFrame(rows)
 
 
 def _check_workloads(before: Bundle, after: Bundle) -> None:
-    """Raise UsageError where the two trained different things; steps alone may differ."""
-    old, new = before.environment["workload"], after.environment["workload"]
+    """Raise UsageError where the workloads differ in more than their steps."""
+    old, new = (bundle.environment.workload.to_json() for bundle in (before, after))
     different = [
         f"{name} is {old.get(name)} in {before.folder} and {new.get(name)} in {after.folder}"
         for name in dict.fromkeys([*old, *new])
@@ -154,7 +163,7 @@ def _check_workloads(before: Bundle, after: Bundle) -> None:
 
 
 def _left_out(summaries: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """Cases that cannot be compared, and why."""
+    """The cases that cannot be compared, and why."""
     left_out: dict[str, str] = {}
     for case in dict.fromkeys(case for summary in summaries.values() for case in summary.index):
         reasons = []
@@ -179,13 +188,13 @@ def _left_out(summaries: dict[str, pd.DataFrame]) -> dict[str, str]:
 def _cautions(
     before: Bundle, after: Bundle, differences: pd.DataFrame, baseline: str | None
 ) -> list[str]:
-    """What a reader must know before quoting a ratio."""
+    """The cautions that a reader needs before quoting a ratio."""
     notes = []
-    machines = [fact for fact in MACHINE if fact in differences.index]
+    machines = [name for name in MACHINE if name in differences.index]
     if machines and baseline is None:
         what = "; ".join(
-            f"{fact} {old} before, {new} after"
-            for fact, old, new in differences.loc[machines, [BEFORE, AFTER]].itertuples()
+            f"{name} {old} before, {new} after"
+            for name, old, new in differences.loc[machines, [BEFORE, AFTER]].itertuples()
         )
         notes.append(
             f"**Absolute times of different machines are compared** ({what}): the ratios are those "
@@ -196,14 +205,14 @@ def _cautions(
             "The intervals cover how launches differ, not what else may have changed on the "
             "machine between two runs; `--baseline CASE` divides out what slows all cases alike"
         )
-    for fact in ("threads", "steps", "block steps"):
-        if fact in differences.index:
-            old, new = differences.loc[fact, [BEFORE, AFTER]]
-            notes.append(f"The runs differ in {fact}: {old} before, {new} after")
+    for name in ("threads", "steps", "block steps"):
+        if name in differences.index:
+            old, new = differences.loc[name, [BEFORE, AFTER]]
+            notes.append(f"The runs differ in {name}: {old} before, {new} after")
     for name, bundle in ((BEFORE, before), (AFTER, after)):
-        run = bundle.environment["run"]
-        if run["state"] != "complete":
-            notes.append(f"The run {name} is incomplete: {run['state']}")
+        state = bundle.environment.run.state
+        if state != "complete":
+            notes.append(f"The run {name} is incomplete: {state}")
         if bundle.tables["samples"]["launch"].nunique() < 2:
             notes.append(
                 f"The run {name} has one launch: no interval, and no verdict but undecided"

@@ -1,4 +1,4 @@
-"""Where cases differ in what they did, by their ledgers, and whether a ranking is unfair for it."""
+"""How cases differ in what they did, by their ledgers, and whether that makes a ranking unfair."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from benchmarks.schema import ENTRIES
 
 
 def timed_entries(samples: pd.DataFrame) -> pd.DataFrame:
-    """The entries that the timed blocks tell, as rows of (case, entry, value)."""
+    """The ledger entries that follow from timed blocks: case, entry and value."""
     blocks = samples.groupby("case", sort=False)
     used = (samples["cpu_seconds"] / samples["seconds"]).groupby(samples["case"]).median()
     compiled = blocks["compilations"].sum()
@@ -19,38 +19,41 @@ def timed_entries(samples: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["case", "entry", "value"])
 
 
-def find(entries: pd.DataFrame, cases: list[str]) -> pd.DataFrame:
+def find_differences(entries: pd.DataFrame, cases: list[str]) -> pd.DataFrame:
     """The entries in which `cases` differ: a row for each value, with the cases that have it.
 
-    `entries` has the columns case, entry and value, as ledger.csv and `timed_entries`; a case that
-    had several values in several launches shows them all.
+    `entries` has the columns case, entry and value, like ledger.csv and `timed_entries`. A case
+    whose value changed between launches shows all its values.
     """
     rows = []
     for entry, about in ENTRIES.items():
-        found = entries[(entries["entry"] == entry) & entries["case"].isin(cases)]
-        values: dict[str, list[str]] = {}
-        for case, own in found.groupby("case")["value"]:
-            value = " or ".join(sorted({str(one) for one in own}))
-            values.setdefault(value, []).append(str(case))
-        if len(values) > 1:
+        of_cases = entries[(entries["entry"] == entry) & entries["case"].isin(cases)]
+        cases_by_value: dict[str, list[str]] = {}
+        for case, values in of_cases.groupby("case")["value"]:
+            value = " or ".join(sorted({str(one) for one in values}))
+            cases_by_value.setdefault(value, []).append(str(case))
+        if len(cases_by_value) > 1:
             rows += [
                 {
                     "entry": entry,
                     "title": about.title,
                     "value": value,
-                    "cases": sorted(own, key=cases.index),
+                    "cases": sorted(having_it, key=cases.index),
                     "unfair": about.unfair,
                 }
-                for value, own in sorted(values.items())
+                for value, having_it in sorted(cases_by_value.items())
             ]
     return pd.DataFrame(rows, columns=["entry", "title", "value", "cases", "unfair"])
 
 
-def compiled_otherwise(entries: pd.DataFrame) -> list[str]:
-    """What is wrong with the cases' compilation, a sentence each; `entries` as in `find`."""
+def compilation_problems(entries: pd.DataFrame) -> list[str]:
+    """Where compilation did not go as it should, a sentence each.
+
+    `entries` as in `find_differences`.
+    """
     sentences = []
-    for case, own in entries.groupby("case", sort=False):
-        values = own.groupby("entry")["value"].agg(list)
+    for case, case_entries in entries.groupby("case", sort=False):
+        values = case_entries.groupby("entry")["value"].agg(list)
         compiles = not any(str(value).startswith("none") for value in values.get("compiler", []))
         if compiles and "0" in values.get("programs", []):
             sentences.append(f"{case} names a compiler, but its first call compiled nothing")
@@ -61,12 +64,14 @@ def compiled_otherwise(entries: pd.DataFrame) -> list[str]:
 
 
 def unfair(entries: pd.DataFrame, cases: list[str]) -> list[str]:
-    """What makes a ranking of `cases` unfair, a sentence each; `entries` as in `find`."""
-    found = find(entries, cases)
-    return [
-        f"{title}: " + "; ".join(f"{value} in {', '.join(own)}" for value, own in values)
-        for title, values in (
-            (title, zip(rows["value"], rows["cases"], strict=True))
-            for title, rows in found[found["unfair"].astype(bool)].groupby("title", sort=False)
-        )
-    ]
+    """What makes a ranking of `cases` unfair, a sentence each.
+
+    `entries` as in `find_differences`.
+    """
+    differences = find_differences(entries, cases)
+    sentences = []
+    for title, rows in differences[differences["unfair"].astype(bool)].groupby("title", sort=False):
+        values = zip(rows["value"], rows["cases"], strict=True)
+        parts = [f"{value} in {', '.join(having_it)}" for value, having_it in values]
+        sentences.append(f"{title}: {'; '.join(parts)}")
+    return sentences

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from backends.registry import FLOOR
-from benchmarks.analysis import statistics
-from benchmarks.schema import HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS
+from benchmarks.analysis import statistics, tables
+from benchmarks.schema import COMPUTED, HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS
 
 BOUNDS = {
     "arithmetic": "the products at the peak rate of a large one",
@@ -17,12 +17,10 @@ BOUNDS = {
     "dispatch": "what Python and the framework take for a step of any size",
     "input": "fetching its batch",
 }
-"""What can bound a step, and what is counted for it."""
+"""The parts of a step, of which the largest bounds it, and what each of them is."""
 
-CASE_COLUMNS = [
-    *("x_floor", "x_floor_low", "x_floor_high", "x_own_floor", "gflops", "peak_share"),
-    *("arithmetic_ms", "memory_ms", "dispatch_ms", "input_ms", "waited_ms", "bound"),
-]
+_SUMMARY = COMPUTED["summary"].names
+CASE_COLUMNS = _SUMMARY[_SUMMARY.index("x_floor") : _SUMMARY.index("bound") + 1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +28,16 @@ class Limits:
     """The floors of a run, and its cases against them."""
 
     floors: pd.DataFrame
-    """A row a floor, the fastest first: case, backend, step_ms with its interval, peak_gflops."""
+    """The table `floors`, the fastest first."""
     cases: pd.DataFrame
-    """CASE_COLUMNS by case. `x_floor` is the ratio to the fastest floor within rounds and
-    `x_own_floor` that to the backend's own; `peak_share` is of the largest peak_gflops.
-    `waited_ms` is what was left of a step when the framework had returned; the other parts are
-    those of BOUNDS, and sum up to the step."""
+    """The columns of the table `summary` from `x_floor` to `bound`, and the case. The parts of
+    BOUNDS sum up to the step; `waited_ms` overlaps with them."""
 
 
-def find(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> Limits:
-    """The limits of a run whose steps have `flops` operations.
+def compute_limits(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> Limits:
+    """The limits of a run whose steps have `flops` floating-point operations.
 
-    `samples` are its undisturbed ones, `parts` its parts.csv.
+    `samples` are those of undisturbed rounds, `parts` is the table of that name.
     """
     table = statistics.step_seconds(samples)
     median = parts.groupby(["case", "part"])["value"].median()
@@ -49,7 +45,7 @@ def find(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> Limits:
     peak = floors["peak_gflops"].max() * 1e9
     waited = (samples["seconds"] - samples["dispatch_seconds"]) / samples["steps"]
     waited_ms = waited.groupby(samples["case"]).median() * 1000
-    rows = {}
+    rows: list[dict[str, object]] = []
     nearest = floors["case"].iloc[0] if len(floors) else None
     timed = samples.loc[samples["mode"] != FLOOR, ["case", "backend"]].drop_duplicates()
     for case, backend in timed.itertuples(index=False):
@@ -57,46 +53,42 @@ def find(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> Limits:
         dispatch = median.get((case, HOST_SECONDS), float("nan"))
         fetching = median.get((case, INPUT_SECONDS), 0.0)
         arithmetic = flops / peak
-        # What is overlapped is in none of the others: nothing takes less than no time.
+        # Parts that overlap may sum up to more than the step: no time is less than none.
         memory = max(step - arithmetic - dispatch - fetching, 0.0)
-        found = {
-            "arithmetic": arithmetic, "memory": memory, "dispatch": dispatch, "input": fetching
-        }  # fmt: skip
-        known = pd.Series(found).dropna()
-        own = f"{backend} {FLOOR}"
-        against = statistics.ratio(table, case, nearest) if nearest else statistics.NOTHING
-        rows[case] = {
-            "x_floor": against.value,
-            "x_floor_low": against.low,
-            "x_floor_high": against.high,
-            "x_own_floor": statistics.ratio(table, case, own).value
-            if own in table
+        by_part = pd.Series(
+            {"arithmetic": arithmetic, "memory": memory, "dispatch": dispatch, "input": fetching}
+        )
+        backends_floor = f"{backend} {FLOOR}"
+        against_nearest = statistics.ratio(table, case, nearest) if nearest else statistics.NOTHING
+        row = {
+            "case": case,
+            **statistics.with_interval("x_floor", against_nearest),
+            "x_own_floor": statistics.ratio(table, case, backends_floor).value
+            if backends_floor in table
             else float("nan"),
             "gflops": flops / step / 1e9,
             "peak_share": flops / step / peak,
-            **{f"{part}_ms": seconds * 1000 for part, seconds in found.items()},
+            **{f"{part}_ms": seconds * 1000 for part, seconds in by_part.items()},
             "waited_ms": waited_ms[case],
-            "bound": known.idxmax() if len(known) == len(found) else "",
+            "bound": by_part.idxmax() if by_part.notna().all() else "",
         }
-    cases = pd.DataFrame.from_dict(rows, orient="index", columns=CASE_COLUMNS)
-    return Limits(floors=floors, cases=cases.rename_axis("case").reset_index())
+        rows.append(row)
+    cases = pd.DataFrame(rows, columns=None if rows else ["case", *CASE_COLUMNS])
+    return Limits(floors=floors, cases=cases)
 
 
 def _floors(samples: pd.DataFrame, table: pd.DataFrame, median: pd.Series) -> pd.DataFrame:
-    """See Limits."""
-    rows = []
-    own = samples.loc[samples["mode"] == FLOOR, ["case", "backend"]].drop_duplicates()
-    for case, backend in own.itertuples(index=False):
-        found = statistics.interval_of_logs(np.log(table[case]))
-        rows.append(
-            {
-                "case": case,
-                "backend": backend,
-                "step_ms": found.value * 1000,
-                "step_ms_low": found.low * 1000,
-                "step_ms_high": found.high * 1000,
-                "peak_gflops": median.get((case, PEAK_FLOPS), float("nan")) / 1e9,
-            }
-        )
-    columns = ["case", "backend", "step_ms", "step_ms_low", "step_ms_high", "peak_gflops"]
-    return pd.DataFrame(rows, columns=columns).sort_values("step_ms", ignore_index=True)
+    """The table `floors`; `table` has seconds a step, `median` that of each case and part."""
+    floors = samples.loc[samples["mode"] == FLOOR, ["case", "backend"]].drop_duplicates()
+    rows = [
+        {
+            "case": case,
+            "backend": backend,
+            **statistics.with_interval(
+                "step_ms", statistics.interval_of_logs(np.log(table[case])), scale=1000
+            ),
+            "peak_gflops": median.get((case, PEAK_FLOPS), float("nan")) / 1e9,
+        }
+        for case, backend in floors.itertuples(index=False)
+    ]
+    return tables.from_rows("floors", rows).sort_values("step_ms", ignore_index=True)

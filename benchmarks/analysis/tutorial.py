@@ -1,17 +1,18 @@
-"""The training loop of the original tutorial, and what it prints beside what it printed then.
+"""The training loop of the original tutorial: what it prints here, beside what it printed there.
 
-The loop trains on batch i, and where i is a multiple of READING.every it prints loss and accuracy
-on a batch of validation images: so step i stands for i + 1 updates.
+The loop trains on batch i and, where i is a multiple of BatchReadings.every, prints loss and
+accuracy on a batch of validation images: so step i stands for i + 1 updates.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from benchmarks.analysis import statistics
+from benchmarks.analysis import statistics, tables
 
-# Of one run of the tutorial, on random numbers of its own: initial parameters, batches and
-# validation images are others here.
+# One run of the tutorial, whose initial parameters, batches and validation images were drawn
+# differently from those here.
 ORIGINAL = pd.DataFrame(
     {
         "step": [0, 1000, 2000, 3000, 4000],
@@ -20,23 +21,21 @@ ORIGINAL = pd.DataFrame(
     }
 )
 """What the tutorial printed."""
-COLUMNS = [
-    *("case", "step", "seeds", "loss", "loss_low", "loss_high"),
-    *("accuracy", "accuracy_low", "accuracy_high", "original_loss", "original_accuracy"),
-]
 
 
-def find(readings: pd.DataFrame) -> pd.DataFrame:
-    """COLUMNS: means over seeds with 95% intervals of each case and step, from readings.csv."""
-    rows = []
-    for (case, step), own in readings.groupby(["case", "step"], sort=False):
-        row: dict[str, object] = {"case": case, "step": step, "seeds": len(own)}
-        for name in ("loss", "accuracy"):
-            mean = statistics.mean_of_launches(own[name])
-            row |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
-        rows.append(row)
-    found, original = pd.DataFrame(rows, columns=COLUMNS), ORIGINAL.set_index("step")
-    return found.assign(
-        original_loss=found["step"].map(original["loss"]),
-        original_accuracy=found["step"].map(original["accuracy"]),
-    )
+def beside_original(readings: pd.DataFrame) -> pd.DataFrame:
+    """The table `tutorial`: means over seeds of each case and step, from the table `readings`."""
+    original = ORIGINAL.set_index("step")
+    rows = [
+        {
+            "case": case,
+            "step": step,
+            "seeds": len(seeds),
+            **statistics.with_interval("loss", statistics.mean_of_launches(seeds["loss"])),
+            **statistics.with_interval("accuracy", statistics.mean_of_launches(seeds["accuracy"])),
+            "original_loss": original["loss"].get(step, np.nan),
+            "original_accuracy": original["accuracy"].get(step, np.nan),
+        }
+        for (case, step), seeds in readings.groupby(["case", "step"], sort=False)
+    ]
+    return tables.from_rows("tutorial", rows)

@@ -19,6 +19,7 @@ from types import ModuleType
 from backends.contract import Execution, Floor, Network
 from backends.registry import BACKENDS, FLOOR, Backend, load, missing_packages
 from benchmarks.machine.advice import advised, failure
+from benchmarks.machine.project import install_advice
 from benchmarks.machine.settings import ROOT, die_with_parent, worker_environment
 
 TIMEOUT_SECONDS = 120
@@ -75,7 +76,9 @@ def probe(backend: Backend, device: str, python: str = sys.executable) -> Probe:
     if marked:
         outcome = json.loads(marked[-1].removeprefix(MARK))
         if outcome["missing"]:
-            return Probe(versions={}, problem=f"not installed: {', '.join(outcome['missing'])}")
+            names = ", ".join(outcome["missing"])
+            problem = f"not installed: {names}{install_advice(backend.name, python)}"
+            return Probe(versions={}, problem=problem)
         versions = ", ".join(f"{name} {version}" for name, version in outcome["versions"].items())
         problem = f"sees no usable {device.upper()} ({versions}): {outcome['problem']}"
         return Probe(versions=outcome["versions"], problem=problem if outcome["problem"] else "")

@@ -1,4 +1,4 @@
-"""The worker of a floor, the least that a step can be, timed in the same rounds as the cases."""
+"""The worker of a floor: what no step can be faster than, timed in the same rounds as the cases."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from backends import registry
 from backends.contract import Array
 from benchmarks.schema import PEAK_FLOPS
-from benchmarks.worker import clock as timing
+from benchmarks.worker import clock
 from benchmarks.worker.messages import Block, Certified, FloorJob, Ready, WarmUp
 from benchmarks.worker.parts import TRIES
 
 PEAK_SIZE = {"cpu": 2048, "gpu": 8192}
-"""The size of the square matrices whose product shows the machine's peak."""
+"""Size of the square matrices whose product shows the peak rate of a device."""
 
 
 class FloorWorker:
-    """A floor that answers the requests to a case's worker, as far as they apply to it."""
+    """The worker of a floor, which answers the requests that need no training."""
 
     def __init__(self, job: FloorJob) -> None:
         start = perf_counter()
@@ -37,7 +37,7 @@ class FloorWorker:
     def first_call(self) -> Ready:
         """The first call, which compiles."""
         execution = self._job.execution
-        block = timing.train_block(
+        block = clock.train_block(
             self._floor, self._rows(self._job.backend.steps_per_call(execution))
         )
         execution.check_device(self._floor.device())
@@ -49,7 +49,7 @@ class FloorWorker:
         )
 
     def certify(self) -> Certified:
-        """Certify nothing; measure the operations a second of a large product."""
+        """Nothing to certify; the operations a second of a large product."""
         start = perf_counter()
         parts = {PEAK_FLOPS: self._peak_flops()} if self._job.first else {}
         return Certified(
@@ -63,20 +63,20 @@ class FloorWorker:
     def _peak_flops(self) -> float:
         size = PEAK_SIZE[self._job.execution.device]
         matrix = self._floor.square(size)
-        timing.multiply_block(self._floor, matrix)
-        return 2.0 * size**3 / min(timing.multiply_block(self._floor, matrix) for _ in range(TRIES))
+        clock.multiply_block(self._floor, matrix)
+        return 2.0 * size**3 / min(clock.multiply_block(self._floor, matrix) for _ in range(TRIES))
 
     def warm_up(self) -> WarmUp:
-        """Blocks until they no longer get faster."""
+        """Train until blocks no longer get faster."""
         if self._job.calibrate:
-            self._block_steps = timing.fitting_steps(
+            self._block_steps = clock.fitting_steps(
                 self._floor,
                 self._rows(self._block_steps),
                 self._block_steps,
                 self._job.backend.steps_per_call(self._job.execution),
             )
-        return timing.warm_up(self.train, self._block_steps)
+        return clock.warm_up(self.train, self._block_steps)
 
     def train(self) -> Block:
         """One block."""
-        return timing.train_block(self._floor, self._rows(self._block_steps))
+        return clock.train_block(self._floor, self._rows(self._block_steps))

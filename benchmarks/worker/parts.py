@@ -10,7 +10,7 @@ import numpy as np
 from backends.contract import Network, NotKeptError, Trainer, Training, TrainingSet
 from benchmarks.plan import workload
 from benchmarks.schema import HOST_SECONDS, INPUT_SECONDS
-from benchmarks.worker import clock as timing
+from benchmarks.worker import clock
 from benchmarks.worker.messages import Job
 
 TRIES = 3
@@ -49,7 +49,7 @@ def host_seconds(backend: ModuleType, job: Job) -> float:
     rows = np.zeros((max(STEPS - STEPS % call, call), 1), np.int32)
     trainer.train(rows[:call])
     trainer.synchronise()
-    return min(timing.train_block(trainer, rows).seconds for _ in range(TRIES)) / len(rows)
+    return min(clock.train_block(trainer, rows).seconds for _ in range(TRIES)) / len(rows)
 
 
 def input_seconds(job: Job, trainer: Trainer) -> float:
@@ -59,4 +59,4 @@ def input_seconds(job: Job, trainer: Trainer) -> float:
     """
     work = job.workload
     rows = workload.batch_rows(work.training_images, work.batch_size, STEPS, job.seed)
-    return min(timing.fetch_block(trainer, rows) for _ in range(TRIES)) / len(rows)
+    return min(clock.fetch_block(trainer, rows) for _ in range(TRIES)) / len(rows)

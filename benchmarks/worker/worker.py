@@ -13,6 +13,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -21,16 +22,13 @@ from backends.contract import Array, Training
 from backends.numpy.model import log_softmax
 from benchmarks.machine import advice, nvml
 from benchmarks.plan import data, workload
-from benchmarks.worker import certificate, energy, ledger, parts
-from benchmarks.worker import clock as timing
+from benchmarks.worker import certificate, clock, energy, ledger, messages, parts
 from benchmarks.worker.certificate import Check
 from benchmarks.worker.floor import FloorWorker
 from benchmarks.worker.messages import (
-    Answer,
     BatchReading,
     Block,
     Certified,
-    Failure,
     Final,
     FloorJob,
     Job,
@@ -54,7 +52,7 @@ def peak_rss_mib() -> float:
 
 
 def forget_peak_rss() -> None:
-    """Start `peak_rss_mib` anew, where the system allows it (Linux does: see proc(5))."""
+    """Reset `peak_rss_mib` where the system allows it (Linux does: see proc(5))."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -102,12 +100,11 @@ class Worker:
         """The first call, which compiles."""
         execution = self._job.execution
         rows = self._rows[: self._job.backend.steps_per_call(execution)]
-        block = timing.train_block(self._trainer, rows)
+        block = clock.train_block(self._trainer, rows)
         self._programs = self._trainer.compilations()
         self._peak_rss_mib = peak_rss_mib()
-        # Now, and not once more later: JAX cannot forget what the certificate takes.
+        # Read now and not at the end, because JAX cannot reset it after the certificate.
         peak = self._trainer.peak_device_bytes()
-        self._peak_device_mib = float("nan") if peak is None else peak / 2**20
         # Asked only now, when its parameters are the results of a step.
         device = self._trainer.describe().device
         execution.check_device(device)
@@ -116,6 +113,8 @@ class Worker:
             build_seconds=self._build_seconds,
             first_call_seconds=block.seconds,
             first_call_steps=block.steps,
+            peak_rss_mib=self._peak_rss_mib,
+            peak_device_mib=float("nan") if peak is None else peak / 2**20,
         )
 
     def certify(self) -> Certified:
@@ -127,18 +126,18 @@ class Worker:
             self._trainer, work.adam, reference, reference.rows, stored, "as timed"
         )
         entries = ledger.read(self._trainer, stored, reference.rows[:1], self._programs)
-        # Drawn here, and so by the NumPy of this process.
+        # The worker draws these itself, with the NumPy of its own Python.
         entries["drawn"] = workload.checksum(self._start, self._rows)
         exact = self._certify_in_float64() if self._job.first else []
-        seconds = parts.measure(self._backend, self._job, self._trainer) if self._job.first else {}
-        # What only the certificate needed is not counted as the training's.
+        costs = parts.measure(self._backend, self._job, self._trainer) if self._job.first else {}
+        # Memory that only the certificate needed does not count as the training's.
         gc.collect()
         forget_peak_rss()
         return Certified(
             checks=(*exact, *timed),
             ledger=entries,
             versions=self._backend.versions(),
-            parts=seconds,
+            parts=costs,
             seconds=perf_counter() - start,
         )
 
@@ -164,15 +163,15 @@ class Worker:
             self._backend.configure(job.execution)
 
     def warm_up(self) -> WarmUp:
-        """Blocks until they no longer get faster, and back to the initial parameters."""
+        """Train until blocks no longer get faster, then return to the initial parameters."""
         if self._job.calibrate:
-            self._block_steps = timing.fitting_steps(
+            self._block_steps = clock.fitting_steps(
                 self._trainer,
                 self._rows,
                 self._job.block_steps,
                 self._job.backend.steps_per_call(self._job.execution),
             )
-        warmup = timing.warm_up(self._block, self._block_steps)
+        warmup = clock.warm_up(self._block, self._block_steps)
         self.read()
         self._trainer.reset(self._start)
         self._trainer.synchronise()
@@ -184,7 +183,7 @@ class Worker:
         return self._block()
 
     def train_rest(self) -> int:
-        """What is left of the training after its last whole block, untimed; its steps."""
+        """Train the steps after the last whole block, untimed; return all steps trained so far."""
         left = max(self._job.workload.steps - self._step, 0)
         if 0 < left < self._block_steps:
             self._trainer.train(self._rows[self._step : self._step + left])
@@ -193,12 +192,12 @@ class Worker:
         return self._step
 
     def _block(self) -> Block:
-        """One block under the clock; past the end of the training, from its first batch again."""
+        """Train one block under the clock; past the end of the training, batches start over."""
         uncounted = round(self._job.slowed_by * self._block_steps)
         steps = np.arange(self._step, self._step + self._block_steps + uncounted)
         rows = self._rows.take(steps, axis=0, mode="wrap")
         before = self._trainer.compilations()
-        block = timing.train_block(self._trainer, rows)
+        block = clock.train_block(self._trainer, rows)
         self._step += self._block_steps
         return replace(
             block,
@@ -207,7 +206,7 @@ class Worker:
         )
 
     def read(self) -> Reading:
-        """Losses and accuracy now; the training loss on as many images as validation has."""
+        """Read losses and accuracy; the training loss is on as many images as validation has."""
         train_loss, _ = self._evaluate(self._sample, self._sample_labels)
         loss, accuracy = self._evaluate(self._validation.images, self._validation.labels)
         return Reading(
@@ -218,7 +217,7 @@ class Worker:
         )
 
     def read_batch(self) -> BatchReading:
-        """Train up to the next step of the job's batch readings, untimed, and take it."""
+        """Train, untimed, up to the next of the job's batch readings, and take it."""
         number, job = self._batch_readings, self._job
         left = job.reading_steps[number] - self._step
         if left > 0:
@@ -242,12 +241,11 @@ class Worker:
             test_loss=loss,
             test_accuracy=accuracy,
             peak_rss_mib=max(self._peak_rss_mib, peak_rss_mib()),
-            peak_device_mib=self._peak_device_mib,
             energy_mj_per_step=self._energy(),
         )
 
     def _energy(self) -> float:
-        """Millijoules a step of training on, off the clock; NaN without a GPU that counts them."""
+        """Millijoules a step, from more untimed training; NaN without a GPU that counts them."""
         on_gpu = self._job.execution.device == "gpu"
         counter = nvml.energy_counter() if on_gpu else None
         return energy.per_step(self._block, counter) if counter else float("nan")
@@ -266,26 +264,48 @@ class Worker:
         with np.errstate(all="ignore"):
             log_probabilities = log_softmax(logits.astype(np.float64))
         loss = -log_probabilities[np.arange(len(labels)), labels].mean()
-        # Where a training has diverged, and logits are no numbers, there is no answer.
+        # Where a diverged training gives NaN as logits, there is no answer to be right.
         right = (logits.argmax(axis=1) == labels) & ~np.isnan(logits).any(axis=1)
         return float(loss), float(right.mean())
 
 
 def serve(connection: Connection) -> None:
-    """Answer requests until the session hangs up."""
+    """Answer requests until the session hangs up; the first one builds the worker."""
     worker: Worker | FloorWorker | None = None
     while True:
         try:
             request = connection.recv()
         except EOFError:
             return
+        answer: object
         try:
-            if worker is None:
-                worker = (FloorWorker if isinstance(request, FloorJob) else Worker)(request)
-                answer: Answer = worker.first_call()
+            if isinstance(request, messages.Build):
+                job = request.job
+                worker = FloorWorker(job) if isinstance(job, FloorJob) else Worker(job)
+                answer = worker.first_call()
             else:
-                answer = getattr(worker, request)()
+                answer = answer_to(request, worker)
         except Exception as error:  # every failure of a framework is a result to report
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            answer = Failure(message=advice.failure(error))
+            answer = messages.Failure(message=advice.failure(error))
         connection.send(answer)
+
+
+def answer_to(request: messages.Request[Any], worker: Worker | FloorWorker | None) -> object:
+    """Do what a request after the first asks for; raises TypeError where the worker cannot."""
+    match request, worker:
+        case messages.Certify(), Worker() | FloorWorker():
+            return worker.certify()
+        case messages.RunWarmUp(), Worker() | FloorWorker():
+            return worker.warm_up()
+        case messages.TrainBlock(), Worker() | FloorWorker():
+            return worker.train()
+        case messages.TrainRest(), Worker():
+            return worker.train_rest()
+        case messages.TakeReading(), Worker():
+            return worker.read()
+        case messages.TakeBatchReading(), Worker():
+            return worker.read_batch()
+        case messages.Finish(), Worker():
+            return worker.finish()
+    raise TypeError(f"{type(worker).__name__} cannot answer {type(request).__name__}")

@@ -11,7 +11,7 @@ from benchmarks.analysis import accuracy
 
 
 def finals(**groups: list[float]) -> pd.DataFrame:
-    """Final test accuracies (percent) of each group by seed, as accuracy.finals gives them."""
+    """Final test accuracies (percent) of each group by seed, like accuracy.final_accuracies."""
     rows = [
         (group.replace("_", " "), seed, percent / 100)
         for group, own in groups.items()
@@ -226,7 +226,7 @@ def test_divergence_is_said_with_step_and_seed() -> None:
             ),
         ]
     )
-    assert accuracy.divergence(rows, classes=10) == {
+    assert accuracy.find_failed_trainings(rows, classes=10) == {
         "a": "diverged: the loss is not finite from step 200 in seed 1",
         "b": "diverged: the loss is not finite "
         "from step 0 in seed 1 and from step 100 in seeds 0, 2",
@@ -273,5 +273,5 @@ def test_a_backends_accuracy_is_the_mean_over_its_cases() -> None:
     # The second launch of jax compiled was not trained to the end.
     assert jax["test_accuracy"] == pytest.approx((0.965 + 0.98) / 2)
     assert found.loc["jax (not certified)", "test_accuracy"] == pytest.approx(0.6)
-    pairs = accuracy.equivalences(accuracy.finals(own, named, 500))
+    pairs = accuracy.equivalences(accuracy.final_accuracies(own, named, 500))
     assert len(pairs) == 3

@@ -29,7 +29,7 @@ def launches(startup: dict[str, tuple[float, ...]]) -> pd.DataFrame:
 
 
 def test_when_one_overtakes_another() -> None:
-    found = break_even.find(
+    found = break_even.find_overtakings(
         samples({"slow start": 1.0, "fast start": 3.0}),
         launches({"slow start": (11.0, 3.0, 3.2), "fast start": (1.0, 1.0, 1.0)}),
         ["slow start", "fast start"],
@@ -43,7 +43,7 @@ def test_when_one_overtakes_another() -> None:
 
 
 def test_who_starts_and_steps_faster_is_never_overtaken() -> None:
-    found = break_even.find(
+    found = break_even.find_overtakings(
         samples({"a": 1.0, "b": 3.0}),
         launches({"a": (1.0, 1.0, 1.0), "b": (2.0, 2.0, 2.0)}),
         ["a", "b"],
@@ -52,7 +52,7 @@ def test_who_starts_and_steps_faster_is_never_overtaken() -> None:
 
 
 def test_launches_that_disagree_say_nothing() -> None:
-    found = break_even.find(
+    found = break_even.find_overtakings(
         samples({"a": 1.0, "b": 3.0}),
         launches({"a": (2.0, 1.0, 2.0), "b": (1.5, 1.5, 1.5)}),
         ["a", "b"],
@@ -71,10 +71,11 @@ def test_totals_and_leaders() -> None:
             "step_ms": [1.0, 0.1],
         }
     )
-    seconds = break_even.totals(summary, 100_000)
-    assert seconds.loc[1, "a"] == pytest.approx(3.001)
-    assert seconds.loc[100_000, "b"] == pytest.approx(20.0)
-    (start, first), (steps, then) = break_even.leaders(seconds)
+    totals = break_even.totals(summary, 100_000)
+    seconds = totals.set_index(["case", "steps"])["total_seconds"]
+    assert seconds["a", 1] == pytest.approx(3.001)
+    assert seconds["b", 100_000] == pytest.approx(20.0)
+    (start, first), (steps, then) = break_even.leaders(totals)
     assert (start, first, then) == (1, "a", "b")
     # They meet at 7 s / 0.9 ms = 7,778 steps; the grid is 20% fine.
     assert 7_778 <= steps < 1.25 * 7_778

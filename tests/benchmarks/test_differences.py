@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from benchmarks.analysis import ledger_differences as differences
+from benchmarks.analysis import ledger_differences
 
 
 def entries(**cases: dict[str, str]) -> pd.DataFrame:
@@ -14,7 +14,7 @@ def entries(**cases: dict[str, str]) -> pd.DataFrame:
 
 
 def test_only_what_differs_is_listed() -> None:
-    found = differences.find(
+    found = ledger_differences.find_differences(
         entries(a={"threads": "2", "device": "cpu"}, b={"threads": "1", "device": "cpu"}),
         ["b", "a"],
     )
@@ -32,15 +32,18 @@ def test_a_case_that_differs_between_launches_shows_both() -> None:
             entries(a={"product": "tf32"}),
         ]
     )
-    assert list(differences.find(table, ["a", "b"])["value"]) == ["float32", "float32 or tf32"]
+    assert list(ledger_differences.find_differences(table, ["a", "b"])["value"]) == [
+        "float32",
+        "float32 or tf32",
+    ]
 
 
 def test_unfair_differences_are_told_and_others_are_not() -> None:
     table = entries(
         a={"threads": "2", "compiler": "x"}, b={"threads": "1", "compiler": "y"}, c={"threads": "9"}
     )
-    assert differences.unfair(table, ["a", "b"]) == ["threads set: 1 in b; 2 in a"]
-    assert differences.unfair(table, ["a"]) == []
+    assert ledger_differences.unfair(table, ["a", "b"]) == ["threads set: 1 in b; 2 in a"]
+    assert ledger_differences.unfair(table, ["a"]) == []
 
 
 @pytest.mark.parametrize(
@@ -53,7 +56,7 @@ def test_unfair_differences_are_told_and_others_are_not() -> None:
     ],
 )
 def test_a_compiler_that_did_not_do_its_work_is_told(own: dict[str, str], said: str) -> None:
-    found = differences.compiled_otherwise(entries(a=own))
+    found = ledger_differences.compilation_problems(entries(a=own))
     assert len(found) == bool(said)
     assert said in "".join(found)
 
@@ -67,7 +70,7 @@ def test_what_the_timed_blocks_tell() -> None:
             "compilations": [0, 1, 0],
         }
     )
-    found = differences.timed_entries(samples).set_index(["case", "entry"])["value"]
+    found = ledger_differences.timed_entries(samples).set_index(["case", "entry"])["value"]
     assert found["a", "cpus_used"] == "2.0"
     assert found["b", "cpus_used"] == "0.5"
     assert found["a", "compiled_while_timed"] == "1"

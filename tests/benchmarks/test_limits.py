@@ -43,7 +43,7 @@ PARTS = pd.DataFrame(
 
 
 def test_cases_are_set_against_the_fastest_floor_and_their_own() -> None:
-    found = limits.find(FLOPS, samples(STEPS), PARTS)
+    found = limits.compute_limits(FLOPS, samples(STEPS), PARTS)
     assert list(found.floors["case"]) == ["jax floor", "pytorch floor"]
     assert list(found.floors["peak_gflops"]) == pytest.approx([200, 100])
     cases = found.cases.set_index("case")
@@ -58,7 +58,7 @@ def test_cases_are_set_against_the_fastest_floor_and_their_own() -> None:
 
 
 def test_the_parts_sum_up_to_the_step_and_the_largest_bounds_it() -> None:
-    cases = limits.find(FLOPS, samples(STEPS, waited=0.25), PARTS).cases.set_index("case")
+    cases = limits.compute_limits(FLOPS, samples(STEPS, waited=0.25), PARTS).cases.set_index("case")
     jax = cases.loc["jax compiled"]
     assert jax["arithmetic_ms"] == pytest.approx(0.5)
     assert jax["dispatch_ms"] == pytest.approx(0.1)
@@ -70,7 +70,7 @@ def test_the_parts_sum_up_to_the_step_and_the_largest_bounds_it() -> None:
 
 
 def test_without_floors_and_parts_nothing_is_claimed() -> None:
-    found = limits.find(FLOPS, samples({"jax compiled": 2.0}), PARTS.iloc[:0])
+    found = limits.compute_limits(FLOPS, samples({"jax compiled": 2.0}), PARTS.iloc[:0])
     assert found.floors.empty
     assert found.cases["x_floor"].isna().all()
     assert list(found.cases["bound"]) == [""]

@@ -9,7 +9,9 @@ import pytest
 from backends.contract import Adam, Network
 from backends.registry import BACKENDS
 from benchmarks.errors import UsageError
-from benchmarks.plan.plan import PRESETS, STEPS_PER_CALL, Case, Plan, select_cases, with_control
+from benchmarks.plan.cases import Case, select_cases, with_control
+from benchmarks.plan.plan import STEPS_PER_CALL, Plan
+from benchmarks.plan.presets import PRESETS
 from benchmarks.plan.workload import Workload
 from benchmarks.session.jobs import make_job
 

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.analysis import statistics
 from benchmarks.analysis.statistics import Estimate
+from benchmarks.bundle.reader import undisturbed
 
 CASES = pd.DataFrame(
     {
@@ -37,8 +38,10 @@ def make_samples(
             machine = 1 + drift * round_number / rounds
             for case, mean in step_ms.items():
                 seconds = 10 * mean / 1000 * machine * np.exp(generator.normal(0, noise))
-                rows.append((launch, round_number, case, 10, seconds))
-    return pd.DataFrame(rows, columns=["launch", "round", "case", "steps", "seconds"])
+                repetition = int(case.endswith("(control)"))
+                rows.append((launch, round_number, case, repetition, 10, seconds))
+    columns = ["launch", "round", "case", "repetition", "steps", "seconds"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def test_step_time_is_seconds_by_steps() -> None:
@@ -174,7 +177,7 @@ def test_disturbed_rounds_are_left_out_unless_most_are() -> None:
     rounds = samples[["launch", "round"]].assign(disturbed=False)
     rounds.loc[rounds["launch"] == 0, "disturbed"] = [True, False, False, True, False]
     rounds.loc[rounds["launch"] == 1, "disturbed"] = [True, True, True, True, False]
-    kept = statistics.undisturbed(samples, rounds)
+    kept = undisturbed(samples, rounds)
     assert kept.groupby("launch")["round"].agg(list).to_dict() == {
         0: [1, 2, 4],
         1: [0, 1, 2, 3, 4],

@@ -14,11 +14,13 @@ import run_all
 from backends.contract import Adam, Execution, Network, Training
 from backends.numpy import Eager
 from backends.registry import BACKENDS
-from benchmarks.analysis import findings as summary
 from benchmarks.analysis import tutorial
-from benchmarks.bundle import writer as bundle
+from benchmarks.analysis.findings import compute_findings
+from benchmarks.bundle.reader import Bundle, read_table
 from benchmarks.plan import data, workload
-from benchmarks.plan.plan import PRESETS, BatchReadings, Plan, select_cases
+from benchmarks.plan.cases import select_cases
+from benchmarks.plan.plan import Plan
+from benchmarks.plan.presets import PRESETS, BatchReadings
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import COLUMNS
 from benchmarks.session.jobs import make_job, make_references
@@ -161,7 +163,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_takes_the_readings(run: Path) -> None:
     found = pd.read_csv(run / "readings.csv")
-    twins = [own.drop(columns="case").reset_index(drop=True) for _, own in found.groupby("case")]
+    twins = [
+        own.drop(columns=["case", "repetition"]).reset_index(drop=True)
+        for _, own in found.groupby("case")
+    ]
     assert len(twins) == 2
     pd.testing.assert_frame_equal(twins[0], twins[1])
     assert twins[0]["step"].tolist() == [0, 1000]
@@ -224,7 +229,7 @@ def test_means_over_seeds() -> None:
             "accuracy": [0.1, 0.96, 0.94, 0.95],
         }
     )
-    rows = tutorial.find(readings).set_index("step").to_dict("index")
+    rows = tutorial.beside_original(readings).set_index("step").to_dict("index")
     found = rows[1000]
     assert [found[name] for name in ("seeds", "loss", "accuracy")] == pytest.approx([2, 0.2, 0.95])
     # 12.706 standard errors, of half the distance between the two.
@@ -236,6 +241,6 @@ def test_means_over_seeds() -> None:
 def test_bundles_without_such_readings_are_read(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "older", {"jax compiled": 1.0})
     (folder / "readings.csv").unlink()
-    found = summary.find(summary.Bundle.read(folder))
+    found = compute_findings(Bundle.read(folder))
     assert found.tutorial.empty
-    assert list(bundle.read_table(folder, "readings")) == list(COLUMNS["readings"])
+    assert list(read_table(folder, "readings")) == list(COLUMNS["readings"])

@@ -16,10 +16,11 @@ from benchmarks.machine import nvml
 from benchmarks.machine.probe import probe
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan import data
-from benchmarks.plan.plan import Case, Plan
+from benchmarks.plan.cases import Case
+from benchmarks.plan.plan import Plan
 from benchmarks.plan.workload import Workload
-from benchmarks.session.jobs import make_job, make_references, start_worker
-from benchmarks.session.session import make_ready
+from benchmarks.session.jobs import make_job, make_ready, make_references, start_worker
+from benchmarks.worker.messages import Finish, TrainBlock, TrainRest
 from tests.conftest import device
 from tests.support.gpu import FRAMEWORKS
 
@@ -68,17 +69,17 @@ def test_workers_live_side_by_side(tmp_path: Path) -> None:
     workers = [start_worker(plan, case, tmp_path) for case in cases]
     try:
         for case, worker in zip(cases, workers, strict=True):
-            _, certified, _ = make_ready(worker, make_job(plan, case, 0, references), 200)
+            ready, certified, _ = make_ready(worker, make_job(plan, case, 0, references), 200)
             assert certified.passed
             assert certified.ledger["device"] == device()
+            # The training set alone has 164 MiB.
+            assert 164 < ready.peak_device_mib < 40_000
         for _ in range(plan.rounds):
             for worker in workers:
-                assert worker.ask("train", 60).seconds > 0
+                assert worker.ask(TrainBlock(), 60).seconds > 0
         for worker in workers:
-            assert worker.ask("train_rest", 60) == 1000
-            final = worker.ask("finish", 60)
-            # The training set alone has 164 MiB.
-            assert 164 < final.peak_device_mib < 40_000
+            assert worker.ask(TrainRest(), 60) == 1000
+            final = worker.ask(Finish(), 60)
             assert final.test_accuracy > 0.9
             if COUNTS_ENERGY:
                 assert 0 < final.energy_mj_per_step < 10_000

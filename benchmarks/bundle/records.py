@@ -1,0 +1,182 @@
+"""What environment.json holds, as frozen records: the machine, the software, the workload, the run.
+
+Each field carries its description and unit for docs/bundles.md. A field with a default is one that
+older bundles lack or that is not known while a run goes on; where it is None it is left out of the
+file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from types import NoneType
+from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
+
+from benchmarks.schema import repetition_in
+
+
+class Record:
+    """A value that is written as a JSON object and read from one."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as a JSON object, without the fields that are None."""
+        return _without_none(asdict(self))  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The record that a JSON object describes; keys that are no fields are left out.
+
+        Raises ValueError where a field is missing that every bundle has, or is not of its type.
+        """
+        types = get_type_hints(cls)
+        values = {}
+        for field in fields(cls):  # type: ignore[arg-type]
+            if field.name in content:
+                values[field.name] = _value(types[field.name], content[field.name], field.name)
+            elif field.default is MISSING:
+                raise ValueError(f"describes no {field.name} of the {cls.__name__.lower()}")
+        return cls(**values)
+
+    # Passed on to modules that do not yet read the fields as attributes.
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The field of that name."""
+        value = getattr(self, name, None)
+        return default if value is None else value
+
+
+def _without_none(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _without_none(value) for name, value in content.items() if value is not None}
+    if isinstance(content, list | tuple):
+        return [_without_none(value) for value in content]
+    return content
+
+
+def _value(hint: Any, content: Any, name: str) -> Any:
+    """The value of a field from JSON, by the type of the field."""
+    inner = get_args(hint)
+    if NoneType in inner:
+        return None if content is None else _value(inner[0], content, name)
+    expected = get_origin(hint) or hint
+    if isinstance(expected, type) and issubclass(expected, Record):
+        _check(isinstance(content, dict), name, content)
+        return expected.from_json(content)
+    if expected is tuple:
+        _check(isinstance(content, list | tuple), name, content)
+        return tuple(_value(inner[0], value, name) for value in content)
+    accepted = (int, float) if expected is float else expected
+    _check(isinstance(content, accepted), name, content)
+    return content
+
+
+def _check(is_expected: bool, name: str, content: Any) -> None:
+    if not is_expected:
+        raise ValueError(f"{name} cannot be {content!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseRecord(Record):
+    """A case of the run: the columns that every table has for it."""
+
+    case: Annotated[str, "Name of the case; unique within a run."]
+    backend: Annotated[str, "Framework that the case is implemented in."]
+    mode: Annotated[str, "Way of writing the training in that framework."]
+    input: Annotated[str, "`resident` or `streamed`."]
+    precision: Annotated[str, "Precision that was asked for."]
+    device: Annotated[str, "Device that was asked for."]
+    adam: Annotated[str, "Form of Adam."]
+    repetition: Annotated[int, "0, or the number of this repetition of another case."]
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """See Record; older bundles tell a repetition by the name of the case alone."""
+        return super().from_json({"repetition": repetition_in(str(content.get("case"))), **content})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Record):
+    """The machine that the run was measured on."""
+
+    system: Annotated[str, "Operating system and its release."]
+    architecture: Annotated[str, "Architecture of the processor."]
+    cpu: Annotated[str, "Model of the processor."]
+    instructions: Annotated[tuple[str, ...], "Those of its vector instructions that matter."]
+    cpus_available: Annotated[int | None, "CPUs that the program may use."] = None
+    memory_gib: Annotated[float, "Main memory.", "GiB"]
+    load_average: Annotated[tuple[float, ...], "Load averages at the start (1, 5, 15 min)."] = ()
+    gpus: Annotated[tuple[str, ...], "NVIDIA GPUs: name, memory and driver version of each."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadRecord(Record):
+    """What was trained."""
+
+    layer_sizes: Annotated[tuple[int, ...], "Units of the layers, from the input to the output."]
+    parameters: Annotated[int | None, "Number of the network's parameters."] = None
+    learning_rate: Annotated[float | None, "Adam's learning rate."] = None
+    beta_1: Annotated[float | None, "Decay rate of Adam's first moments."] = None
+    beta_2: Annotated[float | None, "Decay rate of Adam's second moments."] = None
+    epsilon: Annotated[float | None, "Adam's ε."] = None
+    batch_size: Annotated[int, "Images in each step's batch.", "images"]
+    steps: Annotated[int, "Steps of the training.", "steps"]
+    training_images: Annotated[int | None, "Images that are trained on.", "images"] = None
+    data: Annotated[str, "Name of the data set's folder."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Record):
+    """What was asked of the run, and how far it came."""
+
+    command: Annotated[str, "Command line that started it."]
+    launches: Annotated[int, "Launches that were planned, at least."]
+    seed: Annotated[int, "Seed of the first launch; each later one has the next number."]
+    threads: Annotated[int, "Threads that each worker may use."]
+    cases: Annotated[tuple[CaseRecord, ...], "Every case, whatever became of it."]
+    floors: Annotated[tuple[CaseRecord, ...], "The floors that cases are set against."] = ()
+    block_steps: Annotated[int, "Steps in a block, for cases that are not too slow.", "steps"]
+    time_limit_seconds: Annotated[float, "Time limit of the whole run.", "s"]
+    accuracy_margin_points: Annotated[
+        float | None, "Margin within which test accuracies are equivalent.", "points"
+    ] = None
+    state: Annotated[str, "`running`, `complete`, `interrupted` or `stopped by an error`."]
+    finished_launches: Annotated[int, "Launches that ran to their end."]
+    out_of_time: Annotated[bool, "Whether the time limit ended it early."]
+    reference_seconds: Annotated[
+        float | None, "Time to compute the reference that certificates are taken against.", "s"
+    ] = None
+    session_cpu_share: Annotated[
+        float | None, "CPU time of the measuring process while it waited for blocks.", "share"
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment(Record):
+    """All that environment.json holds."""
+
+    started: Annotated[str, "Start of the run, in UTC."]
+    machine: Machine
+    python: Annotated[str, "Version of Python."]
+    packages: Annotated[dict[str, str], "Versions of the packages that matter."]
+    variables: Annotated[dict[str, str], "Environment variables that bear on the frameworks."]
+    git_commit: Annotated[str, "Commit of this program; empty outside a checkout."]
+    git_modified: Annotated[bool, "Whether files differed from that commit."]
+    workload: WorkloadRecord
+    run: Run
+    finished: Annotated[str | None, "End of the run, in UTC."] = None
+
+
+def described_fields(record: type[Record]) -> list[tuple[str, str, str]]:
+    """The name, description and unit of every field; `record.field` for one within a record."""
+    rows: list[tuple[str, str, str]] = []
+    for name, hint in get_type_hints(record, include_extras=True).items():
+        if isinstance(hint, type) and issubclass(hint, Record):
+            rows += [
+                (f"{name}.{inner}", about, unit) for inner, about, unit in described_fields(hint)
+            ]
+        else:
+            _, about, *unit = get_args(hint)
+            rows.append((name, about, unit[0] if unit else ""))
+    return rows

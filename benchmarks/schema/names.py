@@ -1,0 +1,87 @@
+"""Words that stand in the cells of a bundle: levels, stages, parts, ledger entries, controls."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+EXACT_BOUND = 1e-9
+"""The largest relative error that a certificate allows at the exact level."""
+
+LEVELS = ("exact", "as timed")
+
+STAGES = (
+    "logits",
+    "loss",
+    "gradients",
+    "parameters_1_step",
+    "loss_10_steps",
+    "parameters_10_steps",
+)
+
+HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS = "host_seconds", "input_seconds", "peak_flops"
+"""The parts by their names in parts.csv: what the host takes for a step of any size and, where it
+can be measured apart, what fetching its batch takes (both in seconds a step); and a floor's rate
+for a large matrix product (operations a second)."""
+
+OUTCOMES = ("measured", "failed", "skipped", "not reached")
+"""What may have become of a case."""
+
+ACCURACY_MARGIN_POINTS = 0.3
+"""Test accuracies that differ by less than this many percentage points are treated as equivalent.
+On MNIST's 10,000 test images one standard error of an accuracy of 98% is 0.14 points."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One thing that may differ between cases, as the ledger names it."""
+
+    title: str
+    unfair: bool = False
+    """Whether it is unfair to rank cases that differ in this against each other."""
+
+
+ENTRIES = {
+    "device": Entry(title="device of the results", unfair=True),
+    "device_name": Entry(title="its name", unfair=True),
+    "precision": Entry(title="type of the parameters", unfair=True),
+    "product": Entry(title="precision of a product, by effect", unfair=True),
+    "epsilon": Entry(title="Adam's ε", unfair=True),
+    "threads": Entry(title="threads set", unfair=True),
+    "cpus_allowed": Entry(title="CPUs allowed", unfair=True),
+    "cpus_used": Entry(title="CPUs used (CPU time over wall time)"),
+    "compiled_while_timed": Entry(title="compilations within blocks"),
+    "programs": Entry(title="programs compiled by the first call"),
+    "compiler": Entry(title="compiler"),
+    "optimizer": Entry(title="optimizer"),
+    "steps_per_call": Entry(title="steps a call"),
+    "input": Entry(title="batches"),
+    "parameters": Entry(title="a step's new parameters"),
+    "denormals": Entry(title="denormal numbers"),
+    "drawn": Entry(title="initial parameters and batches (checksum)", unfair=True),
+    "python": Entry(title="Python"),
+    "numpy": Entry(title="NumPy"),
+    "variables": Entry(title="environment variables"),
+}
+
+
+CONTROL = re.compile(r" \(control(?: (\d+))?\)$")
+
+
+def control_name(case: str, repetition: int) -> str:
+    """The name of a case's control: its own with "(control)", or "(control 2)" and so on.
+
+    With a repetition of 0 it is the case's own name.
+    """
+    if repetition == 0:
+        return case
+    return f"{case} (control{f' {repetition}' if repetition > 1 else ''})"
+
+
+def repetition_in(name: str) -> int:
+    """The inverse of `control_name`: which repetition of another case a case's name stands for.
+
+    For bundles from before the column `repetition`, and for tables that name the case alone.
+    """
+    control = CONTROL.search(name)
+    return int(control[1] or 1) if control else 0
