@@ -61,11 +61,11 @@ def test_pixels_are_divided_by_255(small_set: Path) -> None:
 
 
 def test_other_sets_load_and_hold_out_a_twelfth(small_set: Path) -> None:
-    found = data.load(small_set)
-    assert len(found.validation.labels) == 2
-    assert len(found.training.labels) == 22
-    assert found.pixels == 6
-    assert found.classes == 4
+    dataset = data.load(small_set)
+    assert len(dataset.validation.labels) == 2
+    assert len(dataset.training.labels) == 22
+    assert dataset.pixels == 6
+    assert dataset.classes == 4
 
 
 def test_compressed_and_plain_files_are_the_same(small_set: Path) -> None:

@@ -30,7 +30,7 @@ from benchmarks.schema import (
 )
 from tests.synthetic_bundles import write_bundle
 
-SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy", "--launches", "2")
+SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy", "--launches", "1")
 
 EMPTY_WITHOUT_GPU = {"gpu_mhz", "gpu_celsius", "peak_device_mib", "energy_mj_per_step"}
 EMPTY_WITHOUT_FAILURES = {"not_read", "reason", "diverged"}
@@ -51,7 +51,7 @@ def problems_of(folder: Path) -> list[str]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run that writes every table: the tutorial's preset has readings."""
     folder = tmp_path_factory.mktemp("schema") / "bundle"
-    arguments = ["--preset", "tutorial", *SMALL, "--steps", "1100", "--output", str(folder)]
+    arguments = ["--preset", "tutorial", *SMALL, "--steps", "200", "--output", str(folder)]
     assert run_all.main(arguments) == 0
     return folder
 
