@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import gzip
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.plan import data
+from tests.support.images import write_idx
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
-    path.write_bytes(header + array.astype(np.uint8).tobytes())
 
 
 @pytest.fixture
