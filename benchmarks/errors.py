@@ -1,7 +1,7 @@
-"""The errors that a user can mend: one clear line each, and the program ends with code 2."""
+"""Errors that the user can correct; each is shown as one line, and the exit code is 2."""
 
 from __future__ import annotations
 
 
 class UsageError(Exception):
-    """What was asked cannot be done; the message says what to do."""
+    """The program cannot do what the user asked for; the message says what to do instead."""

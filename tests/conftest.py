@@ -5,23 +5,22 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-from backends.contract import Adam, Array, Execution, Network, Parameters, TrainingSet
-from backends.registry import BACKENDS, load, missing_packages
+from backends.contract import Adam, Array, Execution, Network, Parameters, Training, TrainingSet
+from backends.registry import BACKENDS, FLOOR, load, missing_packages
 from benchmarks.machine.probe import trial
 from benchmarks.machine.settings import SHARED_GPU
 
 CASES = [
     pytest.param(name, mode, input_, id=f"{name}-{mode}-{input_}")
     for name, backend in BACKENDS.items()
-    for mode, inputs in backend.modes.items()
-    for input_ in inputs
+    for mode, about in backend.modes.items()
+    for input_ in about.inputs
 ]
 """Every backend, mode and input."""
 
@@ -31,6 +30,12 @@ MODES = [
     for mode in backend.modes
 ]
 """Every backend and mode."""
+
+
+def first_input(name: str, mode: str) -> str:
+    """The first of the inputs that a mode can take."""
+    return BACKENDS[name].modes[mode].inputs[0]
+
 
 STEPS_PER_CALL = 4
 THREADS = 2
@@ -72,10 +77,14 @@ def configured(name: str) -> ModuleType:
     Skips where it cannot compute there.
     """
     if name not in _configured:
-        missing = missing_packages(name)
+        missing = missing_packages(BACKENDS[name])
         if missing:
             pytest.skip(f"not installed: {', '.join(missing)}")
-        module = load(name)
+        module = load(BACKENDS[name])
+        if name == "pytorch":
+            # It gives up compiling a function after eight trainers; a reset after each test would
+            # compile again what several tests share.
+            sys.modules["torch"]._dynamo.config.recompile_limit = 10_000  # type: ignore[attr-defined]
         if device() == "gpu":
             if name not in _problems:
                 _problems[name] = trial(module, "gpu", THREADS)
@@ -96,8 +105,7 @@ def set_up(
     module = configured(name)
     execution = Execution(
         mode=mode,
-        # A floor is no mode, and has none.
-        input=BACKENDS[name].modes.get(mode, ("resident",))[0],
+        input="resident" if mode == FLOOR else first_input(name, mode),
         precision=precision,
         device=device(),
         threads=THREADS,
@@ -122,14 +130,6 @@ def back_to_float64() -> None:
         )
 
 
-@pytest.fixture(autouse=True)
-def forget_compiled_functions() -> Iterator[None]:
-    """PyTorch gives up compiling a function once it has done so for eight different trainers."""
-    yield
-    if "torch" in sys.modules:
-        sys.modules["torch"].compiler.reset()
-
-
 class Problem:
     """A small workload: random images, a network of odd sizes, and batches."""
 
@@ -147,6 +147,16 @@ class Problem:
             for m, n in itertools.pairwise(sizes)
         ]
         self.generator = generator
+
+    @property
+    def training(self) -> Training:
+        """The whole of it, as a trainer is given it."""
+        return Training(
+            network=self.network,
+            adam=self.adam,
+            training_set=self.training_set,
+            start=self.start,
+        )
 
     def rows(self, steps: int) -> Array:
         """Batches drawn anew."""

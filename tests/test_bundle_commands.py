@@ -15,11 +15,11 @@ from scipy import stats
 
 import run_all
 from benchmarks.analysis import comparison
-from benchmarks.analysis.findings import Bundle
+from benchmarks.bundle.reader import Bundle
 from benchmarks.commands.options import percentage
 from benchmarks.errors import UsageError
 from benchmarks.machine.settings import ROOT
-from tests.report_tables import in_markdown, in_page
+from tests.support.report_tables import in_markdown, in_page
 from tests.synthetic_bundles import write_bundle
 
 TIMES = {"numpy eager": 2.0, "jax compiled": 1.0, "jax multistep": 0.8}

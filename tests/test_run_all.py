@@ -25,10 +25,11 @@ import pytest
 
 import run_all
 from benchmarks.analysis import statistics
+from benchmarks.commands import measure
 from benchmarks.commands.report import missing_for_page
 from benchmarks.commands.running import pythons
 from benchmarks.machine.settings import ROOT, available_cpus
-from benchmarks.reports import sentences as words
+from benchmarks.reports import formats
 from tests.conftest import executable
 
 SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy")
@@ -132,7 +133,7 @@ def test_every_number_of_the_ranking_is_in_the_summary(small_run: Path) -> None:
     )
     row = summary.to_dict("index")["numpy eager"]
     low, value, high = (float(row[name]) for name in ("step_ms_low", "step_ms", "step_ms_high"))
-    assert words.interval(value, low, high, words.MS) in line
+    assert formats.interval(value, low, high, formats.MS) in line
     assert f"{100 * row['test_accuracy']:.2f}%" in line
 
 
@@ -359,7 +360,7 @@ def test_a_backend_may_have_a_python_of_its_own(tmp_path: Path) -> None:
 
 def test_pythons_add_up() -> None:
     words_ = ["--python", f"jax={sys.executable}", "--python", f"pytorch={sys.executable}"]
-    found = pythons(run_all.run_parser().parse_args(words_))
+    found = pythons(measure.parser().parse_args(words_))
     assert found == {"jax": sys.executable, "pytorch": sys.executable}
 
 

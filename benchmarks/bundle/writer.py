@@ -7,19 +7,30 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-# Passed on to modules that do not yet import these from folders.py and reader.py.
-from benchmarks.bundle.folders import check_folder as check_folder
-from benchmarks.bundle.folders import check_report as check_report
-from benchmarks.bundle.folders import create_folder as create_folder
-from benchmarks.bundle.folders import file_name as file_name
-from benchmarks.bundle.reader import end_of_output as end_of_output
-from benchmarks.bundle.reader import read_environment as read_environment
-from benchmarks.bundle.reader import read_table as read_table
+from benchmarks.bundle.folders import file_name
 from benchmarks.schema import COLUMNS
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Appends rows that have some columns in common, such as those of one case in one launch."""
+
+    writer: BundleWriter
+    columns: dict[str, Any]
+
+    def append(self, table: str, *records: Any, **columns: Any) -> None:
+        """Append one row to a table.
+
+        `records` are dataclasses whose fields are columns; where two have a field in common, the
+        later one counts.
+        """
+        row = {name: value for record in records for name, value in asdict(record).items()}
+        self.writer.append(table, **self.columns, **row, **columns)
 
 
 class BundleWriter:
@@ -36,14 +47,21 @@ class BundleWriter:
             self._writers[table].writeheader()
 
     def append(self, table: str, **row: Any) -> None:
-        """Append one row, and have it on disk before anything else happens."""
+        """Append one row and flush it; columns that are not named stay empty.
+
+        Raises ValueError where the table has no such column.
+        """
         self._writers[table].writerow(row)
         self._files[table].flush()
 
+    def rows(self, **columns: Any) -> Rows:
+        """A writer of rows that all have `columns`."""
+        return Rows(self, columns)
+
     def write_environment(self, environment: dict[str, Any]) -> None:
-        """Write environment.json; again whenever more is known."""
+        """Write environment.json, or replace it when more is known."""
         text = json.dumps(environment, indent=2, ensure_ascii=False)
-        # Whatever ends the run, the file that is there is whole.
+        # Whatever ends the run, the file is there as a whole.
         unfinished = self.folder / "environment.json.part"
         unfinished.write_text(text + "\n")
         unfinished.replace(self.folder / "environment.json")

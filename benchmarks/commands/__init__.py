@@ -1,1 +1,37 @@
-"""The command line: one module a command, its options, exit codes and what the terminal shows."""
+"""The command line: one module a command, its options, exit codes and what the terminal shows.
+
+The module of a command has `parser()` and `main(argv, console)`, which returns the exit code.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from backends.registry import BACKENDS
+from benchmarks.errors import UsageError
+
+COMMANDS = {
+    "measure": "train one network in every framework and print a comparison that holds up",
+    "certify": "prove that cases compute the same training as the reference; nothing is timed",
+    "sweep": "repeat the comparison over batch sizes, widths and depths of the network",
+    "report": "rewrite the report of a bundle, or make one report of several bundles",
+    "compare": "say what became faster or slower between two bundles",
+    "list": "show what can run here, and why the rest cannot",
+}
+"""Every command and what it does; `measure` is meant where none is named."""
+
+
+def pick(argv: list[str]) -> tuple[str, list[str]]:
+    """Split a command line into a command and its arguments; UsageError for an unknown command."""
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:2], "--help"]
+    name, arguments = (argv[0], argv[1:]) if argv else ("measure", [])
+    if name.startswith("-"):
+        return "measure", argv
+    if name in COMMANDS:
+        return name, arguments
+    similar = get_close_matches(name, COMMANDS, 1)
+    hint = f"; did you mean {similar[0]}?" if similar else "."
+    if name in BACKENDS:
+        hint = f"; to measure this backend: --backends {name}."
+    raise UsageError(f"unknown command {name}{hint} The commands are {', '.join(COMMANDS)}, help")

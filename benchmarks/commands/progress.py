@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live bar and table in a terminal, lines elsewhere."""
+"""Progress of a run: a live bar and table in a terminal, lines of text elsewhere."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmarks.commands.live_table import Standing
-from benchmarks.plan.plan import Case, Plan
+from benchmarks.commands.live_table import LiveTable
+from benchmarks.plan.cases import Case
+from benchmarks.plan.plan import Plan
 from benchmarks.worker.messages import Block, Certified, Ready
 
 LINES_A_LAUNCH = 4
-"""How often plain output says where a launch stands."""
+"""The number of lines that plain output has for a launch's rounds."""
 
 
 class RunProgress:
-    """Shows the steps trained so far, the case at work, the time left, and how the cases stand."""
+    """Shows the steps trained so far, the case at work, the time left, and the estimates so far."""
 
     def __init__(self, plan: Plan, console: Console) -> None:
         self._plan = plan
@@ -47,9 +48,9 @@ class RunProgress:
         self._per_launch = plan.rounds * plan.block_steps * len((*plan.cases, *plan.floors))
         total = plan.launches * self._per_launch
         self._task = self._bar.add_task("starting", total=total)
-        self._standing = Standing(plan.cases)
+        self._table = LiveTable(plan.cases)
         self._round: tuple[int, int] | None = None
-        # Twice a second is enough to read, and takes next to no time from what is measured.
+        # Twice a second is enough to read, and takes next to no CPU time from what is measured.
         self._display = Live(self._bar, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Self:
@@ -102,11 +103,11 @@ class RunProgress:
         """A block was timed."""
         where = f"launch {self._launch}/{self._launches} · round {round_number + 1}"
         if self._live:
-            self._standing.add(case, self._launch, round_number, block)
+            self._table.add(case, self._launch, round_number, block)
             if self._round != (self._launch, round_number):
-                # The round before is complete.
+                # The previous round is complete.
                 self._round = self._launch, round_number
-                self._display.update(Group(self._bar, self._standing.table()))
+                self._display.update(Group(self._bar, self._table.table()))
             self._bar.update(
                 self._task,
                 advance=self._plan.block_steps,

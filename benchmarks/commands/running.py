@@ -1,4 +1,4 @@
-"""What the commands that measure share: from arguments to a plan, from a plan to a bundle."""
+"""From arguments to a plan, and from a plan to a bundle, for the commands that measure."""
 
 from __future__ import annotations
 
@@ -14,25 +14,30 @@ from rich.console import Console
 
 from backends.contract import Adam, Network
 from backends.registry import BACKENDS
-from benchmarks.analysis import findings as summary
-from benchmarks.bundle import writer as bundle
+from benchmarks.analysis.findings import compute_findings
+from benchmarks.bundle.folders import check_folder
+from benchmarks.bundle.reader import Bundle
+from benchmarks.bundle.writer import BundleWriter
+from benchmarks.commands import exit_codes
 from benchmarks.commands.progress import RunProgress
 from benchmarks.errors import UsageError
-from benchmarks.machine import environment, probe
+from benchmarks.machine import environment, platforms, probe
 from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
-from benchmarks.plan.plan import PRESETS, Case, Plan, select_cases
+from benchmarks.plan.cases import Case, select_cases
+from benchmarks.plan.plan import Plan
+from benchmarks.plan.presets import PRESETS
 from benchmarks.plan.workload import Workload
 from benchmarks.session.session import Session
-
-OK, SOME_CASES_FAILED, STOPPED_BY_AN_ERROR, INTERRUPTED = 0, 1, 3, 130
-"""Exit codes of what is measured; 2 is that of a refusal."""
 
 
 def prepare(
     arguments: argparse.Namespace, inputs: tuple[str, ...] | None
 ) -> tuple[Plan, data.Dataset]:
-    """All that comes before any case is started: the plan, and the data set."""
+    """Make the plan and load the data set; raises UsageError before any case is started.
+
+    `inputs` are those of cases for which the arguments name none.
+    """
     cases = selected_cases(arguments, inputs)
     dataset = data.load(arguments.data_dir)
     check(arguments, dataset)
@@ -47,9 +52,12 @@ def make_plan(
     dataset: data.Dataset,
     probes: dict[str, probe.Probe],
 ) -> Plan:
-    """Turn the arguments into a plan, leaving out what cannot run here."""
+    """The plan that the arguments describe, without the cases that cannot run here.
+
+    Raises UsageError where none can.
+    """
     preset, device = PRESETS[arguments.preset], arguments.device
-    own_pythons = pythons(arguments)
+    other_pythons = pythons(arguments)
     runnable: list[Case] = []
     skipped: dict[Case, str] = {}
     for case in cases:
@@ -62,7 +70,8 @@ def make_plan(
             runnable.append(case)
     if not runnable:
         reasons = "; ".join(sorted({f"{case.backend} {why}" for case, why in skipped.items()}))
-        driver = "" if device == "cpu" else f" (GPUs that the driver shows: {shown_gpus()})"
+        gpus = "; ".join(environment.gpus()) or "none"
+        driver = "" if device == "cpu" else f" (GPUs that the driver shows: {gpus})"
         raise UsageError(f"nothing can run on the {device} here: {reasons}{driver}")
     return Plan(
         name=f"{arguments.preset}-{device}",
@@ -80,12 +89,12 @@ def make_plan(
         until_settled=arguments.launches is None,
         readings=preset.readings,
         accuracy_margin=arguments.accuracy_margin,
-        pythons=own_pythons,
+        pythons=other_pythons,
         versions={
             package: version
-            for name, found in probes.items()
-            if name in own_pythons
-            for package, version in found.versions.items()
+            for name, result in probes.items()
+            if name in other_pythons
+            for package, version in result.versions.items()
         },
         seed=arguments.seed,
         threads=arguments.threads,
@@ -94,17 +103,12 @@ def make_plan(
 
 
 def pythons(arguments: argparse.Namespace) -> dict[str, str]:
-    """The Python of each backend that has one of its own."""
+    """The Python of each backend that --python gives one, by the backend's name."""
     return dict(arguments.python or ())
 
 
-def shown_gpus() -> str:
-    """The GPUs of the machine, in a few words."""
-    return "; ".join(environment.gpus()) or "none"
-
-
 def selected_cases(arguments: argparse.Namespace, inputs: tuple[str, ...] | None) -> list[Case]:
-    """The cases asked for, whether they can run here or not; `inputs` where none are named."""
+    """The cases that the arguments select, whether or not they can run here."""
     return select_cases(
         preset=replace(PRESETS[arguments.preset], inputs=inputs),
         backends=arguments.backends,
@@ -117,31 +121,31 @@ def selected_cases(arguments: argparse.Namespace, inputs: tuple[str, ...] | None
 
 
 def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:
-    """Raise UsageError for a batch that is larger than the training set."""
+    """Raise UsageError if the value of `option` is a batch larger than the training set."""
     images = len(dataset.training.labels)
     if size > images:
         raise UsageError(f"{option} {size}: the training set has only {images:,} images")
 
 
 def check(arguments: argparse.Namespace, dataset: data.Dataset) -> None:
-    """Raise UsageError for what can be seen to be impossible before anything starts."""
+    """Raise UsageError for values that are impossible on this machine or with this data set."""
     check_batch_size("--batch-size", arguments.batch_size, dataset)
     if arguments.threads > available_cpus():
         raise UsageError(
             f"--threads {arguments.threads}: only {available_cpus()} CPUs may be used here"
         )
     if arguments.precision == "tf32" and arguments.device == "cpu":
-        raise UsageError("--precision tf32: GPUs alone have it; use --device gpu")
-    bundle.check_folder(arguments.output)
+        raise UsageError("--precision tf32: only GPUs have it; use --device gpu")
+    check_folder(arguments.output)
 
 
-def describe_run(plan: Plan, data_dir: Path) -> dict[str, Any]:
-    """The start of environment.json."""
+def describe_run(plan: Plan) -> dict[str, Any]:
+    """The content of environment.json at the start of a run."""
     work = plan.workload
-    facts = environment.describe()
-    return facts | {
-        # Those of backends with a Python of their own are not this process's.
-        "packages": facts["packages"] | plan.versions,
+    machine = environment.describe()
+    return machine | {
+        # Backends that another Python runs have versions that differ from this process's.
+        "packages": machine["packages"] | plan.versions,
         "workload": {
             "layer_sizes": work.network.layer_sizes,
             "parameters": work.network.parameter_count,
@@ -152,7 +156,7 @@ def describe_run(plan: Plan, data_dir: Path) -> dict[str, Any]:
             "batch_size": work.batch_size,
             "steps": work.steps,
             "training_images": work.training_images,
-            "data": data_dir.resolve().name,
+            "data": Path(work.data_dir).name,
         },
         "run": {
             "command": shlex.join(["python", "run_all.py", *sys.argv[1:]]),
@@ -171,41 +175,41 @@ def describe_run(plan: Plan, data_dir: Path) -> dict[str, Any]:
     }
 
 
-def run(
-    plan: Plan,
-    training: data.Split,
-    folder: Path,
-    facts: dict[str, Any],
-    console: Console,
-    started: float,
-) -> int:
-    """Run the plan into its bundle, however far it comes; returns the exit code."""
-    writer = bundle.BundleWriter(folder)
-    writer.write_environment(facts)
+def run(plan: Plan, training: data.Split, folder: Path, console: Console, started: float) -> int:
+    """Run the plan into its bundle, as far as it gets; returns the exit code.
+
+    `started` is the time by `time.monotonic` from which the time limit counts.
+    """
+    if lacking := platforms.limitations():
+        console.print(f"note: {lacking}", markup=False, highlight=False)
+    record = describe_run(plan)
+    writer = BundleWriter(folder)
+    writer.write_environment(record)
     with RunProgress(plan, console) as progress:
         session = Session(
             plan=plan,
             training=training,
             writer=writer,
             progress=progress,
-            environment=facts,
+            environment=record,
             started=started,
-            settled=lambda: summary.find(summary.Bundle.read(folder)).settled,
+            settled=lambda: compute_findings(Bundle.read(folder)).settled,
         )
         try:
             session.run()
-            state, code = "complete", SOME_CASES_FAILED if session.failures else OK
+            state = "complete"
+            code = exit_codes.FAILED if session.failures else exit_codes.OK
         except KeyboardInterrupt:
-            state, code = "interrupted", INTERRUPTED
+            state, code = "interrupted", exit_codes.INTERRUPTED
         except Exception:
-            state, code = "stopped by an error", STOPPED_BY_AN_ERROR
+            state, code = "stopped by an error", exit_codes.PROGRAM_ERROR
             console.print_exception()
-    facts["run"] |= {
+    record["run"] |= {
         "state": state,
         "finished_launches": session.finished_launches,
         "out_of_time": session.out_of_time,
     }
-    facts["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-    writer.write_environment(facts)
+    record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+    writer.write_environment(record)
     writer.close()
     return code

@@ -1,9 +1,9 @@
 """Evidence of what else the machine is doing: a small fixed workload timed beside every round.
 
-It is timed while no case computes. A round beside which it ran much slower than it usually does in
-the run, or in which the machine's host took much processor time away, is disturbed: it is kept in
-samples.csv, left out of the estimates, and made up for. Nothing in this rule knows how fast any
-case was, so it cannot favour one.
+It is timed while no case computes. A round is disturbed if the fixed workload ran much slower
+beside it than it usually does in the run, or if the machine's host took much processor time away
+during it. A disturbed round is kept in samples.csv, excluded from the estimates, and repeated. This
+rule does not depend on how fast any case was, so it cannot favour one.
 """
 
 from __future__ import annotations
@@ -21,45 +21,47 @@ from benchmarks.machine.nvml import GpuState
 SIZE = 60_000
 REPETITIONS = 20
 PAUSE_SECONDS = 0.05
-"""Before a reading: the threads of the worker that has just answered spin for a while. Without it,
-and with products of matrices on all processors, every third reading was 1.5 times the median; with
-it, and with sorting on one, none of 44 was."""
+"""Waited before the fixed workload is timed, because the threads of the worker that has just
+answered spin for a while. Without the pause, and with matrix products on all processors as the
+workload, every third time was 1.5 times the median; with the pause, and with sorting on one
+processor, none of 44 was."""
 SLOWER = 1.5
-"""A round is disturbed where the fixed workload took so many times its median of the run,"""
+"""A round is disturbed if the fixed workload took more than this many times its median in the run,
+or if the host took a larger share than STEAL of the processors' time."""
 STEAL = 0.05
-"""or where the host took so large a share of the processors' time."""
-FEWEST_READINGS = 6
-"""Before so many readings there is nothing to compare with."""
+FEWEST_OBSERVATIONS = 6
+"""With fewer observations than this there is nothing to compare with."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class MachineState:
     """The machine at one moment."""
 
     probe_ms: float
+    """The time of the fixed workload."""
     load_average: float
     cpu_mhz: float
     """NaN where the system does not show it."""
     cpu_seconds: float
     """The processors' time since the machine started, idle or not."""
     steal_seconds: float
-    """The part of it that its host gave to others; 0 where it does not show."""
+    """The part of it that the host gave to other machines; 0 where the system does not show it."""
     gpu: GpuState
 
 
 class Monitor:
-    """Takes readings, and tells the rounds that were disturbed.
+    """Observes the machine between rounds, and tells which rounds were disturbed.
 
-    The reading after a round serves as the one before the next.
+    The observation after a round also serves as the one before the next.
     """
 
     def __init__(self) -> None:
         self._numbers = np.random.default_rng(0).random(SIZE)
-        self._probes: list[float] = []
-        self._probe()
-        self.last = self.read()
+        self._workload_ms: list[float] = []
+        self._time_workload()
+        self.last = self.observe()
 
-    def _probe(self) -> float:
+    def _time_workload(self) -> float:
         """Milliseconds for sorting the same numbers a few times."""
         sleep(PAUSE_SECONDS)
         start = perf_counter()
@@ -67,14 +69,14 @@ class Monitor:
             np.sort(self._numbers)
         return 1000 * (perf_counter() - start)
 
-    def read(self) -> Reading:
-        """The machine now, which stays as `last`; takes some 60 ms."""
-        probe = self._probe()
-        self._probes.append(probe)
+    def observe(self) -> MachineState:
+        """Return the state of the machine now and keep it as `last`; takes some 60 ms."""
+        workload_ms = self._time_workload()
+        self._workload_ms.append(workload_ms)
         times = psutil.cpu_times()
         frequency = psutil.cpu_freq()
-        self.last = Reading(
-            probe_ms=probe,
+        self.last = MachineState(
+            probe_ms=workload_ms,
             load_average=psutil.getloadavg()[0],
             cpu_mhz=frequency.current if frequency else float("nan"),
             cpu_seconds=sum(times),
@@ -83,16 +85,16 @@ class Monitor:
         )
         return self.last
 
-    def disturbed(self, before: Reading, after: Reading) -> bool:
-        """Whether something from outside disturbed the round between two readings."""
-        if len(self._probes) < FEWEST_READINGS:
+    def disturbed(self, before: MachineState, after: MachineState) -> bool:
+        """Whether other load on the machine disturbed the round between two observations."""
+        if len(self._workload_ms) < FEWEST_OBSERVATIONS:
             return False
-        slower = max(before.probe_ms, after.probe_ms) > SLOWER * median(self._probes)
+        slower = max(before.probe_ms, after.probe_ms) > SLOWER * median(self._workload_ms)
         throttled = before.gpu.throttled or after.gpu.throttled
         return slower or throttled or steal_share(before, after) > STEAL
 
 
-def steal_share(before: Reading, after: Reading) -> float:
-    """The share of the processors' time that the host gave to others between two readings."""
+def steal_share(before: MachineState, after: MachineState) -> float:
+    """The share of the processors' time that the host gave to others between two observations."""
     passed = after.cpu_seconds - before.cpu_seconds
     return (after.steal_seconds - before.steal_seconds) / passed if passed > 0 else 0.0

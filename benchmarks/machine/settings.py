@@ -30,39 +30,42 @@ PREFIXES = (
     "CUDA_",
     "NVIDIA_",
 )
-"""How the environment variables begin that frameworks heed."""
+"""The beginnings of the names of environment variables that frameworks obey."""
 
 SHARED_GPU = {
-    # Processes share the GPU: memory is taken as needed, not most of it at start.
+    # Processes share the GPU, so memory is taken as needed instead of most of it at the start.
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-    # As nvidia-smi and NVML number them; CUDA's own order begins with the fastest.
+    # GPUs are numbered as in nvidia-smi and NVML; CUDA's own order begins with the fastest.
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
 }
-"""What a framework heeds that is to share the GPU with others."""
+"""Environment variables with which a framework shares the GPU with others."""
 
-SESSION = "BENCHMARK_SESSION_PID"
-"""The variable that tells a worker whose it is."""
+SESSION_PID = "BENCHMARK_SESSION_PID"
+"""Environment variable with the session's process id."""
 
 
 def worker_environment(device: str, threads: int, scratch: Path) -> dict[str, str]:
-    """The environment of a worker: what a framework reads when it loads, set alike for all."""
+    """The environment variables of a worker: what frameworks read when they load, the same for all.
+
+    `device` is "cpu" or "gpu"; compilers keep their caches in `scratch`.
+    """
     count = str(threads)
     return os.environ | {
-        SESSION: str(os.getpid()),
+        SESSION_PID: str(os.getpid()),
         # BLAS and OpenMP libraries read these when they load; jaxlib reads PJRT_NPROC.
         "OMP_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
         "PJRT_NPROC": count,
-        # A CPU run sees no GPU, so that nothing of it is initialised or used by accident.
+        # A CPU run sees no GPU, so that none is initialised or used by accident.
         **({"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {}),
         "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda,cpu",
         "KERAS_BACKEND": "tensorflow",
         **SHARED_GPU,
-        # Errors only: what a worker prints is shown to people when it fails.
+        # TensorFlow prints errors only, because people see a worker's output when it fails.
         "TF_CPP_MIN_LOG_LEVEL": "2",
-        # Compilation is timed: it starts from an empty cache, and happens inside the worker.
+        # Compilation is timed, so it starts from an empty cache and happens inside the worker.
         "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),
         "TRITON_CACHE_DIR": str(scratch / "triton"),
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
@@ -71,7 +74,7 @@ def worker_environment(device: str, threads: int, scratch: Path) -> dict[str, st
 
 
 def framework_variables() -> dict[str, str]:
-    """The environment variables that frameworks heed; not where they keep their files."""
+    """The environment variables that frameworks obey, without those that name folders."""
     return {
         name: value
         for name, value in sorted(os.environ.items())
@@ -81,9 +84,10 @@ def framework_variables() -> dict[str, str]:
 
 @contextlib.contextmanager
 def affinity(threads: int) -> Iterator[None]:
-    """Bind this thread, and what it starts meanwhile, to the first `threads` allowed CPUs.
+    """Bind this thread, and the processes it starts, to the first `threads` allowed CPUs.
 
-    Children inherit an affinity, so a worker has its own before its first instruction.
+    A child inherits the affinity, so a worker has it before its first instruction. Systems without
+    affinity (macOS) leave everything as it is.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield
@@ -97,18 +101,18 @@ def affinity(threads: int) -> Iterator[None]:
 
 
 def available_cpus() -> int:
-    """The CPUs that this process may use."""
+    """The number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to end this process when the session's ends, however that comes.
+    """Ask the kernel to end this process when the session's process ends, for whatever reason.
 
-    One whose session has ended already belongs to process 1, unless that is the session, as in a
-    container.
+    Ends it at once if the session has ended already: then the parent is process 1, unless that is
+    the session itself, as in a container.
     """
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() == 1 and os.environ.get(SESSION) != "1":
+    if os.getppid() == 1 and os.environ.get(SESSION_PID) != "1":
         sys.exit("the session has ended")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from backends.contract import EPSILON_HAT, TEXTBOOK
-from backends.registry import BACKENDS, FLOOR, TIERS
+from backends.registry import BACKENDS, FLOOR, tier_of
 from benchmarks.errors import UsageError
 from benchmarks.plan.presets import Preset
 from benchmarks.schema import control_name
@@ -48,7 +48,7 @@ class Case:
     @property
     def tier(self) -> str:
         """`idiomatic` (as its users would write it) or `tuned`."""
-        return TIERS[self.mode]
+        return tier_of(self.backend, self.mode)
 
     def identity(self) -> dict[str, str | int]:
         """The columns of every table that say which case a row belongs to."""
@@ -86,17 +86,17 @@ def select_cases(
     for name in backends or preset.modes:
         offered = BACKENDS[name].modes
         for mode in modes or preset.modes.get(name, tuple(offered)):
-            available = offered.get(mode, ())
+            available = offered[mode].inputs if mode in offered else ()
             chosen = [i for i in available if i in (preferred_inputs or ())]
             if not inputs:
                 chosen = chosen or list(available[:1])
-            forms = KERAS_ADAM[keras_adam] if name == "tensorflow" else (TEXTBOOK,)
+            forms = [f for f in KERAS_ADAM[keras_adam] if f in BACKENDS[name].adam_forms]
             cases += [
                 Case(
                     backend=name, mode=mode, input=i, precision=precision, device=device, adam=form
                 )
                 for i in chosen
-                for form in forms
+                for form in forms or [TEXTBOOK]
             ]
     if not cases:
         raise UsageError(

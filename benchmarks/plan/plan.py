@@ -6,14 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-# Passed on to modules that do not yet import these from cases.py and presets.py.
-from benchmarks.plan.cases import KERAS_ADAM as KERAS_ADAM
-from benchmarks.plan.cases import Case as Case
-from benchmarks.plan.cases import floors_of as floors_of
-from benchmarks.plan.cases import select_cases as select_cases
-from benchmarks.plan.cases import with_control as with_control
-from benchmarks.plan.presets import PRESETS as PRESETS
-from benchmarks.plan.presets import BatchReadings as BatchReadings
+from benchmarks.plan.cases import Case
+from benchmarks.plan.presets import BatchReadings
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
 

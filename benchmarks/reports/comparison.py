@@ -1,77 +1,81 @@
-"""The comparison of two bundles in words and as a markdown report."""
+"""The comparison of two bundles: its table, its sentences, and its markdown report."""
 
 from __future__ import annotations
 
 from benchmarks.analysis.comparison import Comparison, beyond
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
-from benchmarks.reports import sentences as words
-from benchmarks.reports.sections import Part, Table, document, section
-from benchmarks.reports.sentences import interval, joined, number, percent
+from benchmarks.reports.formats import MS, as_interval, as_number, interval, joined, percent
+from benchmarks.reports.sections import Note, Notes, Part, document, section
 from benchmarks.reports.several import environment_differences
+from benchmarks.reports.tables import CASE, Column, Table
 
 METHOD = f"""\
-A launch gives the median over its undisturbed rounds of the logarithm of the step time, or of its
-ratio to the baseline in the same round. The two runs are independent: the ratio and its 95%
+A launch contributes the median, over its undisturbed rounds, of the logarithm of the step time, or
+of its ratio to the baseline in the same round. The two runs are independent: the ratio and its 95%
 interval are those of Welch's t interval on the launches' values. *slower* and *faster* are verdicts
 on the later run: the p-value, adjusted for the number of cases (Benjamini and Hochberg), is at most
-{100 * SIGNIFICANCE:.0f}%, and the ratio lies beyond {100 * SMALLEST_DIFFERENCE:.0f}%; *tie*: the
-whole interval lies within {100 * TIE_MARGIN:.0f}%. What differed between the two runs besides what
-was meant to, another program on the machine for one, is in the ratio and not in the interval."""
+{100 * SIGNIFICANCE:.0f}%, and the ratio differs from one by more than
+{100 * SMALLEST_DIFFERENCE:.0f}%; *tie*: the whole interval lies within {100 * TIE_MARGIN:.0f}%.
+Whatever else differed between the two runs, such as another program on the machine, is in the ratio
+and not in the interval."""
 
 
-def cells(found: Comparison) -> list[dict[str, str]]:
-    """The rows of the comparison as they are printed."""
-    unit = "times baseline" if found.baseline else "ms a step"
-    scale, form = (1, ".2f") if found.baseline else (1000, words.MS)
+def table(comparison: Comparison) -> Table:
+    """A row a case, with its verdict."""
+    unit = "times baseline" if comparison.baseline else "ms a step"
+    scale, form = (1, ".2f") if comparison.baseline else (1000, MS)
+    sides = comparison.rows[["before", "after"]] * scale
+    columns = [
+        CASE,
+        *(Column(f"{side} ({unit})", side, as_number(form)) for side in ("before", "after")),
+        Column("after / before", "ratio", as_interval(".3f")),
+        Column("verdict", "verdict", text=True),
+    ]
+    return Table(columns, comparison.rows.assign(**sides))
+
+
+def notes(comparison: Comparison, limit: float | None) -> list[Note]:
+    """The verdicts in sentences, and what a reader must know about them."""
+    rows, baseline = comparison.rows, comparison.baseline_ratio
+    sentences = []
+    for verdict in ("slower", "faster", "tie", "undecided"):
+        cases = list(rows.loc[rows["verdict"] == verdict, "case"])
+        sentences += [f"{verdict}: {joined(cases)}."] if cases else []
+    if baseline is not None:
+        sentences.append(
+            f"The baseline itself, {comparison.baseline}, takes "
+            f"{interval(baseline.value, baseline.low, baseline.high, '.3f')} times as long after "
+            "as before; a change in its own software shows in every other case."
+        )
+    left_out = [f"Not compared: {case}, which {why}." for case, why in comparison.left_out.items()]
+    cautions = [f"{caution}." for caution in comparison.cautions]
     return [
-        {
-            "case": row["case"],
-            f"before ({unit})": number(scale * row["before"], form),
-            f"after ({unit})": number(scale * row["after"], form),
-            "after / before": interval(row["ratio"], row["ratio_low"], row["ratio_high"], ".3f"),
-            "verdict": row["verdict"],
-        }
-        for _, row in found.rows.iterrows()
+        *map(Note, sentences),
+        *gate(comparison, limit),
+        *map(Note, [*left_out, *cautions]),
     ]
 
 
-def notes(found: Comparison, limit: float | None) -> list[str]:
-    """What the comparison says and what to know about it, a sentence each."""
-    said = []
-    for verdict in ("slower", "faster", "tie", "undecided"):
-        own = list(found.rows.loc[found.rows["verdict"] == verdict, "case"])
-        said += [f"{verdict}: {joined(own)}."] if own else []
-    if found.baseline_ratio is not None:
-        own_ratio = found.baseline_ratio
-        said.append(
-            f"The baseline itself, {found.baseline}, takes "
-            f"{interval(own_ratio.value, own_ratio.low, own_ratio.high, '.3f')} times as long "
-            "after as before; a change of its own software shows in every other case."
-        )
-    said += gate(found, limit)
-    said += [f"Not compared: {case}, which {why}." for case, why in found.left_out.items()]
-    return [*said, *(f"{caution}." for caution in found.cautions)]
-
-
-def gate(found: Comparison, limit: float | None) -> list[str]:
-    """Which cases are slower by more than `limit`, and which may be."""
+def gate(comparison: Comparison, limit: float | None) -> list[Note]:
+    """The cases that are slower by more than `limit`, and those that may be."""
     if limit is None:
         return []
-    shown, possible = beyond(found.rows, limit)
-    said = []
+    shown, possible = (joined(cases) for cases in beyond(comparison.rows, limit))
+    notes = []
     if shown:
-        said.append(f"**Slower by more than {percent(limit)}**: {joined(shown)}.")
+        notes.append(Note(f"Slower by more than {percent(limit)}: {shown}.", "warning"))
     if possible:
-        said.append(f"May be slower by more than {percent(limit)}, not shown: {joined(possible)}.")
-    return said or [f"No case is slower by more than {percent(limit)}, by its estimate."]
+        notes.append(Note(f"May be slower by more than {percent(limit)}, not shown: {possible}."))
+    return notes or [Note(f"No case is slower by more than {percent(limit)}, by its estimate.")]
 
 
-def markdown(found: Comparison, before: str, after: str, limit: float | None) -> str:
-    """The whole report."""
+def markdown(comparison: Comparison, before: str, after: str, limit: float | None) -> str:
+    """The whole report; `before` and `after` name the bundles."""
     opening: list[Part] = [
         f"Before is {before}, after is {after}.",
-        Table([dict(row) for row in cells(found)]),
-        words.bullets(notes(found, limit)),
+        table(comparison),
+        Notes(notes(comparison, limit)),
     ]
-    sections = [environment_differences(found.differences), section("How it was compared", METHOD)]
+    differences = environment_differences(comparison.differences)
+    sections = [differences, section("How it was compared", METHOD)]
     return document(f"{after} against {before}", opening, sections)

@@ -4,33 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-import pandas as pd
-
-TEXT_COLUMNS = (
-    *("bundle", "case", "cases", "status", "tier", "verdict"),
-    *("what", "value", "where", "why", "overtakes", "bound by"),
-    *("backend", "other"),
-)
-"""The columns of tables that hold words; all others hold numbers, and are aligned as such."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table; its columns are the keys of its rows, its cells as they are shown."""
-
-    rows: list[dict[str, Any]]
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The table with a dash where a row has no such cell."""
-        return pd.DataFrame(self.rows).fillna("–")
+from benchmarks.reports import tables
+from benchmarks.reports.formats import bullets
+from benchmarks.reports.tables import Table
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure by its name, and the image of it that markdown shows, if there is one."""
+    """A figure by its name, and the file of the image that markdown shows, if there is one."""
 
     name: str
     title: str
@@ -38,13 +21,33 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Names and what they stand for."""
+class Definitions:
+    """Terms and what they stand for."""
 
-    named: dict[str, str]
+    entries: dict[str, str]
 
 
-Part = str | Table | Figure | Facts
+@dataclass(frozen=True)
+class Note:
+    """A sentence about the results; a warning must be read before any of them is quoted."""
+
+    text: str
+    severity: Literal["note", "warning"] = "note"
+
+    @property
+    def markdown(self) -> str:
+        """The note as markdown: warnings are bold."""
+        return f"**{self.text}**" if self.severity == "warning" else self.text
+
+
+@dataclass(frozen=True)
+class Notes:
+    """A list of notes."""
+
+    notes: Sequence[Note]
+
+
+Part = str | Table | Figure | Definitions | Notes
 """Text is markdown: a paragraph, a list or a block of code."""
 
 
@@ -62,31 +65,25 @@ def section(heading: str, *parts: Part) -> Section:
 
 
 def markdown(parts: Sequence[Part]) -> list[str]:
-    """The parts of a section as markdown."""
-    written = []
+    """The parts of a section as markdown; figures without an image are left out."""
+    paragraphs = []
     for part in parts:
         if isinstance(part, Table):
-            written.append(table(part))
-        elif isinstance(part, Facts):
-            written.append("\n".join(f"- {name}: {what}" for name, what in part.named.items()))
+            paragraphs.append(tables.markdown(part))
+        elif isinstance(part, Definitions):
+            paragraphs.append(bullets([f"{term}: {text}" for term, text in part.entries.items()]))
+        elif isinstance(part, Notes):
+            paragraphs.append(bullets([note.markdown for note in part.notes]))
         elif isinstance(part, str):
-            written.append(part)
+            paragraphs.append(part)
         elif part.image:
-            written.append(f"![{part.title}]({part.image})")
-    return written
-
-
-def table(content: Table) -> str:
-    """A table as markdown."""
-    frame = content.frame
-    numbers = frame.columns.map(lambda name: name not in TEXT_COLUMNS)
-    alignment = ["right" if number else "left" for number in numbers]
-    return frame.to_markdown(index=False, disable_numparse=True, colalign=alignment)
+            paragraphs.append(f"![{part.title}]({part.image})")
+    return paragraphs
 
 
 def document(title: str, opening: Sequence[Part], sections: Sequence[Section]) -> str:
     """A whole report as markdown."""
-    written = [f"# {title}", *markdown(opening)]
+    paragraphs = [f"# {title}", *markdown(opening)]
     for section in sections:
-        written += [f"## {section.heading}", *markdown(section.parts)]
-    return "\n\n".join(written) + "\n"
+        paragraphs += [f"## {section.heading}", *markdown(section.parts)]
+    return "\n\n".join(paragraphs) + "\n"

@@ -6,28 +6,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.reports import sentences as words
-from benchmarks.reports.figures import static as figures
-from benchmarks.reports.sections import Figure, Section, Table, document, section
-from benchmarks.reports.sentences import joined, number
+from benchmarks.reports.cases import ranked
+from benchmarks.reports.figures import static
+from benchmarks.reports.formats import MS, joined, number
+from benchmarks.reports.sections import Figure, Section, document, section
+from benchmarks.reports.tables import CASE, Column, Table, columns
 
 INTRODUCTION = """\
 Each factor is varied alone; every point is a bundle of its own under points/, with all that the
 report of a single run has. Cells hold milliseconds a step and, in brackets, the rank among the
-cases of that point; cases that could not be told apart share one."""
+cases of that point; cases that could not be told apart share one.""".replace("\n", " ")
 
 
-def ranked(found: pd.DataFrame) -> pd.DataFrame:
-    """The rows that have a rank."""
-    return found[found["rank"].notna()]
-
-
-def changes(own: pd.DataFrame) -> list[str]:
-    """Who is fastest from which value on, a sentence each; `own` is of one factor."""
-    factor = own["factor"].iloc[0]
+def changes(points: pd.DataFrame) -> list[str]:
+    """The fastest cases and the values from which they are, a sentence each, for one factor."""
+    factor = points["factor"].iloc[0]
     sentences: list[str] = []
     leaders: list[str] = []
-    for value, point in ranked(own).groupby("value"):
+    for value, point in ranked(points).groupby("value"):
         first = sorted(point.loc[point["rank"] == 1, "case"])
         if first != leaders:
             start = f"At {factor} {value:,}" if not leaders else f"From {factor} {value:,} on"
@@ -37,45 +33,42 @@ def changes(own: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def by_factor(folder: Path, factor: str, own: pd.DataFrame) -> Section:
+def by_factor(folder: Path, factor: str, points: pd.DataFrame) -> Section:
     """One factor of the report; draws its figure."""
     name = f"{factor.replace(' ', '-')}.svg"
-    figures.by_value(ranked(own), factor, folder / "figures" / name)
-    order = list(dict.fromkeys(ranked(own).sort_values("rank")["case"]))
-    rows = []
-    for value, point in ranked(own).groupby("value"):
-        cells = {
-            row["case"]: f"{number(row['step_ms'], words.MS)} ({row['rank']})"
+    points = ranked(points)
+    static.by_value(points, factor, folder / "figures" / name)
+    rows = [
+        {factor: f"{value:,}"}
+        | {
+            row["case"]: f"{number(row['step_ms'], MS)} ({row['rank']})"
             for _, row in point.iterrows()
         }
-        rows.append({factor: f"{value:,}", **{case: cells.get(case, "–") for case in order}})
-    figure = Figure("by_value", f"Images a second by {factor}", f"figures/{name}")
-    return section(factor.capitalize(), " ".join(changes(own)), Table(rows), figure)
-
-
-def markdown(folder: Path, found: pd.DataFrame) -> str:
-    """The whole report; `found` is sweep.csv."""
-    opening = [INTRODUCTION.replace("\n", " ")]
-    sections = [
-        by_factor(folder, str(factor), own)
-        for factor, own in found.groupby("factor", sort=False)
-        if len(ranked(own))
+        for value, point in points.groupby("value")
     ]
-    lost = found[found["status"].ne("measured")]
-    if len(lost):
-        rows = [
-            {
-                "where": f"{row['factor']} {row['value']:,}",
-                "case": row["case"],
-                "what": row["status"],
-                "why": row["reason"],
-            }
-            for _, row in lost.iterrows()
+    headings = [factor, *dict.fromkeys(points.sort_values("rank")["case"])]
+    table = Table(columns(headings), pd.DataFrame(rows))
+    figure = Figure("by_value", f"Images a second by {factor}", f"figures/{name}")
+    return section(factor.capitalize(), " ".join(changes(points)), table, figure)
+
+
+def markdown(folder: Path, points: pd.DataFrame) -> str:
+    """The whole report; `points` is sweep.csv."""
+    sections = [
+        by_factor(folder, str(factor), rows)
+        for factor, rows in points.groupby("factor", sort=False)
+        if len(ranked(rows))
+    ]
+    missing = points[points["status"].ne("measured")]
+    if len(missing):
+        shown = [
+            Column("where", "value", lambda row, n: f"{row['factor']} {row[n]:,}", text=True),
+            *(CASE, Column("what", "status", text=True), Column("why", "reason", text=True)),
         ]
-        sections.append(section("Not measured", Table(rows)))
-    return document("Where the ranking changes", opening, sections)
+        sections.append(section("Not measured", Table(shown, missing)))
+    return document("Where the ranking changes", [INTRODUCTION], sections)
 
 
-def write(folder: Path, found: pd.DataFrame) -> None:
+def write(folder: Path, points: pd.DataFrame) -> None:
     """Write report.md and its figures."""
-    (folder / "report.md").write_text(markdown(folder, found))
+    (folder / "report.md").write_text(markdown(folder, points))

@@ -1,4 +1,4 @@
-"""Run as `python -m benchmarks.worker PIPE`, by a session: the worker at the other end."""
+"""Start a worker: `python -m benchmarks.worker PIPE`, by a session at the pipe's other end."""
 
 from __future__ import annotations
 

@@ -1,57 +1,63 @@
-"""What the session and its workers say to each other, over one pipe each.
+"""The requests that the session sends to a worker, and the answers that it gets, over a pipe.
 
-A worker is sent a `Job` or a `FloorJob`, then requests by name; it answers each with one of the
-values below.
+Each request is a class that names the type of its answer, so that a type checker knows what
+`WorkerProcess.ask` returns. The first request to a worker is `Build`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from backends.contract import Execution, Network
+from backends.registry import Backend
 from benchmarks.plan.workload import Workload
 from benchmarks.worker.certificate import Check, first_failure
 from benchmarks.worker.reference import Reference
 
 ENERGY_SECONDS = 1.5
-"""Training goes on for at least so long while a GPU's energy is read; see energy.py."""
+"""Training continues for at least this long while a GPU's energy is read; see energy.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """All that a worker needs to build its trainer."""
+    """Everything a worker needs to build its trainer."""
 
-    backend: str
+    backend: Backend
     execution: Execution
     workload: Workload
     seed: int
     block_steps: int
     calibrate: bool
-    """Whether `block_steps` may still be shortened, to what fits BLOCK_SECONDS."""
+    """Whether `block_steps` may still be reduced to what fits into BLOCK_SECONDS."""
     slowed_by: float
     """See Case."""
     reference: Reference
     profile: str | None = None
     """The folder for a trace by the framework's own profiler, where one is wanted."""
     first: bool = True
-    """Whether this is the first launch, in which the certificate is taken at the exact level too,
+    """Whether this is the first launch, in which the certificate is taken at the exact level too
     and the parts of a step are measured."""
     reading_steps: tuple[int, ...] = ()
+    """See Plan.reading_steps."""
     reading_images: int = 0
-    """See Plan.reading_steps and BatchReadings."""
+    """See BatchReadings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FloorJob:
-    """All that a worker needs to time a floor."""
+    """Everything a worker needs to time a floor."""
 
-    backend: str
+    backend: Backend
     execution: Execution
     network: Network
     batch_size: int
     block_steps: int
     calibrate: bool
     first: bool
+
+
+# Answers.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,19 +68,23 @@ class Ready:
     build_seconds: float
     first_call_seconds: float
     first_call_steps: int
+    peak_rss_mib: float = float("nan")
+    """Peak resident memory until the first call has returned; NaN for a floor."""
+    peak_device_mib: float = float("nan")
+    """Peak device memory until the first call has returned; NaN on the CPU and for a floor."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Certified:
-    """What the trainer computes, and what it really does."""
+    """What the trainer computes, and what the framework does to compute it."""
 
     checks: tuple[Check, ...]
     ledger: dict[str, str]
     versions: dict[str, str]
     parts: dict[str, float]
-    """What the parts of a step take: see parts.py."""
+    """The cost of each part of a step, by its name in parts.csv: see parts.py."""
     seconds: float
-    """What taking all this took."""
+    """The time that taking all this took."""
 
     @property
     def passed(self) -> bool:
@@ -89,7 +99,7 @@ class WarmUp:
     steps: int
     seconds: float
     steady: bool
-    """Whether the blocks had stopped getting faster, or there were enough of them."""
+    """Whether the last block was no faster than the blocks before it."""
     block_steps: int
     """Steps in each block from now on."""
     last: Block
@@ -97,7 +107,7 @@ class WarmUp:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Consecutive steps, timed together."""
+    """Consecutive training steps, timed together."""
 
     steps: int
     seconds: float
@@ -105,7 +115,7 @@ class Block:
     cpu_seconds: float
     """CPU time of all threads of the worker."""
     compilations: int = 0
-    """Programs compiled meanwhile."""
+    """Programs compiled while the block was timed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +130,7 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchReading:
-    """Loss and accuracy on some of the validation images."""
+    """Loss and accuracy on a batch of validation images."""
 
     updates: int
     images: int
@@ -130,22 +140,63 @@ class BatchReading:
 
 @dataclass(frozen=True, kw_only=True)
 class Final:
-    """What is known when a launch ends."""
+    """The figures that are only known when a training has ended."""
 
     test_loss: float
     test_accuracy: float
     peak_rss_mib: float
-    peak_device_mib: float
-    """Of building and the first call; NaN where there is no device besides the host."""
+    """Peak resident memory of the whole launch without its certificate."""
     energy_mj_per_step: float
     """See energy.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An exception in the worker, in one line."""
+    """The answer to any request that raised an exception in the worker."""
 
     message: str
+    """The exception in one line."""
 
 
-Answer = Ready | Certified | WarmUp | Block | Reading | BatchReading | Final | Failure
+# Requests.
+
+Answer = TypeVar("Answer")
+
+
+class Request(Generic[Answer]):
+    """A request that a worker answers with an `Answer`, or with a `Failure`."""
+
+
+@dataclass(frozen=True)
+class Build(Request[Ready]):
+    """Build what the job describes and call it once, which compiles its programs."""
+
+    job: Job | FloorJob
+
+
+class Certify(Request[Certified]):
+    """Compare the trainer with the reference, and read its ledger."""
+
+
+class RunWarmUp(Request[WarmUp]):
+    """Train until blocks no longer get faster, then return to the initial parameters."""
+
+
+class TrainBlock(Request[Block]):
+    """Train the next block under the clock."""
+
+
+class TrainRest(Request[int]):
+    """Train the steps after the last whole block, untimed; the answer is the steps trained."""
+
+
+class TakeReading(Request[Reading]):
+    """Read losses and accuracies of the current parameters."""
+
+
+class TakeBatchReading(Request[BatchReading]):
+    """Train up to the next of the job's `reading_steps`, untimed, and read a validation batch."""
+
+
+class Finish(Request[Final]):
+    """Take the figures that are only known when the training has ended."""

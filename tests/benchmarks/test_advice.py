@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.machine.advice import advised, failure
 from benchmarks.machine.settings import worker_environment
-from benchmarks.session.process import WorkerError, WorkerProcess
+from benchmarks.session.worker_process import WorkerError, WorkerProcess
+from benchmarks.worker.messages import TrainBlock
 from tests.conftest import executable
 
 FAILURES = {
@@ -104,7 +105,7 @@ def test_a_worker_that_its_library_ends_says_why(
         python=str(python),
     )
     with pytest.raises(WorkerError) as error:
-        worker.ask("train", 30)
+        worker.ask(TrainBlock(), 30)
     worker.end()
     assert "killed by signal 6" in str(error.value)
     assert ("the GPU has failed" in str(error.value)) == advice

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from backends.contract import Adam, Execution, Network
+from backends.contract import Adam, Execution, Network, Training
 from backends.numpy import Eager
 from benchmarks.analysis import accuracy
 from benchmarks.plan import data, workload
@@ -31,7 +31,9 @@ def verdicts() -> dict[tuple[str, str], str]:
         execution = Execution(mode="eager", precision=precision)
         for seed in range(SEEDS):
             start = workload.initial_parameters(NETWORK, seed)
-            trainer = Eager(NETWORK, adam, execution, training, start)
+            trainer = Eager(
+                Training(network=NETWORK, adam=adam, training_set=training, start=start), execution
+            )
             trainer.train(workload.batch_rows(len(training.labels), BATCH_SIZE, STEPS, seed))
             right = trainer.logits(test.images).argmax(axis=1) == test.labels
             rows.append((group, seed, right.mean()))

@@ -12,12 +12,12 @@ from backends.numpy import Eager
 from backends.registry import BACKENDS
 from benchmarks.schema import ENTRIES
 from benchmarks.worker import ledger
-from tests.backends.test_contract import make
 from tests.conftest import MODES, Problem, configured
+from tests.support.contract_checks import make
 
 
 def own(name: str, mode: str, problem: Problem) -> Any:
-    input_ = BACKENDS[name].modes[mode][0]
+    input_ = BACKENDS[name].modes[mode].inputs[0]
     return make(configured(name).TRAINERS[mode], problem, mode, input_)
 
 

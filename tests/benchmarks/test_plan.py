@@ -70,7 +70,7 @@ def test_every_preset_has_every_framework() -> None:
 
 
 def test_full_has_every_case_there_is() -> None:
-    inputs = [len(inputs) for backend in BACKENDS.values() for inputs in backend.modes.values()]
+    inputs = [len(mode.inputs) for backend in BACKENDS.values() for mode in backend.modes.values()]
     assert len(names("full")) == len(set(names("full"))) == sum(inputs)
 
 

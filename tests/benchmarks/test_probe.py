@@ -17,9 +17,9 @@ from tests.conftest import executable
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_every_backend_computes_on_the_cpu(name: str) -> None:
-    if missing_packages(name):
-        pytest.skip(f"not installed: {', '.join(missing_packages(name))}")
-    found = probe(name, "cpu")
+    if missing_packages(BACKENDS[name]):
+        pytest.skip(f"not installed: {', '.join(missing_packages(BACKENDS[name]))}")
+    found = probe(BACKENDS[name], "cpu")
     assert found.problem == ""
     assert found.versions.keys() >= set(BACKENDS[name].packages)
 
@@ -28,11 +28,11 @@ def test_every_backend_computes_on_the_cpu(name: str) -> None:
 def test_without_a_gpu_the_reason_is_one_line_with_advice(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if missing_packages(name):
-        pytest.skip(f"not installed: {', '.join(missing_packages(name))}")
+    if missing_packages(BACKENDS[name]):
+        pytest.skip(f"not installed: {', '.join(missing_packages(BACKENDS[name]))}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert nvml.visible() is None
-    problem = probe(name, "gpu").problem
+    problem = probe(BACKENDS[name], "gpu").problem
     assert problem.startswith("sees no usable GPU (")
     assert "\n" not in problem
     assert "run with --device cpu" in problem
@@ -42,13 +42,15 @@ def test_a_program_that_is_no_python_is_told(tmp_path: Path) -> None:
     program = tmp_path / "python"
     program.write_bytes(b"\x7fELF nonsense")
     program.chmod(0o755)
-    assert probe("jax", "cpu", str(program)).problem == (
+    assert probe(BACKENDS["jax"], "cpu", str(program)).problem == (
         f"cannot be run by {program}: Exec format error"
     )
 
 
 def test_numpy_is_not_asked_for_a_gpu() -> None:
-    assert probe("numpy", "gpu") == Probe(versions={}, problem="does not compute on a GPU")
+    assert probe(BACKENDS["numpy"], "gpu") == Probe(
+        versions={}, problem="does not compute on a GPU"
+    )
 
 
 def failing(where: str, error: Exception) -> Any:
@@ -92,6 +94,6 @@ def test_a_framework_that_ends_its_process_is_told(
     python = executable(
         tmp_path / "python", "echo 'CUDA_ERROR_OUT_OF_MEMORY' >&2\necho aborted >&2\nexit 134"
     )
-    problem = probe("jax", device, str(python)).problem
+    problem = probe(BACKENDS["jax"], device, str(python)).problem
     assert problem.startswith("does not import or run: aborted")
     assert ("memory is full" in problem) == advice

@@ -13,11 +13,11 @@ import pytest
 from benchmarks.commands import report as bundle_commands
 from benchmarks.machine.settings import ROOT
 from benchmarks.schema import COLUMNS, IDENTITY, LAUNCH
-from tests.report_sources import BEHIND, KNOWN, NUMBER, Sources, doubt, doubts
-from tests.report_tables import ReadTable, in_markdown, in_page
+from tests.support.report_sources import BEHIND, KNOWN, NUMBER, Sources, doubt, doubts
+from tests.support.report_tables import ReadTable, in_markdown, in_page
 from tests.synthetic_bundles import write_bundle
 
-BUNDLES = sorted(path.parent for path in (ROOT / "results").glob("reference-*/samples.csv"))
+BUNDLES = sorted(path.parent for path in (ROOT / "results" / "reference").glob("*/samples.csv"))
 
 
 TIMES = {"numpy eager": 3.0, "jax compiled": 1.0, "jax eager streamed": 2.0}

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from benchmarks.commands import running, sweep
 from benchmarks.errors import UsageError
-from benchmarks.plan.plan import PRESETS, Plan
+from benchmarks.plan.plan import Plan
+from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
 
 SHORT = ["--backends", "numpy", "--modes", "eager", "--hidden", "8", "--launches", "2"]
@@ -34,7 +35,7 @@ def test_each_factor_is_varied_alone() -> None:
 def test_without_factors_all_are_varied() -> None:
     found = points()
     assert {point.factor for point in found} == {"batch size", "width", "depth"}
-    assert len(found) == len(sweep.BATCH_SIZES) + len(sweep.WIDTHS) + len(sweep.DEPTHS)
+    assert len(found) == sum(len(values) for values in sweep.FACTORS.values())
 
 
 def test_work_of_a_point_does_not_grow_with_its_size() -> None:
@@ -54,7 +55,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     console = Console(quiet=True)
     words = [*SHORT, "--batch-sizes", "16", "32", "--output", str(folder)]
-    assert sweep.sweep(words, console) == 0
+    assert sweep.main(words, console) == 0
     found = pd.read_csv(folder / "sweep.csv")
     assert sorted(found.loc[found["case"] == "numpy eager", "value"]) == [16, 32]
     assert "## Batch size" in (folder / "report.md").read_text()
@@ -67,7 +68,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
     facts["run"]["state"] = "interrupted"
     environment.write_text(json.dumps(facts))
     before = (first / "samples.csv").stat().st_mtime_ns, (second / "samples.csv").read_text()
-    assert sweep.sweep(["--resume", str(folder)], console) == 0
+    assert sweep.main(["--resume", str(folder)], console) == 0
     assert (first / "samples.csv").stat().st_mtime_ns == before[0]
     assert (second / "samples.csv").read_text() != before[1]
     assert json.loads(environment.read_text())["run"]["state"] == "complete"
@@ -75,14 +76,14 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no sweep\.json"):
-        sweep.sweep(["--resume", str(tmp_path)], Console(quiet=True))
+        sweep.main(["--resume", str(tmp_path)], Console(quiet=True))
 
 
 def test_a_batch_larger_than_the_data_is_refused_before_anything_runs(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     words = [*SHORT, "--batch-sizes", "60000", "--output", str(folder)]
     with pytest.raises(UsageError, match="has only 55,000 images"):
-        sweep.sweep(words, Console(quiet=True))
+        sweep.main(words, Console(quiet=True))
     assert not folder.exists()
 
 

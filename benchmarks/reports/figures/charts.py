@@ -1,11 +1,8 @@
-"""What the interactive figures share: one look for a case everywhere, as in figures.py.
-
-A backend has a colour; its modes are told apart by dash, marker and, in bars, by pattern.
-"""
+"""What the interactive figures share: axes, legends, marks and bars, in the looks of `looks`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,55 +10,30 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from backends.registry import BACKENDS, MODES
-from benchmarks.analysis.findings import Findings, control_of
-from benchmarks.reports.figures import static as figures
-from benchmarks.reports.figures.static import COLOURS
+from backends.registry import title_of
+from benchmarks.reports.figures.looks import GRID, INK, PAPER, PARTS, look
+from benchmarks.reports.formats import Row
 
-INK, GRID, SHADE, PAPER = "#23272e", "#dfe2e7", "#e9ebef", "#ffffff"
-DARK = {
-    INK: "#e4e6ea",
-    GRID: "#363b44",
-    SHADE: "#3f4651",
-    PAPER: "#15181d",
-    # Of the backends' colours, those that are too dark on a dark page, lighter.
-    COLOURS["pytorch"]: "#ee7a2b",
-    COLOURS["jax"]: "#56a8e0",
-    COLOURS["numpy"]: "#a8adb5",
-}
-"""What each colour becomes on a dark page; what is not here stays."""
-
-DASHES = dict(zip(MODES, ("solid", "dashdot", "dash", "longdash", "dot"), strict=True))
-SYMBOLS = dict(
-    zip(MODES, ("circle", "triangle-down", "square", "diamond", "triangle-up"), strict=True)
-)
-"""The counterparts of figures.LINES and figures.MARKERS."""
 BLACK = "#000000"
-"""What is drawn upon bright bars, in both themes."""
-PARTS = {
-    part: (colour, shape)
-    for (part, (colour, _)), shape in zip(figures.PARTS.items(), ("", "/", ".", "x"), strict=True)
-}
-"""What a step is made of, as in figures.PARTS."""
-PATTERNS = dict(zip(MODES, ("", "-", "/", "x", "."), strict=True))
+"""The colour of what is drawn upon bright bars, on light and dark pages."""
 FONT = "system-ui, sans-serif"
 ROW = 38
-"""Pixels a row of bars: its name takes two lines."""
+"""Height of a row of bars in pixels: its name takes two lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A figure with its views, by what the button of each says, and the rows behind them."""
+    """A figure's views, by the label of the button that shows each, and the rows behind them."""
 
     views: dict[str, go.Figure]
     data: pd.DataFrame
 
 
 def blank(across: str, up: str = "", *, height: int, grouped: bool = True) -> go.Figure:
-    """An empty figure with its axes named and `height` pixels between them.
+    """An empty figure with named axes, whose plot is `height` pixels high.
 
-    The page adds what a legend needs below: `meta` tells it the height. In a `grouped` legend each
-    backend has a column.
+    The page adds the height of the legend below, and reads that of the plot from `meta`. In a
+    `grouped` legend each backend has a column.
     """
     axis = {
         "gridcolor": GRID,
@@ -75,7 +47,7 @@ def blank(across: str, up: str = "", *, height: int, grouped: bool = True) -> go
     }
     figure = go.Figure(
         layout={
-            # None of plotly's own looks.
+            # Without plotly's own looks.
             "template": go.layout.Template(),
             "meta": {"height": height},
             "height": height + 300,
@@ -109,56 +81,97 @@ def blank(across: str, up: str = "", *, height: int, grouped: bool = True) -> go
     return figure.update_yaxes(title_text=up)
 
 
+def rows(
+    across: str, names: Iterable[str], *, height: int = ROW, grouped: bool = True
+) -> go.Figure:
+    """An empty figure of named rows, the first at the top, each `height` pixels high."""
+    order = [name if "<br>" in name else two_lines(name) for name in names][::-1]
+    figure = blank(across, height=height * len(order), grouped=grouped)
+    figure.update_yaxes(categoryorder="array", categoryarray=order, showgrid=False)
+    return figure.update_yaxes(range=[-0.5, len(order) - 0.5])
+
+
 def legend(case: str) -> dict[str, Any]:
     """The entry of a case in the legend, under the title of its backend; `meta` is its name."""
-    backend, mode = case.split(maxsplit=1)
-    title = {"text": BACKENDS[backend].title}
-    return {"name": mode, "meta": case, "legendgroup": backend, "legendgrouptitle": title}
+    backend, rest = case.split(maxsplit=1)
+    title = {"text": title_of(backend)}
+    return {"name": rest, "meta": case, "legendgroup": backend, "legendgrouptitle": title}
 
 
 def line(case: str) -> dict[str, Any]:
     """The line of a case."""
-    backend, mode, *_ = case.split()
-    return {"color": COLOURS[backend], "dash": DASHES[mode], "width": 2}
+    return {"color": look(case).colour, "dash": look(case).line[1], "width": 2}
 
 
 def marker(case: str) -> dict[str, Any]:
     """The marker of a case: hollow for streamed input, with a dot for Keras' own Adam."""
-    backend, mode, *others = case.split()
-    symbol = SYMBOLS[mode] + "-open" * ("streamed" in others) + "-dot" * ("stock-adam" in others)
-    return {"color": COLOURS[backend], "symbol": symbol, "size": 7}
+    looks = look(case)
+    symbol = looks.marker[1] + "-open" * looks.streamed + "-dot" * looks.stock_adam
+    return {"color": looks.colour, "symbol": symbol, "size": 7}
 
 
 def fill(case: str) -> dict[str, Any]:
     """The bar of a case: hollow for streamed input."""
-    backend, mode, *others = case.split()
-    colour = COLOURS[backend]
-    if "streamed" in others:
-        looks = patterned(PAPER, PATTERNS[mode] or "|", lines=colour, opacity=1)
-        return looks | {"line": {"color": colour, "width": 1.5}}
-    return patterned(colour, PATTERNS[mode])
+    looks = look(case)
+    if not looks.streamed:
+        return patterned(looks.colour, looks.pattern)
+    bar = patterned(PAPER, looks.pattern or "|", lines=looks.colour, opacity=1)
+    return bar | {"line": {"color": looks.colour, "width": 1.5}}
 
 
 def patterned(
     colour: str, shape: str, *, lines: str = PAPER, opacity: float = 0.55
 ) -> dict[str, Any]:
     """A colour with lines or dots upon it."""
-    drawn = {"shape": shape, "bgcolor": colour, "fgcolor": lines, "fgopacity": opacity}
-    return {"color": colour, "pattern": drawn | {"size": 9, "solidity": 0.15}}
+    pattern = {"shape": shape, "bgcolor": colour, "fgcolor": lines, "fgopacity": opacity}
+    return {"color": colour, "pattern": pattern | {"size": 9, "solidity": 0.15}}
 
 
-def reach(value: Iterable[float], low: Iterable[float], high: Iterable[float]) -> dict[str, Any]:
-    """An error bar from `low` to `high`."""
-    ends = list(zip(value, low, high, strict=True))
-    return {
+def estimates(rows: pd.DataFrame, column: str) -> dict[str, Any]:
+    """The values of a column along the x axis, each with an error bar from `_low` to `_high`."""
+    value, low, high = (list(rows[f"{column}{end}"]) for end in ("", "_low", "_high"))
+    error = {
         "type": "data",
         "symmetric": False,
-        "array": [top - middle for middle, _, top in ends],
-        "arrayminus": [middle - bottom for middle, bottom, _ in ends],
+        "array": [top - middle for middle, top in zip(value, high, strict=True)],
+        "arrayminus": [middle - bottom for middle, bottom in zip(value, low, strict=True)],
         "color": INK,
         "thickness": 1.5,
         "width": 4,
     }
+    return {"x": value, "error_x": error}
+
+
+def hover(text: str, title: str = "%{y}") -> str:
+    """What a mark shows when it is pointed at."""
+    return f"<b>{title}</b><br>{text}<extra></extra>"
+
+
+def bars(figure: go.Figure, rows: pd.DataFrame, column: str, text: Callable[[Row], str]) -> None:
+    """Add a bar with its interval for each case; `text` is what it shows when pointed at."""
+    for case, row in rows.groupby("case", sort=False):
+        figure.add_bar(
+            y=[two_lines(str(case))],
+            orientation="h",
+            marker=fill(str(case)),
+            hovertemplate=hover(text(row.iloc[0]), str(case)),
+            **estimates(row, column),
+            **legend(str(case)),
+        )
+
+
+def stack(figure: go.Figure, rows: pd.DataFrame, parts: Mapping[str, str], value: str) -> None:
+    """Add a bar of parts {column: name} for each case; `value` is how plotly writes one."""
+    for (column, name), (colour, _, pattern) in zip(parts.items(), PARTS.values(), strict=False):
+        figure.add_bar(
+            name=name,
+            x=rows[column],
+            y=rows["case"].map(two_lines),
+            orientation="h",
+            marker=patterned(colour, pattern, lines=BLACK),
+            hovertemplate=hover(f"{name} {value}"),
+        )
+    figure.update_layout(barmode="stack", bargap=0.35)
 
 
 def two_lines(case: str) -> str:
@@ -166,38 +179,23 @@ def two_lines(case: str) -> str:
     return case.replace(" ", "<br>", 1)
 
 
-def in_order(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    """The rows without those of the control, the cases in the order of the summary."""
-    order = findings.summary["case"].reset_index().set_index("case")["index"]
-    own = rows[~control_of(rows)]
-    return own.sort_values("case", key=lambda case: case.map(order), kind="stable")
-
-
-def from_above(figure: go.Figure, names: Iterable[str]) -> None:
-    """Let the rows of a figure go in this order, from above."""
-    order = [name if "<br>" in name else two_lines(name) for name in names]
-    figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], showgrid=False)
-    figure.update_yaxes(range=[-0.5, len(order) - 0.5])
-
-
-def marked(figure: go.Figure, x: float, text: str) -> None:
-    """A dotted line at `x` with a word above it."""
+def mark(figure: go.Figure, x: float, text: str) -> None:
+    """Draw a dotted line at `x` with its name above it."""
     figure.add_vline(x=x, line={"color": INK, "width": 1.5, "dash": "dot"})
-    # On a logarithmic axis words are placed by the logarithm, lines are not.
+    # On a logarithmic axis text is placed by the logarithm, lines are not.
     place = float(np.log10(x)) if figure.layout.xaxis.type == "log" else x
-    figure.add_annotation(
-        x=place, y=1, yref="paper", yanchor="bottom", text=text, showarrow=False
-    )  # fmt: skip
+    name = {"text": text, "yref": "paper", "yanchor": "bottom", "showarrow": False}
+    figure.add_annotation(x=place, y=1, **name)
     figure.update_layout(margin_t=30)
 
 
 def from_zero(values: pd.Series, highs: pd.Series) -> list[float]:
-    """A range that holds the values and their intervals; the longest of these leave it."""
+    """A range that holds the values and their intervals, but for parts of very long ones."""
     longest = max(values.max(), min(highs.max(), 1.6 * values.max()))
     return [0.0, 1.04 * longest]
 
 
 def with_intervals(rows: pd.DataFrame, names: list[str], columns: list[str]) -> pd.DataFrame:
-    """Some columns of a table, each estimate with the ends of its interval."""
+    """The columns `names` of a table, and some estimates with the ends of their intervals."""
     ends = [f"{column}{end}" for column in columns for end in ("", "_low", "_high")]
     return rows[[*names, *ends]]

@@ -1,7 +1,7 @@
-"""The figures of report.html: drawn by plotly, each with the rows that it is drawn from.
+"""The figures of report.html, drawn by plotly, each with the rows that it is drawn from.
 
-A figure shows what stands in the bundle's CSVs and nothing else. charts.py has what they share,
-interactive_accuracy.py those of what was learned.
+A figure shows what is in the bundle's CSVs and nothing else. The figures of what was learned are in
+`interactive_accuracy`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from benchmarks.analysis.break_even import STARTUP
-from benchmarks.analysis.findings import Bundle, Findings, control_of
-from benchmarks.reports import sentences as words
-from benchmarks.reports.figures import charts
+from benchmarks.analysis.findings import Findings, control_of
+from benchmarks.bundle.reader import Bundle
+from benchmarks.reports import cases
+from benchmarks.reports.figures import charts, looks
 from benchmarks.reports.figures.charts import Chart
 from benchmarks.reports.figures.interactive_accuracy import curves, equivalence, time_to_accuracy
+from benchmarks.reports.formats import MS, as_interval, stage_title
 from benchmarks.schema import LEVELS, STAGES
 
 
 def ranking(_: Bundle, findings: Findings) -> Chart:
-    """Each ranked case with its interval, against the fastest, against the floor and alone."""
+    """Each ranked case with its interval: against the fastest, against the floor, and alone."""
     units = {"times the fastest": "times_fastest", "times the floor": "x_floor"}
-    groups = words.groups(findings)
-    ranked = words.ranked(findings.summary)
+    groups = cases.comparable_groups(findings)
+    ranked = cases.ranked(findings.summary)
     views = {}
     for where, rows in groups:
         for unit, column in units.items():
@@ -38,21 +40,9 @@ def ranking(_: Bundle, findings: Findings) -> Chart:
 
 
 def _bars(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
-    """A bar a case with its interval; in the order of the rows, from above."""
-    figure = charts.blank(unit, height=charts.ROW * len(rows))
-    for _, row in rows.iterrows():
-        value, low, high = (row[column], row[f"{column}_low"], row[f"{column}_high"])
-        figure.add_bar(
-            x=[value],
-            y=[charts.two_lines(row["case"])],
-            orientation="h",
-            error_x=charts.reach([value], [low], [high]),
-            marker=charts.fill(row["case"]),
-            hovertemplate=f"<b>{row['case']}</b><br>{words.interval(value, low, high, words.MS)} "
-            f"{unit}<extra></extra>",
-            **charts.legend(row["case"]),
-        )
-    charts.from_above(figure, rows["case"])
+    """A bar a case with its interval, in the order of the rows from the top."""
+    figure = charts.rows(unit, rows["case"])
+    charts.bars(figure, rows, column, lambda row: f"{as_interval(MS)(row, column)} {unit}")
     figure.update_xaxes(range=charts.from_zero(rows[column], rows[f"{column}_high"]))
     return figure.update_layout(barmode="overlay", bargap=0.35)
 
@@ -63,41 +53,30 @@ def startup(bundle: Bundle, findings: Findings) -> Chart:
     launches = bundle.tables["launches"]
     launches = launches[launches["case"].isin(rows["case"])]
     views = {}
-    for name, call, own in (
+    for name, call, dots in (
         ("caches filled", "first_call_again_seconds", launches[launches["launch"] > 0]),
         ("empty caches", "first_call_seconds", launches[launches["launch"] == 0]),
     ):
         if rows[call].notna().any():
-            views[name] = _startup(rows, ["import_seconds", "build_seconds", call], own)
+            views[name] = _startup(rows, call, dots)
     return Chart(views=views, data=launches[["case", "launch", *STARTUP]])
 
 
-def _startup(rows: pd.DataFrame, parts: list[str], launches: pd.DataFrame) -> go.Figure:
-    """A bar a case, of its parts, and a dot a launch."""
-    rows = rows.assign(total=rows[parts].sum(axis=1)).sort_values("total")
-    figure = charts.blank("seconds", height=charts.ROW * len(rows), grouped=False)
-    for part, name, look in zip(
-        parts, ("import", "build", "first call"), charts.PARTS.values(), strict=False
-    ):
-        figure.add_bar(
-            name=name,
-            x=rows[part],
-            y=rows["case"].map(charts.two_lines),
-            orientation="h",
-            marker=charts.patterned(*look, lines=charts.BLACK),
-            hovertemplate=f"<b>%{{y}}</b><br>{name} %{{x:.2f}} s<extra></extra>",
-        )
+def _startup(rows: pd.DataFrame, call: str, launches: pd.DataFrame) -> go.Figure:
+    """A bar a case, of its parts, and a dot a launch; `call` is the column of the first call."""
+    parts = {"import_seconds": "import", "build_seconds": "build", call: "first call"}
+    rows = rows.assign(total=rows[list(parts)].sum(axis=1)).sort_values("total")
+    figure = charts.rows("seconds", rows["case"], grouped=False)
+    charts.stack(figure, rows, parts, "%{x:.2f} s")
     figure.add_scatter(
         name="one launch",
         x=launches[STARTUP].sum(axis=1),
         y=launches["case"].map(charts.two_lines),
         mode="markers",
-        marker={"color": charts.SHADE, "size": 7, "line": {"color": charts.INK, "width": 1.5}},
-        hovertemplate="<b>%{y}</b><br>%{x:.2f} s in one launch<extra></extra>",
+        marker={"color": looks.SHADE, "size": 7, "line": {"color": looks.INK, "width": 1.5}},
+        hovertemplate=charts.hover("%{x:.2f} s in one launch"),
     )
-    charts.from_above(figure, rows["case"])
-    figure.update_xaxes(rangemode="tozero")
-    return figure.update_layout(barmode="stack", bargap=0.35)
+    return figure.update_xaxes(rangemode="tozero")
 
 
 def total_time(_: Bundle, findings: Findings) -> Chart:
@@ -109,7 +88,7 @@ def total_time(_: Bundle, findings: Findings) -> Chart:
             y=rows["total_seconds"],
             mode="lines",
             line=charts.line(str(case)),
-            hovertemplate=f"<b>{case}</b><br>%{{x:,}} steps in %{{y:.3g}} s<extra></extra>",
+            hovertemplate=charts.hover("%{x:,} steps in %{y:.3g} s", str(case)),
             **charts.legend(str(case)),
         )
     figure.update_xaxes(type="log", tickformat="~s")
@@ -118,21 +97,21 @@ def total_time(_: Bundle, findings: Findings) -> Chart:
 
 
 def break_even(_: Bundle, findings: Findings) -> Chart:
-    """After how many steps each slower starter has overtaken the other."""
+    """The number of steps after which each slower starter has overtaken the other case."""
     rows = findings.break_even
     names = [f"{row['case']}<br>past {row['overtakes']}" for _, row in rows.iterrows()]
     colours = [charts.line(case)["color"] for case in rows["case"]]
-    figure = charts.blank("steps trained", height=charts.ROW * len(rows), grouped=False)
+    figure = charts.rows("steps trained", names, grouped=False)
     figure.add_scatter(
         name="caches filled, 95% interval",
-        x=rows["steps"],
         y=names,
         mode="markers",
         marker={"color": colours, "symbol": "diamond", "size": 9},
-        error_x=charts.reach(rows["steps"], rows["steps_low"], rows["steps_high"]),
+        **charts.estimates(rows, "steps"),
         customdata=rows[["steps_low", "steps_high"]],
-        hovertemplate="<b>%{y}</b><br>after %{x:,.0f} [%{customdata[0]:,.0f}, "
-        "%{customdata[1]:,.0f}] steps<extra></extra>",
+        hovertemplate=charts.hover(
+            "after %{x:,.0f} [%{customdata[0]:,.0f}, %{customdata[1]:,.0f}] steps"
+        ),
     )
     figure.add_scatter(
         name="empty caches, one launch",
@@ -140,57 +119,42 @@ def break_even(_: Bundle, findings: Findings) -> Chart:
         y=names,
         mode="markers",
         marker={"color": colours, "symbol": "circle-open", "size": 9, "line": {"width": 2}},
-        hovertemplate="<b>%{y}</b><br>after %{x:,.0f} steps, with empty caches<extra></extra>",
+        hovertemplate=charts.hover("after %{x:,.0f} steps, with empty caches"),
     )
-    charts.from_above(figure, names)
     steps = rows[["first_steps", "steps"]].to_numpy()
-    # An interval may begin or end at absurd counts: it leaves the figure there.
+    # An interval may reach absurd counts: there it leaves the figure.
     ends = [np.nanmin(steps) / 20, np.nanmax(steps) * 20] if np.isfinite(steps).any() else [1, 10]
     figure.update_xaxes(type="log", tickformat="~s", range=list(np.log10(ends)))
     return Chart(views={"": figure}, data=rows)
 
 
 def parts(_: Bundle, findings: Findings) -> Chart:
-    """What a step is made of, beside the floor."""
-    summary = findings.summary
-    rows = summary[(summary["status"] == "measured") & ~control_of(summary)]
-    cases = rows["case"].map(charts.two_lines)
-    figure = charts.blank("ms a step", height=charts.ROW * len(rows), grouped=False)
-    for part, look in charts.PARTS.items():
-        figure.add_bar(
-            name=part,
-            x=rows[f"{part}_ms"],
-            y=cases,
-            orientation="h",
-            marker=charts.patterned(*look, lines=charts.BLACK),
-            hovertemplate=f"<b>%{{y}}</b><br>{part} %{{x:.3f}} ms<extra></extra>",
-        )
+    """The parts of each case's step, beside the floor."""
+    rows = cases.measured(findings.summary)
+    columns = {f"{part}_ms": part for part in looks.PARTS}
+    figure = charts.rows("ms a step", rows["case"], grouped=False)
+    charts.stack(figure, rows, columns, "%{x:.3f} ms")
     figure.add_scatter(
         name="whole step, 95% interval",
-        x=rows["step_ms"],
-        y=cases,
+        y=rows["case"].map(charts.two_lines),
         mode="markers",
-        error_x=charts.reach(rows["step_ms"], rows["step_ms_low"], rows["step_ms_high"]),
-        marker={"color": charts.INK, "symbol": "line-ns-open", "size": 12},
-        hovertemplate="<b>%{y}</b><br>%{x:.3f} ms a step<extra></extra>",
+        marker={"color": looks.INK, "symbol": "line-ns-open", "size": 12},
+        hovertemplate=charts.hover("%{x:.3f} ms a step"),
+        **charts.estimates(rows, "step_ms"),
     )
-    charts.marked(figure, findings.floors["step_ms"].iloc[0], "the floor")
-    charts.from_above(figure, rows["case"])
+    charts.mark(figure, findings.floors["step_ms"].iloc[0], "the floor")
     figure.update_xaxes(range=charts.from_zero(rows["step_ms"], rows["step_ms_high"]))
-    figure.update_layout(barmode="stack", bargap=0.35)
-    data = charts.with_intervals(rows, ["case"], ["step_ms"]).join(
-        rows[[f"{part}_ms" for part in charts.PARTS]]
-    )
+    data = charts.with_intervals(rows, ["case"], ["step_ms"]).join(rows[list(columns)])
     return Chart(views={"": figure}, data=data)
 
 
 def certificates(bundle: Bundle, findings: Findings) -> Chart:
-    """How far below its bound each error is: of each case and stage the worst."""
+    """How far each error lies below its bound: the worst of each case and stage."""
     rows = bundle.tables["certificates"]
     share = (rows["relative_error"] / rows["bound"]).fillna(-1)
     rows = rows.assign(share=share)[rows["not_read"].isna()]
     worst = rows.sort_values("share").groupby(["level", "case", "stage"], sort=False).tail(1)
-    worst = charts.in_order(worst, findings)
+    worst = cases.in_summary_order(worst, findings)
     views = {name: _errors(worst[worst["level"] == name]) for name in LEVELS[::-1]}
     columns = ["case", "level", "stage", "parameter", "launch", "relative_error", "bound"]
     return Chart(views=views, data=worst[columns])
@@ -198,35 +162,33 @@ def certificates(bundle: Bundle, findings: Findings) -> Chart:
 
 def _errors(rows: pd.DataFrame) -> go.Figure:
     """A mark a case in each stage; errors of zero have no place on a logarithmic axis."""
-    figure = charts.blank(
-        "relative error, as a share of its bound", height=2 * charts.ROW * len(STAGES)
-    )
-    for case, own in rows[rows["share"] > 0].groupby("case", sort=False):
+    names = {stage: stage_title(stage.replace("_", "<br>", 1)) for stage in STAGES}
+    across = "relative error, as a share of its bound"
+    figure = charts.rows(across, names.values(), height=2 * charts.ROW)
+    for case, shown in rows[rows["share"] > 0].groupby("case", sort=False):
         figure.add_scatter(
-            x=own["share"],
-            y=own["stage"].str.replace("_", "<br>", n=1).str.replace("_", " "),
+            x=shown["share"],
+            y=shown["stage"].map(names),
             mode="markers",
             orientation="h",
             marker=charts.marker(str(case)) | {"size": 9},
-            customdata=own[["relative_error", "bound"]],
-            hovertemplate=f"<b>{case}</b><br>%{{y}}: error %{{customdata[0]:.1e}} of "
-            "%{customdata[1]:.1e}<extra></extra>",
+            customdata=shown[["relative_error", "bound"]],
+            hovertemplate=charts.hover(
+                "%{y}: error %{customdata[0]:.1e} of %{customdata[1]:.1e}", str(case)
+            ),
             **charts.legend(str(case)),
         )
-    names = [stage.replace("_", "<br>", 1).replace("_", " ") for stage in STAGES]
-    charts.from_above(figure, names)
     shares = np.log10(rows.loc[rows["share"] > 0, "share"])
     ends = [min(shares.min(), -1) - 0.4, max(shares.max(), 0) + 0.6] if len(shares) else [-1, 0]
     figure.update_xaxes(type="log", dtick=1, tickformat="~g", range=ends)
-    charts.marked(figure, 1, "the bound")
+    charts.mark(figure, 1, "the bound")
     return figure.update_layout(scattermode="group", scattergap=0.3)
 
 
 def bundles(summaries: Mapping[str, pd.DataFrame]) -> Chart:
-    """The measured cases of several bundles, by their name, a mark a bundle."""
+    """The measured cases of several bundles, with a mark for each bundle, by the bundles' names."""
     named = [rows.assign(bundle=name) for name, rows in summaries.items()]
-    rows = pd.concat(named, ignore_index=True)
-    rows = rows[(rows["status"] == "measured") & ~control_of(rows)]
+    rows = cases.measured(pd.concat(named, ignore_index=True))
     units = {"times the fastest": "times_fastest", "ms a step": "step_ms"}
     names = ["bundle", "case", "tier"]
     return Chart(
@@ -237,26 +199,24 @@ def bundles(summaries: Mapping[str, pd.DataFrame]) -> Chart:
 
 def _bundles(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
     """A row a case, in it a mark with its interval for each bundle."""
-    cases = list(rows["case"].unique())
-    height = max(charts.ROW, 18 * rows["bundle"].nunique()) * len(cases)
-    figure = charts.blank(unit, height=height, grouped=False)
-    for (bundle, own), symbol in zip(
-        rows.groupby("bundle", sort=False), cycle(charts.SYMBOLS.values()), strict=False
+    height = max(charts.ROW, 18 * rows["bundle"].nunique())
+    figure = charts.rows(unit, rows["case"].unique(), height=height, grouped=False)
+    for (bundle, marks), (_, symbol) in zip(
+        rows.groupby("bundle", sort=False), cycle(looks.MARKERS), strict=False
     ):
-        value, low, high = (own[f"{column}{end}"] for end in ("", "_low", "_high"))
         figure.add_scatter(
             name=bundle,
-            x=value,
-            y=own["case"].map(charts.two_lines),
+            y=marks["case"].map(charts.two_lines),
             orientation="h",
             mode="markers",
-            marker={"color": charts.INK, "symbol": symbol, "size": 9},
-            error_x=charts.reach(value, low, high),
-            customdata=np.stack([low, high, own["case"]], axis=-1),
-            hovertemplate="<b>%{customdata[2]}</b><br>%{x:.3g} [%{customdata[0]:.3g}, "
-            f"%{{customdata[1]:.3g}}] {unit}<br>{bundle}<extra></extra>",
+            marker={"color": looks.INK, "symbol": symbol, "size": 9},
+            customdata=marks[[f"{column}_low", f"{column}_high", "case"]],
+            hovertemplate=charts.hover(
+                f"%{{x:.3g}} [%{{customdata[0]:.3g}}, %{{customdata[1]:.3g}}] {unit}<br>{bundle}",
+                "%{customdata[2]}",
+            ),
+            **charts.estimates(marks, column),
         )
-    charts.from_above(figure, cases)
     figure.update_xaxes(range=charts.from_zero(rows[column], rows[f"{column}_high"]))
     return figure.update_layout(scattermode="group", scattergap=0.35)
 
@@ -270,4 +230,4 @@ FIGURES: dict[str, Draw] = {
         *(total_time, break_even, parts, certificates),
     )
 }
-"""What draws each figure that a report names."""
+"""The function that draws each figure, by the name that reports use."""

@@ -6,15 +6,17 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from benchmarks.analysis.findings import Bundle, Findings
-from benchmarks.reports import sentences as words
-from benchmarks.reports.figures import charts
+from benchmarks.analysis.findings import Findings
+from benchmarks.bundle.reader import Bundle
+from benchmarks.reports.cases import in_summary_order
+from benchmarks.reports.figures import charts, looks
 from benchmarks.reports.figures.charts import Chart
+from benchmarks.reports.formats import MS, as_interval
 
 
 def curves(_: Bundle, findings: Findings) -> Chart:
     """Validation accuracy as training goes on, with intervals over seeds."""
-    rows = charts.in_order(findings.curves, findings)
+    rows = in_summary_order(findings.curves, findings)
     across = {
         "by training time": ("train_seconds", "seconds of training"),
         "by steps": ("step", "steps trained"),
@@ -27,17 +29,17 @@ def curves(_: Bundle, findings: Findings) -> Chart:
 
 
 def _curves(rows: pd.DataFrame, column: str, across: str) -> go.Figure:
-    """A line a case in a band for its interval."""
+    """A line a case, in a band that shows its interval."""
     later = rows.loc[rows["step"] > 0, "validation_accuracy"]
-    # All begin at chance: the figure opens on where they differ, and says so.
+    # All begin at chance: the axis begins where they differ, and its title says so.
     lowest = np.floor(100 * later.min() - 0.5) / 100 if len(later) else 0.0
     up = f"validation accuracy, from {lowest:.0%}" if lowest > 0 else "validation accuracy"
     figure = charts.blank(across, up, height=420)
-    for case, own in rows.groupby("case", sort=False):
-        known = own.dropna(subset=["validation_accuracy_low"])
-        ends = (known["validation_accuracy_high"], known["validation_accuracy_low"][::-1])
+    for case, curve in rows.groupby("case", sort=False):
+        band = curve.dropna(subset=["validation_accuracy_low"])
+        ends = (band["validation_accuracy_high"], band["validation_accuracy_low"][::-1])
         figure.add_scatter(
-            x=pd.concat([known[column], known[column][::-1]]),
+            x=pd.concat([band[column], band[column][::-1]]),
             y=pd.concat(ends),
             fill="toself",
             fillcolor=charts.line(str(case))["color"],
@@ -46,17 +48,19 @@ def _curves(rows: pd.DataFrame, column: str, across: str) -> go.Figure:
             hoverinfo="skip",
             **charts.legend(str(case)) | {"showlegend": False},
         )
-    for case, own in rows.groupby("case", sort=False):
+    for case, curve in rows.groupby("case", sort=False):
         figure.add_scatter(
-            x=own[column],
-            y=own["validation_accuracy"],
+            x=curve[column],
+            y=curve["validation_accuracy"],
             mode="lines+markers",
             line=charts.line(str(case)),
             marker=charts.marker(str(case)),
-            customdata=own[["step", "validation_accuracy_low", "validation_accuracy_high"]],
-            hovertemplate=f"<b>{case}</b><br>%{{y:.2%}} [%{{customdata[1]:.2%}}, "
-            "%{customdata[2]:.2%}]<br>step %{customdata[0]:,}, %{x:,.3~g} "
-            f"{across}<extra></extra>",
+            customdata=curve[["step", "validation_accuracy_low", "validation_accuracy_high"]],
+            hovertemplate=charts.hover(
+                "%{y:.2%} [%{customdata[1]:.2%}, %{customdata[2]:.2%}]<br>"
+                f"step %{{customdata[0]:,}}, %{{x:,.3~g}} {across}",
+                str(case),
+            ),
             **charts.legend(str(case)),
         )
     highest = min(1.0, float(rows["validation_accuracy"].max()) + 0.006) if len(rows) else 1.0
@@ -66,9 +70,9 @@ def _curves(rows: pd.DataFrame, column: str, across: str) -> go.Figure:
 
 def time_to_accuracy(_: Bundle, findings: Findings) -> Chart:
     """Start-up and training until an accuracy is reached, for each target that was."""
-    rows = charts.in_order(findings.time_to_accuracy, findings)
+    rows = in_summary_order(findings.time_to_accuracy, findings)
     reached = rows[rows["reached"] > 0]
-    views = {f"{target:.0%}": _time_to(own) for target, own in reached.groupby("target")}
+    views = {f"{target:.0%}": _time_to(times) for target, times in reached.groupby("target")}
     names = ["case", "target", "seeds", "reached", "steps", "startup_seconds", "total_seconds"]
     return Chart(views=views, data=charts.with_intervals(rows, names, ["train_seconds"]))
 
@@ -76,7 +80,7 @@ def time_to_accuracy(_: Bundle, findings: Findings) -> Chart:
 def _time_to(rows: pd.DataFrame) -> go.Figure:
     """A bar a case: start-up, and upon it the training with its interval."""
     rows = rows.sort_values("total_seconds")
-    figure = charts.blank("seconds from the start of the process", height=charts.ROW * len(rows))
+    figure = charts.rows("seconds from the start of the process", rows["case"])
     figure.add_bar(
         name="import, build, first call",
         legendgroup="start-up",
@@ -84,23 +88,18 @@ def _time_to(rows: pd.DataFrame) -> go.Figure:
         x=rows["startup_seconds"],
         y=rows["case"].map(charts.two_lines),
         orientation="h",
-        marker={"color": charts.SHADE, "line": {"color": charts.INK, "width": 0.5}},
-        hovertemplate="<b>%{y}</b><br>start-up %{x:.3g} s<extra></extra>",
+        marker={"color": looks.SHADE, "line": {"color": looks.INK, "width": 0.5}},
+        hovertemplate=charts.hover("start-up %{x:.3g} s"),
     )
-    for _, row in rows.iterrows():
-        value, low, high = (row[f"train_seconds{end}"] for end in ("", "_low", "_high"))
-        figure.add_bar(
-            x=[value],
-            y=[charts.two_lines(row["case"])],
-            orientation="h",
-            marker=charts.fill(row["case"]),
-            error_x=charts.reach([value], [low], [high]),
-            hovertemplate=f"<b>{row['case']}</b><br>training "
-            f"{words.interval(value, low, high, words.MS)} s, {row['steps']:,.0f} steps<br>"
-            f"reached in {row['reached']} of {row['seeds']} seeds<extra></extra>",
-            **charts.legend(row["case"]),
-        )
-    charts.from_above(figure, rows["case"])
+    charts.bars(
+        figure,
+        rows,
+        "train_seconds",
+        lambda row: (
+            f"training {as_interval(MS)(row, 'train_seconds')} s, {row['steps']:,.0f} steps"
+            f"<br>reached in {row['reached']} of {row['seeds']} seeds"
+        ),
+    )
     ends = rows["startup_seconds"] + rows["train_seconds_high"]
     figure.update_xaxes(range=charts.from_zero(rows["total_seconds"], ends))
     return figure.update_layout(barmode="stack", bargap=0.35)
@@ -109,27 +108,26 @@ def _time_to(rows: pd.DataFrame) -> go.Figure:
 def equivalence(_: Bundle, findings: Findings) -> Chart:
     """The differences in accuracy between backends, and the margin within which they are equal."""
     rows = findings.equivalences
-    figure = charts.blank("percentage points", height=charts.ROW * len(rows))
     names = [f"{row['group']}<br>less {row['other']}" for _, row in rows.iterrows()]
-    value, low, high = (rows[f"difference_points{end}"] for end in ("", "_low", "_high"))
+    figure = charts.rows("percentage points", names)
+    ends = ["difference_points_low", "difference_points_high"]
     figure.add_scatter(
-        x=value,
         y=names,
         mode="markers",
-        marker={"color": charts.INK, "symbol": "diamond", "size": 10},
-        error_x=charts.reach(value, low, high),
-        customdata=np.stack([low, high, rows["verdict"]], axis=-1),
-        hovertemplate="<b>%{y}</b><br>%{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}] "
-        "points<br>%{customdata[2]}<extra></extra>",
+        marker={"color": looks.INK, "symbol": "diamond", "size": 10},
+        customdata=rows[[*ends, "verdict"]],
+        hovertemplate=charts.hover(
+            "%{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}] points<br>%{customdata[2]}"
+        ),
         showlegend=False,
+        **charts.estimates(rows, "difference_points"),
     )
     margin = rows["margin_points"].max()
     figure.add_vrect(
-        x0=-margin, x1=margin, fillcolor=charts.SHADE, opacity=0.6, line_width=0, layer="below"
+        x0=-margin, x1=margin, fillcolor=looks.SHADE, opacity=0.6, line_width=0, layer="below"
     )
-    charts.marked(figure, 0, "as good as equal")
-    charts.from_above(figure, names)
-    widest = np.nanmax([*abs(low), *abs(high), *abs(value), 2 * margin])
+    charts.mark(figure, 0, "as good as equal")
+    widest = np.nanmax([*rows[["difference_points", *ends]].abs().to_numpy().flat, 2 * margin])
     figure.update_xaxes(range=[-1.05 * widest, 1.05 * widest])
     columns = ["group", "other", "seeds", "margin_points", "p_equivalent", "p_different", "verdict"]
     return Chart(

@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 
-from backends.registry import BACKENDS, MODES
-from benchmarks.analysis.findings import Findings, control_of
-from benchmarks.analysis.limits import BOUNDS
-from benchmarks.reports import sentences as words
+from backends.registry import title_of
+from benchmarks.analysis.findings import Findings
+from benchmarks.reports.cases import comparable_groups, in_summary_order, measured
+from benchmarks.reports.figures.looks import PARTS, look
+from benchmarks.reports.formats import MS, number
 
 TOTAL_TIME = "total-time.svg"
 RANKING = "ranking.svg"
@@ -24,94 +25,70 @@ ACCURACY = "accuracy.svg"
 ACCURACY_SECONDS = "accuracy-seconds.svg"
 TIME_TO_ACCURACY = "time-to-accuracy.svg"
 
-# Of Okabe and Ito, told apart by people who do not see all colours.
-COLOURS = dict(zip(BACKENDS, ("#d55e00", "#e69f00", "#0072b2", "#595959"), strict=True))
-"""The same colour for a backend everywhere; its modes are told apart by line and marker."""
-LINES: dict[str, Any] = dict(
-    zip(MODES, ("solid", "dashdot", "dashed", (0, (6, 1)), "dotted"), strict=True)
-)
-MARKERS = dict(zip(MODES, ("o", "v", "s", "D", "^"), strict=True))
-PARTS = dict(
-    zip(
-        BOUNDS,
-        (("#999999", ""), ("#56b4e9", "///"), ("#f0e442", "..."), ("#cc79a7", "xxx")),
-        strict=True,
-    )
-)
-"""Colour and hatching of what a step is made of."""
 AXIS_STARTS = (0.0, 0.5, 0.8, 0.9, 0.95)
-"""Where the axis of accuracies may start; what guessing gives at step 0 may lie below."""
+"""Where the axis of accuracies may start; accuracies at step 0, by chance, may lie below it."""
 
 
 def style(case: str) -> dict[str, Any]:
-    """How the line of a case is drawn; hollow markers are those of streamed input."""
-    backend, mode, *others = case.split()
-    filled = "none" if "streamed" in others else "bottom" if "stock-adam" in others else "full"
+    """The style of a case's line and markers: hollow for streamed input."""
+    looks = look(case)
     return {
-        "color": COLOURS[backend],
-        "linestyle": LINES[mode],
-        "marker": MARKERS[mode],
-        "fillstyle": filled,
+        "color": looks.colour,
+        "linestyle": looks.line[0],
+        "marker": looks.marker[0],
+        "fillstyle": "none" if looks.streamed else "bottom" if looks.stock_adam else "full",
         "markersize": 4.5,
     }
 
 
 def write(findings: Findings, folder: Path) -> None:
-    """All figures of a run for which it has found something."""
+    """Draw every figure of a run for which there are results."""
     folder.mkdir(exist_ok=True)
-    summary = findings.summary[~control_of(findings.summary)]
-    measured = summary[summary["status"] == "measured"]
-    # In the order of the summary.
-    curves, times = (
-        summary[["case"]].merge(found, on="case")
-        for found in (findings.curves, findings.time_to_accuracy)
-    )
+    timed, groups = measured(findings.summary), comparable_groups(findings)
+    curves = in_summary_order(findings.curves, findings)
+    times = in_summary_order(findings.time_to_accuracy, findings)
     if len(findings.totals):
         total_time(findings.totals, folder / TOTAL_TIME)
-    groups = words.groups(findings)
     if groups:
         ranking(groups, folder / RANKING)
-    if len(findings.floors) and len(measured):
-        step_parts(measured, findings.floors, folder / STEP_PARTS)
+    if len(findings.floors) and len(timed):
+        step_parts(timed, findings.floors, folder / STEP_PARTS)
     if len(curves):
         accuracy(curves, "step", "steps trained", folder / ACCURACY)
-        seconds = "seconds of training, start-up apart"
+        seconds = "seconds of training, without start-up"
         accuracy(curves, "train_seconds", seconds, folder / ACCURACY_SECONDS)
     if times["reached"].any():
         time_to_accuracy(times, folder / TIME_TO_ACCURACY)
 
 
 def total_time(seconds: pd.DataFrame, path: Path) -> None:
-    """Total time against steps; `seconds` is that of break_even.totals."""
+    """Total time against steps; `seconds` as `break_even.totals` returns it."""
     figure, axes = _blank("steps trained", "seconds from the start of the process")
     for place, (case, rows) in enumerate(seconds.groupby("case", sort=False)):
         # Markers of different cases at different places, so that none hides another.
+        every = (2 * place % 12, 12)
         axes.loglog(
-            rows["steps"],
-            rows["total_seconds"],
-            label=case,
-            markevery=(2 * place % 12, 12),
-            **style(str(case)),
+            rows["steps"], rows["total_seconds"], label=case, markevery=every, **style(str(case))
         )
     _legend(axes)
     _save(figure, path)
 
 
-def by_value(found: pd.DataFrame, factor: str, path: Path) -> None:
+def by_value(points: pd.DataFrame, factor: str, path: Path) -> None:
     """Images a second of each case against a factor's value, with 95% intervals.
 
-    `found` has the columns of sweep.csv, for one factor.
+    `points` has the columns of sweep.csv, for one factor.
     """
     figure, axes = _blank(factor, "images a second")
     axes.set(xscale="log", yscale="log")
-    for case, own in found.sort_values("value").groupby("case", sort=False):
-        rate = own["images_per_second"]
+    for case, line in points.sort_values("value").groupby("case", sort=False):
+        rate = line["images_per_second"]
         reach = [
-            rate * (1 - own["step_ms"] / own["step_ms_high"]),
-            rate * (own["step_ms"] / own["step_ms_low"] - 1),
+            rate * (1 - line["step_ms"] / line["step_ms_high"]),
+            rate * (line["step_ms"] / line["step_ms_low"] - 1),
         ]
-        axes.errorbar(own["value"], rate, yerr=reach, label=case, capsize=2, **style(str(case)))
-    values = sorted(found["value"].unique())
+        axes.errorbar(line["value"], rate, yerr=reach, label=case, capsize=2, **style(str(case)))
+    values = sorted(points["value"].unique())
     axes.set_xticks(values, labels=[f"{value:,}" for value in values])
     axes.minorticks_off()
     _legend(axes)
@@ -126,22 +103,22 @@ def ranking(groups: list[tuple[str, pd.DataFrame]], path: Path) -> None:
     for axes, (where, group) in zip(panels.flat, groups, strict=True):
         for place, (_, row) in enumerate(group.iterrows()):
             _interval(axes, place, row, "times_fastest", str(row["case"]))
-            _beside(axes, place, f"{words.number(row['step_ms'], words.MS)} ms")
+            _beside(axes, place, f"{number(row['step_ms'], MS)} ms")
         _rows(axes, list(group["case"]))
         _log_across(axes, (1, 1.2, 1.5, 2, 3, 4, 5, 7))
         axes.axvline(1, color="black", linewidth=0.8)
         axes.set_title(where, fontsize=9, loc="left")
-    panels.flat[-1].set_xlabel("times the fastest, within rounds; 95% intervals (right: a step)")
+    panels.flat[-1].set_xlabel("times the fastest, within rounds; 95% intervals (right: step time)")
     _save(figure, path)
 
 
-def step_parts(measured: pd.DataFrame, floors: pd.DataFrame, path: Path) -> None:
-    """What each case's step is made of, against the floor."""
-    figure, axes = _blank("milliseconds of a step", "", height=1.5 + 0.32 * len(measured))
-    places = np.arange(len(measured))
-    left = np.zeros(len(measured))
-    for part, (colour, hatch) in PARTS.items():
-        width = measured[f"{part}_ms"].fillna(0).to_numpy()
+def step_parts(timed: pd.DataFrame, floors: pd.DataFrame, path: Path) -> None:
+    """The parts of each case's step, against the floor."""
+    figure, axes = _blank("milliseconds of a step", "", height=1.5 + 0.32 * len(timed))
+    places = np.arange(len(timed))
+    left = np.zeros(len(timed))
+    for part, (colour, hatch, _) in PARTS.items():
+        width = timed[f"{part}_ms"].fillna(0).to_numpy()
         axes.barh(
             places, width, 0.7, left, label=part, color=colour, hatch=hatch,
             edgecolor="black", linewidth=0.5,
@@ -149,7 +126,7 @@ def step_parts(measured: pd.DataFrame, floors: pd.DataFrame, path: Path) -> None
         left = left + width
     floor = floors["step_ms"].min()
     axes.axvline(floor, color="black", linestyle="dashed", label=f"floor: {floor:.2f} ms")
-    _rows(axes, list(measured["case"]))
+    _rows(axes, list(timed["case"]))
     _legend(axes)
     _save(figure, path)
 
@@ -164,17 +141,17 @@ def accuracy(curves: pd.DataFrame, across: str, label: str, path: Path) -> None:
     figure = Figure(figsize=(2.2 + 2.6 * len(names), 4), layout="constrained")
     panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)
     for axes, name in zip(panels.flat, names, strict=True):
-        for _, own in curves[backends != name].groupby("case"):
-            axes.plot(own[across], own["validation_accuracy"], color="#bbbbbb", linewidth=0.6)
-        for place, (case, own) in enumerate(curves[backends == name].groupby("case", sort=False)):
-            looks = style(str(case))
-            low, high = own["validation_accuracy_low"], own["validation_accuracy_high"]
-            axes.fill_between(own[across], low, high, color=looks["color"], alpha=0.12, linewidth=0)
+        for _, line in curves[backends != name].groupby("case"):
+            axes.plot(line[across], line["validation_accuracy"], color="#bbbbbb", linewidth=0.6)
+        for place, (case, line) in enumerate(curves[backends == name].groupby("case", sort=False)):
+            x, looks = line[across], style(str(case))
+            low, high = line["validation_accuracy_low"], line["validation_accuracy_high"]
+            axes.fill_between(x, low, high, color=looks["color"], alpha=0.12, linewidth=0)
             every = (place % 3, 3)
-            axes.plot(own[across], own["validation_accuracy"], label=case, markevery=every, **looks)
+            axes.plot(x, line["validation_accuracy"], label=case, markevery=every, **looks)
         axes.legend(loc="lower right", fontsize=7)
         axes.grid(alpha=0.3, linewidth=0.5)
-        axes.set_title(BACKENDS[name].title, fontsize=9)
+        axes.set_title(title_of(name), fontsize=9)
     learned = curves.loc[curves["step"] > 0, "validation_accuracy"].min()
     start = max((start for start in AXIS_STARTS if start < learned), default=0.0)
     panels.flat[0].set(
@@ -186,19 +163,17 @@ def accuracy(curves: pd.DataFrame, across: str, label: str, path: Path) -> None:
 
 
 def time_to_accuracy(times: pd.DataFrame, path: Path) -> None:
-    """Seconds to each target, with 95% intervals, and with the start-up added."""
+    """Seconds to each target that was reached, with 95% intervals, and with the start-up added."""
     cases = list(times["case"].unique())
-    targets = [
-        float(target) for target in sorted(times.loc[times["reached"] > 0, "target"].unique())
-    ]
+    targets = sorted(times.loc[times["reached"] > 0, "target"].unique())
     figure = Figure(figsize=(3 + 2.6 * len(targets), 1.4 + 0.34 * len(cases)), layout="constrained")
     panels = figure.subplots(1, len(targets), sharex=True, sharey=True, squeeze=False)
     for axes, target in zip(panels.flat, targets, strict=True):
-        own = times[times["target"] == target]
+        rows = times[times["target"] == target]
         _log_across(axes, (1, 2, 5))
         axes.set_title(f"{target:.0%}", fontsize=9)
-        for (_, row), place in zip(own.iterrows(), own["case"].map(cases.index), strict=True):
-            colour = COLOURS[row["case"].split()[0]]
+        for _, row in rows.iterrows():
+            place, colour = cases.index(row["case"]), look(row["case"]).colour
             _interval(axes, place, row, "train_seconds", row["case"])
             axes.plot(row["total_seconds"], place, marker="|", markersize=11, color=colour)
             _beside(axes, place, f"{row['reached']}/{row['seeds']}")
@@ -212,15 +187,15 @@ def time_to_accuracy(times: pd.DataFrame, path: Path) -> None:
 
 
 def _interval(axes: Axes, place: int, row: pd.Series, name: str, case: str) -> None:
-    """One estimate with its interval, across."""
+    """Draw one estimate with its interval, if it has one, along the x axis."""
     value = row[name]
     reach = np.array([[value - row[f"{name}_low"]], [row[f"{name}_high"] - value]])
-    known = reach if np.isfinite(reach).all() else None
-    axes.errorbar(value, place, xerr=known, capsize=3, **style(case) | {"linestyle": "solid"})
+    bars = reach if np.isfinite(reach).all() else None
+    axes.errorbar(value, place, xerr=bars, capsize=3, **style(case) | {"linestyle": "solid"})
 
 
 def _beside(axes: Axes, place: int, text: str) -> None:
-    """A few words at the right of a row."""
+    """Write a short text at the right of a row."""
     axes.annotate(
         text, (1, place), (3, 0), xycoords=("axes fraction", "data"),
         textcoords="offset points", va="center", fontsize=8,
@@ -228,7 +203,7 @@ def _beside(axes: Axes, place: int, text: str) -> None:
 
 
 def _log_across(axes: Axes, marks: tuple[float, ...]) -> None:
-    """A logarithmic scale, with `marks` of each power of ten in plain figures."""
+    """Make the x axis logarithmic, with plain numbers at `marks` of each power of ten."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=marks))
     axes.xaxis.set_major_formatter("{x:g}")
@@ -236,7 +211,7 @@ def _log_across(axes: Axes, marks: tuple[float, ...]) -> None:
 
 
 def _rows(axes: Axes, cases: list[str]) -> None:
-    """One row a case, the first at the top."""
+    """Name the rows, one a case, the first at the top."""
     axes.set_yticks(range(len(cases)), labels=cases, fontsize=8)
     axes.set_ylim(len(cases) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3, which="both", linewidth=0.5)
@@ -244,7 +219,7 @@ def _rows(axes: Axes, cases: list[str]) -> None:
 
 
 def _blank(across: str, up: str, height: float = 4.5) -> tuple[Figure, Axes]:
-    """An empty figure with its axes named."""
+    """An empty figure with named axes."""
     figure = Figure(figsize=(7.5, height), layout="constrained")
     axes = figure.add_subplot()
     axes.set(xlabel=across, ylabel=up)
@@ -253,12 +228,12 @@ def _blank(across: str, up: str, height: float = 4.5) -> tuple[Figure, Axes]:
 
 
 def _legend(axes: Axes) -> None:
-    """The legend, beside the axes."""
+    """Put the legend beside the axes."""
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write a figure; the same one gives the same file."""
+    """Write a figure, such that the same figure always gives the same file."""
     path.parent.mkdir(exist_ok=True)
     with mpl.rc_context({"svg.hashsalt": path.name, "svg.fonttype": "none"}):
         figure.savefig(path, format="svg", metadata={"Date": None}, facecolor="white")

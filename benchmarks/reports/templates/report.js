@@ -16,18 +16,18 @@ function coloured(json) {
   return json.replace(/"(#[0-9a-f]{6})"/g, (_, colour) => `"${DARK[colour] ?? colour}"`);
 }
 
-// What a trace stands for: its case, where it has one.
-function called(trace) {
+// The name of what a trace shows: its case, if it has one.
+function nameOf(trace) {
   return trace.meta ?? trace.name;
 }
 
 function draw(plot) {
   const { data, layout } = JSON.parse(coloured(plot.source))[plot.view];
-  for (const trace of data) if (plot.omitted.has(called(trace))) trace.visible = "legendonly";
+  for (const trace of data) if (plot.omitted.has(nameOf(trace))) trace.visible = "legendonly";
   layout.width = printing ? PRINTED_WIDTH : plot.clientWidth;
   // A finger that moves over a figure scrolls the page.
   if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
-  // What was zoomed stays so, but for another view.
+  // The zoom is kept, except in another view.
   layout.uirevision = plot.view;
   Plotly.react(plot, data, layout, { displayModeBar: false });
   // However many rows the legend takes in this window, the axes keep their height.
@@ -35,12 +35,12 @@ function draw(plot) {
   if (missing) Plotly.relayout(plot, { height: layout.height + missing });
 }
 
-// An entry of the legend stands for its case, the title of a group for all of its own.
+// An entry of the legend stands for its case, the title of a group for all cases of the group.
 function clicked(event) {
   const trace = event.data[event.curveNumber];
   const title = event.node.textContent;
-  const own = trace ? [trace] : event.data.filter((one) => one.legendgrouptitle?.text === title);
-  return own.map(called);
+  const traces = trace ? [trace] : event.data.filter((one) => one.legendgrouptitle?.text === title);
+  return traces.map(nameOf);
 }
 
 function toggle(plot, names) {
@@ -69,7 +69,7 @@ for (const plot of plots) {
     return false;
   });
   plot.on("plotly_legenddoubleclick", (event) => {
-    isolate(plot, clicked(event), event.data.map(called));
+    isolate(plot, clicked(event), event.data.map(nameOf));
     return false;
   });
   const buttons = [...plot.parentElement.querySelectorAll(".views button")];

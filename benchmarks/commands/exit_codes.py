@@ -1,0 +1,36 @@
+"""The exit codes of all commands, in one table."""
+
+from __future__ import annotations
+
+OK, FAILED, REFUSED, PROGRAM_ERROR, INTERRUPTED = 0, 1, 2, 3, 130
+
+COMMON = {
+    OK: "done",
+    REFUSED: "nothing was run: the message says why",
+    PROGRAM_ERROR: "stopped by an error of the program itself",
+    INTERRUPTED: "interrupted",
+}
+MEASURED = {
+    OK: "every case that can run here was measured",
+    FAILED: "a case failed; the others were measured",
+    PROGRAM_ERROR: f"{COMMON[PROGRAM_ERROR]}; what was measured until then is reported",
+    INTERRUPTED: "interrupted; what was measured until then is reported",
+}
+MEANINGS = {
+    "measure": MEASURED,
+    "certify": {OK: "every case is certified", FAILED: "a case is not certified"},
+    "sweep": MEASURED,
+    "report": {},
+    "compare": {
+        OK: "compared",
+        FAILED: "a case is slower than --fail-if-slower allows, with its whole interval",
+    },
+    "list": {},
+}
+"""What each code says of a command, beside or instead of what it says of all of them."""
+
+
+def epilog(command: str) -> str:
+    """The exit codes of a command, one a line, for the end of its help."""
+    meanings = sorted((COMMON | MEANINGS[command]).items())
+    return "exit codes:\n" + "".join(f"  {code:<5}{meaning}\n" for code, meaning in meanings)

@@ -1,0 +1,66 @@
+"""The command `measure`, which is meant where none is named: run the comparison and report it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import monotonic
+
+from rich.console import Console
+
+from benchmarks.commands import COMMANDS, options
+from benchmarks.commands.list import list_backends
+from benchmarks.machine.project import version
+from benchmarks.machine.settings import ROOT
+from benchmarks.plan.cases import floors_of, with_control
+from benchmarks.plan.presets import PRESETS
+
+EPILOG = """\
+examples:
+  python run_all.py                                   the default comparison, on the CPU
+  python run_all.py --preset quick                    a first look, in two minutes
+  python run_all.py --device gpu                      the same on the GPU
+  python run_all.py --backends jax pytorch --modes multistep --hidden 1024 1024 1024
+  python run_all.py --modes eager compiled --input resident streamed --steps 1000
+
+commands, each with its own --help:
+""" + "".join(f"  python run_all.py {name:<10}{about}\n" for name, about in COMMANDS.items())
+
+
+def parser() -> options.Parser:
+    """The command line of a measurement."""
+    parser = options.Parser("measure", EPILOG)
+    options.add_case_options(parser)
+    options.add_workload_options(parser)
+    options.add_run_options(parser)
+    more = parser.add_argument_group("what else there is")
+    more.add_argument("--profile", action="store_true",
+        help="leave a trace of some steps of each case in the bundle's profiles/, written by the "
+        "framework's own profiler after training; Perfetto or TensorBoard opens it")  # fmt: skip
+    more.add_argument("--list", action="store_true",
+        help="as the command list: show what can run here, and why the rest cannot")  # fmt: skip
+    more.add_argument("--version", action="version", version=f"run_all.py {version()}",
+        help="show the version of this project")  # fmt: skip
+    return parser
+
+
+def main(argv: list[str], console: Console) -> int:
+    """Run the comparison and report it."""
+    started = monotonic()
+    arguments = parser().read(argv)
+    if arguments.list:
+        return list_backends(arguments, console)
+    # Not above: they take seconds to import, for which `--help` need not wait.
+    from benchmarks.bundle.folders import create_folder
+    from benchmarks.commands import report, running
+
+    preset = PRESETS[arguments.preset]
+    plan, dataset = running.prepare(arguments, preset.inputs)
+    cases = list(plan.cases)
+    floors = floors_of(cases) if preset.floors else ()
+    plan = replace(plan, cases=tuple(with_control(cases)), floors=floors)
+    folder = create_folder(arguments.output, ROOT / "results", plan.name)
+    if arguments.profile:
+        plan = replace(plan, profile=folder.resolve() / "profiles")
+    code = running.run(plan, dataset.training, folder, console, started)
+    report.report_bundle(folder, console)
+    return code

@@ -1,0 +1,82 @@
+"""The section of a report on certificates: how far each case departs from the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.bundle.reader import Bundle
+from benchmarks.reports.formats import MISSING, stage_title
+from benchmarks.reports.sections import Figure, Section, section
+from benchmarks.reports.sentences import departure
+from benchmarks.reports.tables import CASE, Table, columns
+from benchmarks.schema import EXACT_BOUND, LEVELS, STAGES
+
+
+def certificates(bundle: Bundle) -> Section | None:
+    """The largest error of each case and stage, over parameters and launches."""
+    checks = bundle.tables["certificates"]
+    if checks.empty:
+        return None
+    exact, timed = (checks[checks["level"] == level] for level in LEVELS)
+    return section(
+        "Certificates",
+        "Relative errors against the float64 reference; over all parameters and launches, the one "
+        "that came closest to its bound.",
+        Figure("certificates", "How far each error lies below its bound"),
+        f"*Exact*: the same backend and mode in float64, where no error may exceed "
+        f"{EXACT_BOUND:.0e}.",
+        _errors(exact),
+        "*As timed*: the case itself, its error and the bound. A bound is ten times the largest "
+        "error of the reference in the same precision, when every sum is taken in another order.",
+        _errors(timed, with_bound=True),
+        *_not_read(checks),
+        *_failed_checks(checks),
+    )
+
+
+def _errors(checks: pd.DataFrame, *, with_bound: bool = False) -> Table:
+    """The worst error of each case and stage; failed stages are marked ✗."""
+    rows = [
+        {"case": case}
+        | {
+            stage: _worst(of_case[of_case["stage"] == stage], with_bound=with_bound)
+            for stage in STAGES
+        }
+        for case, of_case in checks.groupby("case", sort=False)
+    ]
+    titles = {stage: stage_title(stage) for stage in STAGES}
+    frame = pd.DataFrame(rows, columns=["case", *STAGES]).rename(columns=titles)
+    return Table([CASE, *columns(titles.values())], frame)
+
+
+def _worst(checks: pd.DataFrame, *, with_bound: bool) -> str:
+    """The check of one case and stage that came closest to its bound."""
+    read = checks[checks["not_read"].isna()]
+    if read.empty:
+        return MISSING
+    # An error or a bound that is not finite is the worst of all.
+    share = (read["relative_error"] / read["bound"]).fillna(np.inf)
+    worst = read.iloc[int(share.argmax())]
+    error = f"{worst['relative_error']:.0e}" if worst["relative_error"] else "0"
+    bound = f" of {worst['bound']:.0e}" if with_bound else ""
+    return error + bound + ("" if read["passed"].all() else " ✗")
+
+
+def _not_read(checks: pd.DataFrame) -> list[str]:
+    """The stages that a mode cannot show, and why."""
+    missing = checks[checks["not_read"].notna()].drop_duplicates(["case", "stage"])
+    return [
+        f"Not read in {row['case']}: {stage_title(row['stage'])} ({row['not_read']}); the stage "
+        "after it covers it."
+        for _, row in missing.iterrows()
+    ]
+
+
+def _failed_checks(checks: pd.DataFrame) -> list[str]:
+    """The check at which each failed case first departs from the reference."""
+    failed = checks[~checks["passed"]].drop_duplicates("case")
+    return [
+        f"✗ {row['case']} first departs from the reference at {departure(row)}."
+        for _, row in failed.iterrows()
+    ]

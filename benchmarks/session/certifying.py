@@ -1,0 +1,58 @@
+"""Certifying cases without timing them: a session without rounds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.plan.cases import Case
+from benchmarks.plan.data import Split
+from benchmarks.plan.plan import Plan
+from benchmarks.session.jobs import make_job, make_ready, make_references, start_worker
+from benchmarks.session.launch import START_TIMEOUT_SECONDS
+from benchmarks.session.worker_process import WorkerError
+from benchmarks.worker.messages import Block, Certified
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifiedCase:
+    """A case whose certificate was taken, whether it passed or not."""
+
+    case: Case
+    certified: Certified
+    block: Block
+    """The last block of the warm-up, from which the ledger takes what only training shows."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check of the certificate passed."""
+        return self.certified.passed
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedCase:
+    """A case whose worker failed before it had a certificate."""
+
+    case: Case
+    reason: str
+    output: str
+    """Everything the worker printed."""
+    passed: bool = False
+
+
+def certify_cases(plan: Plan, training: Split) -> Iterator[CertifiedCase | FailedCase]:
+    """Take the certificate of each case and train its warm-up, one case after the other."""
+    references = make_references(plan, training)
+    with tempfile.TemporaryDirectory(prefix="workers-") as scratch:
+        for case in plan.cases:
+            worker = start_worker(plan, case, Path(scratch))
+            try:
+                job = make_job(plan, case, 0, references)
+                _, certified, warmup = make_ready(worker, job, START_TIMEOUT_SECONDS)
+                yield CertifiedCase(case=case, certified=certified, block=warmup.last)
+            except WorkerError as error:
+                yield FailedCase(case=case, reason=str(error), output=worker.output())
+            finally:
+                worker.end()

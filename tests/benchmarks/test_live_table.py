@@ -1,0 +1,49 @@
+"""The table that fills in while a run goes on."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from benchmarks.commands.live_table import LiveTable
+from benchmarks.plan.cases import Case
+from benchmarks.worker.messages import Block
+
+CASES = tuple(
+    Case(backend=name, mode="eager", input="resident", precision="float32", device="cpu")
+    for name in ("numpy", "jax")
+)
+
+
+def block(milliseconds: float) -> Block:
+    return Block(steps=10, seconds=milliseconds / 100, dispatch_seconds=0.0, cpu_seconds=0.0)
+
+
+def lines(table: LiveTable) -> dict[str, list[str]]:
+    """The cells after a case's name."""
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table.table())
+    printed = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    rows = [line.split("eager", 1) for line in printed if "eager" in line]
+    return {name.split()[0]: cells.split() for name, cells in rows}
+
+
+def test_only_complete_rounds_count_and_intervals_come_with_the_second_launch() -> None:
+    table = LiveTable(CASES)
+    assert lines(table) == {"numpy": ["0", "–", "–"], "jax": ["0", "–", "–"]}
+    for round_number in range(3):
+        table.add(CASES[1], 1, round_number, block(2.0))
+        table.add(CASES[0], 1, round_number, block(4.0))
+    assert lines(table) == {"numpy": ["2", "4.00", "2.00"], "jax": ["2", "2.00", "1.00"]}
+
+    # The first round of the second launch is under way: the other case has no block yet.
+    table.add(CASES[1], 2, 0, block(1.0))
+    assert lines(table)["numpy"] == ["3", "4.00", "2.00"]
+    table.add(CASES[0], 2, 0, block(2.2))
+    table.add(CASES[1], 2, 1, block(9.0))
+    cells = lines(table)["numpy"]
+    # Between the ratios of the launches, 2 and 2.2.
+    assert cells[0] == "4"
+    assert cells[-3] == "2.10"
+    assert cells[-2].startswith("[")

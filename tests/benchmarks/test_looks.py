@@ -1,0 +1,117 @@
+"""The looks of cases in figures: told apart without colour, readable, and enough for any name."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.lines import Line2D
+
+from backends.registry import BACKENDS, mode_names
+from benchmarks.analysis.findings import compute_findings
+from benchmarks.bundle.reader import Bundle
+from benchmarks.reports.figures import looks, static
+from tests.synthetic_bundles import write_bundle
+
+UNKNOWN_MODES = ("traced", "lazy", "vectorised")
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of a colour, by WCAG 2."""
+    shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
+    return sum(c * weight for c, weight in zip(linear, (0.2126, 0.7152, 0.0722), strict=True))
+
+
+def contrast(colour: str, paper: str) -> float:
+    darker, lighter = sorted(map(luminance, (colour, paper)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_cases_can_be_told_apart_without_colour() -> None:
+    """Modes differ by marker and by line, inputs and forms of Adam by how a marker is filled."""
+    cases = [f"tensorflow {mode}" for mode in mode_names()]
+    cases += [f"{case} streamed" for case in cases] + [f"{case} stock-adam" for case in cases]
+    styles = [static.style(case) for case in cases]
+    assert len({(style["marker"], style["fillstyle"]) for style in styles}) == len(cases)
+    assert len({str(style["linestyle"]) for style in styles}) == len(mode_names())
+    assert len({style["color"] for style in styles}) == 1
+
+
+def test_further_modes_and_backends_have_looks_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Twenty modes differ by line and marker together, twelve backends by colour."""
+    modes = tuple(f"mode-{number}" for number in range(20))
+    monkeypatch.setattr(looks, "mode_names", lambda: modes)
+    drawn = [looks.look(f"jax {mode}") for mode in modes]
+    assert len({(str(look.line), look.marker) for look in drawn}) == len(modes)
+    colours = {light for light, _ in looks.COLOURS.values()} | set(looks.SPARE_COLOURS)
+    assert len(colours) == 12
+
+
+def test_both_libraries_know_every_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both refuse a line, marker or pattern that they do not know."""
+    go = pytest.importorskip("plotly.graph_objects", reason="plotly is not installed")
+    from benchmarks.reports.figures import charts
+
+    modes = tuple(f"mode-{number}" for number in range(12))
+    monkeypatch.setattr(looks, "mode_names", lambda: modes)
+    for mode, rest in product(modes, ("", " streamed", " stock-adam", " streamed stock-adam")):
+        case = f"jax {mode}{rest}"
+        Line2D([0], [0], **static.style(case))
+        go.Scatter(line=charts.line(case), marker=charts.marker(case))
+        go.Bar(marker=charts.fill(case))
+
+
+def test_names_that_are_not_registered_always_have_the_same_look() -> None:
+    for backend, mode in product(("mxnet", "theano", "tinygrad"), UNKNOWN_MODES):
+        look = looks.look(f"{backend} {mode} streamed")
+        assert look == looks.look(f"{backend} {mode} streamed")
+        assert look.colour in looks.SPARE_COLOURS
+        assert look.streamed
+
+
+def test_a_registered_backend_keeps_its_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: looks.colours(name) for name in BACKENDS}
+    assert before == {name: looks.COLOURS[name] for name in BACKENDS}
+    for number in range(20):
+        monkeypatch.setitem(BACKENDS, f"further {number}", BACKENDS["numpy"])
+    assert {name: looks.colours(name) for name in before} == before
+    assert looks.colours("further 0")[0] == looks.SPARE_COLOURS[0]
+    assert looks.colours("further 19")[0] in looks.SPARE_COLOURS
+
+
+def test_colours_stand_out_from_both_pages() -> None:
+    """WCAG 2 asks for 3 to 1 of graphics; TensorFlow's orange, kept as it was, is the exception."""
+    dark_paper = looks.DARK[looks.PAPER]
+    pairs = {**looks.COLOURS, **{colour: (colour, colour) for colour in looks.SPARE_COLOURS}}
+    faint = [name for name, (light, _) in pairs.items() if contrast(light, looks.PAPER) < 3]
+    assert faint == ["tensorflow"]
+    assert all(contrast(dark, dark_paper) >= 3 for _, dark in pairs.values())
+
+
+def test_a_bundle_of_unknown_backends_and_modes_is_drawn(tmp_path: Path) -> None:
+    """Reports are computed for known names, which are then replaced in all tables."""
+    pytest.importorskip("plotly", reason="the page needs plotly, which is not installed")
+    from benchmarks.reports import page, run
+
+    times = {"jax compiled": 1.0, "jax compiled (control)": 1.0, "pytorch eager": 2.0}
+    folder = write_bundle(tmp_path / "bundle", times)
+    bundle = Bundle.read(folder)
+    results = compute_findings(bundle)
+    names = {"jax": "mxnet", "compiled": "lazy"}
+    tables = [*bundle.tables.values(), *vars(results).values()]
+    for table in tables:
+        if isinstance(table, pd.DataFrame):
+            table.replace(names, regex=True, inplace=True)
+            table.columns = table.columns.str.replace("jax compiled", "mxnet lazy")
+    assert run.title(results) == "One network, one Adam: PyTorch and mxnet"
+    run.write(bundle, results, folder)
+    page.write(bundle, results, folder)
+    assert "mxnet lazy" in (folder / "figures" / static.RANKING).read_text()
+    text = (folder / "report.html").read_text()
+    assert looks.colours("mxnet")[0] in text
+    assert "jax" not in (folder / "report.md").read_text().split("## Environment")[0]

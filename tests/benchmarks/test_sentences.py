@@ -1,0 +1,317 @@
+"""The sentences of a report, for results of every kind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from benchmarks.analysis.findings import Findings
+from benchmarks.bundle.reader import Bundle
+from benchmarks.reports import formats, sentences
+from benchmarks.reports.cases import comparable_groups
+from benchmarks.reports.sections import Note
+from tests.synthetic_bundles import environment_record
+
+CASES = ("jax multistep", "pytorch eager", "tensorflow fit streamed")
+
+
+def findings(
+    ranks: tuple[int, ...],
+    resolution: float = 0.02,
+    unfair: tuple[str, ...] = (),
+    **columns: Any,
+) -> Findings:
+    count = len(ranks)
+    summary = pd.DataFrame(
+        {
+            "case": CASES[:count],
+            "backend": [case.split()[0] for case in CASES[:count]],
+            "precision_found": "float32",
+            "device": "cpu",
+            "adam": "textbook",
+            "status": "measured",
+            "certified": True,
+            "rank": ranks,
+            "steps": 4000,
+            "step_ms": [1.5, 3.0, 2.0][:count],
+            "times_fastest": [1.0, 2.0, 1.33][:count],
+            "times_fastest_low": [1.0, 1.9, 1.3][:count],
+            "times_fastest_high": [1.0, 2.1, 1.4][:count],
+            "trained_to_end": True,
+            "test_accuracy": [0.97, 0.971, 0.972][:count],
+            "diverged": "",
+        }
+    ).assign(**columns)
+    best, *others = CASES[:count]
+    verdicts = pd.DataFrame(
+        [
+            {
+                "case": best,
+                "other": other,
+                "verdict": "faster" if rank > 1 else "undecided",
+                "launches_needed": float("nan") if rank > 1 else 7.0,
+                "margin": 0.02,
+            }
+            for other, rank in zip(others, ranks[1:], strict=True)
+        ],
+        columns=["case", "other", "verdict", "launches_needed", "margin"],
+    )
+    return Findings(
+        summary=summary,
+        verdicts=verdicts,
+        ledger=pd.DataFrame(),
+        unfair=list(unfair),
+        settled=True,
+        resolution=resolution,
+        floors=pd.DataFrame(),
+        break_even=pd.DataFrame(),
+        totals=pd.DataFrame(),
+        curves=pd.DataFrame(),
+        accuracies=pd.DataFrame(),
+        equivalences=pd.DataFrame(),
+        time_to_accuracy=pd.DataFrame(),
+        tutorial=pd.DataFrame(),
+    )
+
+
+def bundle(disturbed: int = 0, steady: bool = True, lost: str = "", **run: Any) -> Bundle:
+    """A bundle of 20 rounds and two cases; `lost` is a floor that failed."""
+    outcomes = [(lost, "floor", "killed by signal 9")] if lost else []
+    tables = {
+        "outcomes": pd.DataFrame(outcomes, columns=["case", "mode", "reason"]),
+        "rounds": pd.DataFrame({"disturbed": [True] * disturbed + [False] * (20 - disturbed)}),
+        "launches": pd.DataFrame({"case": CASES[:2], "warmup_steady": [True, steady]}),
+    }
+    complete = {"state": "complete", "finished_launches": 3, "launches": 3, "out_of_time": False}
+    environment = environment_record(run=complete | run)
+    return Bundle(folder=Path(), environment=environment, tables=tables)
+
+
+def test_a_clear_winner_is_named_with_its_lead() -> None:
+    text = " ".join(sentences.fastest(findings((1, 3, 2))))
+    assert "**jax multistep** trains fastest in float32 on the CPU: 1.50 ms a step." in text
+    assert "The best of PyTorch, pytorch eager, takes 2.00 [1.90, 2.10] times as long" in text
+    assert "TensorFlow/Keras" in text
+
+
+def test_a_tie_is_not_called_a_win() -> None:
+    text = " ".join(sentences.fastest(findings((1, 3, 1))))
+    assert "No single case is shown to be fastest" in text
+    assert "jax multistep and tensorflow fit streamed cannot be told apart" in text
+    assert "trains fastest" not in text
+    assert "About 7 launches would likely decide it." in text
+
+
+def test_cases_shown_to_be_equal_are_called_a_tie() -> None:
+    results = findings((1, 3, 1))
+    results.verdicts["verdict"] = results.verdicts["verdict"].replace("undecided", "tie")
+    text = " ".join(sentences.fastest(results))
+    assert "jax multistep and tensorflow fit streamed are a tie, within 3.0%" in text
+    assert "launches" not in text
+
+
+def test_one_case_alone_wins_nothing() -> None:
+    text = " ".join(sentences.fastest(findings((1,))))
+    assert "nothing to compare it with" in text
+    assert "fastest" not in text
+
+
+def learned(verdict: str, needed: float = 11.0, other: str = "tensorflow") -> Findings:
+    """JAX, PyTorch and a third backend; PyTorch and the third have this verdict."""
+    groups = ["jax", "pytorch", other]
+    accuracies = pd.DataFrame(
+        {
+            "group": groups,
+            "backend": [group.split()[0] for group in groups],
+            "test_accuracy": [0.97, 0.971, 0.972],
+            "test_accuracy_low": 0.96,
+            "test_accuracy_high": 0.98,
+        }
+    )
+    equivalences = pd.DataFrame(
+        {
+            "group": ["jax", "jax", "pytorch"],
+            "other": ["pytorch", other, other],
+            "seeds": 3,
+            "difference_points": [-0.1, -0.2, -0.52],
+            "difference_points_low": [-0.2, -0.25, -0.6],
+            "difference_points_high": [0.0, -0.15, -0.4],
+            "margin_points": 0.3,
+            "verdict": ["equivalent", "equivalent", verdict],
+            "seeds_needed": [float("nan")] * 2 + [needed],
+        }
+    )
+    return replace(findings((1, 2, 3)), accuracies=accuracies, equivalences=equivalences)
+
+
+ALL = "JAX/Flax, PyTorch and TensorFlow/Keras (test accuracies from 97.00% to 97.20%)"
+
+
+@pytest.mark.parametrize(
+    ("results", "text"),
+    [
+        (
+            learned("equivalent"),
+            f"Accuracy does not differ: {ALL} are equivalent within 0.3 points.",
+        ),
+        (
+            learned("different"),
+            "**Accuracy differs**: PyTorch tests 0.52 points below TensorFlow/Keras.",
+        ),
+        (
+            learned("too few seeds"),
+            f"Whether accuracy differs is open: over 3 seeds, {ALL} are shown neither to differ "
+            "nor to be equivalent; about 11 seeds would likely decide it.",
+        ),
+        (
+            learned("too few seeds", float("nan")),
+            f"Whether accuracy differs is open: over 3 seeds, {ALL} are shown neither to differ "
+            "nor to be equivalent; more than 100 seeds would likely decide it.",
+        ),
+        # Another algorithm may differ; that is not a difference between frameworks.
+        (
+            learned("different", other="tensorflow (stock-adam)"),
+            "Accuracy does not differ: JAX/Flax and PyTorch (test accuracies from 97.00% to "
+            "97.10%) are equivalent within 0.3 points.",
+        ),
+    ],
+)
+def test_the_headline_says_whether_accuracy_differs(results: Findings, text: str) -> None:
+    assert sentences.accuracy(results) == text
+
+
+def test_accuracy_speaks_of_trained_cases_only() -> None:
+    assert "No case was trained to the end" in sentences.accuracy(findings((1, 2, 3)))
+    several = learned("equivalent")
+    one = replace(several, accuracies=several.accuracies[:1], equivalences=several.equivalences[:0])
+    mean = "The mean test accuracy of JAX/Flax is 97.00% [96.00%, 98.00%]."
+    assert sentences.accuracy(one) == mean
+
+
+def test_a_backend_that_is_not_registered_here_goes_by_its_name() -> None:
+    results = learned("different", other="mxnet")
+    assert sentences.accuracy(results).endswith("PyTorch tests 0.52 points below mxnet.")
+    results.summary["backend"] = ["jax", "pytorch", "mxnet"]
+    assert "The best of mxnet, tensorflow fit streamed," in " ".join(sentences.fastest(results))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "seeds", "needed", "text"),
+    [
+        ("equivalent", 3, float("nan"), "equivalent within 0.3 points"),
+        ("not certified", 3, float("nan"), "within 0.3 points, but not certified to train alike"),
+        ("different", 3, float("nan"), "different"),
+        ("too few seeds", 3, 8.0, "too few seeds to tell, about 8 needed"),
+        ("too few seeds", 3, float("nan"), "too few seeds to tell, more than 100 needed"),
+        ("too few seeds", 1, float("nan"), "too few seeds to tell"),
+    ],
+)
+def test_verdicts_on_accuracy(verdict: str, seeds: int, needed: float, text: str) -> None:
+    row = {"verdict": verdict, "seeds": seeds, "seeds_needed": needed, "margin_points": 0.3}
+    assert sentences.equivalence(pd.Series(row)) == text
+
+
+def test_the_resolution_bounds_what_is_ranked() -> None:
+    coarse = sentences.resolution(findings((1,)))
+    assert "differed by up to 2.0% (95% interval), so smaller differences are not ranked" in coarse
+    # No finer than SMALLEST_DIFFERENCE, however quiet the machine.
+    fine = sentences.resolution(findings((1,), resolution=0.001))
+    assert "differed by up to 0.1% (95% interval), so differences under 1.0% are not" in fine
+    assert "unknown" in sentences.resolution(findings((1,), resolution=float("nan")))
+
+
+@pytest.mark.parametrize(
+    ("run", "columns", "text"),
+    [
+        ({"state": "interrupted", "finished_launches": 1}, {}, "Incomplete: interrupted"),
+        ({"out_of_time": True, "launches": 5}, {}, "left out 2 of 5 launches"),
+        ({"out_of_time": True}, {"trained_to_end": False}, "before their last step"),
+        ({"finished_launches": 1}, {}, "no verdicts"),
+        ({"finished_launches": 2}, {}, "only two launches"),
+        ({}, {"trained_to_end": False, "steps": 400}, "jax multistep (400 steps)"),
+        ({"disturbed": 2}, {}, "10.0% of rounds were disturbed by other load"),
+        ({"lost": "jax floor"}, {}, "jax floor failed and is not among the floors: killed by"),
+        ({"steady": False}, {}, "getting faster when timing began: pytorch eager"),
+        (
+            {},
+            {"diverged": ["", "diverged: the loss is not finite from step 400 in seed 1", ""]},
+            "pytorch eager diverged: the loss is not finite from step 400 in seed 1.",
+        ),
+        ({}, {"certified": [True, False, True]}, "Not comparable, and not ranked: pytorch eager"),
+    ],
+)
+def test_cautions(run: dict[str, Any], columns: dict[str, Any], text: str) -> None:
+    notes = sentences.cautions(bundle(**run), findings((1, 2, 3), **columns))
+    (note,) = [note for note in notes if text in note.text]
+    serious = text.startswith(("Incomplete", "pytorch eager diverged"))
+    assert note.severity == ("warning" if serious else "note")
+
+
+def test_an_unfair_ranking_is_a_warning() -> None:
+    unfair = findings((1, 2, 3), unfair=("threads set: 1 in a; 2 in b",))
+    warning = Note("Unfair: threads set: 1 in a; 2 in b.", "warning")
+    assert sentences.cautions(bundle(), unfair) == [warning]
+    assert warning.markdown == "**Unfair: threads set: 1 in a; 2 in b.**"
+
+
+def test_another_algorithm_is_ranked_apart_and_called_not_comparable() -> None:
+    results = findings((1, 2, 1), adam=["textbook", "textbook", "epsilon-hat"])
+    assert [where for where, _ in comparable_groups(results)] == [
+        "in float32 on the CPU",
+        "in float32 on the CPU with Keras' own Adam",
+    ]
+    (note,) = sentences.cautions(bundle(), results)
+    assert "not comparable with the others" in note.text
+    text = " ".join(sentences.fastest(results))
+    assert "tensorflow fit streamed takes 2.00 ms a step" in text
+    assert "nothing to compare it with" in text
+
+
+@pytest.mark.parametrize("parameter", ["layer 2 bias", float("nan")])
+def test_a_departure_names_stage_and_parameter(parameter: Any) -> None:
+    text = sentences.departure(
+        {
+            "level": "exact",
+            "stage": "parameters_1_step",
+            "parameter": parameter,
+            "relative_error": 1e-3,
+            "bound": 1e-9,
+        }
+    )
+    where = "parameters 1 step" + (", layer 2 bias" if isinstance(parameter, str) else "")
+    assert text == f"{where} (exact): relative error 1.0e-03 where the bound is 1.0e-09"
+
+
+def test_a_good_run_has_no_caution() -> None:
+    assert sentences.cautions(bundle(), findings((1, 2, 3))) == []
+
+
+@pytest.mark.parametrize(
+    ("figures", "text"),
+    [
+        ((1.5, 1.4, 1.6), "1.50 [1.40, 1.60]"),
+        ((1.5, float("nan"), float("nan")), "1.50"),
+        ((float("nan"),) * 3, "–"),
+    ],
+)
+def test_interval(figures: tuple[float, float, float], text: str) -> None:
+    assert formats.interval(*figures) == text
+
+
+def test_milliseconds_have_three_digits() -> None:
+    assert [formats.number(value, formats.MS) for value in (0.0312, 3.3, 12.0, 437.4)] == [
+        "0.0312",
+        "3.30",
+        "12.0",
+        "437",
+    ]
+
+
+def test_joined() -> None:
+    assert formats.joined([]) == ""
+    assert formats.joined(["a"]) == "a"
+    assert formats.joined(["a", "b", "c"]) == "a, b and c"

@@ -1,0 +1,393 @@
+"""Mutants: backends with one thing wrong, which a certificate must notice.
+
+What a caller could bring about is done by handing a sound trainer something wrong; all else by
+editing the backend's source, so that what is tested is the real code with one real mistake in it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from backends.contract import (
+    Array,
+    Description,
+    Execution,
+    Parameters,
+    Program,
+    Trainer,
+    Training,
+    TrainingSet,
+)
+from backends.registry import BACKENDS, Backend, load
+
+Maker = Callable[[Training, Execution], Trainer]
+
+
+class Wrapped(Trainer):
+    """A sound trainer, given something wrong; all else is passed on."""
+
+    def __init__(self, inner: Trainer) -> None:
+        self.inner = inner
+
+    def reset(self, parameters: Parameters) -> None:
+        self.inner.reset(parameters)
+
+    def train(self, rows: Array) -> None:
+        self.inner.train(rows)
+
+    def fetch(self, rows: Array) -> None:
+        self.inner.fetch(rows)
+
+    def synchronise(self) -> None:
+        self.inner.synchronise()
+
+    def losses(self) -> Array:
+        return self.inner.losses()
+
+    def parameters(self) -> Parameters:
+        return self.inner.parameters()
+
+    def first_moments(self) -> Parameters:
+        return self.inner.first_moments()
+
+    def logits(self, images: Array) -> Array:
+        return self.inner.logits(images)
+
+    def product(self, a: Array, b: Array) -> Array:
+        return self.inner.product(a, b)
+
+    def weight_address(self) -> int | None:
+        return self.inner.weight_address()
+
+    def compilations(self) -> int:
+        return self.inner.compilations()
+
+    def peak_device_bytes(self) -> int | None:
+        return self.inner.peak_device_bytes()
+
+    def program(self, rows: Array) -> Program:
+        return self.inner.program(rows)
+
+    def describe(self) -> Description:
+        return self.inner.describe()
+
+
+class BatchOrderChanged(Wrapped):
+    def train(self, rows: Array) -> None:
+        self.inner.train(np.concatenate([rows[:1], rows[:0:-1]]))
+
+
+class BatchSkipped(Wrapped):
+    def train(self, rows: Array) -> None:
+        self.inner.train(np.delete(rows, 4, axis=0) if len(rows) > 4 else rows)
+
+
+class SquareWeightsTransposed(Wrapped):
+    """On the way in, and back on the way out, where the shapes do not object."""
+
+    @staticmethod
+    def turned(parameters: Parameters) -> Parameters:
+        return [(w.T.copy() if w.shape[0] == w.shape[1] else w, b) for w, b in parameters]
+
+    def reset(self, parameters: Parameters) -> None:
+        self.inner.reset(self.turned(parameters))
+
+    def parameters(self) -> Parameters:
+        return self.turned(self.inner.parameters())
+
+    def first_moments(self) -> Parameters:
+        return self.turned(self.inner.first_moments())
+
+
+def labels_shifted(given: TrainingSet) -> TrainingSet:
+    return replace(given, labels=(given.labels + 1) % 10)
+
+
+def float16_inputs(given: TrainingSet) -> TrainingSet:
+    return replace(given, images=given.images.astype(np.float16).astype(given.images.dtype))
+
+
+TEN_STEPS = ("loss_10_steps", "parameters_10_steps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """One thing wrong, and the stages at one of which it must first be seen."""
+
+    stages: tuple[str, ...]
+    adam: dict[str, float] | None = None
+    """Settings of the optimizer: factors."""
+    data: Callable[[TrainingSet], TrainingSet] | None = None
+    wrapper: type[Wrapped] | None = None
+    edits: dict[str, list[tuple[str, str]]] | None = None
+    """Edits of a backend's source: {backend: [(text, its replacement)]}."""
+
+
+MUTANTS = {
+    "relu left out": Mutant(
+        stages=("logits",),
+        edits={
+            "numpy": [
+                ("np.maximum(output, 0) if layer < len(parameters) else output", "output"),
+                ("product(delta, weight.T) * (inputs > 0)", "product(delta, weight.T)"),
+            ],
+            "pytorch": [
+                ("nn.ReLU()", "nn.Identity()"),
+            ],
+            "tensorflow": [('activation="relu"', "activation=None")],
+            "jax": [("nnx.relu(layer(x))", "layer(x)")],
+        },
+    ),
+    "square weights transposed": Mutant(stages=("logits",), wrapper=SquareWeightsTransposed),
+    "labels shifted by one": Mutant(stages=("loss",), data=labels_shifted),
+    # As timed, the mean over a batch may hide in float32 what its gradients cannot.
+    "float16 inputs": Mutant(stages=("loss", "gradients"), data=float16_inputs),
+    "mean over classes": Mutant(
+        stages=("loss",),
+        edits={
+            "numpy": [
+                ("labels].mean()", "labels].sum() / 10"),
+                ("delta /= len(labels)", "delta /= 10"),
+            ],
+            "pytorch": [
+                (
+                    "(self._forward(images), labels)",
+                    "(self._forward(images), labels) * len(labels) / 10",
+                ),
+            ],
+            "tensorflow": [
+                (
+                    "keras.losses.SparseCategoricalCrossentropy(from_logits=True)",
+                    "OverClasses(from_logits=True)",
+                ),
+                (
+                    "class Eager(Inspection):",
+                    "class OverClasses(keras.losses.SparseCategoricalCrossentropy):\n"
+                    "    def __call__(self, labels, logits, sample_weight=None):\n"
+                    "        size = tf.cast(tf.shape(logits)[0], logits.dtype)\n"
+                    "        return super().__call__(labels, logits) * size / 10\n\n"
+                    "class Eager(Inspection):",
+                ),
+            ],
+            "jax": [("labels).mean()", "labels).sum() / 10")],
+        },
+    ),
+    "gradient of the loss twice": Mutant(
+        stages=("gradients",),
+        edits={
+            "numpy": [("delta[rows, labels] -= 1", "delta[rows, labels] -= 1\n    delta *= 2")],
+            "pytorch": [
+                ("loss.backward()", "(2 * loss).backward()"),
+                ("autograd.grad(loss, ", "autograd.grad(2 * loss, "),
+            ],
+            "tensorflow": [
+                (
+                    "index = self._get_variable_index(variable)",
+                    "index = self._get_variable_index(variable)\n        gradient = 2 * gradient",
+                )
+            ],
+            "jax": [
+                (
+                    "updates, adam =",
+                    "gradients = jax.tree.map(lambda g: 2 * g, gradients)\n        updates, adam =",
+                )
+            ],
+        },
+    ),
+    "learning rate × 1.001": Mutant(stages=("parameters_1_step",), adam={"learning_rate": 1.001}),
+    "a bias not trained": Mutant(
+        stages=("parameters_1_step",),
+        edits={
+            "numpy": [("parameter -= step_size", "parameter -= (parameter.ndim - 1) * step_size")],
+            "pytorch": [
+                (
+                    "            self._model.parameters(),\n            lr=",
+                    "            [\n"
+                    '                {"params": [p], "lr": adam.learning_rate * (p.ndim - 1)}\n'
+                    "                for p in self._model.parameters()\n"
+                    "            ],\n            lr=",
+                ),
+            ],
+            "tensorflow": [("assign_sub(step", "assign_sub((len(variable.shape) - 1) * step")],
+            "jax": [("parameters, updates)", "parameters, [(u.ndim - 1) * u for u in updates])")],
+        },
+    ),
+    "epsilon in the other place": Mutant(
+        stages=("parameters_1_step",),
+        edits={
+            "numpy": [
+                (
+                    "denominator /= correction\n            denominator += epsilon\n",
+                    "denominator += epsilon\n            denominator /= correction\n",
+                )
+            ],
+            # torch.optim has one place only: the value that comes to the same at the first step.
+            "pytorch": [
+                ("eps=adam.epsilon", "eps=adam.epsilon * (1 - adam.beta_2) ** -0.5"),
+            ],
+            "tensorflow": [
+                (
+                    "(tf.sqrt(v * correction) + self.epsilon)",
+                    "((tf.sqrt(v) + self.epsilon) * tf.sqrt(correction))",
+                )
+            ],
+            "jax": [("eps=adam.epsilon", "eps=0.0, eps_root=adam.epsilon")],
+        },
+    ),
+    "bias correction missing": Mutant(
+        stages=("parameters_1_step",),
+        edits={
+            "numpy": [
+                (" / (1 - beta_1**self._steps)", ""),
+                ("np.sqrt(1 - beta_2**self._steps)", "1"),
+            ],
+            # torch.optim always corrects: the learning rate that undoes it at the first step.
+            "pytorch": [
+                (
+                    "lr=adam.learning_rate,",
+                    "lr=adam.learning_rate * (1 - adam.beta_1) / (1 - adam.beta_2) ** 0.5,",
+                ),
+            ],
+            "tensorflow": [
+                (" / (1 - tf.pow(beta_1, step))", ""),
+                ("1 / (1 - tf.pow(beta_2, step))", "1.0"),
+            ],
+            "jax": [
+                (
+                    "(gradients, state.adam, state",
+                    "(gradients, (state.adam[0]._replace(count=state.adam[0].count + 10**6), "
+                    "*state.adam[1:]), state",
+                )
+            ],
+        },
+    ),
+    "beta_2 0.99": Mutant(stages=TEN_STEPS, adam={"beta_2": 0.99 / 0.999}),
+    "batch order changed": Mutant(stages=TEN_STEPS, wrapper=BatchOrderChanged),
+    "one batch skipped": Mutant(stages=TEN_STEPS, wrapper=BatchSkipped),
+    "gradients not cleared": Mutant(
+        stages=TEN_STEPS,
+        edits={
+            "numpy": [
+                (
+                    "self._update(gradients)",
+                    'before = getattr(self, "_sum", 2 * len(gradients) * [0])\n'
+                    "            now = self._arrays(gradients)\n"
+                    "            self._sum = [a + b for a, b in zip(now, before)]\n"
+                    "            self._update(list(zip(self._sum[::2], self._sum[1::2])))",
+                )
+            ],
+            "pytorch": [
+                ("        self._optimizer.zero_grad()\n", ""),
+                (
+                    "dict(zip(self._weights, gradients, strict=True))",
+                    "self._summed(dict(zip(self._weights, gradients, strict=True)))",
+                ),
+                (
+                    "    def _forget(self) -> None:\n        # In place",
+                    "    def _summed(self, gradients):\n"
+                    "        before = self.__dict__.get('_sums', {})\n"
+                    "        self._sums = {w: g + before.get(w, 0) for w, g in gradients.items()}\n"
+                    "        return self._sums\n\n"
+                    "    def _forget(self) -> None:\n        # In place",
+                ),
+            ],
+            "tensorflow": [
+                (
+                    "self._optimizer.build(self._model.trainable_variables)",
+                    "self._optimizer.build(self._model.trainable_variables)\n"
+                    "        self._optimizer.sums = tuple(\n"
+                    "            tf.Variable(tf.zeros_like(variable.value))\n"
+                    "            for variable in self._model.trainable_variables\n"
+                    "        )",
+                ),
+                (
+                    "index = self._get_variable_index(variable)",
+                    "index = self._get_variable_index(variable)\n"
+                    "        gradient = self.sums[index].assign_add(gradient)",
+                ),
+            ],
+            "jax": [
+                ("    adam: optax.OptState\n", "    adam: optax.OptState\n    sums: Any = None\n"),
+                (
+                    "self._optimizer.init(arrays))",
+                    "self._optimizer.init(arrays), jax.tree.map(jnp.zeros_like, arrays))",
+                ),
+                (
+                    "updates, adam =",
+                    "gradients = jax.tree.map(jnp.add, gradients, state.sums)\n"
+                    "        updates, adam =",
+                ),
+                ("updates), adam), loss", "updates), adam, gradients), loss"),
+            ],
+        },
+    ),
+}
+
+numbers = count()
+
+
+def copy_backend(
+    backend: Backend, name: str, folder: Path, edits: list[tuple[str, str]] | None = None
+) -> Backend:
+    """A backend's package under another name in `folder`, with its source edited; its entry.
+
+    Each text to be edited must stand there once, or the edit proves nothing.
+    """
+    spec = importlib.util.find_spec(backend.module)
+    assert spec is not None
+    assert spec.origin is not None
+    shutil.copytree(Path(spec.origin).parent, folder / name, ignore=lambda *_: ["__pycache__"])
+    sources = {path: path.read_text() for path in (folder / name).glob("*.py")}
+    for text, replacement in edits or []:
+        times = sum(source.count(text) for source in sources.values())
+        assert times == 1, f"{text!r} stands {times} times in {backend.module}"
+        sources = {path: source.replace(text, replacement) for path, source in sources.items()}
+    for path, source in sources.items():
+        # An operator registered twice under one name is freed under the feet of those who call it.
+        renamed = source.replace('Library("benchmark"', f'Library("{name}"')
+        path.write_text(renamed.replace(backend.module, name))
+    return replace(backend, name=name, module=name, folder=str(folder))
+
+
+def edits_for(mutant: str, name: str) -> list[tuple[str, str]]:
+    """The edits that make a mutant of a backend."""
+    edits = MUTANTS[mutant].edits or {}
+    assert name in edits, (
+        f"the mutant {mutant!r} has no edits for {name}: add to MUTANTS in "
+        f"tests/support/mutants.py how the source of {name} is edited to make this mistake"
+    )
+    return edits[name]
+
+
+def edited(name: str, edits: list[tuple[str, str]], folder: Path) -> ModuleType:
+    """The backend with its source edited."""
+    # A new name each: TensorFlow reads the source of what it traces.
+    return load(copy_backend(BACKENDS[name], f"mutant_{next(numbers)}", folder, edits))
+
+
+def make_maker(
+    mutant: Mutant, edits: list[tuple[str, str]], name: str, mode: str, folder: Path
+) -> Maker:
+    """A function that makes the mutant's trainer."""
+    trainer_type = edited(name, edits, folder).TRAINERS[mode]
+
+    def maker(training: Training, execution: Execution) -> Trainer:
+        factors = mutant.adam or {}
+        adam = training.adam
+        wrong = replace(
+            training,
+            adam=replace(adam, **{key: getattr(adam, key) * by for key, by in factors.items()}),
+            training_set=(mutant.data or (lambda given: given))(training.training_set),
+        )
+        trainer: Trainer = trainer_type(wrong, execution)
+        return mutant.wrapper(trainer) if mutant.wrapper else trainer
+
+    return maker

@@ -1,0 +1,300 @@
+"""Where the numbers in the tables of a report stand.
+
+`doubts` compares every cell with the bundle's CSVs. What a column shows is said here once more,
+apart from the program, so that neither a number typed by hand nor one of another row or column
+passes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from backends.registry import BACKENDS
+from benchmarks.schema import ENTRIES, STAGES
+from tests.support.report_tables import ReadTable
+
+NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?%?")
+
+
+def shows(text: str, value: Any) -> bool:
+    """Whether `text` is `value` to as many digits as are shown."""
+    if text in ("–", ""):
+        return bool(pd.isna(value)) or value == ""
+    if not NUMBER.fullmatch(text) or not isinstance(value, Real):
+        return text == str(value)
+    digits = text.rstrip("%").replace(",", "")
+    mantissa, _, exponent = digits.partition("e")
+    decimals = len(mantissa.partition(".")[2])
+    scaled = 100 * float(value) if text.endswith("%") else float(value)
+    if not exponent:
+        return float(f"{scaled:.{decimals}f}") == float(digits)
+    return float(f"{scaled:.{decimals}e}") == float(digits)
+
+
+@dataclass
+class Sources:
+    """The CSVs of a bundle."""
+
+    folder: Path
+
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        table = pd.read_csv(self.folder / f"{name}.csv")
+        setattr(self, name, table)
+        return table
+
+    @cached_property
+    def worst(self) -> pd.DataFrame:
+        """Of each case, level and stage the check that came closest to its bound."""
+        rows = self.certificates.assign(
+            share=self.certificates["relative_error"] / self.certificates["bound"]
+        )
+        return rows.sort_values("share").groupby(["case", "level", "stage"]).tail(1)
+
+    @cached_property
+    def done(self) -> pd.DataFrame:
+        """What cases did: ledger.csv, and what the timed blocks tell."""
+        ledger = self.ledger[["case", "entry", "value"]].astype(str)
+        timed = self.samples.merge(self.rounds, on=["launch", "round"])
+        timed = timed[~timed["disturbed"]]
+        used = (timed["cpu_seconds"] / timed["seconds"]).groupby(timed["case"]).median()
+        rows = pd.DataFrame({"case": used.index, "value": used.map("{:.1f}".format).to_numpy()})
+        return pd.concat([ledger, rows.assign(entry="cpus_used")])
+
+
+def _matching(table: pd.DataFrame, cells: dict[str, str]) -> pd.DataFrame:
+    """The rows of a table that show these values."""
+    for column, text in cells.items():
+        table = table.loc[[bool(shows(text, value)) for value in table[column]]]
+    return table
+
+
+def _of(table: pd.DataFrame, **keys: str) -> dict[str, Any]:
+    """The one row of a table with these values."""
+    found = _matching(table, keys)
+    assert len(found) == 1, f"{keys}: {len(found)} rows"
+    return dict(found.iloc[0])
+
+
+def _interval(row: dict[str, Any], column: str) -> list[Any]:
+    """An estimate and the ends of its interval, where it has one."""
+    ends = [row[f"{column}_low"], row[f"{column}_high"]]
+    return [row[column], *([] if pd.isna(ends).any() else ends)]
+
+
+SUMMARY = {
+    "rank": "rank",
+    "GFLOP/s": "gflops",
+    "of peak": "peak_share",
+    "validation": "validation_accuracy",
+    "test": "test_accuracy",
+    "steps": "steps",
+    "arithmetic": "arithmetic_ms",
+    "memory": "memory_ms",
+    "dispatch": "dispatch_ms",
+    "input": "input_ms",
+    "waited": "waited_ms",
+    "times its own floor": "x_own_floor",
+    "import (s)": "import_seconds",
+    "build (s)": "build_seconds",
+    "first call (s)": "first_call_seconds",
+    "first call again (s)": "first_call_again_seconds",
+    "sum (s)": "startup_seconds",
+    "certificate (s)": "certificate_seconds",
+    "warm-up (s)": "warmup_seconds",
+    "warm-up (steps)": "warmup_steps",
+    "peak memory (MiB)": "peak_rss_mib",
+    "peak GPU memory (MiB)": "peak_device_mib",
+    "energy (mJ a step)": "energy_mj_per_step",
+}
+SUMMARY_INTERVALS = {
+    "ms a step": "step_ms",
+    "times the fastest": "times_fastest",
+    "times the floor": "x_floor",
+}
+SUMMARY_WORDS = {"tier": "tier", "bound by": "bound"}
+
+
+def _of_summary(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """The tables of a row a case."""
+    row = _of(source.summary, case=cells["case"])
+    return {
+        **{name: [row[column]] for name, column in {**SUMMARY, **SUMMARY_WORDS}.items()},
+        **{name: _interval(row, column) for name, column in SUMMARY_INTERVALS.items()},
+        "case": [row["case"]],
+    }
+
+
+def _of_accuracy(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """Accuracies of backends, of pairs of them, and of each case and seed."""
+    if "case" in cells:
+        own = source.launches[source.launches["case"] == cells["case"]].set_index("seed")
+        columns = ["validation_accuracy", "test_accuracy"]
+        found: dict[str, list[Any]] = {
+            f"seed {seed}": [*row[columns].tolist()] for seed, row in own.iterrows()
+        }
+        return found | {"case": [cells["case"]]}
+    if "other" in cells:
+        row = _of(source.equivalences, group=cells["backend"], other=cells["other"])
+        needed = [row["seeds_needed"]] if "needed" in cells["verdict"] else []
+        margin = [row["margin_points"]] if "within" in cells["verdict"] else []
+        return {
+            "backend": [row["group"]],
+            "other": [row["other"]],
+            "seeds": [row["seeds"]],
+            "difference (points)": _interval(row, "difference_points"),
+            "p equivalent": [row["p_equivalent"]],
+            "p different": [row["p_different_adjusted"]],
+            "verdict": needed + margin,
+        }
+    row = _of(source.accuracies, group=cells["backend"])
+    return {
+        "backend": [row["group"]],
+        "modes and inputs": [row["cases"]],
+        "seeds": [row["seeds"]],
+        "validation": _interval(row, "validation_accuracy"),
+        "test": _interval(row, "test_accuracy"),
+        "test loss": _interval(row, "test_loss"),
+    }
+
+
+def _of_times(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """Time to accuracy."""
+    row = _of(source.time_to_accuracy, case=cells["case"], target=cells["target"])
+    return {
+        "target": [row["target"]],
+        "case": [row["case"]],
+        "seeds that reached it": [row["reached"], row["seeds"]],
+        "steps": [row["steps"]],
+        "training (s)": _interval(row, "train_seconds"),
+        "start-up (s)": [row["startup_seconds"]],
+        "together (s)": [row["total_seconds"]],
+    }
+
+
+def _of_parts(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """The floors, and the parts of a step."""
+    if "case" in cells:
+        return _of_summary(source, cells)
+    titles = {backend.title: name for name, backend in BACKENDS.items()}
+    title = cells["implemented in"]
+    row = _of(source.floors, backend=titles.get(title, title))
+    return {
+        "implemented in": [title],
+        "floor (ms)": _interval(row, "step_ms"),
+        "peak (GFLOP/s)": [row["peak_gflops"]],
+    }
+
+
+def _of_break_even(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """When a slower start pays off."""
+    row = _of(source.break_even, case=cells["case"], overtakes=cells["overtakes"])
+    return {
+        "case": [row["case"]],
+        "overtakes": [row["overtakes"]],
+        "steps, empty caches": [row["first_steps"]],
+        "steps, caches filled": _interval(row, "steps"),
+    }
+
+
+def _of_certificates(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """Errors, beside their bounds where they are those as timed."""
+    timed = any(" of " in cell for cell in cells.values())
+    own = source.worst[source.worst["case"] == cells["case"]]
+    own = own[own["level"] == ("as timed" if timed else "exact")]
+    columns = ["relative_error", "bound"] if timed else ["relative_error"]
+    found: dict[str, list[Any]] = {stage.replace("_", " "): [float("nan")] for stage in STAGES}
+    found |= {
+        row["stage"].replace("_", " "): row[columns].tolist()
+        for _, row in own[own["relative_error"].notna()].iterrows()
+    }
+    return found | {"case": [cells["case"]]}
+
+
+def _of_ledger(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """What cases did differently: each of the cases has had just these values."""
+    entry = {about.title: name for name, about in ENTRIES.items()}[cells["what"]]
+    own = source.done[source.done["entry"] == entry]
+    for case in cells["cases"].split(", "):
+        values = set(own.loc[own["case"] == case, "value"])
+        assert values == set(cells["value"].split(" or ")), f"{case}: {values}"
+    return {name: [text] for name, text in cells.items()}
+
+
+def _of_tutorial(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """Loss and accuracy as the tutorial prints them."""
+    rows = _matching(source.tutorial, {"step": cells["step"]})
+    assert len(rows), f"no step {cells['step']}"
+    first = rows.iloc[0]
+    found = {row["case"]: [row["loss"], row["accuracy"]] for _, row in rows.iterrows()}
+    original = [first["original_loss"], first["original_accuracy"]]
+    return found | {"step": [first["step"]], "tutorial": original}
+
+
+def _of_outcomes(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """Cases without a rank."""
+    row = _of(source.summary, case=cells["case"])
+    said = cells["why"] if row["status"] == "measured" else row["reason"]
+    return {"case": [row["case"]], "what": [row["status"]], "why": [said]}
+
+
+KNOWN: dict[str, Callable[[Sources, dict[str, str]], dict[str, list[Any]]]] = {
+    "Ranking": _of_summary,
+    "Not ranked": _of_outcomes,
+    "Accuracy": _of_accuracy,
+    "What the tutorial's loop prints": _of_tutorial,
+    "Time to accuracy": _of_times,
+    "Where the time goes": _of_parts,
+    "Start-up and memory": _of_summary,
+    "When a slower start pays off": _of_break_even,
+    "Certificates": _of_certificates,
+    "What the cases did differently": _of_ledger,
+}
+"""What the cells of a row should show, by heading."""
+
+BEHIND = {
+    "figure-ranking": "summary",
+    "figure-parts": "summary",
+    "figure-curves": "curves",
+    "figure-time_to_accuracy": "time_to_accuracy",
+    "figure-equivalence": "equivalences",
+    "figure-startup": "launches",
+    "figure-total_time": "totals",
+    "figure-break_even": "break_even",
+    "figure-certificates": "certificates",
+}
+"""The CSV that the rows behind a figure are of; their columns are its own."""
+
+
+def doubt(source: Sources, place: str, cells: dict[str, str]) -> str:
+    """What is wrong with one row of a table; best empty."""
+    if place in BEHIND:
+        found = _matching(getattr(source, BEHIND[place]), cells)
+        return "" if len(found) else f"{cells} is not a row of {BEHIND[place]}.csv"
+    try:
+        expected = KNOWN[place](source, cells)
+    except (AssertionError, KeyError) as error:
+        return f"{cells}: no source: {error}"
+    for column, text in cells.items():
+        if column not in expected:
+            return f"{column}: no source is known for this column"
+        wanted = expected[column]
+        words = [value for value in wanted if isinstance(value, str)]
+        shown = words if words == [text] else re.findall(f"{NUMBER.pattern}|–", text)
+        if len(shown) != len(wanted) or not all(map(shows, shown, wanted)):
+            return f"{column} of {cells}: {text!r} is not {wanted}"
+    return ""
+
+
+def doubts(folder: Path, tables: list[ReadTable]) -> list[str]:
+    """What is wrong with the tables of a report on the bundle in `folder`; best empty."""
+    source = Sources(folder)
+    found = [doubt(source, table.place, cells) for table in tables for cells in table.cells()]
+    return [one for one in found if one]

@@ -1,0 +1,420 @@
+"""The command line: commands, options, exit codes and refusals. Nothing is measured here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import run_all
+from backends.registry import BACKENDS
+from benchmarks import commands
+from benchmarks.commands import certify, exit_codes, measure, options
+from benchmarks.machine import platforms, probe, project
+from benchmarks.machine.settings import ROOT
+
+REFERENCE = ROOT / "results" / "reference" / "epyc-2-cores"
+
+
+def main(*argv: str) -> int:
+    """The exit code, however the program ends."""
+    try:
+        return run_all.main(list(argv))
+    except SystemExit as ended:
+        return int(ended.code or 0)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """The one line with which a command line is refused."""
+    assert main(*argv) == exit_codes.REFUSED
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+    return printed.err.strip()
+
+
+# Options
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in commands.COMMANDS)], ids=str)
+def test_unknown_options_are_refused_by_every_command(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "unknown option --unheard-of" in refusal(capsys, *command, "--unheard-of", "1")
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["--step", "100"], "unknown option --step; did you mean --steps?"),
+        (["--step=100"], "unknown option --step; did you mean --steps?"),
+        (["--l", "1"], "did you mean --learning-rate or --launches or --list?"),
+        (["--lanches", "1"], "unknown option --lanches; did you mean --launches?"),
+        (["sweep", "--batch-size", "8", "--width", "8"], "did you mean --widths?"),
+        (["certify", "--backend", "jax"], "unknown option --backend; did you mean --backends?"),
+        (["certify", "jax", "--step", "5"], "unknown option --step; see --help"),
+        (["report", "x", "--out", "y"], "did you mean --output?"),
+        (["compare", "x", "y", "--base", "z"], "did you mean --baseline?"),
+        (["list", "--dev", "gpu"], "unknown option --dev; did you mean --device?"),
+    ],
+)
+def test_abbreviated_options_are_refused(
+    argv: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refusal(capsys, *argv).endswith(line)
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["--steps", "many"], "argument --steps: many is not a positive whole number"),
+        (["--steps", "1.5"], "argument --steps: 1.5 is not a positive whole number"),
+        (["--learning-rate", "nan"], "nan is not a positive number"),
+        (["--time-limit", "inf"], "inf is not a positive number"),
+        (["--seed", "-1"], "-1 is not a whole number of 0 or more"),
+        (["compare", "a", "b", "--fail-if-slower", "x%"], "x is not a percentage of 0 or more"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(
+    argv: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refusal(capsys, *argv).endswith(line)
+
+
+def test_valid_numbers_keep_their_type_and_value() -> None:
+    arguments = measure.parser().read(
+        ["--steps", "5", "--seed", "0", "--learning-rate", "1e-3", "--hidden"]
+    )
+    assert (arguments.steps, arguments.seed, arguments.learning_rate) == (5, 0, 1e-3)
+    assert isinstance(arguments.steps, int)
+    assert arguments.hidden == []
+    assert options.percentage("2.5%") == 0.025
+
+
+# Words
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("--version") == 0
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert capsys.readouterr().out.strip() == f"run_all.py {stated}"
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_help_of_a_command_shows_its_options_and_exit_codes(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("help", name) == 0
+    text = capsys.readouterr().out
+    assert main(name, "--help") == 0
+    assert capsys.readouterr().out == text
+    assert commands.COMMANDS[name] in " ".join(text.split()).lower()
+    meanings = exit_codes.COMMON | exit_codes.MEANINGS[name]
+    codes = dict(re.findall(r"^  (\d+) +(.+)$", text[text.index("exit codes:") :], re.MULTILINE))
+    assert codes == {str(code): meaning for code, meaning in meanings.items()}
+
+
+@pytest.mark.parametrize("argv", [["help"], ["--help"], ["-h"], ["measure", "--help"]], ids=str)
+def test_help_names_every_command(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(*argv) == 0
+    text = capsys.readouterr().out
+    for name, about in commands.COMMANDS.items():
+        assert re.search(rf"run_all\.py {name} +{about}", text)
+
+
+def test_exit_codes_cover_the_commands() -> None:
+    assert exit_codes.MEANINGS.keys() == commands.COMMANDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["certfy"], "unknown command certfy; did you mean certify? The commands are measure, "),
+        (["help", "reprot"], "unknown command reprot; did you mean report? "),
+        (["jax"], "to measure this backend: --backends jax. "),
+        (["warp"], "unknown command warp. The commands are "),
+    ],
+)
+def test_an_unknown_word_says_which_commands_there_are(
+    argv: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = refusal(capsys, *argv)
+    assert line in printed
+    assert all(name in printed for name in (*commands.COMMANDS, "help"))
+
+
+def test_backends_may_be_named_without_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+    read = certify.parser().read
+    assert read(["jax", "pytorch"]) == read(["--backends", "jax", "pytorch"])
+    assert read(["jax", "--modes", "eager"]) == read(["--backends", "jax", "--modes", "eager"])
+    assert read([]).backends is None
+    assert "theano is not one of pytorch, " in refusal(capsys, "certify", "theano")
+    assert "theano is not one of pytorch, " in refusal(capsys, "list", "theano")
+
+
+@pytest.fixture
+def probed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], str, dict[str, str]]]:
+    """The arguments of each call to `probe_all`, which here finds that nothing is installed."""
+    calls: list[tuple[list[str], str, dict[str, str]]] = []
+
+    def probe_all(names: list[str], device: str, pythons: dict[str, str]) -> dict[str, probe.Probe]:
+        calls.append((names, device, pythons))
+        return {name: probe.Probe(versions={}, problem="not here") for name in names}
+
+    monkeypatch.setattr(probe, "probe_all", probe_all)
+    return calls
+
+
+def test_list_as_a_word_and_as_an_option_print_the_same(
+    probed: list[tuple[list[str], str, dict[str, str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = []
+    for argv in (["--list"], ["list"], ["list", "jax"], ["--list", "--backends", "jax"]):
+        assert main(*argv) == 0
+        printed.append(capsys.readouterr().out)
+    assert probed == [(list(BACKENDS), "cpu", {})] * 2 + [(["jax"], "cpu", {})] * 2
+    assert printed[0] == printed[1] != printed[2] == printed[3]
+
+
+# Bundles
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Path:
+    """A folder with two bundles, the second the newer one, and a third in a folder within."""
+    for age, name in enumerate(("within/third", "second", "first")):
+        folder = tmp_path / "shelf" / name
+        folder.mkdir(parents=True)
+        path = shutil.copy(REFERENCE / "environment.json", folder)
+        os.utime(path, (1e9 - age, 1e9 - age))
+    return tmp_path / "shelf"
+
+
+def test_report_of_a_folder_of_bundles_names_them(
+    shelf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(capsys, "report", str(shelf))
+    assert f"{shelf} is not a bundle" in line
+    assert f"{shelf}/within/third, {shelf}/second, {shelf}/first;" in line
+    assert line.endswith(f"python run_all.py report {shelf}/within/third")
+
+
+def test_compare_with_a_folder_of_bundles_names_them(
+    shelf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(capsys, "compare", str(REFERENCE), str(shelf))
+    assert line.endswith(f"python run_all.py compare {shelf}/second {shelf}/within/third")
+    shutil.rmtree(shelf / "within")
+    shutil.rmtree(shelf / "first")
+    line = refusal(capsys, "compare", str(shelf), str(REFERENCE))
+    assert line.endswith(f"python run_all.py compare {shelf}/second AFTER")
+
+
+def test_a_folder_of_many_bundles_names_the_newest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(9):
+        (tmp_path / f"run{number}").mkdir()
+        (tmp_path / f"run{number}" / "environment.json").touch()
+        os.utime(tmp_path / f"run{number}" / "environment.json", (number, number))
+    line = refusal(capsys, "report", str(tmp_path))
+    assert f"{tmp_path}/run8, {tmp_path}/run7," in line
+    assert "run4 and 4 more; " in line
+    assert "run3" not in line
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty", "file"])
+def test_what_is_no_bundle_is_refused_in_one_line(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    path = str(tmp_path / name)
+    for argv in (["report", path], ["compare", str(REFERENCE), path]):
+        assert f"is {path} a bundle" in refusal(capsys, *argv)
+
+
+# What is supported
+
+
+@pytest.mark.parametrize(
+    ("device", "line"),
+    [
+        ("cuda", "cuda: use --device gpu"),
+        ("mps", "mps: Apple GPUs are not supported; use --device cpu"),
+        ("rocm", "rocm: AMD GPUs are not supported; use --device cpu"),
+        ("tpu", "tpu: TPUs are not supported; use --device cpu"),
+        ("abacus", "invalid choice: 'abacus' (choose from 'cpu', 'gpu')"),
+    ],
+)
+@pytest.mark.parametrize("command", ["measure", "certify", "sweep", "list"])
+def test_unsupported_devices_are_refused_by_name(
+    command: str, device: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refusal(capsys, command, "--device", device).endswith(line)
+
+
+def test_every_device_of_the_table_is_accepted_or_refused() -> None:
+    for name, device in platforms.DEVICES.items():
+        assert (platforms.device_problem(name) == "") == device.supported
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"], ["report", str(REFERENCE)]], ids=str)
+def test_windows_is_refused(
+    argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    line = refusal(capsys, *argv)
+    assert line.startswith("run_all.py: Windows is not supported; ")
+    assert "(WSL)" in line
+
+
+def test_macos_computes_on_the_cpu_and_says_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    platforms.check_system()
+    assert "cannot be bound to CPUs" in platforms.limitations()
+    assert "Apple GPUs are not supported" in refusal(capsys, "--device", "gpu")
+
+
+def test_linux_lacks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    platforms.check_system()
+    assert platforms.limitations() == ""
+
+
+# Errors
+
+
+def test_an_error_of_the_program_has_an_exit_code_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Code 1 would tell a CI gate that a case became slower."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("by design")
+
+    monkeypatch.setattr("benchmarks.commands.report.read_bundle", fail)
+    assert main("compare", str(REFERENCE), str(tmp_path)) == exit_codes.PROGRAM_ERROR
+    assert "ZeroDivisionError: by design" in capsys.readouterr().err
+
+
+def test_an_interrupt_has_an_exit_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "pick", run_all.interrupt)
+    assert main() == exit_codes.INTERRUPTED
+
+
+# Dependencies
+
+PROGRAM = """
+import sys
+import run_all
+try:
+    run_all.main(sys.argv[1:])
+except SystemExit:
+    pass
+print("imported:", *sorted(sys.modules), file=sys.stderr)
+"""
+
+
+def imported_by(*argv: str) -> set[str]:
+    """The modules that a process has imported once a command is done."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *argv], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.partition("imported:")[2].split())
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["certify", "--help"], ["list", "--help"]], ids=str)
+def test_help_imports_little(argv: list[str]) -> None:
+    modules = imported_by(*argv)
+    assert "benchmarks.commands.options" in modules
+    assert not modules & {"pandas", "scipy", "matplotlib", "benchmarks.session.session"}
+
+
+def test_commands_that_read_bundles_do_not_import_those_that_measure() -> None:
+    modules = imported_by("report", str(ROOT / "nowhere"))
+    assert "benchmarks.commands.report" in modules
+    measuring = {"benchmarks.session.session", "benchmarks.commands.running", "psutil", "cpuinfo"}
+    assert not modules & measuring
+
+
+def extras() -> dict[str, list[str]]:
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {"": content["dependencies"], **content["optional-dependencies"]}
+
+
+def packages(extra: str) -> set[str]:
+    """The names of the packages that an extra brings, those of extras within it included."""
+    names: set[str] = set()
+    for requirement in extras()[extra]:
+        name, _, within = re.split(r"[;=<>]", requirement)[0].strip().partition("[")
+        if name == "one-network-three-frameworks":
+            names = names.union(*(packages(part) for part in within.rstrip("]").split(",")))
+        else:
+            names.add(name)
+    return names
+
+
+def test_a_framework_is_an_extra_and_not_in_the_plain_install() -> None:
+    frameworks = {name: set(backend.packages) for name, backend in BACKENDS.items()}
+    assert not packages("") & (set().union(*frameworks.values()) - frameworks["numpy"])
+    assert frameworks.pop("numpy") <= packages("")
+    for name, needed in frameworks.items():
+        assert needed <= packages(name)
+        assert not packages(name) & set().union(*(frameworks[n] for n in frameworks if n != name))
+        assert needed <= packages("all")
+    assert packages("all") <= packages("test")
+    assert frameworks["pytorch"] | frameworks["jax"] | {"nvidia-ml-py"} <= packages("gpu")
+    assert "tensorflow" not in packages("gpu")
+    assert "pytest-benchmark[histogram]" in extras()["test"]
+
+
+def test_every_dependency_has_its_version_in_the_constraints() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {line.partition("==")[0].lower() for line in lines if "==" in line}
+    assert pinned
+    for extra in extras():
+        assert {name.lower() for name in packages(extra)} <= pinned
+    # What pytest-benchmark draws histograms with.
+    assert {"pygal", "pygaljs"} <= pinned
+
+
+@pytest.mark.parametrize("name", ["pytorch", "tensorflow", "jax"])
+def test_a_missing_framework_says_which_extra_brings_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert name in extras()
+    advice = f"; pip install -c constraints.txt '.[{name}]'"
+    assert project.install_advice(name, sys.executable) == advice
+    # Another Python may need another build of the framework.
+    assert project.install_advice(name, "/another/python") == ""
+    answer = subprocess.CompletedProcess[str]([], 0, f'{probe.MARK}{{"missing": ["x", "y"]}}', "")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+    assert probe.probe(BACKENDS[name], "cpu").problem == f"not installed: x, y{advice}"
+
+
+def test_a_backend_without_an_extra_has_no_such_advice() -> None:
+    assert project.install_advice("numpy", sys.executable) == ""
+
+
+# Results
+
+
+def test_git_ignores_the_runs_of_users_alone() -> None:
+    if not shutil.which("git") or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    paths = ["results/2026-01-01-1200-default-cpu/report.md", "results/new.csv", "build/lib/x.py"]
+    kept = ["results/README.md", "results/reference/new/report.md", "results/validation/new.csv"]
+    done = subprocess.run(
+        ["git", "check-ignore", "--no-index", *paths, *kept],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.split() == paths
