@@ -24,7 +24,7 @@ import psutil
 import pytest
 
 import run_all
-from benchmarks.analysis import statistics
+from benchmarks.bundle.reader import undisturbed
 from benchmarks.commands import measure
 from benchmarks.commands.report import missing_for_page
 from benchmarks.commands.running import pythons
@@ -115,7 +115,7 @@ def test_case_and_control_train_alike(small_run: Path) -> None:
 
 
 def test_the_summary_follows_from_the_samples(small_run: Path) -> None:
-    samples = statistics.undisturbed(table(small_run, "samples"), table(small_run, "rounds"))
+    samples = undisturbed(table(small_run, "samples"), table(small_run, "rounds"))
     samples["log_ms"] = np.log(1000 * samples["seconds"] / samples["steps"])
     medians = samples.groupby(["case", "launch"])["log_ms"].median().groupby("case").mean()
     summary = table(small_run, "summary").set_index("case")
