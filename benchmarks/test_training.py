@@ -1,15 +1,15 @@
-"""One step and one block of every case, timed by pytest-benchmark.
+"""One step and one block of 200 steps of every case, timed by pytest-benchmark.
 
     pytest benchmarks/                                      all cases that can run here
     pytest benchmarks/ -k "jax and block"                   some of them
     pytest benchmarks/ --benchmark-json=now.json            keep the figures
     pytest benchmarks/ --benchmark-compare                  compare with the last saved run
 
-The trainers are those that `run_all.py` times. The device is synchronised inside the timed call.
-All frameworks share one process here, with the settings of their idiomatic modes (PyTorch's
-`multistep` does not flush denormal numbers, so it slows down as training goes on), in the order of
-the list: for figures to quote, where each case has its own process and they take turns, use
-`run_all.py`.
+The trainers are those that `run_all.py` times, the device is synchronised inside the timed call,
+and all cases of a table train equally many steps. All frameworks share one process here, in the
+order of the list and with the settings of their idiomatic modes (PyTorch's `multistep` does not
+flush denormal numbers, so it slows down as training goes on). For figures to quote use
+`run_all.py`, where each case has its own process and they take turns.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def dataset() -> data.Dataset:
 
 @cache
 def backend_for(name: str, device: str) -> ModuleType:
-    """The backend, configured for this process; skips where it cannot run."""
+    """The backend, configured for this process; skips the test where it cannot run."""
     missing = missing_packages(BACKENDS[name])
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
@@ -70,7 +70,7 @@ def backend_for(name: str, device: str) -> ModuleType:
         pytest.skip("no GPU here")
     if device == "cpu" and gpus():
         pytest.skip("a process uses one device, and there is a GPU here")
-    # JAX reads this when it is imported: the frameworks share the GPU here.
+    # The frameworks share the GPU here; JAX reads this when it is imported.
     os.environ.update(SHARED_GPU)
     module = load(BACKENDS[name])
     problem = trial(module, device, available_cpus())
@@ -81,7 +81,7 @@ def backend_for(name: str, device: str) -> ModuleType:
 
 
 def make_trainer(name: str, mode: str, input_: str, device: str) -> tuple[Trainer, dict[str, str]]:
-    """A trainer of a case, and what it runs on."""
+    """A trainer of a case, and what it really uses, with the versions of its packages."""
     module = backend_for(name, device)
     network = Network(layer_sizes=(dataset().pixels, 512, 512, dataset().classes))
     execution = Execution(
@@ -103,13 +103,10 @@ def make_trainer(name: str, mode: str, input_: str, device: str) -> tuple[Traine
     return trainer, described(trainer.describe()) | module.versions()
 
 
-def blocks_for(name: str, mode: str, steps: int) -> Iterator[Array]:
-    """Blocks of `steps`, or of fewer for a slow mode; each of batches that come next."""
-    slow = (name, mode) in (("tensorflow", "eager"), ("jax", "eager"))
-    length = max(1, steps // 10) if slow else steps
-    total = length * -(-TRAINED_STEPS // length)
-    rows = batch_rows(len(dataset().training.labels), BATCH_SIZE, total, seed=0)
-    return itertools.cycle(rows.reshape(-1, length, BATCH_SIZE))
+def blocks_of(steps: int) -> Iterator[Array]:
+    """The blocks of a training run one after another, (steps, BATCH_SIZE) each, again and again."""
+    rows = batch_rows(len(dataset().training.labels), BATCH_SIZE, TRAINED_STEPS, seed=0)
+    return itertools.cycle(rows.reshape(-1, steps, BATCH_SIZE))
 
 
 @pytest.mark.parametrize("steps", [1, BLOCK_STEPS["cpu"]], ids=["step", "block"])
@@ -117,16 +114,15 @@ def blocks_for(name: str, mode: str, steps: int) -> Iterator[Array]:
 def test_training(
     benchmark: Any, name: str, mode: str, input_: str, device: str, steps: int
 ) -> None:
-    trainer, facts = make_trainer(name, mode, input_, device)
-    blocks = blocks_for(name, mode, steps)
-    rows = next(blocks)
+    trainer, used = make_trainer(name, mode, input_, device)
+    blocks = blocks_of(steps)
 
     def train() -> None:
         trainer.train(next(blocks))
         trainer.synchronise()
 
     train()
-    benchmark.group = "one step" if steps == 1 else "one block"
-    benchmark.extra_info |= facts | {"steps": len(rows), "batch_size": BATCH_SIZE}
+    benchmark.group = "one step" if steps == 1 else f"one block of {steps} steps"
+    benchmark.extra_info |= used | {"steps": steps, "batch_size": BATCH_SIZE}
     benchmark(train)
     assert all(np.isfinite(weight).all() for weight, _ in trainer.parameters())

@@ -44,9 +44,8 @@ def mlp(layer_sizes: tuple[int, ...]) -> keras.Sequential:
 def counted_loop(steps: int, step: Callable[[Any, Any], tuple[Any, Any]], carried: Any) -> Any:
     """The value of `carried` after `steps` calls of `step`, which hands it from one to the next.
 
-    XLA knows the number of steps only where nothing else is asked before each: a loop over
-    `tf.range` asks for two counters, and a GPU would hand the answer back to the host at every
-    step.
+    XLA knows the number of steps only where the loop's condition tests this counter alone: a loop
+    over `tf.range` tests two, and a GPU would hand the result back to the host at every step.
     """
     return tf.while_loop(lambda index, _: index < steps, step, (0, carried))[1]
 

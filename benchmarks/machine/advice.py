@@ -1,4 +1,4 @@
-"""What to do about the failures of a GPU, told by the words in which frameworks report them."""
+"""Advice on the failures of a GPU, chosen by the text in which frameworks report them."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ ADVICE = {
         "multistep of pytorch"
     ),
 }
-"""A pattern, and what to do where a failure's text has it. The first that fits counts."""
+"""Advice by the pattern of a failure's text; the first pattern that matches counts."""
 
 
 def advised(line: str, text: str = "") -> str:
-    """The line that reports a failure, with advice behind it where its `text` calls for any."""
+    """The line that reports a failure, followed by advice where it or `text` matches a pattern."""
     for pattern, advice in ADVICE.items():
         if re.search(pattern, f"{line}\n{text}"):
             return f"{line.rstrip('. ')} – {advice}"

@@ -18,8 +18,8 @@ except ImportError:  # of use on a GPU only
     pynvml = None
 
 THROTTLED = 0x08 | 0x20 | 0x40 | 0x80
-"""NVML's clock event reasons for slow-down by hardware, by heat (as software and as hardware sees
-it) and by the power brake."""
+"""NVML's reasons for lower clocks that count: hardware slow-down, heat (noticed by software or by
+hardware) and the power brake."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,9 @@ class GpuState:
 
 
 def visible() -> Any:
-    """NVML's handle of the first GPU that CUDA_VISIBLE_DEVICES leaves, which frameworks take.
+    """NVML's handle of the first GPU that CUDA_VISIBLE_DEVICES allows, the one that frameworks use.
 
-    None where there is none, or NVML cannot tell which it is (a part of a GPU, by MIG).
+    None where there is no GPU, or NVML cannot tell which it is (a part of a GPU, by MIG).
     """
     if pynvml is None:
         return None
@@ -73,9 +73,9 @@ def state() -> GpuState:
 
 
 def energy_counter() -> Callable[[], float] | None:
-    """A function that reads the millijoules that the GPU has taken since its driver was loaded.
+    """A function that reads the millijoules that the GPU has used since its driver was loaded.
 
-    None where the GPU does not count them. What is read is NaN once the GPU is lost.
+    None where the GPU does not count them. The function returns NaN once the GPU is lost.
     """
     gpu = visible()
     if gpu is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.analysis.comparison import Comparison, beyond
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
 from benchmarks.reports.formats import MS, as_interval, as_number, interval, joined, percent
-from benchmarks.reports.sections import Note, Notes, Part, document, section
+from benchmarks.reports.sections import Note, Part, document, section
 from benchmarks.reports.several import environment_differences
 from benchmarks.reports.tables import CASE, Column, Table
 
@@ -49,11 +49,7 @@ def notes(comparison: Comparison, limit: float | None) -> list[Note]:
         )
     left_out = [f"Not compared: {case}, which {why}." for case, why in comparison.left_out.items()]
     cautions = [f"{caution}." for caution in comparison.cautions]
-    return [
-        *map(Note, sentences),
-        *gate(comparison, limit),
-        *map(Note, [*left_out, *cautions]),
-    ]
+    return [*map(Note, sentences), *gate(comparison, limit), *map(Note, [*left_out, *cautions])]
 
 
 def gate(comparison: Comparison, limit: float | None) -> list[Note]:
@@ -74,7 +70,7 @@ def markdown(comparison: Comparison, before: str, after: str, limit: float | Non
     opening: list[Part] = [
         f"Before is {before}, after is {after}.",
         table(comparison),
-        Notes(notes(comparison, limit)),
+        notes(comparison, limit),
     ]
     differences = environment_differences(comparison.differences)
     sections = [differences, section("How it was compared", METHOD)]

@@ -23,11 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backends.contract import (
-    Adam,
-    Array,
-    Trainer,
-)
+from backends.contract import Adam, Array, Trainer
 from benchmarks.schema import EXACT_BOUND
 from benchmarks.worker.reference import Reference, collect, errors
 
@@ -57,17 +53,17 @@ def certify(
 ) -> list[Check]:
     """Compare `trainer`, whose parameters are of type `dtype`, with the reference.
 
-    `rows` are the reference's batches as the trainer's own training set counts them.
+    `rows` are the reference's batches, as indices into the trainer's training set.
     """
     first_images = reference.first_images(dtype)
     figures, not_read = collect(trainer, adam, reference.start, rows, first_images)
-    found = errors(figures, reference.figures, reference.start)
+    relative_errors = errors(figures, reference.figures, reference.start)
     return [
         Check(
             level=level,
             stage=stage,
             parameter=parameter,
-            error=found.get((stage, parameter), float("nan")),
+            error=relative_errors.get((stage, parameter), float("nan")),
             bound=EXACT_BOUND if level == "exact" else bound,
             not_read=not_read.get(stage, ""),
         )

@@ -1,4 +1,4 @@
-"""The clock: the only place where one runs beside a framework."""
+"""The clock: the only place where time is taken while a framework computes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from benchmarks.worker.messages import Block, WarmUp
 MOST_WARMUP_BLOCKS = 6
 CALIBRATION_STEPS = 10
 BLOCK_SECONDS = 2.0
-"""A case whose blocks would take longer gets shorter ones, as found before it is warmed up: so the
-slowest cases do not take all the time, and are not trained to the end."""
+"""A case whose blocks would take longer gets shorter ones, chosen before it is warmed up: the
+slowest cases then do not take all the time, and are not trained to the end."""
 
 
 def train_block(trainer: Trainer | Floor, rows: Array) -> Block:
@@ -47,17 +47,17 @@ def multiply_block(floor: Floor, matrix: Any) -> float:
     return perf_counter() - start
 
 
-def fitting_steps(trainer: Trainer | Floor, rows: Array, wanted: int, call: int) -> int:
-    """The steps of a block: as many as `wanted`, or as fit BLOCK_SECONDS where that is fewer.
+def fitting_steps(trainer: Trainer | Floor, rows: Array, planned: int, call: int) -> int:
+    """The steps of a block: as many as `planned`, or as fit BLOCK_SECONDS where that is fewer.
 
-    `rows` has at least as many lines as are tried; `call` is the steps in one of the framework's
-    calls, of which a block has whole ones.
+    `rows` has at least as many lines as are tried; `call` is the number of steps in one call of the
+    framework, and a block consists of whole calls.
     """
     sample = rows[: max(call, CALIBRATION_STEPS)]
     seconds = min(train_block(trainer, sample).seconds for _ in range(2))
     fitting = int(BLOCK_SECONDS * len(sample) / seconds)
-    if fitting >= wanted:
-        return wanted
+    if fitting >= planned:
+        return planned
     return max(fitting - fitting % call, 1) if fitting >= call else max(fitting, 1)
 
 
@@ -70,7 +70,7 @@ def steady(blocks: list[Block]) -> bool:
 
 
 def warm_up(block: Callable[[], Block], block_steps: int) -> WarmUp:
-    """Blocks of `block_steps` until they no longer get faster, or there are enough of them."""
+    """Train blocks of `block_steps` until they no longer get faster, or there are enough."""
     blocks: list[Block] = []
     while len(blocks) < MOST_WARMUP_BLOCKS and not steady(blocks):
         blocks.append(block())

@@ -1,7 +1,7 @@
 """The energy of a step, from a counter of the GPU that ticks some ten times a second.
 
-That is too seldom for a block, so training goes on for a while, off the clock, and counts from one
-tick to another: what the first tick is late by, the last one is late by too.
+That is too seldom for a block. So training goes on for a while after the timed blocks, and the
+energy is counted from the first tick to the last: both come equally late, so the delays cancel.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from time import perf_counter
 from benchmarks.worker.messages import ENERGY_SECONDS, Block
 
 MOST_SECONDS = 10.0
-"""Time limit where the counter does not tick, or blocks take longer than ENERGY_SECONDS."""
+"""The time limit where the counter does not tick, or blocks take longer than ENERGY_SECONDS."""
 
 
 def per_step(block: Callable[[], Block], read: Callable[[], float]) -> float:
-    """Millijoules a step: of the whole GPU, what it takes when idle included.
+    """Millijoules a step that the whole GPU takes, its idle power included.
 
-    `block` trains one block, `read` gives the counter in millijoules. NaN where it has not ticked
-    twice, or can no longer be read.
+    `block` trains one block, `read` gives the counter in millijoules. NaN where the counter has not
+    ticked twice, or can no longer be read.
     """
     steps, last = 0, read()
     ticks: list[tuple[int, float]] = []

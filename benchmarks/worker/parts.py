@@ -1,4 +1,4 @@
-"""What the parts of a step take: measured apart, once a run, before a case is timed."""
+"""The times of a step's parts, measured by themselves once a run, before a case is timed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ STEPS = 100
 
 
 def measure(backend: ModuleType, job: Job, trainer: Trainer) -> dict[str, float]:
-    """The parts of a case's step; leaves the trainer's parameters as they are."""
-    found = {HOST_SECONDS: host_seconds(backend, job)}
+    """The seconds that each part of a case's step takes; leaves the parameters as they are."""
+    seconds = {HOST_SECONDS: host_seconds(backend, job)}
     with contextlib.suppress(NotKeptError):
-        found[INPUT_SECONDS] = input_seconds(job, trainer)
-    return found
+        seconds[INPUT_SECONDS] = input_seconds(job, trainer)
+    return seconds
 
 
 def host_seconds(backend: ModuleType, job: Job) -> float:
-    """What a step costs whatever its size, in seconds.
+    """The seconds that a step costs whatever its size.
 
-    The same program, for a network of one unit a layer and batches of one image: nothing is left of
-    it but what Python, the framework and its launches take for each step.
+    This times the same program for a network of one unit a layer and batches of one image: what
+    remains is the time that Python, the framework and its launches take for each step.
     """
     sizes = job.workload.network.layer_sizes
     network = Network(layer_sizes=(1,) * len(sizes))
@@ -53,9 +53,9 @@ def host_seconds(backend: ModuleType, job: Job) -> float:
 
 
 def input_seconds(job: Job, trainer: Trainer) -> float:
-    """What fetching a batch takes, in seconds a step.
+    """The seconds that fetching a batch takes.
 
-    Raises NotKeptError where that cannot be told apart.
+    Raises NotKeptError where the program that trains fetches its batches itself.
     """
     work = job.workload
     rows = workload.batch_rows(work.training_images, work.batch_size, STEPS, job.seed)

@@ -1,16 +1,16 @@
 """The reference of a certificate: what NumPy computes in float64, and how far rounding may move it.
 
-How far rounding alone may move a figure as timed is measured: the reference is run in that
-precision as well, several times, with everything that is mathematically free chosen anew: the order
-of the pixels, of the units in each hidden layer and of the rows in each batch (so every sum is
-taken in another order), and whether Adam's bias corrections are computed in that precision or in
-double (frameworks do either). A bound is SAFETY times the largest error found so, and at least
-SAFETY units of the precision's rounding. In TF32 and bfloat16, where the reference rounds the
-factors of its products, up or down by chance, it is REDUCED_SAFETY times.
+How far rounding alone may move a figure in the timed precision is measured. The reference is run
+in that precision too, several times, and each time everything that mathematics leaves open is
+drawn again: the order of the pixels, of the units in each hidden layer and of the rows in each
+batch (so every sum is taken in another order), and whether Adam's bias corrections are computed in
+that precision or in double (frameworks do either). A bound is SAFETY times the largest of these
+errors, and at least SAFETY units of the precision's rounding. In TF32 and bfloat16, where the
+reference rounds the factors of its products up or down by chance, it is REDUCED_SAFETY times.
 
-Ten steps at a large learning rate amplify rounding, the more so where a unit stands on the edge of
-its ReLU; of CANDIDATES draws of parameters and batches the certificate takes the one that amplifies
-it least, and the bound says how far that still is.
+Ten steps at a large learning rate amplify rounding, the more so where a unit lies on the edge of
+its ReLU. Of CANDIDATES draws of parameters and batches the certificate takes the one that
+amplifies rounding least, and the bound says how much that still is.
 """
 
 from __future__ import annotations
@@ -44,30 +44,30 @@ VARIANTS = 12
 CANDIDATES = 3
 
 LARGE_STEP_FLOPS = 5e9
-"""A step with more operations than this is large: one candidate must do."""
+"""Where a step has more operations than this, a single candidate has to suffice."""
 
 SAFETY = 10.0
 
 REDUCED_SAFETY = 3.0
-"""Where products are taken in fewer bits than parameters have. Adam's first steps go by the sign of
-a gradient, and in so few bits those of many small gradients are lost: ten times that would exceed
-what training moves a parameter by, and prove nothing."""
+"""The safety where products have fewer bits than parameters. Adam's first steps go by the sign of a
+gradient, and so few bits lose the signs of many small gradients: a bound ten times as large would
+exceed the distance that training moves a parameter, and prove nothing."""
 
 Figures = dict[tuple[str, str], Array]
-"""What was computed, by stage and parameter."""
+"""The computed figures, by stage and parameter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """Parameters and batches, what the reference computes from them, and how close to come."""
+    """Parameters and batches, the figures computed from them, and the bounds on their errors."""
 
     start: Parameters = field(repr=False)
     rows: Array = field(repr=False)
-    """At least STEPS batches, and as many as a call trains: (steps, batch_size)."""
+    """(steps, batch_size): at least STEPS batches, and as many as a call trains."""
     batches: Split = field(repr=False)
-    """The images and labels that `rows` names, each once."""
+    """The images and labels that stand in `rows`, each once."""
     batch_rows: Array = field(repr=False)
-    """`rows` counted within `batches`."""
+    """`rows`, as indices into `batches`."""
     figures: Figures = field(repr=False)
     bounds: dict[tuple[str, str], float] = field(repr=False)
 
@@ -92,8 +92,8 @@ def collect(
 ) -> tuple[Figures, dict[str, str]]:
     """Run `trainer` through all stages from `start`: its figures, and why stages are missing.
 
-    `rows` are the batches, at least STEPS of them: what is left over serves those modes that train
-    more steps in a call, whose tenth step is read inside a call of the length that is timed.
+    `rows` (steps, batch_size) are at least STEPS batches. Those after the tenth serve modes that
+    train more steps a call: their tenth step is read inside a call of the timed length.
     `first_images` are the images of the first batch, in the type of the trainer's parameters.
     """
     trainer.reset(start)
@@ -151,7 +151,7 @@ def errors(figures: Figures, reference: Figures, start: Parameters) -> dict[tupl
 
 @dataclass(frozen=True, kw_only=True)
 class Relabelling:
-    """New numbers for pixels and hidden units: the same network, its sums in another order."""
+    """New numbers for pixels and hidden units: the same network with its sums in another order."""
 
     units: list[Array]
 
@@ -176,15 +176,15 @@ class Relabelling:
 
 
 class Relabelled(Eager):
-    """The reference on a relabelled network, giving its figures with the original labels."""
+    """The reference on a relabelled network; its figures carry the original labels."""
 
     def __init__(
         self, labels: Relabelling, adam: Adam, data: TrainingSet, precision: str, number: int
     ) -> None:
         self._units = labels
-        # Frameworks round to fewer bits at different places: here it is left to chance.
+        # Frameworks round to fewer bits in different places; here chance decides.
         rounding = np.random.default_rng(number)
-        # The precisions in which frameworks compute the bias corrections, by turns.
+        # The two precisions in which frameworks compute the bias corrections, by turns.
         self.correction_type = data.images.dtype.type if number % 2 else float
         super().__init__(
             Training(
@@ -254,10 +254,10 @@ def make_candidate(
     """The reference's figures on the parameters and batches of `seed`, and the bounds there."""
     start = draw_start(work.network, seed)
     rows = batch_rows(work.training_images, work.batch_size, max(STEPS, call_steps), seed)
-    used, own_rows = np.unique(rows, return_inverse=True)
-    own_rows = own_rows.reshape(rows.shape).astype(np.int32)
+    used, inverse = np.unique(rows, return_inverse=True)
+    rows_in_batches = inverse.reshape(rows.shape).astype(np.int32)
     batches = Split(images=training.images[used], labels=training.labels[used])
-    exact, first = batches.stored_as("float64"), own_rows[:STEPS]
+    exact, first = batches.stored_as("float64"), rows_in_batches[:STEPS]
     execution = Execution(mode="eager", precision="float64")
     trainer = Eager(
         Training(network=work.network, adam=work.adam, training_set=exact, start=start), execution
@@ -271,7 +271,7 @@ def make_candidate(
         start=start,
         rows=rows,
         batches=batches,
-        batch_rows=own_rows,
+        batch_rows=rows_in_batches,
         figures=figures,
         bounds={key: max(least, safety * error) for key, error in spread.items()},
     )

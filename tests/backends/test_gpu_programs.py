@@ -95,15 +95,15 @@ class HopperProgram:
         return Counter(types[name] for pair in names for name in pair)
 
     def kept_out(self) -> int:
-        """The products from which XLA is told to keep all but float32, whatever kernel it takes."""
+        """The number of products that XLA must compute in float32, whatever kernel it takes."""
         return sum("operand_precision={highest,highest}" in line for line in self.products())
 
     def multiplied_in(self) -> set[str]:
         """The precisions in which the kernels of products multiply: those of tensor cores."""
         kernels = re.split(r"\.entry ", self.assembly)[1:]
         products = [kernel for kernel in kernels if "gemm" in kernel.split("(")[0]]
-        found = (re.search(r"mma[\w.:]*\.(tf32|bf16)", kernel) for kernel in products)
-        return {match[1] if match else "float32" for match in found}
+        matches = (re.search(r"mma[\w.:]*\.(tf32|bf16)", kernel) for kernel in products)
+        return {match[1] if match else "float32" for match in matches}
 
     def in_place(self) -> int:
         """The arrays that are updated in the memory that they were handed over in."""

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.contract import Array, Execution
+from backends.contract import Array, Execution, Trainer
 from benchmarks.worker import certificate
 from benchmarks.worker.reference import STEPS as CERTIFIED_STEPS
 from benchmarks.worker.reference import make_reference
 from tests.conftest import STEPS_PER_CALL, Problem, configured
 from tests.support.certifying import make_workload, random_images, training_of
-from tests.support.contract_checks import CHECKS, make
+from tests.support.contract_checks import CHECKS, make, reusing
 from tests.support.floors import BATCH_SIZE, NETWORK, STEPS, expected
 
 
@@ -89,11 +89,21 @@ def leave_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backends.pytorch.graphs.put_back", lambda *_: None)
 
 
+@pytest.fixture(scope="module")
+def compiled() -> dict[bool, list[Trainer]]:
+    """The trainers with and without derivatives in their programs, compiled once."""
+    return {}
+
+
 @pytest.mark.parametrize("traces", [True, False], ids=["one program", "forward and backward"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.usefixtures("fake")
 def test_the_contract_through_graphs(
-    check: Any, traces: bool, problem: Problem, monkeypatch: pytest.MonkeyPatch
+    check: Any,
+    traces: bool,
+    problem: Problem,
+    compiled: dict[bool, list[Trainer]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also with older versions of PyTorch, whose compiler takes no derivative into a program."""
     tuned = import_module("backends.pytorch.tuned")
@@ -101,7 +111,8 @@ def test_the_contract_through_graphs(
         pytest.skip("this version of torch.compile takes no derivative into a program")
     monkeypatch.setattr(tuned, "TRACES_DERIVATIVES", traces)
     monkeypatch.setattr("torch._dynamo.config.trace_autograd_ops", False, raising=False)
-    check(lambda given: multistep(given, graphed=True), problem)
+    trainers = compiled.setdefault(traces, [])
+    check(reusing(lambda given: multistep(given, graphed=True), trainers), problem)
 
 
 @pytest.mark.parametrize("before", [0, 1, STEPS_PER_CALL - 1])

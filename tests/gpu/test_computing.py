@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backends.contract import Execution
+from backends.contract import Execution, Trainer
 from benchmarks.machine.advice import failure
 from benchmarks.plan import data
 from benchmarks.plan.workload import Workload
@@ -17,7 +17,7 @@ from benchmarks.worker.certificate import first_failure
 from benchmarks.worker.reference import Reference, make_reference
 from tests.conftest import Problem, back_to_float64, configured, device
 from tests.support.certifying import STEPS_PER_CALL, certify, make_workload, trainer_in
-from tests.support.contract_checks import CHECKS, reusing
+from tests.support.contract_checks import CHECKS, make, reusing
 from tests.support.floors import BATCH_SIZE, NETWORK, check_floor
 from tests.support.gpu import FRAMEWORKS, GPU_CASES, GPU_MODES
 
@@ -34,10 +34,15 @@ def reset_precision() -> None:
 @pytest.mark.parametrize(("name", "mode", "input_"), GPU_CASES)
 def test_contract(name: str, mode: str, input_: str, problem: Problem) -> None:
     """All checks in one test take less time than one by one."""
-    maker = reusing(configured(name).TRAINERS[mode], mode, input_)
+    trainer_type, trainers = configured(name).TRAINERS[mode], list[Trainer]()
+
+    def make_trainer(problem: Problem) -> Trainer:
+        return make(trainer_type, problem, mode, input_)
+
     for check in CHECKS:
-        check(maker, problem)
-    trainer = maker(problem)
+        check(reusing(make_trainer, trainers), problem)
+    trainer = trainers[0]
+    trainer.reset(problem.start)
     trainer.train(problem.rows(1))
     description = trainer.describe()
     assert description.device == device()

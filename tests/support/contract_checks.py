@@ -35,20 +35,22 @@ def make(trainer_type: type[Trainer], problem: Problem, mode: str, input_: str) 
     return trainer_type(problem.training, execution)
 
 
-def reusing(trainer_type: type[Trainer], mode: str, input_: str) -> Maker:
-    """A function that hands out two trainers in turn, each reset: compiling one takes seconds."""
-    trainers: list[Trainer] = []
-    turns = itertools.cycle([0, 1])
+def reusing(maker: Maker, trainers: list[Trainer]) -> Maker:
+    """A maker that hands out `trainers` in order, each reset, and makes those that are missing.
 
-    def maker(problem: Problem) -> Trainer:
+    Compiling a trainer takes seconds, and most checks need one alone.
+    """
+    turns = itertools.count()
+
+    def reuse(problem: Problem) -> Trainer:
         turn = next(turns)
         if turn == len(trainers):
-            trainers.append(make(trainer_type, problem, mode, input_))
+            trainers.append(maker(problem))
         else:
             trainers[turn].reset(problem.start)
         return trainers[turn]
 
-    return maker
+    return reuse
 
 
 def make_reference(problem: Problem) -> Trainer:
