@@ -1,15 +1,16 @@
 """What a backend is given and what it must provide.
 
-Values travel as frozen dataclasses and NumPy arrays, so that nothing of a framework leaks out of
-its backend. A backend module has, in this order:
+Values travel as frozen dataclasses and NumPy arrays, so nothing of a framework leaks out of its
+backend. The module that the registry names has:
 
-    versions()          the packages it runs on, by name
-    configure()         process-wide settings, made before anything is built; made again with
-                        another precision where one process trains in two
-    profiled(folder)    a context in which the framework's own profiler runs, and leaves its trace
-                        in the folder; None where there is none
-    TRAINERS            the modes it offers: {mode: Trainer subclass}
-    Floor               what no step can be faster than, in this framework
+    versions()          the versions of the packages it runs on: {package: version}
+    configure(execution)
+                        makes the process-wide settings, before anything is built; called again
+                        with another precision where one process trains in two
+    profiled(folder)    a context manager that runs the framework's own profiler and leaves its
+                        trace in the folder; None where the framework has none
+    TRAINERS            the modes it offers: {mode: subclass of Trainer}
+    Floor               the least that a step can be in this framework: a subclass of Floor
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,25 +28,24 @@ Array = NDArray[Any]
 Parameters = list[tuple[Array, Array]]
 """One (weight, bias) a layer, input side first; weight (inputs, outputs), bias (outputs,)."""
 
-
 TEXTBOOK, EPSILON_HAT = "textbook", "epsilon-hat"
-"""The forms of Adam; see there."""
+"""The forms of Adam; the class `Adam` defines them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """In what numbers a network is trained."""
+    """The number formats that a network is trained in."""
 
     stored: str
     """The type of images, parameters and Adam's moments."""
     bits: int
-    """Of the significand behind the point, that the factors of a matrix product have."""
+    """Stored significand bits of a matrix product's factors."""
 
 
 PRECISIONS = {
     "float64": Precision(stored="float64", bits=52),
     "float32": Precision(stored="float32", bits=23),
-    # Products alone, and on GPUs: float32 cut to 10 bits on its way in.
+    # On GPUs, and in matrix products alone: the hardware cuts float32 factors to 10 bits.
     "tf32": Precision(stored="float32", bits=10),
     # Mixed: activations and products in bfloat16; parameters, loss and Adam in float32.
     "bfloat16": Precision(stored="float32", bits=7),
@@ -53,7 +53,7 @@ PRECISIONS = {
 
 
 class NotKeptError(Exception):
-    """A mode does not keep the figure that was asked for; the message says why."""
+    """A mode does not keep the requested figure; the message says why."""
 
 
 FETCHES_ITSELF = "the program that trains fetches its batches itself"
@@ -68,14 +68,14 @@ class Network:
 
     @property
     def parameter_count(self) -> int:
-        """Weights and biases together."""
+        """The number of weights and biases together."""
         return sum((m + 1) * n for m, n in pairwise(self.layer_sizes))
 
     def step_flops(self, batch_size: int) -> float:
         """Floating-point operations of one training step's matrix products.
 
-        Two for each weight and image forward, as many for the weight's gradient, and again for the
-        gradient of a layer's inputs, which the first layer does not need.
+        Each weight costs two per image in the forward pass, two for its gradient, and two for the
+        gradient of its layer's inputs, which the first layer does not need.
         """
         first, *others = (m * n for m, n in pairwise(self.layer_sizes))
         return 2.0 * batch_size * (2 * first + 3 * sum(others))
@@ -83,16 +83,16 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:
-    """The optimizer, in one of two forms that differ in where epsilon is added.
+    """The optimizer, in one of two forms, which differ in where epsilon is added.
 
         m ← β₁ m + (1 − β₁) g        m̂ = m / (1 − β₁ᵗ)
         v ← β₂ v + (1 − β₂) g²       v̂ = v / (1 − β₂ᵗ)
         p ← p − α m̂ / (√v̂ + ε)      t counts from 1
 
-    Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, Algorithm 1: the form
-    `textbook`, which every backend has. The form `epsilon-hat` is the one at the end of the paper's
-    section 2, which Keras has as its own, α √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε): the same but for
-    an epsilon √(1 − β₂ᵗ) times as small. Only `tensorflow` and the reference have that one.
+    This is the form `textbook`, which every backend has: Kingma and Ba, "Adam: A Method for
+    Stochastic Optimization", 2015, Algorithm 1. The form `epsilon-hat`, from the end of the paper's
+    section 2, is Keras' own: α √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε). It differs from the textbook
+    by a factor of √(1 − β₂ᵗ) on epsilon. Only `tensorflow` and the NumPy reference have it.
     """
 
     learning_rate: float = 0.001
@@ -103,8 +103,27 @@ class Adam:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """Images (n, pixels) of the type that parameters have, and labels (n,) of int32."""
+
+    images: Array = field(repr=False)
+    labels: Array = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is trained, alike in every backend."""
+
+    network: Network
+    adam: Adam
+    training_set: TrainingSet
+    start: Parameters = field(repr=False)
+    """The initial parameters; a trainer copies them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How a backend is asked to execute; a trainer says in `describe()` what it really did."""
+    """How a backend should execute; `Trainer.describe` says what it really did."""
 
     mode: str
     input: str = "resident"
@@ -112,47 +131,61 @@ class Execution:
     device: str = "cpu"
     threads: int = 1
     steps_per_call: int = 50
+    """Steps in one call of the framework, in modes that train many steps a call."""
 
     @property
     def stored(self) -> str:
         """The type of images, parameters and Adam's moments."""
         return PRECISIONS[self.precision].stored
 
-    def check_device(self, found: str) -> None:
-        """Raise RuntimeError where results lie on another device than was asked for."""
-        if found != self.device:
-            raise RuntimeError(f"asked for the {self.device}, but results lie on the {found}")
+    def check_device(self, actual: str) -> None:
+        """Raise RuntimeError where results lie on another device than the requested one."""
+        if actual != self.device:
+            raise RuntimeError(f"asked for the {self.device}, but results lie on the {actual}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSet:
-    """Images (n, pixels) in the type that parameters have, labels (n,) of int32."""
+class Description:
+    """What a trainer really uses, read back from the live framework."""
 
-    images: Array = field(repr=False)
-    labels: Array = field(repr=False)
+    device: str
+    """The device whose memory holds a result: "cpu" or "gpu"."""
+    device_name: str
+    precision: str
+    """The type of the parameters."""
+    threads: int
+    """As requested, where a framework does not tell."""
+    compiler: str
+    steps_per_call: int
+    input: str
+    optimizer: str
+    epsilon: float
+    adam_form: str
+
+
+class Program(NamedTuple):
+    """A compiled function of the framework, and the arguments of one call of it."""
+
+    function: Any
+    arguments: tuple[Any, ...]
 
 
 class Trainer(ABC):
     """One live training run: its parameters, its optimizer's state and its data.
 
-    Everything that may be done once is done in the constructor; `train` holds the training loop
+    Everything that can be done once is done in the constructor; `train` holds the training loop
     and nothing else.
     """
 
+    # Training.
+
     @abstractmethod
-    def __init__(
-        self,
-        network: Network,
-        adam: Adam,
-        execution: Execution,
-        training_set: TrainingSet,
-        parameters: Parameters,
-    ) -> None:
-        """Build everything, with a copy of `parameters` to start from."""
+    def __init__(self, training: Training, execution: Execution) -> None:
+        """Build everything, and start from a copy of the training's initial parameters."""
 
     @abstractmethod
     def reset(self, parameters: Parameters) -> None:
-        """Start again from `parameters`, Adam's moments and step count at zero."""
+        """Start again from `parameters`, with Adam's moments and step count at zero."""
 
     @abstractmethod
     def train(self, rows: Array) -> None:
@@ -161,16 +194,18 @@ class Trainer(ABC):
         `rows` is (steps, batch_size) of int32: the rows of the training set in each batch.
         """
 
-    @abstractmethod
     def fetch(self, rows: Array) -> None:
-        """Fetch the batches of `rows` as `train` does, and train on none of them.
+        """Fetch the batches of `rows` (steps, batch_size) as `train` does, without training.
 
         Raises NotKeptError where the program that trains fetches them itself.
         """
+        raise NotKeptError(FETCHES_ITSELF)
 
     @abstractmethod
     def synchronise(self) -> None:
-        """Return only when the device has finished all that was asked of it."""
+        """Return only when the device has finished all its work."""
+
+    # Read by certificate and ledger; never timed.
 
     @abstractmethod
     def losses(self) -> Array:
@@ -181,13 +216,13 @@ class Trainer(ABC):
 
     @abstractmethod
     def parameters(self) -> Parameters:
-        """The current parameters."""
+        """Copy the current parameters."""
 
     @abstractmethod
     def first_moments(self) -> Parameters:
         """Adam's first moments m after at least one step, laid out as parameters.
 
-        One step after a reset they are (1 − β₁) times that step's gradient: so the gradient inside
+        One step after a reset they are (1 − β₁) times that step's gradient, so the gradient inside
         any compiled program can be read, from the very program that trains.
         """
 
@@ -197,83 +232,90 @@ class Trainer(ABC):
 
     @abstractmethod
     def product(self, a: Array, b: Array) -> Array:
-        """The matrix product of `a` and `b`, taken as the network's layers take theirs."""
+        """The matrix product (m, n) of `a` (m, k) and `b` (k, n), computed as the layers do."""
 
-    @abstractmethod
     def weight_address(self) -> int | None:
-        """Where the first weight lies in memory now; None where that cannot be read."""
+        """The present memory address of the first weight; None where that cannot be read."""
+        return None
 
-    @abstractmethod
     def peak_device_bytes(self) -> int | None:
-        """The most memory that the framework has had in use on a GPU, in this process.
+        """The most GPU memory in bytes that the framework has had in use in this process.
 
-        By the framework's own count, which leaves out what it keeps for later, and what CUDA and
-        its libraries take for themselves. None where it does not count: on a CPU.
+        This is the framework's own count, without what it keeps for later and what CUDA and its
+        libraries take for themselves. None where it does not count, as on a CPU.
         """
+        return None
 
-    @abstractmethod
     def compilations(self) -> int:
         """How many programs the framework has traced or compiled to train; 0 where it does not."""
+        return 0
+
+    def program(self, rows: Array) -> Program:
+        """The compiled program that trains one call of `rows`, for tests that read its code.
+
+        `rows` is (batch_size,) where a call trains one step, else (steps, batch_size). Raises
+        NotKeptError where a mode has no such program, or none that can be read.
+        """
+        raise NotKeptError("no compiled program that can be read")
 
     @abstractmethod
-    def describe(self) -> dict[str, str]:
-        """What is really used, read back from the live framework.
-
-        Holds at least `device` ("cpu" or "gpu", of a result's own memory), `device_name`,
-        `precision` (of the parameters), `threads` (as asked, where a framework does not tell),
-        `compiler`, `steps_per_call`, `input`, `optimizer` and `epsilon`.
-        """
+    def describe(self) -> Description:
+        """Read back what is really used."""
 
 
 class Floor(ABC):
     """The least that a training step can be: its matrix products, and one pass over Adam's arrays.
 
-    A step of a network without biases, ReLU and loss: the products forward, those backward for each
-    weight and for the inputs of every layer but the first, and one pass that reads weight, moments
-    and gradient and writes weight and moments. Each step works on the last one's results, so no
-    compiler can leave one out. Everything is computed by the framework's fastest means, in buffers
-    that are kept.
+    This is a step of a network without biases, ReLU and loss: the products of the forward pass,
+    the backward products for each weight and for the inputs of every layer but the first, and one
+    pass that reads weight, moments and gradient and writes weight and moments. Each step works on
+    the results of the step before, so no compiler can leave one out. Everything is computed in the
+    fastest way that the framework has, in buffers that are kept.
     """
 
     @abstractmethod
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
-        """Build everything, from small random numbers."""
+        """Build everything, from the small random numbers of `floor_arrays`."""
 
     @abstractmethod
     def train(self, rows: Array) -> None:
-        """Take as many steps as `rows` has lines; what is in it is not looked at."""
+        """Take as many steps as `rows` has lines; its content is ignored."""
 
     @abstractmethod
     def synchronise(self) -> None:
-        """Return only when the device has finished all that was asked of it."""
+        """Return only when the device has finished all its work."""
 
     @abstractmethod
     def square(self, size: int) -> Any:
-        """A matrix (size, size) as the framework holds it."""
+        """A matrix (size, size) of the framework's own type."""
 
     @abstractmethod
     def multiply(self, matrix: Any) -> None:
-        """Take the product of a `square` matrix with itself."""
+        """Multiply a `square` matrix by itself."""
 
     @abstractmethod
     def arrays(self) -> list[list[Array]]:
-        """The weights, the first and the second moments as they are now, each by layer."""
+        """The current weights, first moments and second moments, each a list by layer."""
 
     @abstractmethod
     def device(self) -> str:
-        """The device that the results lie on: "cpu" or "gpu"."""
+        """The device whose memory holds the results: "cpu" or "gpu"."""
+
+    def program(self, steps: int) -> Program:
+        """The compiled program of one call of `steps`, as `Trainer.program` gives it."""
+        raise NotKeptError("no compiled program that can be read")
 
 
 PASS_DECAY = 0.5
 PASS_RATE = 1e-9
-"""Of the pass of a floor: m ← (m + g) / 2, v ← (v + g) / 2, w ← w − 1e-9 · m. The arithmetic hardly
-counts beside the memory; the rate is so small that the numbers stay as they are."""
+"""A floor's pass computes m ← (m + g) / 2, v ← (v + g) / 2, w ← w − 1e-9 · m. The arithmetic costs
+next to nothing beside the memory traffic; the rate is so small that the numbers hardly change."""
 
 
 def floor_arrays(
     network: Network, batch_size: int, dtype: str
 ) -> tuple[Array, list[Array], list[Array], list[Array]]:
-    """Images (batch_size, pixels), and for each layer a weight and two moments, as it has them."""
+    """Images (batch_size, pixels), weights and two moments (inputs, outputs) to start a floor."""
     generator = np.random.default_rng(0)
     images = generator.normal(size=(batch_size, network.layer_sizes[0])).astype(dtype)
     weights = [
@@ -284,6 +326,6 @@ def floor_arrays(
 
 
 def calls(rows: Array, steps_per_call: int) -> Iterator[Array]:
-    """Cut `rows` (steps, batch_size) into the calls of a mode that trains many steps a call."""
+    """Cut `rows` (steps, batch_size) into parts of at most `steps_per_call` steps."""
     for start in range(0, len(rows), steps_per_call):
         yield rows[start : start + steps_per_call]

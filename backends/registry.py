@@ -1,4 +1,4 @@
-"""The backends, as a literal table: what can be asked of each without importing any framework.
+"""The backends as one table: what each of them offers and needs, without importing any framework.
 
 A framework is imported by `load` alone, and only the process that runs it calls that: a framework
 may be missing or broken, costs seconds and memory, and sets up threads for the whole process.
@@ -7,27 +7,68 @@ may be missing or broken, costs seconds and memory, and sets up threads for the 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+import json
+import sys
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from types import ModuleType
 
-from backends.contract import PRECISIONS, Execution
+from backends.contract import EPSILON_HAT, PRECISIONS, TEXTBOOK, Execution
 
 BOTH = ("resident", "streamed")
+
+FLOOR = "floor"
+"""The mode of a floor, which trains nothing: the least that a step can be. See contract.Floor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mode:
+    """One way of writing the training in a framework."""
+
+    tier: str
+    """Who writes it so: `idiomatic` (the framework's ordinary users) or `tuned` (experts)."""
+    about: str
+    inputs: tuple[str, ...] = BOTH
+    many_steps: bool = False
+    """Whether one call of the framework trains many steps."""
+    source: str = ""
+    """The page of the framework's documentation that teaches it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """A framework's entry: where its code is, what it needs, and what it offers."""
+    """A framework's entry: where its code lies, what it needs, and what it offers."""
 
     name: str
     title: str
     module: str
+    """The module that has what contract.py lists."""
     packages: tuple[str, ...]
-    modes: dict[str, tuple[str, ...]]
-    """The inputs that each mode can take: {mode: inputs}."""
+    """The packages that it imports."""
+    distributions: tuple[str, ...]
+    """The names, as in the Python Package Index, whose installed versions a run records."""
+    modes: dict[str, Mode]
     devices: tuple[str, ...] = ("cpu", "gpu")
     precisions: tuple[str, ...] = tuple(PRECISIONS)
+    adam_forms: tuple[str, ...] = (TEXTBOOK,)
+    """The forms of Adam that its cases can run with."""
+    folder: str = ""
+    """The folder that `module` is imported from; empty for this checkout."""
+
+    def steps_per_call(self, execution: Execution) -> int:
+        """The number of steps that one call of the framework trains."""
+        many_steps = execution.mode == FLOOR or self.modes[execution.mode].many_steps
+        return execution.steps_per_call if many_steps else 1
+
+    def to_json(self) -> str:
+        """The entry as text, for another process."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Backend:
+        """The entry that `to_json` has written."""
+        fields = json.loads(text)
+        return cls(**fields | {"modes": {key: Mode(**m) for key, m in fields["modes"].items()}})
 
 
 BACKENDS = {
@@ -38,36 +79,108 @@ BACKENDS = {
             title="PyTorch",
             module="backends.pytorch",
             packages=("torch",),
-            modes={"eager": BOTH, "compiled": BOTH, "multistep": ("resident",)},
+            distributions=("torch",),
+            modes={
+                "eager": Mode(
+                    tier="idiomatic",
+                    about="operation by operation, the loop of PyTorch's tutorial",
+                    source="https://docs.pytorch.org/tutorials/beginner/basics/optimization_tutorial.html",
+                ),
+                "compiled": Mode(
+                    tier="idiomatic",
+                    about="model and loss by torch.compile, fused Adam",
+                    source="https://docs.pytorch.org/tutorials/intermediate/torch_compile_tutorial.html",
+                ),
+                "multistep": Mode(
+                    tier="tuned",
+                    about="gather, loss and derivative in one compiled graph; on a GPU many steps "
+                    "in one CUDA graph",
+                    inputs=("resident",),
+                    many_steps=True,
+                    source="https://docs.pytorch.org/docs/stable/notes/cuda.html",
+                ),
+            },
         ),
         Backend(
             name="tensorflow",
             title="TensorFlow/Keras",
             module="backends.tensorflow",
             packages=("tensorflow", "keras"),
+            distributions=("tensorflow", "keras"),
             modes={
-                "eager": BOTH,
-                "graph": BOTH,
-                "compiled": BOTH,
-                "multistep": ("resident",),
-                # Keras' loop takes its batches from tf.data, which runs on the host.
-                "fit": ("streamed",),
+                "eager": Mode(
+                    tier="idiomatic",
+                    about="operation by operation, with a gradient tape",
+                    source="https://keras.io/guides/writing_a_custom_training_loop_in_tensorflow/",
+                ),
+                "graph": Mode(
+                    tier="idiomatic",
+                    about="one step as a tf.function",
+                    source="https://www.tensorflow.org/guide/function",
+                ),
+                "compiled": Mode(
+                    tier="idiomatic",
+                    about="one step as a tf.function with XLA",
+                    source="https://openxla.org/xla/tf2xla/tutorials/jit_compile",
+                ),
+                "multistep": Mode(
+                    tier="tuned",
+                    about="many steps in one XLA program, with the loop inside it",
+                    inputs=("resident",),
+                    many_steps=True,
+                    source="https://www.tensorflow.org/api_docs/python/tf/while_loop",
+                ),
+                "fit": Mode(
+                    tier="idiomatic",
+                    about="Keras' own loop, with XLA and several steps an execution",
+                    # Keras' loop takes its batches from tf.data, which runs on the host.
+                    inputs=("streamed",),
+                    many_steps=True,
+                    source="https://keras.io/guides/training_with_built_in_methods/",
+                ),
             },
+            adam_forms=(TEXTBOOK, EPSILON_HAT),
         ),
         Backend(
             name="jax",
             title="JAX/Flax",
             module="backends.jax",
             packages=("jax", "flax", "optax"),
-            modes={"eager": BOTH, "compiled": BOTH, "multistep": ("resident",)},
+            distributions=("jax", "jaxlib", "jax-cuda13-plugin", "flax", "optax"),
+            modes={
+                "eager": Mode(
+                    tier="idiomatic",
+                    about="operation by operation, each dispatched to XLA by itself",
+                    source="https://flax.readthedocs.io/en/latest/mnist_tutorial.html",
+                ),
+                "compiled": Mode(
+                    tier="idiomatic",
+                    about="one step under jax.jit, its state donated",
+                    source="https://docs.jax.dev/en/latest/jit-compilation.html",
+                ),
+                "multistep": Mode(
+                    tier="tuned",
+                    about="many steps in one program, by jax.lax.scan",
+                    inputs=("resident",),
+                    many_steps=True,
+                    source="https://docs.jax.dev/en/latest/_autosummary/jax.lax.scan.html",
+                ),
+            },
         ),
         Backend(
             name="numpy",
             title="NumPy",
             module="backends.numpy",
             packages=("numpy",),
-            # The host is the device: there is nothing to stream to.
-            modes={"eager": ("resident",)},
+            distributions=("numpy",),
+            modes={
+                "eager": Mode(
+                    tier="idiomatic",
+                    about="the training written out by hand, one BLAS call for each product",
+                    # The host is the device: there is nothing to stream to.
+                    inputs=("resident",),
+                ),
+            },
             devices=("cpu",),
             # It computes the others in float32: of use as a reference, not to be timed.
             precisions=("float64", "float32"),
@@ -75,32 +188,30 @@ BACKENDS = {
     )
 }
 
-MODES = ("eager", "graph", "compiled", "multistep", "fit")
 
-FLOOR = "floor"
-"""Not a mode that trains: what no step can be faster than. See contract.Floor."""
-
-MANY_STEPS_A_CALL = ("multistep", "fit", FLOOR)
-
-TIERS = {
-    "eager": "idiomatic",
-    "graph": "idiomatic",
-    "compiled": "idiomatic",
-    "fit": "idiomatic",
-    "multistep": "tuned",
-}
+def mode_names() -> tuple[str, ...]:
+    """Every mode of any backend, once."""
+    return tuple(dict.fromkeys(mode for entry in BACKENDS.values() for mode in entry.modes))
 
 
-def steps_per_call(execution: Execution) -> int:
-    """The steps that one call of the framework trains."""
-    return execution.steps_per_call if execution.mode in MANY_STEPS_A_CALL else 1
+def title_of(backend: str) -> str:
+    """A backend's title; its name where the registry does not have it, as in old bundles."""
+    return BACKENDS[backend].title if backend in BACKENDS else backend
 
 
-def missing_packages(name: str) -> list[str]:
-    """The packages of a backend that are not installed; nothing is imported to find out."""
-    return [package for package in BACKENDS[name].packages if find_spec(package) is None]
+def tier_of(backend: str, mode: str) -> str:
+    """The tier of a backend's mode; empty where the registry does not have it."""
+    entry = BACKENDS.get(backend)
+    return entry.modes[mode].tier if entry and mode in entry.modes else ""
 
 
-def load(name: str) -> ModuleType:
+def missing_packages(backend: Backend) -> list[str]:
+    """The packages of a backend that are not installed; nothing is imported to tell."""
+    return [package for package in backend.packages if find_spec(package) is None]
+
+
+def load(backend: Backend) -> ModuleType:
     """Import a backend and, with it, its framework; raises whatever that import raises."""
-    return importlib.import_module(BACKENDS[name].module)
+    if backend.folder and backend.folder not in sys.path:
+        sys.path.insert(0, backend.folder)
+    return importlib.import_module(backend.module)

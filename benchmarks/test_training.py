@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.contract import Adam, Array, Execution, Network, Trainer
+from backends.contract import Adam, Array, Execution, Network, Trainer, Training
 from backends.registry import BACKENDS, load, missing_packages
 from benchmarks.machine.environment import gpus
 from benchmarks.machine.probe import trial
@@ -32,6 +32,7 @@ from benchmarks.machine.settings import SHARED_GPU, available_cpus
 from benchmarks.plan import data
 from benchmarks.plan.plan import BLOCK_STEPS, STEPS_PER_CALL
 from benchmarks.plan.workload import batch_rows, initial_parameters
+from benchmarks.worker.ledger import described
 
 BATCH_SIZE = 128
 TRAINED_STEPS = 4000
@@ -47,8 +48,8 @@ CASES = [
     )
     for device in ("cpu", "gpu")
     for name, backend in BACKENDS.items()
-    for mode, inputs in backend.modes.items()
-    for input_ in inputs
+    for mode, about in backend.modes.items()
+    for input_ in about.inputs
     if device in backend.devices
 ]
 
@@ -62,7 +63,7 @@ def dataset() -> data.Dataset:
 @cache
 def backend_for(name: str, device: str) -> ModuleType:
     """The backend, configured for this process; skips where it cannot run."""
-    missing = missing_packages(name)
+    missing = missing_packages(BACKENDS[name])
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
     if device == "gpu" and not gpus():
@@ -71,7 +72,7 @@ def backend_for(name: str, device: str) -> ModuleType:
         pytest.skip("a process uses one device, and there is a GPU here")
     # JAX reads this when it is imported: the frameworks share the GPU here.
     os.environ.update(SHARED_GPU)
-    module = load(name)
+    module = load(BACKENDS[name])
     problem = trial(module, device, available_cpus())
     if problem:
         pytest.skip(f"{name} cannot compute on the {device}: {problem}")
@@ -91,13 +92,15 @@ def make_trainer(name: str, mode: str, input_: str, device: str) -> tuple[Traine
         steps_per_call=STEPS_PER_CALL,
     )
     trainer: Trainer = module.TRAINERS[mode](
-        network,
-        Adam(),
+        Training(
+            network=network,
+            adam=Adam(),
+            training_set=dataset().training.stored_as("float32"),
+            start=initial_parameters(network, seed=0),
+        ),
         execution,
-        dataset().training.stored_as("float32"),
-        initial_parameters(network, seed=0),
     )
-    return trainer, trainer.describe() | module.versions()
+    return trainer, described(trainer.describe()) | module.versions()
 
 
 def blocks_for(name: str, mode: str, steps: int) -> Iterator[Array]:

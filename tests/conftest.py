@@ -5,23 +5,25 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from backends.contract import Adam, Array, Execution, Network, Parameters, TrainingSet
-from backends.registry import BACKENDS, load, missing_packages
+from backends.contract import Adam, Array, Execution, Network, Parameters, Training, TrainingSet
+from backends.registry import BACKENDS, FLOOR, load, missing_packages
 from benchmarks.machine.probe import trial
 from benchmarks.machine.settings import SHARED_GPU
+from tests.support.images import write_image_set
+from tests.support.runs import SMALL
 
 CASES = [
     pytest.param(name, mode, input_, id=f"{name}-{mode}-{input_}")
     for name, backend in BACKENDS.items()
-    for mode, inputs in backend.modes.items()
-    for input_ in inputs
+    for mode, about in backend.modes.items()
+    for input_ in about.inputs
 ]
 """Every backend, mode and input."""
 
@@ -31,6 +33,12 @@ MODES = [
     for mode in backend.modes
 ]
 """Every backend and mode."""
+
+
+def first_input(name: str, mode: str) -> str:
+    """The first of the inputs that a mode can take."""
+    return BACKENDS[name].modes[mode].inputs[0]
+
 
 STEPS_PER_CALL = 4
 THREADS = 2
@@ -72,10 +80,14 @@ def configured(name: str) -> ModuleType:
     Skips where it cannot compute there.
     """
     if name not in _configured:
-        missing = missing_packages(name)
+        missing = missing_packages(BACKENDS[name])
         if missing:
             pytest.skip(f"not installed: {', '.join(missing)}")
-        module = load(name)
+        module = load(BACKENDS[name])
+        if name == "pytorch":
+            # It gives up compiling a function after eight trainers; a reset after each test would
+            # compile again what several tests share.
+            sys.modules["torch"]._dynamo.config.recompile_limit = 10_000  # type: ignore[attr-defined]
         if device() == "gpu":
             if name not in _problems:
                 _problems[name] = trial(module, "gpu", THREADS)
@@ -96,8 +108,7 @@ def set_up(
     module = configured(name)
     execution = Execution(
         mode=mode,
-        # A floor is no mode, and has none.
-        input=BACKENDS[name].modes.get(mode, ("resident",))[0],
+        input="resident" if mode == FLOOR else first_input(name, mode),
         precision=precision,
         device=device(),
         threads=THREADS,
@@ -107,27 +118,12 @@ def set_up(
     return module, execution
 
 
-def executable(path: Path, script: str) -> Path:
-    """A program of the shell, to be run in the place of another."""
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return path
-
-
 def back_to_float64() -> None:
     """Undo what a test has set: others rely on the precision that `configured` sets."""
     for module in _configured.values():
         module.configure(
             Execution(mode="eager", precision="float64", device=device(), threads=THREADS)
         )
-
-
-@pytest.fixture(autouse=True)
-def forget_compiled_functions() -> Iterator[None]:
-    """PyTorch gives up compiling a function once it has done so for eight different trainers."""
-    yield
-    if "torch" in sys.modules:
-        sys.modules["torch"].compiler.reset()
 
 
 class Problem:
@@ -148,6 +144,16 @@ class Problem:
         ]
         self.generator = generator
 
+    @property
+    def training(self) -> Training:
+        """The whole of it, as a trainer is given it."""
+        return Training(
+            network=self.network,
+            adam=self.adam,
+            training_set=self.training_set,
+            start=self.start,
+        )
+
     def rows(self, steps: int) -> Array:
         """Batches drawn anew."""
         shape = (steps, BATCH_SIZE)
@@ -157,3 +163,31 @@ class Problem:
 @pytest.fixture
 def problem() -> Problem:
     return Problem(17, 11)
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small image set that can be learned, for --data-dir."""
+    return write_image_set(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session")
+def small(images: Path) -> tuple[str, ...]:
+    """Arguments for NumPy on a tiny network and the small image set."""
+    return ("--data-dir", str(images), *SMALL)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Static figures are laid out but not drawn, which takes as long as a short run itself."""
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: Path(path).write_text("<svg/>"))
+
+
+@pytest.fixture
+def broken_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A PyTorch that processes started from here cannot import; the error's message."""
+    package, message = tmp_path / "broken" / "torch", "libfoo.so missing"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f"raise ImportError({message!r})")
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    return message

@@ -398,7 +398,7 @@ def test_a_missing_framework_says_which_extra_brings_it(
     assert project.install_advice(name, "/another/python") == ""
     answer = subprocess.CompletedProcess[str]([], 0, f'{probe.MARK}{{"missing": ["x", "y"]}}', "")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
-    assert probe.probe(name, "cpu").problem == f"not installed: x, y{advice}"
+    assert probe.probe(BACKENDS[name], "cpu").problem == f"not installed: x, y{advice}"
 
 
 def test_a_backend_without_an_extra_has_no_such_advice() -> None:

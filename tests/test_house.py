@@ -182,7 +182,6 @@ def test_an_empty_house_is_no_clean_house(tmp_path: Path) -> None:
         violations(tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="five modules are still to be split")
 def test_folders_and_modules_keep_their_size() -> None:
     paths = list(modules(ROOT).values())
     folders = {path.parent for path in paths}

@@ -13,7 +13,8 @@ import pytest
 
 import run_all
 from backends.registry import BACKENDS
-from benchmarks.analysis.findings import Bundle, Findings, find
+from benchmarks.analysis.findings import Findings, compute_findings
+from benchmarks.bundle.reader import Bundle
 from benchmarks.machine.settings import ROOT
 from benchmarks.reports.run import markdown
 
@@ -36,7 +37,7 @@ OTHER_PROGRAMS = ("--benchmark", "--check")
 @cache
 def findings(folder: Path) -> tuple[Bundle, Findings]:
     bundle = Bundle.read(folder)
-    return bundle, find(bundle)
+    return bundle, compute_findings(bundle)
 
 
 def with_interval(row: pd.Series, column: str, form: str) -> str:

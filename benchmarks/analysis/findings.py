@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from backends.contract import EPSILON_HAT, Network
-from backends.registry import TIERS
+from backends.registry import tier_of
 from benchmarks.analysis import (
     accuracy,
     break_even,
@@ -23,7 +23,7 @@ from benchmarks.analysis import (
     tables,
     tutorial,
 )
-from benchmarks.bundle.reader import Bundle as Bundle  # passed on, like `find` below
+from benchmarks.bundle.reader import Bundle
 from benchmarks.schema import ACCURACY_MARGIN_POINTS, COMPUTED, IDENTITY, repetition_in
 
 MOST_TRAININGS = 10
@@ -105,8 +105,7 @@ def _case_row(bundle: Bundle, case: pd.Series, step_seconds: pd.DataFrame) -> di
     step = statistics.interval_of_logs(logs)
     row: dict[Any, Any] = {
         **case.to_dict(),
-        # The registry need not know the mode of an older bundle.
-        "tier": TIERS.get(case["mode"], ""),
+        "tier": tier_of(case["backend"], case["mode"]),
         "status": outcomes["status"].iloc[0] if len(outcomes) else status,
         "reason": outcomes["reason"].iloc[0] if len(outcomes) else "",
         "certified": bool(len(certificates) and certificates["passed"].all()),
@@ -219,7 +218,3 @@ def write(findings: Findings, folder: Path) -> None:
         table: pd.DataFrame = getattr(findings, name)
         if name != "tutorial" or len(table):
             table.to_csv(folder / f"{name}.csv", index=False)
-
-
-# Passed on to modules that do not yet use the new name.
-find = compute_findings

@@ -7,28 +7,21 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-# Passed on to modules that do not yet import these from folders.py and reader.py.
-from benchmarks.bundle.folders import check_folder as check_folder
-from benchmarks.bundle.folders import check_report as check_report
-from benchmarks.bundle.folders import create_folder as create_folder
-from benchmarks.bundle.folders import file_name as file_name
-from benchmarks.bundle.reader import end_of_output as end_of_output
-from benchmarks.bundle.reader import read_environment as read_environment
-from benchmarks.bundle.reader import read_table as read_table
+from benchmarks.bundle.folders import file_name
 from benchmarks.schema import COLUMNS
 
 
+@dataclass(frozen=True)
 class Rows:
     """Appends rows that have some columns in common, such as those of one case in one launch."""
 
-    def __init__(self, writer: BundleWriter, columns: dict[str, Any]) -> None:
-        self._writer = writer
-        self._columns = columns
+    writer: BundleWriter
+    columns: dict[str, Any]
 
     def append(self, table: str, *records: Any, **columns: Any) -> None:
         """Append one row to a table.
@@ -37,7 +30,7 @@ class Rows:
         later one counts.
         """
         row = {name: value for record in records for name, value in asdict(record).items()}
-        self._writer.append(table, **self._columns, **row, **columns)
+        self.writer.append(table, **self.columns, **row, **columns)
 
 
 class BundleWriter:

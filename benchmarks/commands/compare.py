@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.analysis import comparison
-from benchmarks.bundle.writer import check_report
+from benchmarks.bundle.folders import check_report
 from benchmarks.commands import exit_codes, options, report, terminal
 from benchmarks.errors import UsageError
 from benchmarks.reports import comparison as comparison_report

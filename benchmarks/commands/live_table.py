@@ -9,7 +9,7 @@ from rich.table import Table as RichTable
 from benchmarks.analysis import statistics
 from benchmarks.analysis.statistics import NOTHING
 from benchmarks.commands.terminal import rich_table
-from benchmarks.plan.plan import Case
+from benchmarks.plan.cases import Case
 from benchmarks.reports.tables import CASE, STEP, TIMES_FASTEST, Column, Table
 from benchmarks.worker.messages import Block
 

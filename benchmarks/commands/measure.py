@@ -11,7 +11,8 @@ from benchmarks.commands import COMMANDS, options
 from benchmarks.commands.list import list_backends
 from benchmarks.machine.project import version
 from benchmarks.machine.settings import ROOT
-from benchmarks.plan.plan import PRESETS, floors_of, with_control
+from benchmarks.plan.cases import floors_of, with_control
+from benchmarks.plan.presets import PRESETS
 
 EPILOG = """\
 examples:
@@ -49,7 +50,7 @@ def main(argv: list[str], console: Console) -> int:
     if arguments.list:
         return list_backends(arguments, console)
     # Not above: they take seconds to import, for which `--help` need not wait.
-    from benchmarks.bundle.writer import create_folder
+    from benchmarks.bundle.folders import create_folder
     from benchmarks.commands import report, running
 
     preset = PRESETS[arguments.preset]

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from backends.contract import PRECISIONS
-from backends.registry import BACKENDS, MODES
+from backends.registry import BACKENDS, mode_names
 from benchmarks.commands import COMMANDS, exit_codes
 from benchmarks.machine.platforms import device_problem
 from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
-from benchmarks.plan.plan import KERAS_ADAM, PRESETS
+from benchmarks.plan.cases import KERAS_ADAM
+from benchmarks.plan.presets import PRESETS
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
 
 
@@ -126,7 +127,7 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
     """Add the choice of cases, and how many CPUs each may use."""
     cases = parser.add_argument_group("which cases (a case is a backend in a mode)")
     add_backend_options(cases)
-    cases.add_argument("--modes", nargs="+", choices=MODES, metavar="MODE",
+    cases.add_argument("--modes", nargs="+", choices=mode_names(), metavar="MODE",
         help="only these: eager (operation by operation), graph (tf.function), compiled (one step "
         "a call), multistep (many steps a call), fit (Keras' own loop)")  # fmt: skip
     cases.add_argument("--input", nargs="+", choices=("resident", "streamed"), metavar="INPUT",

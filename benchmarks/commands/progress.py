@@ -17,7 +17,8 @@ from rich.progress import (
 )
 
 from benchmarks.commands.live_table import LiveTable
-from benchmarks.plan.plan import Case, Plan
+from benchmarks.plan.cases import Case
+from benchmarks.plan.plan import Plan
 from benchmarks.worker.messages import Block, Certified, Ready
 
 LINES_A_LAUNCH = 4

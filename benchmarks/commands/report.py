@@ -7,8 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.analysis import findings as summary
-from benchmarks.bundle.writer import check_folder, create_folder
+from benchmarks.analysis.findings import Findings, compute_findings
+from benchmarks.analysis.findings import write as write_tables
+from benchmarks.bundle.folders import check_folder, create_folder
+from benchmarks.bundle.reader import Bundle
 from benchmarks.commands import exit_codes, options, terminal
 from benchmarks.errors import UsageError
 from benchmarks.reports import run as run_report
@@ -46,7 +48,7 @@ def parser() -> options.Parser:
     return parser
 
 
-def read_bundle(command: str, folder: Path) -> summary.Bundle:
+def read_bundle(command: str, folder: Path) -> Bundle:
     """Read a bundle; raises UsageError, which for a folder of bundles names those in it."""
     if not (folder / "environment.json").exists():
         paths = [*folder.glob("*/environment.json"), *folder.glob("*/*/environment.json")]
@@ -62,7 +64,7 @@ def read_bundle(command: str, folder: Path) -> summary.Bundle:
                 f"{', '.join(bundles[:NAMED_BUNDLES])}{f' and {more} more' if more > 0 else ''}; "
                 f"use for example: python run_all.py {command} {' '.join(example)}"
             )
-    return summary.Bundle.read(folder)
+    return Bundle.read(folder)
 
 
 def report_bundle(folder: Path, console: Console, output: Path | None = None) -> None:
@@ -74,12 +76,12 @@ def report_bundle(folder: Path, console: Console, output: Path | None = None) ->
 
 def write_reports(
     folder: Path, output: Path | None = None, *, page: bool = True
-) -> tuple[summary.Bundle, summary.Findings]:
+) -> tuple[Bundle, Findings]:
     """Write the tables and the reports that are computed from a bundle's rows."""
     bundle = read_bundle("report", folder)
-    findings = summary.find(bundle)
+    findings = compute_findings(bundle)
     target = _create(output) if output else folder
-    summary.write(findings, target)
+    write_tables(findings, target)
     run_report.write(bundle, findings, target)
     if page and not missing_for_page():
         # Not above: these packages may be missing, and take time to import.
@@ -97,7 +99,7 @@ def missing_for_page() -> list[str]:
 def _report_several(folders: list[Path], output: Path, console: Console) -> None:
     """Write one report of several bundles."""
     bundles = [read_bundle("report", folder) for folder in folders]
-    results = ((bundle, summary.find(bundle)) for bundle in bundles)
+    results = ((bundle, compute_findings(bundle)) for bundle in bundles)
     named = dict(zip(bundle_names(folders), results, strict=True))
     write_text(_create(output) / "report.md", several.markdown(named), console)
     if not missing_for_page():

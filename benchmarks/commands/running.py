@@ -14,15 +14,19 @@ from rich.console import Console
 
 from backends.contract import Adam, Network
 from backends.registry import BACKENDS
-from benchmarks.analysis import findings as summary
-from benchmarks.bundle.writer import BundleWriter, check_folder
+from benchmarks.analysis.findings import compute_findings
+from benchmarks.bundle.folders import check_folder
+from benchmarks.bundle.reader import Bundle
+from benchmarks.bundle.writer import BundleWriter
 from benchmarks.commands import exit_codes
 from benchmarks.commands.progress import RunProgress
 from benchmarks.errors import UsageError
 from benchmarks.machine import environment, platforms, probe
 from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
-from benchmarks.plan.plan import PRESETS, Case, Plan, select_cases
+from benchmarks.plan.cases import Case, select_cases
+from benchmarks.plan.plan import Plan
+from benchmarks.plan.presets import PRESETS
 from benchmarks.plan.workload import Workload
 from benchmarks.session.session import Session
 
@@ -189,7 +193,7 @@ def run(plan: Plan, training: data.Split, folder: Path, console: Console, starte
             progress=progress,
             environment=record,
             started=started,
-            settled=lambda: summary.find(summary.Bundle.read(folder)).settled,
+            settled=lambda: compute_findings(Bundle.read(folder)).settled,
         )
         try:
             session.run()

@@ -17,18 +17,15 @@ import pandas as pd
 from rich.console import Console
 
 from backends.contract import Network
-from benchmarks.bundle.writer import create_folder, read_environment
+from benchmarks.analysis.tables import in_order
+from benchmarks.bundle.folders import create_folder
+from benchmarks.bundle.reader import read_environment
 from benchmarks.commands import exit_codes, options, report, running
 from benchmarks.errors import UsageError
 from benchmarks.machine.settings import ROOT
-from benchmarks.plan.plan import (
-    BLOCK_FLOPS,
-    FEWEST_BLOCK_STEPS,
-    PRESETS,
-    Plan,
-    floors_of,
-    with_control,
-)
+from benchmarks.plan.cases import floors_of, with_control
+from benchmarks.plan.plan import BLOCK_FLOPS, FEWEST_BLOCK_STEPS, Plan
+from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
 
 ROUNDS = 6
@@ -195,9 +192,7 @@ def write(folder: Path, chosen: list[Point], console: Console) -> None:
             tables.append(cases.assign(factor=point.factor, value=point.value))
     if not tables:
         return
-    table = pd.concat(tables, ignore_index=True)
-    first = ["factor", "value"]
-    table = table[first + [column for column in table if column not in first]]
+    table = in_order("sweep", pd.concat(tables, ignore_index=True))
     table.to_csv(folder / "sweep.csv", index=False)
     sweep_report.write(folder, table)
     console.print(f"report: {folder / 'report.md'}", highlight=False, soft_wrap=True)

@@ -12,9 +12,10 @@ from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from backends.registry import BACKENDS, TIERS
+from backends.registry import BACKENDS
 from benchmarks.analysis.comparison import Comparison
-from benchmarks.analysis.findings import Bundle, Findings
+from benchmarks.analysis.findings import Findings
+from benchmarks.bundle.reader import Bundle
 from benchmarks.machine.probe import Probe
 from benchmarks.reports import accuracy, comparison, run
 from benchmarks.reports.formats import stage_title
@@ -51,12 +52,12 @@ def show_list(console: Console, probes: dict[str, Probe], device: str) -> None:
     for name, probe in probes.items():
         problem = probe.problem
         versions = ", ".join(f"{package} {version}" for package, version in probe.versions.items())
-        for row, (mode, inputs) in enumerate(BACKENDS[name].modes.items()):
+        for row, (mode, about) in enumerate(BACKENDS[name].modes.items()):
             state = f"no: {problem}" if problem else "yes"
             if row == 0 and not problem:
                 state = f"yes ({versions})"
             table.add_row(
-                name if row == 0 else "", mode, TIERS[mode], ", ".join(inputs), escape(state)
+                name if row == 0 else "", mode, about.tier, ", ".join(about.inputs), escape(state)
             )
         table.add_section()
     console.print(table)

@@ -11,21 +11,9 @@ from typing import Any
 import cpuinfo
 import psutil
 
+from backends.registry import BACKENDS
 from benchmarks.machine.settings import ROOT, framework_variables
 
-PACKAGES = (
-    "torch",
-    "tensorflow",
-    "keras",
-    "jax",
-    "jaxlib",
-    "jax-cuda13-plugin",
-    "flax",
-    "optax",
-    "numpy",
-    "scipy",
-    "pandas",
-)
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
 
@@ -41,7 +29,8 @@ def _output(*command: str) -> str:
 def package_versions() -> dict[str, str]:
     """The versions of the packages that matter, read from their metadata without importing them."""
     found = {}
-    for package in PACKAGES:
+    distributions = [name for backend in BACKENDS.values() for name in backend.distributions]
+    for package in dict.fromkeys((*distributions, "scipy", "pandas")):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

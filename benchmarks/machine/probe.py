@@ -1,8 +1,8 @@
-"""What can run on this machine: each framework is tried in a process of its own.
+"""Which backends can run on this machine: each is tried in a process of its own.
 
-Run as `python -m benchmarks.machine.probe BACKEND DEVICE`, it imports one framework, has it take a
-small product on the device, and prints what it finds; the process that plans and times imports
-none.
+`python -m benchmarks.machine.probe ENTRY DEVICE`, with a backend's entry of the registry as JSON,
+imports its framework, has it multiply a small matrix on the device, and prints the outcome; the
+process that plans and times imports no framework.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from backends.contract import Execution, Floor, Network
-from backends.registry import BACKENDS, FLOOR, load, missing_packages
+from backends.registry import BACKENDS, FLOOR, Backend, load, missing_packages
 from benchmarks.machine.advice import advised, failure
 from benchmarks.machine.project import install_advice
 from benchmarks.machine.settings import ROOT, die_with_parent, worker_environment
@@ -28,18 +28,18 @@ MARK = "probe: "
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What one framework can do here, or why it cannot."""
+    """What one backend can do here, or why it cannot."""
 
     versions: dict[str, str]
     problem: str = ""
-    """Why nothing can run on the device; empty where it can."""
+    """Why nothing can run on the device; empty where something can."""
 
 
 def trial(backend: ModuleType, device: str, threads: int = 1) -> str:
-    """Why the backend cannot take a small product on the device; empty where it can.
+    """Why the backend cannot multiply a small matrix on the device; empty where it can.
 
-    A GPU may be listed and be too full, or of a kind that this build has no code for. TensorFlow
-    takes no other number of `threads` afterwards.
+    A GPU may be listed and yet be too full, or of a kind that this build has no code for. Once it
+    has computed, TensorFlow accepts no other number of `threads`.
     """
     execution = Execution(mode=FLOOR, device=device, threads=threads)
     try:
@@ -53,14 +53,14 @@ def trial(backend: ModuleType, device: str, threads: int = 1) -> str:
     return ""
 
 
-def probe(name: str, device: str, python: str = sys.executable) -> Probe:
-    """Try to import one framework, by the Python that shall run it, and have it compute."""
-    if device not in BACKENDS[name].devices:
+def probe(backend: Backend, device: str, python: str = sys.executable) -> Probe:
+    """Try to import a backend's framework, by the Python that is to run it, and have it compute."""
+    if device not in backend.devices:
         return Probe(versions={}, problem=f"does not compute on a {device.upper()}")
     with tempfile.TemporaryDirectory() as scratch:
         try:
             done = subprocess.run(
-                [python, "-m", "benchmarks.machine.probe", name, device],
+                [python, "-m", "benchmarks.machine.probe", backend.to_json(), device],
                 cwd=ROOT,
                 env=worker_environment(device, 1, Path(scratch)),
                 capture_output=True,
@@ -74,42 +74,42 @@ def probe(name: str, device: str, python: str = sys.executable) -> Probe:
             return Probe(versions={}, problem=problem)
     marked = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
     if marked:
-        found = json.loads(marked[-1].removeprefix(MARK))
-        if found["missing"]:
-            names = ", ".join(found["missing"])
-            problem = f"not installed: {names}{install_advice(name, python)}"
+        outcome = json.loads(marked[-1].removeprefix(MARK))
+        if outcome["missing"]:
+            names = ", ".join(outcome["missing"])
+            problem = f"not installed: {names}{install_advice(backend.name, python)}"
             return Probe(versions={}, problem=problem)
-        versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-        problem = f"sees no usable {device.upper()} ({versions}): {found['problem']}"
-        return Probe(versions=found["versions"], problem=problem if found["problem"] else "")
+        versions = ", ".join(f"{name} {version}" for name, version in outcome["versions"].items())
+        problem = f"sees no usable {device.upper()} ({versions}): {outcome['problem']}"
+        return Probe(versions=outcome["versions"], problem=problem if outcome["problem"] else "")
     last_line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    # On a CPU what is printed of GPUs means nothing.
+    # On a CPU, what a framework prints about GPUs means nothing.
     printed = done.stderr if device == "gpu" else ""
     return Probe(versions={}, problem=advised(f"does not import or run: {last_line}", printed))
 
 
 def probe_all(names: list[str], device: str, pythons: dict[str, str]) -> dict[str, Probe]:
-    """Probe several frameworks side by side; nothing is timed yet.
+    """Probe several backends side by side, since nothing is timed yet.
 
-    `pythons` has those that do not run by this process's own Python.
+    `pythons` has the Python of each backend that does not run by this process's.
     """
 
-    def find(name: str) -> Probe:
-        return probe(name, device, pythons.get(name, sys.executable))
+    def probe_one(name: str) -> Probe:
+        return probe(BACKENDS[name], device, pythons.get(name, sys.executable))
 
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(names, pool.map(find, names), strict=True))
+        return dict(zip(names, pool.map(probe_one, names), strict=True))
 
 
-def look(name: str, device: str) -> dict[str, object]:
-    """What `probe` is told by the process that it starts."""
-    missing = missing_packages(name)
+def try_out(backend: Backend, device: str) -> dict[str, object]:
+    """The outcome that `probe` reads from the process that it starts."""
+    missing = missing_packages(backend)
     if missing:
         return {"missing": missing}
-    backend = load(name)
-    return {"missing": [], "versions": backend.versions(), "problem": trial(backend, device)}
+    module = load(backend)
+    return {"missing": [], "versions": module.versions(), "problem": trial(module, device)}
 
 
 if __name__ == "__main__":
     die_with_parent()
-    print(MARK + json.dumps(look(sys.argv[1], sys.argv[2])))
+    print(MARK + json.dumps(try_out(Backend.from_json(sys.argv[1]), sys.argv[2])))

@@ -1,1 +1,1 @@
-"""What is going to be trained and measured: workload, data set, presets and cases."""
+"""The plan of a run: workload, data set, presets, cases."""

@@ -1,7 +1,8 @@
 """Image sets in MNIST's IDX format: reading, checking and splitting.
 
-The format, from the data set's own page: big-endian; two zero bytes, a byte for the element type
-(8: unsigned byte), a byte for the number of dimensions, a 32-bit size for each, then the elements.
+The format, as the data set's page describes it, is big-endian: two zero bytes, a byte for the type
+of the elements (8: unsigned byte), a byte for the number of dimensions, a 32-bit size for each
+dimension, then the elements.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ from backends.contract import Array, TrainingSet
 from benchmarks.errors import UsageError
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "data" / "mnist"
+"""The folder of the MNIST files that come with this program."""
 
-# MD5 of the decompressed files, as every mirror of MNIST publishes them.
 EMBEDDED_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
+
+"""MD5 of the decompressed files, as every mirror of MNIST publishes them."""
 
 UNSIGNED_BYTE = 8
 
@@ -38,13 +41,13 @@ class DataError(UsageError):
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Images (n, pixels) as bytes and labels (n,) of int32."""
+    """Images (n, pixels) of uint8, and their labels (n,) of int32."""
 
     images: Array = field(repr=False)
     labels: Array = field(repr=False)
 
     def stored_as(self, dtype: str) -> TrainingSet:
-        """Pixels divided by 255, in the NumPy type of that name."""
+        """The images divided by 255, in the NumPy type of that name, and the labels."""
         number = np.dtype(dtype)
         return TrainingSet(images=self.images.astype(number) / number.type(255), labels=self.labels)
 
@@ -60,12 +63,15 @@ class Dataset:
 
     @property
     def pixels(self) -> int:
-        """Pixels of one image: the inputs of the network."""
+        """The number of pixels of an image: the inputs of the network."""
         return int(self.training.images.shape[1])
 
 
 def _content(folder: Path, name: str) -> tuple[Path, bytes]:
-    """The decompressed bytes of `name` or `name`.gz, and the path they came from."""
+    """The decompressed bytes of `name` or `name`.gz, and their path.
+
+    Raises DataError where neither can be read.
+    """
     for path in (folder / f"{name}.gz", folder / name):
         try:
             if not path.is_file():
@@ -73,12 +79,15 @@ def _content(folder: Path, name: str) -> tuple[Path, bytes]:
             raw = path.read_bytes()
             return path, gzip.decompress(raw) if path.suffix == ".gz" else raw
         except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path}: cannot be read ({error}); fetch it anew") from None
+            raise DataError(f"{path}: cannot be read ({error}); fetch it again") from None
     raise DataError(f"{folder / name}[.gz]: no such file; --data-dir takes a folder in IDX format")
 
 
 def read_idx(folder: Path, name: str, dimensions: int, md5: str | None = None) -> Array:
-    """One IDX file of unsigned bytes, as an array; raises DataError where it is not whole."""
+    """One IDX file of unsigned bytes, as an array with so many dimensions.
+
+    Raises DataError where the file is missing or damaged, or its `md5` is another.
+    """
     path, content = _content(folder, name)
     header = 4 + 4 * dimensions
     if len(content) < header or content[:4] != bytes((0, 0, UNSIGNED_BYTE, dimensions)):
@@ -87,18 +96,18 @@ def read_idx(folder: Path, name: str, dimensions: int, md5: str | None = None) -
     if len(content) - header != math.prod(shape):
         raise DataError(
             f"{path}: damaged or truncated: {len(content) - header:,} bytes of data where its "
-            f"header promises {math.prod(shape):,}; fetch it anew"
+            f"header promises {math.prod(shape):,}; fetch it again"
         )
     if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        raise DataError(f"{path}: damaged: its checksum is not the published one; fetch it anew")
+        raise DataError(f"{path}: damaged: its checksum is not the published one; fetch it again")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
 def _read_pair(folder: Path, prefix: str) -> Split:
-    known = EMBEDDED_MD5 if folder == EMBEDDED else {}
+    checksums = EMBEDDED_MD5 if folder == EMBEDDED else {}
     images_name, labels_name = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
-    images = read_idx(folder, images_name, 3, known.get(images_name))
-    labels = read_idx(folder, labels_name, 1, known.get(labels_name))
+    images = read_idx(folder, images_name, 3, checksums.get(images_name))
+    labels = read_idx(folder, labels_name, 1, checksums.get(labels_name))
     if len(images) != len(labels):
         raise DataError(
             f"{folder / images_name} holds {len(images):,} images but "
@@ -108,7 +117,10 @@ def _read_pair(folder: Path, prefix: str) -> Split:
 
 
 def load(folder: Path = EMBEDDED) -> Dataset:
-    """Read an image set; its first twelfth (MNIST: 5,000 of 60,000 images) is for validation."""
+    """Read an image set; the first twelfth of its training images is kept for validation.
+
+    Of MNIST's 60,000 that is 5,000. Raises DataError where files are missing, damaged or too small.
+    """
     folder = folder.resolve()
     files, test = _read_pair(folder, "train"), _read_pair(folder, "t10k")
     if files.images.shape[1] != test.images.shape[1]:

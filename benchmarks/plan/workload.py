@@ -1,6 +1,6 @@
 """The workload, and the random draws that every backend shares.
 
-Parameters and batches are drawn once, here, in NumPy, from the seed. A backend draws nothing.
+Initial parameters and batches are drawn once, here, in NumPy, from the seed. Backends draw nothing.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 
 from backends.contract import Adam, Array, Network, Parameters
 
-# Apart, so that changing how one is drawn leaves the other as it was.
+# Separate streams, so that changing how one is drawn leaves the others as they were.
 PARAMETERS_STREAM, BATCHES_STREAM, VALIDATION_STREAM = 0, 1, 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What is trained; the same for every case of a run."""
+    """The training that every case of a run does."""
 
     network: Network
     adam: Adam
@@ -30,10 +30,11 @@ class Workload:
 
 
 def initial_parameters(network: Network, seed: int) -> Parameters:
-    """Weights in float64: normal, of deviation √(2/inputs) before a ReLU; biases zero.
+    """A weight (inputs, outputs) and a bias (outputs,) in float64 for each layer.
 
-    He et al., "Delving Deep into Rectifiers", 2015, equation 10. The last layer, which has no ReLU
-    behind it, is ten times as small as 1/√inputs, so that training starts from even odds.
+    Weights before a ReLU are normal with standard deviation √(2/inputs): He et al., "Delving Deep
+    into Rectifiers", 2015, equation 10. The last layer has no ReLU; its deviation is 0.1/√inputs,
+    so that training starts from nearly even odds for all classes. Biases are zero.
     """
     generator = np.random.default_rng([seed, PARAMETERS_STREAM])
     layers = list(pairwise(network.layer_sizes))
@@ -47,8 +48,8 @@ def initial_parameters(network: Network, seed: int) -> Parameters:
 def batch_rows(training_images: int, batch_size: int, steps: int, seed: int) -> Array:
     """The rows of the training set in each batch: (steps, batch_size) of int32.
 
-    Every epoch is a fresh shuffle, cut into whole batches; the few rows left over sit it out, so
-    no row comes twice in an epoch.
+    Every epoch is a fresh shuffle, divided into whole batches; the few rows that are left over are
+    not used in that epoch, and no row is used twice in one.
     """
     generator = np.random.default_rng([seed, BATCHES_STREAM])
     per_epoch = training_images // batch_size
@@ -58,18 +59,21 @@ def batch_rows(training_images: int, batch_size: int, steps: int, seed: int) -> 
 
 
 def checksum(parameters: Parameters, rows: Array) -> str:
-    """Of all that was drawn for a training run: equal where two runs start alike."""
-    found = zlib.crc32(rows.tobytes())
+    """A checksum of what was drawn for a training: eight hexadecimal digits.
+
+    It is equal for trainings with the same initial parameters and the same batches.
+    """
+    crc = zlib.crc32(rows.tobytes())
     for layer in parameters:
         for array in layer:
-            found = zlib.crc32(array.tobytes(), found)
-    return f"{found:08x}"
+            crc = zlib.crc32(array.tobytes(), crc)
+    return f"{crc:08x}"
 
 
 def validation_rows(validation_images: int, batch_size: int, batches: int, seed: int) -> Array:
     """The rows of the validation set in each batch: (batches, batch_size), none twice in a batch.
 
-    Batches are as large as the set at most.
+    Batches are never larger than the set.
     """
     generator = np.random.default_rng([seed, VALIDATION_STREAM])
     size = min(batch_size, validation_images)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchmarks.analysis.findings import Bundle, Findings, control_of
+from benchmarks.analysis.findings import Findings, control_of
+from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.cases import in_summary_order
 from benchmarks.reports.figures import static
 from benchmarks.reports.formats import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis.findings import Bundle
+from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.formats import MISSING, stage_title
 from benchmarks.reports.sections import Figure, Section, section
 from benchmarks.reports.sentences import departure

@@ -12,8 +12,6 @@ from typing import Any
 
 import pandas as pd
 
-from backends.registry import BACKENDS
-
 MS = "#.3g"
 """Format of milliseconds a step: three significant digits."""
 MISSING = "–"
@@ -53,11 +51,6 @@ def counted(count: int, noun: str) -> str:
 def bullets(sentences: Sequence[str]) -> str:
     """A markdown list."""
     return "\n".join(f"- {sentence}" for sentence in sentences)
-
-
-def backend_title(backend: str) -> str:
-    """A backend's title; its name if it is not registered here, as in bundles from elsewhere."""
-    return BACKENDS[backend].title if backend in BACKENDS else backend
 
 
 def stage_title(stage: str) -> str:

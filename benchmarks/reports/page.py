@@ -17,7 +17,8 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from benchmarks.analysis.findings import Bundle, Findings
+from benchmarks.analysis.findings import Findings
+from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import run, sentences, several
 from benchmarks.reports.figures import interactive, looks
 from benchmarks.reports.figures.charts import Chart

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends.registry import BACKENDS
+from backends.registry import BACKENDS, title_of
 from benchmarks.analysis import break_even, limits
-from benchmarks.analysis.findings import Bundle, Findings, control_of
-from benchmarks.bundle.writer import end_of_output
+from benchmarks.analysis.findings import Findings, control_of
+from benchmarks.bundle.reader import Bundle, end_of_output
 from benchmarks.reports import accuracy, certificates, sentences
 from benchmarks.reports.cases import comparable_groups, ranked
 from benchmarks.reports.figures import static
@@ -20,7 +20,6 @@ from benchmarks.reports.formats import (
     as_number,
     as_percent,
     as_text,
-    backend_title,
     bullets,
     joined,
     percent,
@@ -101,7 +100,7 @@ def where_the_time_goes(findings: Findings) -> Section | None:
     if findings.floors.empty or measured.empty:
         return None
     floors = [
-        Column("implemented in", "backend", lambda row, name: backend_title(row[name]), text=True),
+        Column("implemented in", "backend", lambda row, name: title_of(row[name]), text=True),
         Column("floor (ms)", "step_ms", as_interval(MS)),
         Column("peak (GFLOP/s)", "peak_gflops", as_number(",.0f")),
     ]
@@ -239,7 +238,7 @@ def title(findings: Findings) -> str:
     """The frameworks that were compared."""
     backends = dict.fromkeys(ranked(findings.summary)["backend"])
     in_order = [name for name in dict.fromkeys([*BACKENDS, *backends]) if name in backends]
-    return f"One network, one Adam: {joined([backend_title(n) for n in in_order]) or 'no result'}"
+    return f"One network, one Adam: {joined([title_of(n) for n in in_order]) or 'no result'}"
 
 
 def answer(findings: Findings) -> str:

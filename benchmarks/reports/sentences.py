@@ -9,21 +9,21 @@ from typing import Any
 import pandas as pd
 
 from backends.contract import TEXTBOOK
-from backends.registry import FLOOR
+from backends.registry import FLOOR, title_of
 from benchmarks.analysis.accuracy import MOST_SEEDS, NOT_CERTIFIED
-from benchmarks.analysis.findings import Bundle, Findings, control_of
+from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.analysis.statistics import (
     SIGNIFICANCE,
     SMALLEST_DIFFERENCE,
     TIE_MARGIN,
     smallest_difference,
 )
+from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.cases import comparable_groups
 from benchmarks.reports.formats import (
     MS,
     as_interval,
     as_percent_interval,
-    backend_title,
     counted,
     joined,
     number,
@@ -48,7 +48,7 @@ def fastest(findings: Findings) -> list[str]:
                 continue
             times = as_interval()(others.iloc[0], "times_fastest")
             sentences.append(
-                f"The best of {backend_title(str(backend))}, {others['case'].iloc[0]}, takes "
+                f"The best of {title_of(str(backend))}, {others['case'].iloc[0]}, takes "
                 f"{times} times as long as {best['case']}."
             )
     return sentences
@@ -126,7 +126,7 @@ def accuracy(findings: Findings) -> str:
         return "No case was trained to the end, so no final accuracy is compared."
     # Groups that are not certified, or train by another Adam, have names that are no backend's.
     backends = findings.accuracies[findings.accuracies["group"] == findings.accuracies["backend"]]
-    titles = {name: backend_title(name) for name in backends["group"]}
+    titles = {name: title_of(name) for name in backends["group"]}
     names = joined(list(titles.values()))
     if len(backends) == 1:
         mean = as_percent_interval(backends.iloc[0], "test_accuracy")

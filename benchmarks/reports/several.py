@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from benchmarks.analysis.environments import differing
-from benchmarks.analysis.findings import Bundle, Findings
+from benchmarks.analysis.findings import Findings
+from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.formats import as_percent, joined
 from benchmarks.reports.sections import Figure, Section, document, section
 from benchmarks.reports.tables import CASE, STEP, TIER, TIMES_FASTEST, Column, Table, columns

@@ -112,6 +112,11 @@ def share(name: str, about: str, *, empty: bool = False) -> Column:
     return number(name, about, "share", highest=1, empty=empty)
 
 
+def p_value(name: str, about: str) -> Column:
+    """A column of p-values, empty where nothing could be tested."""
+    return number(name, about, highest=1, empty=True)
+
+
 def estimate(
     name: str, about: str, unit: str = "", *, lowest: float = 0, highest: float = inf
 ) -> tuple[Column, ...]:

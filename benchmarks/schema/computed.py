@@ -8,6 +8,7 @@ from benchmarks.schema.columns import (
     flag,
     integer,
     number,
+    p_value,
     seconds,
     share,
     text,
@@ -86,8 +87,8 @@ VERDICTS = Table(
     columns=(
         *PAIR,
         *estimate("ratio", "Step time of `case` divided by that of `other`, within rounds."),
-        share("p_value", "p-value of equal step times, for this pair alone.", empty=True),
-        share("p_adjusted", "The same, adjusted for the number of pairs in the run.", empty=True),
+        p_value("p_value", "p-value of equal step times, for this pair alone."),
+        p_value("p_adjusted", "The same, adjusted for the number of pairs in the run."),
         number("margin", "Smallest relative difference that the run ranks."),
         integer("launches", "Launches in which both cases were timed.", "launches"),
         integer("rounds", "Rounds in which both cases were timed.", "rounds"),
@@ -178,9 +179,9 @@ EQUIVALENCES = Table(
             )
         ),
         number("margin_points", "Differences within this margin are equivalent.", "points"),
-        share("p_equivalent", "p-value of the two one-sided tests.", empty=True),
-        share("p_different", "p-value of no difference, for this pair alone.", empty=True),
-        share("p_different_adjusted", "The same, adjusted for the number of pairs.", empty=True),
+        p_value("p_equivalent", "p-value of the two one-sided tests."),
+        p_value("p_different", "p-value of no difference, for this pair alone."),
+        p_value("p_different_adjusted", "The same, adjusted for the number of pairs."),
         text("verdict", "What is shown; `not certified` replaces `equivalent` where one of the "
             "groups is.", "equivalent", "different", "too few seeds", "not certified"),
         number("seeds_needed", "Seeds that would likely decide; empty where it is decided or too "

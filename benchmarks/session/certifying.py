@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
-from benchmarks.plan.plan import Case, Plan
+from benchmarks.plan.plan import Plan
 from benchmarks.session.jobs import make_job, make_ready, make_references, start_worker
 from benchmarks.session.launch import START_TIMEOUT_SECONDS
 from benchmarks.session.worker_process import WorkerError

@@ -9,23 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from backends.contract import Execution
-from backends.registry import FLOOR
-from benchmarks.bundle.writer import file_name
+from backends.registry import BACKENDS, FLOOR
+from benchmarks.bundle.folders import file_name
 from benchmarks.machine.settings import worker_environment
+from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
-from benchmarks.plan.plan import FEWEST_BLOCK_STEPS, STEPS_PER_CALL, Case, Plan
+from benchmarks.plan.plan import FEWEST_BLOCK_STEPS, STEPS_PER_CALL, Plan
 from benchmarks.plan.workload import Workload
 from benchmarks.session.worker_process import WorkerProcess
-from benchmarks.worker.messages import (
-    Build,
-    Certified,
-    Certify,
-    FloorJob,
-    Job,
-    Ready,
-    RunWarmUp,
-    WarmUp,
-)
+from benchmarks.worker import messages
+from benchmarks.worker.messages import Certified, FloorJob, Job, Ready, WarmUp
 from benchmarks.worker.reference import Reference, make_reference
 
 References = dict[tuple[str, str], Reference]
@@ -66,7 +59,7 @@ def make_job(
     block_steps = block_steps or plan.block_steps
     if case.mode == FLOOR:
         return FloorJob(
-            backend=case.backend,
+            backend=BACKENDS[case.backend],
             execution=execution,
             network=plan.workload.network,
             batch_size=plan.workload.batch_size,
@@ -76,7 +69,7 @@ def make_job(
             first=launch == 0,
         )
     return Job(
-        backend=case.backend,
+        backend=BACKENDS[case.backend],
         execution=execution,
         workload=workload_of(plan, case),
         seed=plan.seed + launch,
@@ -114,7 +107,7 @@ def make_ready(
     `timeout` is in seconds and holds for each of the three requests. Raises WorkerError.
     """
     return (
-        worker.ask(Build(job), timeout),
-        worker.ask(Certify(), timeout),
-        worker.ask(RunWarmUp(), timeout),
+        worker.ask(messages.Build(job), timeout),
+        worker.ask(messages.Certify(), timeout),
+        worker.ask(messages.RunWarmUp(), timeout),
     )

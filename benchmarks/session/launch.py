@@ -11,16 +11,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, process_time
+from typing import Protocol
 
 import numpy as np
 
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.machine.disturbance import Monitor, steal_share
-from benchmarks.plan.plan import Case, Plan
+from benchmarks.plan.cases import Case
+from benchmarks.plan.plan import Plan
 from benchmarks.session.jobs import References, make_job, make_ready, start_worker
 from benchmarks.session.member import Member
-from benchmarks.session.progress import Progress
 from benchmarks.session.worker_process import WorkerError, WorkerProcess
+from benchmarks.worker.messages import Block, Certified, Ready
 
 READING_STEPS = 50
 """The accuracy is read after every block, but not more often than after this many steps: the blocks
@@ -33,6 +35,25 @@ ANSWER_TIMEOUT_SECONDS = 120.0
 """For every other answer; a block has 20 times as long as it took in the warm-up in addition."""
 ORDER_STREAM = 2
 """Keeps the order of the cases independent of what else is drawn from the seed."""
+
+
+class Progress(Protocol):
+    """Receives the events of a session, for a person to see."""
+
+    def launch(self, number: int, seed: int) -> None:
+        """A launch begins."""
+
+    def starting(self, case: Case) -> None:
+        """A case's worker is being started."""
+
+    def ready(self, case: Case, ready: Ready, certified: Certified) -> None:
+        """A case is ready to be timed."""
+
+    def block(self, case: Case, round_number: int, block: Block) -> None:
+        """A block was timed."""
+
+    def failed(self, case: Case, reason: str) -> None:
+        """A case has failed."""
 
 
 @dataclass(kw_only=True)

@@ -6,21 +6,10 @@ from dataclasses import asdict, dataclass
 
 from backends.registry import FLOOR
 from benchmarks.bundle.writer import Rows
-from benchmarks.plan.plan import Case
+from benchmarks.plan.cases import Case
 from benchmarks.session.worker_process import WorkerProcess
-from benchmarks.worker.messages import (
-    Block,
-    Certified,
-    Final,
-    Finish,
-    Reading,
-    Ready,
-    TakeBatchReading,
-    TakeReading,
-    TrainBlock,
-    TrainRest,
-    WarmUp,
-)
+from benchmarks.worker import messages
+from benchmarks.worker.messages import Block, Certified, Final, Reading, Ready, WarmUp
 
 
 @dataclass(kw_only=True)
@@ -62,14 +51,14 @@ class Member:
     def train_block(self) -> Block:
         """Train the next block; the caller writes its sample."""
         timeout = self.answer_timeout_seconds + 20 * self.warmup.last.seconds
-        block = self.worker.ask(TrainBlock(), timeout)
+        block = self.worker.ask(messages.TrainBlock(), timeout)
         self.steps += block.steps
         self.train_seconds += block.seconds
         return block
 
     def read(self) -> None:
         """Read losses and accuracies, and write them."""
-        self.last_reading = self.worker.ask(TakeReading(), self.answer_timeout_seconds)
+        self.last_reading = self.worker.ask(messages.TakeReading(), self.answer_timeout_seconds)
         self.rows.append("accuracy", self.last_reading, train_seconds=self.train_seconds)
 
     def read_due_batches(self, reading_steps: tuple[int, ...]) -> None:
@@ -80,7 +69,7 @@ class Member:
         for steps in reading_steps[self.batch_readings :]:
             if steps >= self.steps + self.warmup.block_steps:
                 return
-            reading = self.worker.ask(TakeBatchReading(), self.answer_timeout_seconds)
+            reading = self.worker.ask(messages.TakeBatchReading(), self.answer_timeout_seconds)
             self.batch_readings += 1
             self.steps = reading.updates
             # A loop that trains on batch i and prints then has made i + 1 updates.
@@ -88,10 +77,10 @@ class Member:
 
     def finish(self) -> None:
         """Train the steps after the last whole block, untimed, and take the final figures."""
-        self.steps = self.worker.ask(TrainRest(), self.answer_timeout_seconds)
+        self.steps = self.worker.ask(messages.TrainRest(), self.answer_timeout_seconds)
         if self.last_reading is None or self.last_reading.step != self.steps:
             self.read()
-        self.write_launch(self.worker.ask(Finish(), self.answer_timeout_seconds))
+        self.write_launch(self.worker.ask(messages.Finish(), self.answer_timeout_seconds))
 
     def write_launch(self, final: Final | None = None) -> None:
         """Write the row of the launch.

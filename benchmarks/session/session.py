@@ -11,16 +11,17 @@ from time import monotonic
 from typing import Any
 
 from benchmarks.bundle.writer import BundleWriter
+from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
-from benchmarks.plan.plan import Case, Plan
+from benchmarks.plan.plan import Plan
 from benchmarks.session.jobs import References, make_references
 from benchmarks.session.launch import (
     ANSWER_TIMEOUT_SECONDS,
     START_TIMEOUT_SECONDS,
     Launch,
+    Progress,
     SharedState,
 )
-from benchmarks.session.progress import Progress
 from benchmarks.worker.messages import ENERGY_SECONDS
 
 CLOSING_SECONDS = 8.0

@@ -1,1 +1,1 @@
-"""Whether the verdicts are right as often as they say."""
+"""Checks of the suite itself: the verdicts against known truths, step times against bare loops."""

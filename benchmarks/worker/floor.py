@@ -9,16 +9,16 @@ import numpy as np
 from backends import registry
 from backends.contract import Array
 from benchmarks.schema import PEAK_FLOPS
-from benchmarks.worker import clock as timing
+from benchmarks.worker import clock
 from benchmarks.worker.messages import Block, Certified, FloorJob, Ready, WarmUp
 from benchmarks.worker.parts import TRIES
 
 PEAK_SIZE = {"cpu": 2048, "gpu": 8192}
-"""Of the square matrices whose product tells the machine's peak."""
+"""Size of the square matrices whose product shows the peak rate of a device."""
 
 
 class FloorWorker:
-    """A floor, which answers what a worker of a case does, as far as it can be asked of it."""
+    """The worker of a floor, which answers the requests that need no training."""
 
     def __init__(self, job: FloorJob) -> None:
         start = perf_counter()
@@ -35,9 +35,11 @@ class FloorWorker:
         return np.empty((steps, 0), np.int32)
 
     def first_call(self) -> Ready:
-        """The first call, which compiles."""
+        """Make the first call, which compiles."""
         execution = self._job.execution
-        block = timing.train_block(self._floor, self._rows(registry.steps_per_call(execution)))
+        block = clock.train_block(
+            self._floor, self._rows(self._job.backend.steps_per_call(execution))
+        )
         execution.check_device(self._floor.device())
         return Ready(
             import_seconds=self._import_seconds,
@@ -47,7 +49,7 @@ class FloorWorker:
         )
 
     def certify(self) -> Certified:
-        """Nothing to certify; the operations a second of a large product."""
+        """Measure the operations a second of a large product; there is nothing to certify."""
         start = perf_counter()
         parts = {PEAK_FLOPS: self._peak_flops()} if self._job.first else {}
         return Certified(
@@ -61,20 +63,20 @@ class FloorWorker:
     def _peak_flops(self) -> float:
         size = PEAK_SIZE[self._job.execution.device]
         matrix = self._floor.square(size)
-        timing.multiply_block(self._floor, matrix)
-        return 2.0 * size**3 / min(timing.multiply_block(self._floor, matrix) for _ in range(TRIES))
+        clock.multiply_block(self._floor, matrix)
+        return 2.0 * size**3 / min(clock.multiply_block(self._floor, matrix) for _ in range(TRIES))
 
     def warm_up(self) -> WarmUp:
-        """Blocks until they no longer get faster."""
+        """Train until blocks no longer get faster."""
         if self._job.calibrate:
-            self._block_steps = timing.fitting_steps(
+            self._block_steps = clock.fitting_steps(
                 self._floor,
                 self._rows(self._block_steps),
                 self._block_steps,
-                registry.steps_per_call(self._job.execution),
+                self._job.backend.steps_per_call(self._job.execution),
             )
-        return timing.warm_up(self.train, self._block_steps)
+        return clock.warm_up(self.train, self._block_steps)
 
     def train(self) -> Block:
         """One block."""
-        return timing.train_block(self._floor, self._rows(self._block_steps))
+        return clock.train_block(self._floor, self._rows(self._block_steps))

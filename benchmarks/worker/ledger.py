@@ -1,24 +1,25 @@
-"""The ledger: what a case really did, read back from the live framework, not from what was asked.
+"""The ledger: what a case really did, read back from the live framework and not from the request.
 
-A worker reads it beside the certificate; differences.py says where cases differ.
+A worker reads it beside the certificate; analysis/ledger_differences.py says where cases differ.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+from dataclasses import asdict
 
 import numpy as np
 
-from backends.contract import PRECISIONS, Array, Trainer
+from backends.contract import PRECISIONS, Array, Description, Trainer
 from benchmarks.machine.settings import framework_variables
 
 BY_BITS = {about.bits: name for name, about in PRECISIONS.items()}
-"""The precision that the bits of a significand behind the point tell."""
+"""The precision of a product, by the stored bits of its factors' significand."""
 
 
 def product_bits(trainer: Trainer, stored: str) -> int:
-    """The bits behind the point that a product keeps: the largest p with (1 + 2⁻ᵖ) · 1 = 1 + 2⁻ᵖ.
+    """The significand bits that a product keeps: the largest p with (1 + 2⁻ᵖ) · 1 = 1 + 2⁻ᵖ.
 
     A product in TF32 keeps 10 where float32 has 23, whatever the settings say, and however it
     rounds.
@@ -27,12 +28,12 @@ def product_bits(trainer: Trainer, stored: str) -> int:
     exponents = np.arange(1, 65)
     factors = 1 + 2.0**-exponents
     product = trainer.product(np.diag(factors.astype(dtype)), np.eye(len(factors), dtype=dtype))
-    found = np.diag(product).astype(np.float64)
-    return int(((found == factors) & (found != 1)).sum())
+    kept = np.diag(product).astype(np.float64)
+    return int(((kept == factors) & (kept != 1)).sum())
 
 
 def denormals(trainer: Trainer, stored: str) -> str:
-    """Whether a product that is too small for a normal number is kept or is flushed to zero."""
+    """Say whether a product too small for a normal number is kept or flushed to zero."""
     size = 16
     tiny = np.full((size, size), np.finfo(stored).tiny, stored)
     quarter = np.diag(np.full(size, 0.25, stored))
@@ -40,7 +41,7 @@ def denormals(trainer: Trainer, stored: str) -> str:
 
 
 def update_in_memory(trainer: Trainer, rows: Array) -> str:
-    """Where one step, of `rows` (1, batch_size), puts the first weight's new values."""
+    """Say where one step, of `rows` (1, batch_size), puts the first weight's new values."""
     before = trainer.weight_address()
     trainer.train(rows)
     trainer.synchronise()
@@ -50,16 +51,23 @@ def update_in_memory(trainer: Trainer, rows: Array) -> str:
     return "overwrite the old ones" if in_place else "in memory allocated anew"
 
 
+def described(description: Description) -> dict[str, str]:
+    """The entries that a trainer's description has, as text."""
+    entries = {name: str(value) for name, value in asdict(description).items()}
+    form = entries.pop("adam_form")
+    return entries | {"epsilon": f"{description.epsilon:g} ({form})"}
+
+
 def read(trainer: Trainer, stored: str, rows: Array, programs: int) -> dict[str, str]:
     """A case's entries, by the names in ENTRIES; trains one step on `rows` (1, batch_size).
 
-    `stored` is the type of the parameters, `programs` what `compilations` said after the first
+    `stored` is the type of the parameters, `programs` the number of compilations after the first
     call.
     """
     bits = product_bits(trainer, stored)
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else []
     return {
-        **trainer.describe(),
+        **described(trainer.describe()),
         "product": BY_BITS.get(bits, f"{bits} bits"),
         "denormals": denormals(trainer, stored),
         "parameters": update_in_memory(trainer, rows),

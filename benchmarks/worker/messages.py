@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from backends.contract import Execution, Network
+from backends.registry import Backend
 from benchmarks.plan.workload import Workload
 from benchmarks.worker.certificate import Check, first_failure
 from benchmarks.worker.reference import Reference
@@ -22,7 +23,7 @@ ENERGY_SECONDS = 1.5
 class Job:
     """Everything a worker needs to build its trainer."""
 
-    backend: str
+    backend: Backend
     execution: Execution
     workload: Workload
     seed: int
@@ -47,7 +48,7 @@ class Job:
 class FloorJob:
     """Everything a worker needs to time a floor."""
 
-    backend: str
+    backend: Backend
     execution: Execution
     network: Network
     batch_size: int
@@ -173,36 +174,29 @@ class Build(Request[Ready]):
     job: Job | FloorJob
 
 
-@dataclass(frozen=True)
 class Certify(Request[Certified]):
     """Compare the trainer with the reference, and read its ledger."""
 
 
-@dataclass(frozen=True)
 class RunWarmUp(Request[WarmUp]):
     """Train until blocks no longer get faster, then return to the initial parameters."""
 
 
-@dataclass(frozen=True)
 class TrainBlock(Request[Block]):
     """Train the next block under the clock."""
 
 
-@dataclass(frozen=True)
 class TrainRest(Request[int]):
     """Train the steps after the last whole block, untimed; the answer is the steps trained."""
 
 
-@dataclass(frozen=True)
 class TakeReading(Request[Reading]):
     """Read losses and accuracies of the current parameters."""
 
 
-@dataclass(frozen=True)
 class TakeBatchReading(Request[BatchReading]):
     """Train up to the next of the job's `reading_steps`, untimed, and read a validation batch."""
 
 
-@dataclass(frozen=True)
 class Finish(Request[Final]):
     """Take the figures that are only known when the training has ended."""

@@ -7,11 +7,10 @@ from types import ModuleType
 
 import numpy as np
 
-from backends import registry
-from backends.contract import Network, NotKeptError, Trainer, TrainingSet
+from backends.contract import Network, NotKeptError, Trainer, Training, TrainingSet
 from benchmarks.plan import workload
 from benchmarks.schema import HOST_SECONDS, INPUT_SECONDS
-from benchmarks.worker import clock as timing
+from benchmarks.worker import clock
 from benchmarks.worker.messages import Job
 
 TRIES = 3
@@ -36,17 +35,21 @@ def host_seconds(backend: ModuleType, job: Job) -> float:
     network = Network(layer_sizes=(1,) * len(sizes))
     execution = job.execution
     trainer = backend.TRAINERS[execution.mode](
-        network,
-        job.workload.adam,
+        Training(
+            network=network,
+            adam=job.workload.adam,
+            training_set=TrainingSet(
+                images=np.ones((2, 1), execution.stored), labels=np.zeros(2, np.int32)
+            ),
+            start=workload.initial_parameters(network, job.seed),
+        ),
         execution,
-        TrainingSet(images=np.ones((2, 1), execution.stored), labels=np.zeros(2, np.int32)),
-        workload.initial_parameters(network, job.seed),
     )
-    call = registry.steps_per_call(execution)
+    call = job.backend.steps_per_call(execution)
     rows = np.zeros((max(STEPS - STEPS % call, call), 1), np.int32)
     trainer.train(rows[:call])
     trainer.synchronise()
-    return min(timing.train_block(trainer, rows).seconds for _ in range(TRIES)) / len(rows)
+    return min(clock.train_block(trainer, rows).seconds for _ in range(TRIES)) / len(rows)
 
 
 def input_seconds(job: Job, trainer: Trainer) -> float:
@@ -56,4 +59,4 @@ def input_seconds(job: Job, trainer: Trainer) -> float:
     """
     work = job.workload
     rows = workload.batch_rows(work.training_images, work.batch_size, STEPS, job.seed)
-    return min(timing.fetch_block(trainer, rows) for _ in range(TRIES)) / len(rows)
+    return min(clock.fetch_block(trainer, rows) for _ in range(TRIES)) / len(rows)

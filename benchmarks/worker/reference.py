@@ -29,9 +29,11 @@ from backends.contract import (
     NotKeptError,
     Parameters,
     Trainer,
+    Training,
     TrainingSet,
 )
-from backends.numpy import Eager, product_in
+from backends.numpy.idiomatic import Eager
+from backends.numpy.model import product_in
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload, batch_rows
 
@@ -113,7 +115,7 @@ def collect(
     not_read: dict[str, str] = {}
     try:
         losses = trainer.losses()
-        if int(trainer.describe()["steps_per_call"]) > 1:
+        if trainer.describe().steps_per_call > 1:
             trainer.reset(start)
             trainer.train(rows)
             trainer.synchronise()
@@ -185,11 +187,15 @@ class Relabelled(Eager):
         # The precisions in which frameworks compute the bias corrections, by turns.
         self.correction_type = data.images.dtype.type if number % 2 else float
         super().__init__(
-            Network(layer_sizes=tuple(len(unit) for unit in labels.units)),
-            adam,
+            Training(
+                network=Network(layer_sizes=tuple(len(unit) for unit in labels.units)),
+                adam=adam,
+                training_set=TrainingSet(
+                    images=data.images[:, labels.units[0]], labels=data.labels
+                ),
+                start=[],
+            ),
             Execution(mode="eager", precision=precision),
-            TrainingSet(images=data.images[:, labels.units[0]], labels=data.labels),
-            [],
         )
         self._product = product_in(precision, rounding)
 
@@ -253,7 +259,9 @@ def make_candidate(
     batches = Split(images=training.images[used], labels=training.labels[used])
     exact, first = batches.stored_as("float64"), own_rows[:STEPS]
     execution = Execution(mode="eager", precision="float64")
-    trainer = Eager(work.network, work.adam, execution, exact, start)
+    trainer = Eager(
+        Training(network=work.network, adam=work.adam, training_set=exact, start=start), execution
+    )
     figures, _ = collect(trainer, work.adam, start, first, exact.images[first[0]])
     spread = rounding_errors(work, batches, precision, start, first, figures)
     about = PRECISIONS[precision]

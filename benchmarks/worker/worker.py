@@ -18,33 +18,22 @@ from typing import Any
 import numpy as np
 
 from backends import registry
-from backends.contract import Array
-from backends.numpy import log_softmax
+from backends.contract import Array, Training
+from backends.numpy.model import log_softmax
 from benchmarks.machine import advice, nvml
 from benchmarks.plan import data, workload
-from benchmarks.worker import certificate, energy, ledger, parts
-from benchmarks.worker import clock as timing
+from benchmarks.worker import certificate, clock, energy, ledger, messages, parts
 from benchmarks.worker.certificate import Check
 from benchmarks.worker.floor import FloorWorker
 from benchmarks.worker.messages import (
     BatchReading,
     Block,
-    Build,
     Certified,
-    Certify,
-    Failure,
     Final,
-    Finish,
     FloorJob,
     Job,
     Reading,
     Ready,
-    Request,
-    RunWarmUp,
-    TakeBatchReading,
-    TakeReading,
-    TrainBlock,
-    TrainRest,
     WarmUp,
 )
 
@@ -63,7 +52,7 @@ def peak_rss_mib() -> float:
 
 
 def forget_peak_rss() -> None:
-    """Start `peak_rss_mib` anew, where the system allows it (Linux does: see proc(5))."""
+    """Reset `peak_rss_mib` where the system allows it (Linux does: see proc(5))."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -96,26 +85,28 @@ class Worker:
         self._start = workload.initial_parameters(job.workload.network, job.seed)
         start = perf_counter()
         self._trainer = backend.TRAINERS[job.execution.mode](
-            job.workload.network,
-            job.workload.adam,
+            Training(
+                network=job.workload.network,
+                adam=job.workload.adam,
+                training_set=training_set,
+                start=self._start,
+            ),
             job.execution,
-            training_set,
-            self._start,
         )
         self._trainer.synchronise()
         self._build_seconds = perf_counter() - start
 
     def first_call(self) -> Ready:
-        """The first call, which compiles."""
+        """Make the first call, which compiles."""
         execution = self._job.execution
-        rows = self._rows[: registry.steps_per_call(execution)]
-        block = timing.train_block(self._trainer, rows)
+        rows = self._rows[: self._job.backend.steps_per_call(execution)]
+        block = clock.train_block(self._trainer, rows)
         self._programs = self._trainer.compilations()
         self._peak_rss_mib = peak_rss_mib()
-        # Now, and not once more later: JAX cannot forget what the certificate takes.
+        # Read now and not at the end, because JAX cannot reset it after the certificate.
         peak = self._trainer.peak_device_bytes()
-        # Asked only now, when its parameters are the results of a step.
-        device = self._trainer.describe()["device"]
+        # Read only now, because parameters that a step has computed lie where it was computed.
+        device = self._trainer.describe().device
         execution.check_device(device)
         return Ready(
             import_seconds=self._import_seconds,
@@ -127,26 +118,26 @@ class Worker:
         )
 
     def certify(self) -> Certified:
-        """The certificate, and the ledger."""
+        """Take the certificate, read the ledger, and measure the parts of a step."""
         start = perf_counter()
         work, reference = self._job.workload, self._job.reference
         stored = self._job.execution.stored
         timed = certificate.certify(
             self._trainer, work.adam, reference, reference.rows, stored, "as timed"
         )
-        facts = ledger.read(self._trainer, stored, reference.rows[:1], self._programs)
-        # Drawn here, and so by NumPy's version here.
-        facts["drawn"] = workload.checksum(self._start, self._rows)
+        entries = ledger.read(self._trainer, stored, reference.rows[:1], self._programs)
+        # The worker draws these itself, with the NumPy of its own Python.
+        entries["drawn"] = workload.checksum(self._start, self._rows)
         exact = self._certify_in_float64() if self._job.first else []
-        known = parts.measure(self._backend, self._job, self._trainer) if self._job.first else {}
-        # What only the certificate needed is not counted as the training's.
+        costs = parts.measure(self._backend, self._job, self._trainer) if self._job.first else {}
+        # Memory that only the certificate needed does not count as the training's.
         gc.collect()
         forget_peak_rss()
         return Certified(
             checks=(*exact, *timed),
-            ledger=facts,
+            ledger=entries,
             versions=self._backend.versions(),
-            parts=known,
+            parts=costs,
             seconds=perf_counter() - start,
         )
 
@@ -157,11 +148,13 @@ class Worker:
         self._backend.configure(execution)
         try:
             trainer = self._backend.TRAINERS[execution.mode](
-                work.network,
-                work.adam,
+                Training(
+                    network=work.network,
+                    adam=work.adam,
+                    training_set=job.reference.batches.stored_as("float64"),
+                    start=job.reference.start,
+                ),
                 execution,
-                job.reference.batches.stored_as("float64"),
-                job.reference.start,
             )
             return certificate.certify(
                 trainer, work.adam, job.reference, job.reference.batch_rows, "float64", "exact"
@@ -170,15 +163,15 @@ class Worker:
             self._backend.configure(job.execution)
 
     def warm_up(self) -> WarmUp:
-        """Blocks until they no longer get faster, and back to the initial parameters."""
+        """Train until blocks no longer get faster, then return to the initial parameters."""
         if self._job.calibrate:
-            self._block_steps = timing.fitting_steps(
+            self._block_steps = clock.fitting_steps(
                 self._trainer,
                 self._rows,
                 self._job.block_steps,
-                registry.steps_per_call(self._job.execution),
+                self._job.backend.steps_per_call(self._job.execution),
             )
-        warmup = timing.warm_up(self._block, self._block_steps)
+        warmup = clock.warm_up(self._block, self._block_steps)
         self.read()
         self._trainer.reset(self._start)
         self._trainer.synchronise()
@@ -190,7 +183,7 @@ class Worker:
         return self._block()
 
     def train_rest(self) -> int:
-        """What is left of the training after its last whole block, untimed; its steps."""
+        """Train the steps after the last whole block, untimed; return all steps trained so far."""
         left = max(self._job.workload.steps - self._step, 0)
         if 0 < left < self._block_steps:
             self._trainer.train(self._rows[self._step : self._step + left])
@@ -199,12 +192,12 @@ class Worker:
         return self._step
 
     def _block(self) -> Block:
-        """One block under the clock; past the end of the training, from its first batch again."""
+        """Train one block under the clock; past the end of the training, batches start over."""
         uncounted = round(self._job.slowed_by * self._block_steps)
         steps = np.arange(self._step, self._step + self._block_steps + uncounted)
         rows = self._rows.take(steps, axis=0, mode="wrap")
         before = self._trainer.compilations()
-        block = timing.train_block(self._trainer, rows)
+        block = clock.train_block(self._trainer, rows)
         self._step += self._block_steps
         return replace(
             block,
@@ -213,7 +206,7 @@ class Worker:
         )
 
     def read(self) -> Reading:
-        """Losses and accuracy now; the training loss on as many images as validation has."""
+        """Read losses and accuracy; the training loss is on as many images as validation has."""
         train_loss, _ = self._evaluate(self._sample, self._sample_labels)
         loss, accuracy = self._evaluate(self._validation.images, self._validation.labels)
         return Reading(
@@ -224,7 +217,7 @@ class Worker:
         )
 
     def read_batch(self) -> BatchReading:
-        """Train up to the next step of the job's batch readings, untimed, and take it."""
+        """Train, untimed, up to the next of the job's batch readings, and take it."""
         number, job = self._batch_readings, self._job
         left = job.reading_steps[number] - self._step
         if left > 0:
@@ -252,7 +245,7 @@ class Worker:
         )
 
     def _energy(self) -> float:
-        """Millijoules a step of training on, off the clock; NaN without a GPU that counts them."""
+        """Millijoules a step, from more untimed training; NaN without a GPU that counts them."""
         on_gpu = self._job.execution.device == "gpu"
         counter = nvml.energy_counter() if on_gpu else None
         return energy.per_step(self._block, counter) if counter else float("nan")
@@ -260,7 +253,7 @@ class Worker:
     def _profile(self, folder: Path) -> None:
         """Some steps under the framework's own profiler, after the training and off the clock."""
         folder.mkdir(parents=True, exist_ok=True)
-        steps = max(PROFILED_STEPS, registry.steps_per_call(self._job.execution))
+        steps = max(PROFILED_STEPS, self._job.backend.steps_per_call(self._job.execution))
         with self._backend.profiled(folder):
             self._trainer.train(self._rows[:steps])
             self._trainer.synchronise()
@@ -271,7 +264,7 @@ class Worker:
         with np.errstate(all="ignore"):
             log_probabilities = log_softmax(logits.astype(np.float64))
         loss = -log_probabilities[np.arange(len(labels)), labels].mean()
-        # Where a training has diverged, and logits are no numbers, there is no answer.
+        # Where a diverged training gives NaN as logits, there is no answer to be right.
         right = (logits.argmax(axis=1) == labels) & ~np.isnan(logits).any(axis=1)
         return float(loss), float(right.mean())
 
@@ -286,7 +279,7 @@ def serve(connection: Connection) -> None:
             return
         answer: object
         try:
-            if isinstance(request, Build):
+            if isinstance(request, messages.Build):
                 job = request.job
                 worker = FloorWorker(job) if isinstance(job, FloorJob) else Worker(job)
                 answer = worker.first_call()
@@ -294,25 +287,25 @@ def serve(connection: Connection) -> None:
                 answer = answer_to(request, worker)
         except Exception as error:  # every failure of a framework is a result to report
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            answer = Failure(message=advice.failure(error))
+            answer = messages.Failure(message=advice.failure(error))
         connection.send(answer)
 
 
-def answer_to(request: Request[Any], worker: Worker | FloorWorker | None) -> object:
+def answer_to(request: messages.Request[Any], worker: Worker | FloorWorker | None) -> object:
     """Do what a request after the first asks for; raises TypeError where the worker cannot."""
     match request, worker:
-        case Certify(), Worker() | FloorWorker():
+        case messages.Certify(), Worker() | FloorWorker():
             return worker.certify()
-        case RunWarmUp(), Worker() | FloorWorker():
+        case messages.RunWarmUp(), Worker() | FloorWorker():
             return worker.warm_up()
-        case TrainBlock(), Worker() | FloorWorker():
+        case messages.TrainBlock(), Worker() | FloorWorker():
             return worker.train()
-        case TrainRest(), Worker():
+        case messages.TrainRest(), Worker():
             return worker.train_rest()
-        case TakeReading(), Worker():
+        case messages.TakeReading(), Worker():
             return worker.read()
-        case TakeBatchReading(), Worker():
+        case messages.TakeBatchReading(), Worker():
             return worker.read_batch()
-        case Finish(), Worker():
+        case messages.Finish(), Worker():
             return worker.finish()
-    raise TypeError(f"{type(worker).__name__} cannot answer {request}")
+    raise TypeError(f"{type(worker).__name__} cannot answer {type(request).__name__}")

@@ -1,213 +1,60 @@
-"""The contract: what holds for every backend, mode and input, and that these tests can fail.
-
-Everything is compared in float64, where all backends agree to about 1e-13; the bound is 1e-9.
-"""
+"""The contract holds for every backend, mode and input; and these tests can fail."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-from collections.abc import Callable
-from time import perf_counter
 from typing import Any
 
-import numpy as np
 import pytest
 
 from backends import registry
-from backends.contract import Execution, NotKeptError, Parameters, Trainer
-from backends.numpy import Eager as Reference
-from tests.conftest import (
-    CASES,
-    IMAGES,
-    STEPS_PER_CALL,
-    THREADS,
-    Problem,
-    configured,
-    device,
-)
-
-BOUND = 1e-9
-
-
-def make(trainer_type: type[Trainer], problem: Problem, mode: str, input_: str) -> Trainer:
-    execution = Execution(
-        mode=mode,
-        input=input_,
-        precision="float64",
-        device="cpu" if trainer_type is Reference else device(),
-        threads=THREADS,
-        steps_per_call=STEPS_PER_CALL,
-    )
-    return trainer_type(
-        problem.network, problem.adam, execution, problem.training_set, problem.start
-    )
-
-
-def make_reference(problem: Problem) -> Trainer:
-    return make(Reference, problem, "eager", "resident")
-
-
-def difference(found: Parameters, expected: Parameters) -> float:
-    """The largest relative difference over all arrays; shapes must be equal."""
-    pairs = [
-        (np.asarray(a, np.float64), np.asarray(b, np.float64))
-        for layer, other in zip(found, expected, strict=True)
-        for a, b in zip(layer, other, strict=True)
-    ]
-    assert all(a.shape == b.shape for a, b in pairs)
-    return max(float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in pairs)
-
-
-# What every trainer must do. Each check takes a maker, so that sabotaged trainers can be put in.
-
-Maker = Callable[..., Trainer]
-
-
-def check_logits(make_trainer: Maker, problem: Problem) -> None:
-    images = problem.training_set.images[:13]
-    found = make_trainer(problem).logits(images)
-    np.testing.assert_allclose(found, make_reference(problem).logits(images), rtol=BOUND)
-
-
-def check_first_moments(make_trainer: Maker, problem: Problem) -> None:
-    """After one step they tell its gradient, after several they are Adam's."""
-    trainer, reference = make_trainer(problem), make_reference(problem)
-    for steps in (1, STEPS_PER_CALL):
-        rows = problem.rows(steps)
-        trainer.train(rows)
-        trainer.synchronise()
-        reference.train(rows)
-        assert difference(trainer.first_moments(), reference.first_moments()) < BOUND
-
-
-def check_training(make_trainer: Maker, problem: Problem) -> None:
-    """Whole calls of several steps, a shorter one, and a second block."""
-    trainer, reference = make_trainer(problem), make_reference(problem)
-    for steps in (2 * STEPS_PER_CALL + 3, STEPS_PER_CALL, 1):
-        rows = problem.rows(steps)
-        trainer.train(rows)
-        trainer.synchronise()
-        reference.train(rows)
-        assert difference(trainer.parameters(), reference.parameters()) < BOUND
-
-
-def check_losses(make_trainer: Maker, problem: Problem) -> None:
-    """Of each step of the last call, so as many as a call trains."""
-    trainer, reference = make_trainer(problem), make_reference(problem)
-    rows = problem.rows(STEPS_PER_CALL)
-    expected = []
-    for batch in rows:
-        reference.train(batch[None])
-        expected.append(reference.losses().item())
-    trainer.train(rows)
-    trainer.synchronise()
-    with contextlib.suppress(NotKeptError):
-        found = trainer.losses()
-        np.testing.assert_allclose(found, expected[-len(found) :], rtol=BOUND)
-    # One step's loss, every mode keeps.
-    trainer.reset(problem.start)
-    trainer.train(rows[:1])
-    trainer.synchronise()
-    np.testing.assert_allclose(trainer.losses(), expected[:1], rtol=BOUND)
-
-
-def check_reset(make_trainer: Maker, problem: Problem) -> None:
-    """A reset forgets parameters, moments and the step count."""
-    trainer, rows = make_trainer(problem), problem.rows(5)
-    trainer.train(problem.rows(5))
-    trainer.reset(problem.start)
-    assert difference(trainer.parameters(), problem.start) < BOUND
-    reference = make_reference(problem)
-    trainer.train(rows)
-    trainer.synchronise()
-    reference.train(rows)
-    assert difference(trainer.parameters(), reference.parameters()) < BOUND
-
-
-def check_start_is_copied(make_trainer: Maker, problem: Problem) -> None:
-    before = [(weight.copy(), bias.copy()) for weight, bias in problem.start]
-    trainer = make_trainer(problem)
-    trainer.train(problem.rows(3))
-    trainer.synchronise()
-    assert difference(problem.start, before) == 0
-
-
-def check_reading_changes_nothing(make_trainer: Maker, problem: Problem) -> None:
-    trainer, untouched, rows = make_trainer(problem), make_trainer(problem), problem.rows(6)
-    for batch in rows:
-        trainer.train(batch[None])
-        trainer.logits(problem.training_set.images[:5])
-        trainer.first_moments()
-        trainer.losses()
-        trainer.weight_address()
-        trainer.compilations()
-        trainer.product(np.eye(3), np.eye(3))
-        trainer.describe()
-        first = trainer.parameters()
-        assert difference(trainer.parameters(), first) == 0
-        untouched.train(batch[None])
-    assert difference(trainer.parameters(), untouched.parameters()) < BOUND
-
-
-CHECKS = [
-    check_logits,
-    check_first_moments,
-    check_training,
-    check_losses,
+from backends.contract import Parameters
+from tests.conftest import CASES, STEPS_PER_CALL, Problem, configured
+from tests.support.contract_checks import (
+    CHECKS,
+    Maker,
     check_reset,
-    check_start_is_copied,
-    check_reading_changes_nothing,
-]
-
-
-def reusing(trainer_type: type[Trainer], mode: str, input_: str) -> Maker:
-    """Makes two trainers, which it hands out in turn and reset: compiling one takes seconds."""
-    made: list[Trainer] = []
-    turns = itertools.cycle([0, 1])
-
-    def maker(problem: Problem) -> Trainer:
-        turn = next(turns)
-        if turn == len(made):
-            made.append(make(trainer_type, problem, mode, input_))
-        else:
-            made[turn].reset(problem.start)
-        return made[turn]
-
-    return maker
+    check_synchronise,
+    make,
+    reusing,
+)
 
 
 @pytest.fixture(scope="module")
 def makers() -> dict[tuple[str, str, str], Maker]:
-    """Of the cases tested so far."""
+    """The makers of the cases tested so far."""
     return {}
+
+
+@pytest.fixture
+def maker(name: str, mode: str, input_: str, makers: dict[tuple[str, str, str], Maker]) -> Maker:
+    """The maker of a case, whose trainers are compiled once for all tests of this module."""
+    key = (name, mode, input_)
+    if key not in makers:
+        makers[key] = reusing(configured(name).TRAINERS[mode], mode, input_)
+    return makers[key]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize(("name", "mode", "input_"), CASES)
-def test_contract(
-    name: str,
-    mode: str,
-    input_: str,
-    check: Any,
-    problem: Problem,
-    makers: dict[tuple[str, str, str], Maker],
-) -> None:
-    trainer_type = configured(name).TRAINERS[mode]
-    check(makers.setdefault((name, mode, input_), reusing(trainer_type, mode, input_)), problem)
+def test_contract(check: Any, problem: Problem, maker: Maker) -> None:
+    check(maker, problem)
 
 
 @pytest.mark.parametrize(("name", "mode", "input_"), CASES)
-def test_describes_itself(name: str, mode: str, input_: str, problem: Problem) -> None:
-    module = configured(name)
-    said = make(module.TRAINERS[mode], problem, mode, input_).describe()
-    assert said["device"] == "cpu"
-    assert said["precision"] == "float64"
-    assert said["threads"] == "2"
-    assert int(said["steps_per_call"]) in (1, STEPS_PER_CALL)
-    assert said.keys() >= {"device_name", "compiler", "input", "optimizer"}
-    assert said["epsilon"] == "1e-08 (textbook)"
-    assert module.versions().keys() >= set(registry.BACKENDS[name].packages)
+def test_a_trainer_describes_itself(name: str, problem: Problem, maker: Maker) -> None:
+    description = maker(problem).describe()
+    assert description.device == "cpu"
+    assert description.precision == "float64"
+    assert description.threads == 2
+    assert description.steps_per_call in (1, STEPS_PER_CALL)
+    assert description.device_name
+    assert description.compiler
+    assert description.input
+    assert description.optimizer
+    assert description.epsilon == pytest.approx(1e-8)
+    assert description.adam_form == "textbook"
+    entry = registry.BACKENDS[name]
+    assert configured(name).versions().keys() >= set(entry.packages)
 
 
 @pytest.mark.parametrize("name", registry.BACKENDS)
@@ -215,29 +62,24 @@ def test_registry_and_backend_offer_the_same_modes(name: str) -> None:
     assert list(configured(name).TRAINERS) == list(registry.BACKENDS[name].modes)
 
 
+@pytest.mark.parametrize("name", registry.BACKENDS)
+def test_an_entry_survives_the_way_to_another_process(name: str) -> None:
+    entry = registry.BACKENDS[name]
+    assert registry.Backend.from_json(entry.to_json()).to_json() == entry.to_json()
+
+
+def test_names_that_are_not_registered_stand_for_themselves() -> None:
+    assert registry.title_of("pytorch") == "PyTorch"
+    assert registry.title_of("theano") == "theano"
+    assert registry.tier_of("jax", "multistep") == "tuned"
+    assert registry.tier_of("jax", "pmapped") == ""
+    assert registry.tier_of("theano", "eager") == ""
+
+
 @pytest.mark.parametrize(("name", "mode", "input_"), CASES)
 def test_synchronise_waits(name: str, mode: str, input_: str) -> None:
-    check_synchronise(configured(name).TRAINERS[mode], mode, input_)
-
-
-def check_synchronise(trainer_type: type[Trainer], mode: str, input_: str) -> None:
-    """Once synchronised, nothing is left to wait for: reading the parameters takes no time.
-
-    The one step is on a batch so large that it takes some hundred times as long as the reading.
-    """
-    problem = Problem(300, 300)
-    trainer = make(trainer_type, problem, mode, input_)
-    rows = np.tile(np.arange(IMAGES, dtype=np.int32), 60)[None]
-    trainer.train(rows)
-    trainer.parameters()
-
-    start = perf_counter()
-    trainer.train(rows)
-    trainer.synchronise()
-    trained = perf_counter()
-    trainer.parameters()
-    read = perf_counter()
-    assert read - trained < (trained - start) / 2
+    trainer_type = configured(name).TRAINERS[mode]
+    check_synchronise(lambda problem: make(trainer_type, problem, mode, input_))
 
 
 # That these checks can fail. What else may be wrong with a backend is in test_certificates.py.
@@ -245,17 +87,18 @@ def check_synchronise(trainer_type: type[Trainer], mode: str, input_: str) -> No
 
 @pytest.mark.parametrize(("name", "mode", "input_"), CASES)
 def test_a_reset_that_is_none_is_noticed(
-    name: str, mode: str, input_: str, problem: Problem
+    problem: Problem, maker: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer_type = configured(name).TRAINERS[mode]
+    trainer = maker(problem)
+    reset = trainer.reset
 
-    class Wrong(trainer_type):  # type: ignore[valid-type, misc]
-        def reset(self, parameters: Parameters) -> None:
-            super().reset(parameters)
-            super().train(np.zeros((1, 1), np.int32))
+    def wrong(parameters: Parameters) -> None:
+        reset(parameters)
+        trainer.train(problem.rows(1))
 
+    monkeypatch.setattr(trainer, "reset", wrong)
     with pytest.raises(AssertionError):
-        check_reset(lambda given: make(Wrong, given, mode, input_), problem)
+        check_reset(lambda _: trainer, problem)
 
 
 @pytest.mark.parametrize("mode", ["compiled", "multistep"])
@@ -267,4 +110,4 @@ def test_a_missing_synchronisation_is_noticed(mode: str) -> None:
             pass
 
     with pytest.raises(AssertionError):
-        check_synchronise(Wrong, mode, "resident")
+        check_synchronise(lambda problem: make(Wrong, problem, mode, "resident"))

@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
-from backends.contract import Adam, Network, TrainingSet
+from backends.contract import Adam, Network, Program, Trainer, Training, TrainingSet
+from backends.registry import FLOOR
 from benchmarks.plan.workload import initial_parameters
-from tests.backends.test_loops import trip_counts
 from tests.conftest import back_to_float64, configured, set_up
+from tests.support.mutants import edited
+from tests.support.programs import trip_counts
 
 pytestmark = pytest.mark.skipif(
     not find_spec("jax_cuda13_plugin"),
@@ -71,7 +74,7 @@ def reset_precision() -> Iterator[None]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Program:
+class HopperProgram:
     """What XLA has made."""
 
     text: str
@@ -128,11 +131,11 @@ def h100() -> Any:
     return topology.devices[0]
 
 
-def read_program(executable: Any, folder: Path) -> Program:
+def read_program(executable: Any, folder: Path) -> HopperProgram:
     """What is in XLA's executable, and in the folder that it has left files in."""
     (thunks,) = folder.glob("*.thunk_sequence_after_thunk_passes.txt")
     (module,) = executable.hlo_modules()
-    return Program(
+    return HopperProgram(
         text=module.to_string(),
         thunks=thunks.read_text().splitlines(),
         assembly="".join(path.read_text() for path in folder.glob("*.ptx")),
@@ -140,131 +143,92 @@ def read_program(executable: Any, folder: Path) -> Program:
     )
 
 
-class Jitted(NamedTuple):
-    """A function under `jax.jit`, and what it is called with."""
+def compiled_by_jax(program: Program, folder: Path) -> HopperProgram:
+    """The program of a function under `jax.jit`, for the shapes of its arguments."""
+    device = h100()
+    import jax
 
-    function: Any
-    arguments: tuple[Any, ...]
-    static: tuple[int, ...] = ()
+    sharding = jax.sharding.SingleDeviceSharding(device)
 
-    def for_h100(self, folder: Path) -> Program:
-        """Its program, for the shapes of its arguments."""
-        sharding = self.jax.sharding.SingleDeviceSharding(h100())
-        shapes = self.jax.tree.map(
-            lambda array: self.jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding),
-            self.arguments,
-        )
-        lowered = self.function.lower(*shapes, *self.static)
-        made = lowered.compile(UNTUNED | {"xla_dump_to": str(folder)})
-        return read_program(made.runtime_executable(), folder)
+    def shape_of(argument: Any) -> Any:
+        if isinstance(argument, int):  # a static argument
+            return argument
+        return jax.ShapeDtypeStruct(argument.shape, argument.dtype, sharding=sharding)
 
-    @property
-    def jax(self) -> Any:
-        return configured("jax").jax
+    lowered = program.function.lower(*jax.tree.map(shape_of, program.arguments))
+    compiled = lowered.compile(UNTUNED | {"xla_dump_to": str(folder)})
+    return read_program(compiled.runtime_executable(), folder)
 
 
-class TensorFlowFunction(NamedTuple):
-    """A `tf.function` with XLA, and what it is called with."""
+def compiled_for_tensorflow(program: Program, folder: Path) -> HopperProgram:
+    """The program of a `tf.function` with XLA, by JAX's version of XLA."""
+    device = h100()
+    from jax._src.compiler import get_compile_options
+    from jax._src.interpreters import mlir
+    from jax._src.lib import xla_client
+    from jax._src.lib.mlir import ir
 
-    function: Any
-    arguments: tuple[Any, ...]
-
-    def for_h100(self, folder: Path) -> Program:
-        """Its program, by JAX's version of XLA."""
-        device = h100()
-        from jax._src.compiler import get_compile_options
-        from jax._src.interpreters import mlir
-        from jax._src.lib import xla_client
-        from jax._src.lib.mlir import ir
-
-        program = self.function.experimental_get_compiler_ir(*self.arguments)(
-            stage="hlo_serialized"
-        )
-        options = get_compile_options(
-            num_replicas=1,
-            num_partitions=1,
-            device_assignment=np.array([[0]]),
-            env_options_overrides=UNTUNED | {"xla_dump_to": str(folder)},
-        )
-        with mlir.make_ir_context():
-            module = ir.Module.parse(xla_client._xla.mlir.hlo_to_stablehlo(program))
-            # StableHLO has no copies. They are TensorFlow's of what it returns; XLA decides anew.
-            text = module.operation.get_asm(print_generic_op_form=True)
-            module = ir.Module.parse(text.replace("mhlo.copy", "stablehlo.reshape"))
-            executable = device.client.compile(module, xla_client.DeviceList((device,)), options)
-        return read_program(executable, folder)
-
-
-def trainer_of(backend: str, mode: str, precision: str) -> Any:
-    module, execution = set_up(backend, mode, precision, STEPS_PER_CALL)
-    training_set = TrainingSet(
-        images=np.zeros((IMAGES, 784), np.float32), labels=np.zeros(IMAGES, np.int32)
+    hlo = program.function.experimental_get_compiler_ir(*program.arguments)(stage="hlo_serialized")
+    options = get_compile_options(
+        num_replicas=1,
+        num_partitions=1,
+        device_assignment=np.array([[0]]),
+        env_options_overrides=UNTUNED | {"xla_dump_to": str(folder)},
     )
-    return module.TRAINERS[mode](
-        NETWORK, Adam(), execution, training_set, initial_parameters(NETWORK, 0)
-    )
+    with mlir.make_ir_context():
+        module = ir.Module.parse(xla_client._xla.mlir.hlo_to_stablehlo(hlo))
+        # StableHLO has no copies. They are TensorFlow's of what it returns; XLA decides anew.
+        text = module.operation.get_asm(print_generic_op_form=True)
+        module = ir.Module.parse(text.replace("mhlo.copy", "stablehlo.reshape"))
+        executable = device.client.compile(module, xla_client.DeviceList((device,)), options)
+    return read_program(executable, folder)
 
 
 ROWS = np.zeros((STEPS_PER_CALL, BATCH_SIZE), np.int32)
 
 
-def jax_multistep(precision: str) -> Jitted:
-    own = trainer_of("jax", "multistep", precision)
-    return Jitted(own._jitted_steps, (own._state, own._images, own._labels, ROWS))
+def program_of(name: str, mode: str, precision: str, mutant: ModuleType | None = None) -> Program:
+    """The program that a mode, or a floor, compiles for one call."""
+    module, execution = set_up(name, mode, precision, STEPS_PER_CALL)
+    if mode == FLOOR:
+        return module.Floor(NETWORK, BATCH_SIZE, execution).program(STEPS_PER_CALL)
+    training_set = TrainingSet(
+        images=np.zeros((IMAGES, 784), np.float32), labels=np.zeros(IMAGES, np.int32)
+    )
+    training = Training(
+        network=NETWORK,
+        adam=Adam(),
+        training_set=training_set,
+        start=initial_parameters(NETWORK, 0),
+    )
+    trainer: Trainer = (mutant or module).TRAINERS[mode](training, execution)
+    return trainer.program(ROWS if mode == "multistep" else ROWS[0])
 
 
-def jax_compiled(precision: str) -> Jitted:
-    own = trainer_of("jax", "compiled", precision)
-    return Jitted(own._jitted_step, (own._state, own._images, own._labels, ROWS[0]))
+def for_h100(name: str, mode: str, precision: str, folder: Path) -> HopperProgram:
+    """The program of a mode, or a floor, for an H100."""
+    compiled = {"jax": compiled_by_jax, "tensorflow": compiled_for_tensorflow}[name]
+    return compiled(program_of(name, mode, precision), folder)
 
 
-def jax_floor(precision: str) -> Jitted:
-    module, execution = set_up("jax", "floor", precision, STEPS_PER_CALL)
-    own = module.Floor(NETWORK, BATCH_SIZE, execution)
-    return Jitted(own._jitted_steps, (own._state, own._images), (STEPS_PER_CALL,))
-
-
-def tensorflow_multistep(precision: str) -> TensorFlowFunction:
-    own = trainer_of("tensorflow", "multistep", precision)
-    return TensorFlowFunction(own._train_steps, (configured("tensorflow").tf.constant(ROWS),))
-
-
-def tensorflow_compiled(precision: str) -> TensorFlowFunction:
-    own = trainer_of("tensorflow", "compiled", precision)
-    return TensorFlowFunction(own._train_step, (configured("tensorflow").tf.constant(ROWS[0]),))
-
-
-def tensorflow_floor(precision: str) -> TensorFlowFunction:
-    module, execution = set_up("tensorflow", "floor", precision, STEPS_PER_CALL)
-    own = module.Floor(NETWORK, BATCH_SIZE, execution)
-    return TensorFlowFunction(own._train_steps, (STEPS_PER_CALL,))
-
-
-Made = Callable[[str], Jitted | TensorFlowFunction]
 # Weights, biases, two moments of each and the step count; of a floor, weights and moments.
-STATE: dict[Made, int] = {
-    jax_compiled: 19,
-    jax_multistep: 19,
-    jax_floor: 9,
-    tensorflow_compiled: 19,
-    tensorflow_multistep: 19,
-    tensorflow_floor: 9,
-}
+STATE = {"compiled": 19, "multistep": 19, FLOOR: 9}
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
-@pytest.mark.parametrize("own", STATE, ids=lambda own: own.__name__)
-def test_a_step_on_an_h100(own: Made, precision: str, tmp_path: Path) -> None:
-    program = own(precision).for_h100(tmp_path)
+@pytest.mark.parametrize("mode", STATE)
+@pytest.mark.parametrize("name", ["jax", "tensorflow"])
+def test_a_step_on_an_h100(name: str, mode: str, precision: str, tmp_path: Path) -> None:
+    program = for_h100(name, mode, precision, tmp_path)
     assert len(program.products()) == PRODUCTS
     in_bfloat16 = precision == "bfloat16"
     assert program.factors() == {"bf16" if in_bfloat16 else "f32": 2 * PRODUCTS}
     if precision == "float32":
         assert program.kept_out() == PRODUCTS
-    assert program.in_place() == STATE[own]
+    assert program.in_place() == STATE[mode]
     # Activations and gradients have 5 MB, the training set 31 MB.
     assert program.temporary_bytes < 10e6
-    one_step = own in (jax_compiled, tensorflow_compiled)
+    one_step = mode == "compiled"
     if one_step:
         assert " while(" not in program.text
     else:
@@ -284,32 +248,28 @@ def test_a_step_on_an_h100(own: Made, precision: str, tmp_path: Path) -> None:
 
 
 def test_the_precision_that_jax_takes_unasked_is_noticed(tmp_path: Path) -> None:
-    jitted = jax_multistep("float32")
-    jitted.jax.config.update("jax_default_matmul_precision", None)
-    program = jitted.for_h100(tmp_path)
+    untold = program_of("jax", "multistep", "float32")
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", None)
+    program = compiled_by_jax(untold, tmp_path)
     assert program.kept_out() == 0
     assert program.multiplied_in() == {"tf32"}
 
 
 def test_arrays_that_are_not_updated_in_place_are_noticed(tmp_path: Path) -> None:
-    jitted = jax_multistep("float32")
-    copying = jitted._replace(function=jitted.jax.jit(jitted.function.__wrapped__))
-    assert copying.for_h100(tmp_path).in_place() == 0
+    donating = program_of("jax", "multistep", "float32")
+    import jax
+
+    copying = donating._replace(function=jax.jit(donating.function.__wrapped__))
+    assert compiled_by_jax(copying, tmp_path).in_place() == 0
 
 
-def test_a_step_that_asks_the_host_is_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    jax = configured("jax").jax
-    trainer_type = configured("jax").TRAINERS["multistep"]
-    step = trainer_type._step
-
-    def asking(self: Any, *arguments: Any) -> Any:
-        """Whether its loop goes on, a result on the GPU says to the host."""
-        state, loss = step(self, *arguments)
-        return state, jax.lax.while_loop(lambda x: x > 1e3, lambda x: x / 2, loss)
-
-    monkeypatch.setattr(trainer_type, "_step", asking)
-    program = jax_multistep("float32").for_h100(tmp_path)
+def test_a_step_that_asks_the_host_is_noticed(tmp_path: Path) -> None:
+    """The loop of this step goes on or ends by a result on the GPU, which the host must read."""
+    asking = "jax.lax.while_loop(lambda x: x > 1e3, lambda x: x / 2, loss)"
+    edits = [("updates), adam), loss", f"updates), adam), {asking}")]
+    module = edited("jax", edits, tmp_path / "source")
+    program = compiled_by_jax(program_of("jax", "multistep", "float32", module), tmp_path)
     with pytest.raises(AssertionError):
         program.step()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backends import numpy as reference_backend
-from backends.contract import Adam, Array, Execution, Network, NotKeptError, Parameters
+from backends.contract import Adam, Array, Execution, Network, NotKeptError, Parameters, Training
 from backends.numpy import Eager
+from backends.numpy.model import forward
 from benchmarks.plan import data
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import LEVELS, STAGES
@@ -49,11 +49,13 @@ def certify(
 ) -> list[Check]:
     precision = "float64" if level == "exact" else "float32"
     trainer = trainer_type(
-        work.network,
-        work.adam,
+        Training(
+            network=work.network,
+            adam=work.adam,
+            training_set=training.stored_as(precision),
+            start=reference.start,
+        ),
         Execution(mode="eager", precision=precision),
-        training.stored_as(precision),
-        reference.start,
     )
     return certificate.certify(trainer, work.adam, reference, reference.rows, precision, level)
 
@@ -133,8 +135,8 @@ def test_relabelling_changes_nothing_but_rounding() -> None:
     start = [(generator.random((m, n)), generator.random(n)) for m, n in ((6, 5), (5, 4), (4, 3))]
     labels = Relabelling.draw(network, generator)
     images = generator.random((7, 6))
-    plain = reference_backend.forward(start, images)[-1]
-    relabelled = reference_backend.forward(labels.apply(start), images[:, labels.units[0]])[-1]
+    plain = forward(start, images)[-1]
+    relabelled = forward(labels.apply(start), images[:, labels.units[0]])[-1]
     np.testing.assert_allclose(relabelled, plain, rtol=1e-12)
     for (weight, bias), (same_weight, same_bias) in zip(
         labels.undo(labels.apply(start)), start, strict=True

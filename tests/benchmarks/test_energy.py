@@ -1,4 +1,4 @@
-"""Energy is counted from tick to tick of a counter that seldom ticks."""
+"""Energy is measured from tick to tick of a counter that ticks only a few times a second."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEPS = 40
 
 
 class Machine:
-    """A GPU whose clock, steps and counter a test knows: a step takes 1 ms and 7 mJ."""
+    """A stand-in for a GPU with a known clock and counter: a step takes 1 ms and 7 mJ."""
 
     def __init__(self, tick: float) -> None:
         self.tick, self.seconds = tick, 0.0
@@ -36,23 +36,23 @@ class Machine:
         return Block(steps=STEPS, seconds=0.04, dispatch_seconds=0.04, cpu_seconds=0.04)
 
     def read(self) -> float:
-        """What had been taken when the counter last ticked; it began in the middle of a tick."""
+        """The energy when the counter last ticked; it started in the middle of a tick."""
         at_tick = math.floor((self.seconds + self.tick / 2) / self.tick) * self.tick
         return 5000 + 7 * 1000 * at_tick
 
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], float]:
-    def of(machine: Machine) -> float:
+    def measure(machine: Machine) -> float:
         monkeypatch.setattr(energy, "perf_counter", machine.clock)
         return energy.per_step(machine.block, machine.read)
 
-    return of
+    return measure
 
 
 @pytest.mark.parametrize("tick", [0.02, 0.1, 0.37])
 def test_energy_from_tick_to_tick(measured: Callable[[Machine], float], tick: float) -> None:
-    """A block more or less on either side is all it can be off by: 40 ms of 1 s or more."""
+    """The result is off by at most a block on either side: 40 ms of 1 s or more."""
     assert measured(Machine(tick)) == pytest.approx(7.0, rel=0.06)
 
 
@@ -62,19 +62,19 @@ def test_a_counter_that_seldom_ticks_is_waited_for(measured: Callable[[Machine],
     assert 4.5 < machine.seconds < 5
 
 
-def test_a_counter_that_does_not_tick_tells_nothing(measured: Callable[[Machine], float]) -> None:
+def test_a_counter_that_does_not_tick_gives_nan(measured: Callable[[Machine], float]) -> None:
     machine = Machine(1e9)
     assert math.isnan(measured(machine))
     assert energy.MOST_SECONDS <= machine.seconds < energy.MOST_SECONDS + 0.1
 
 
-def test_a_gpu_that_is_lost_meanwhile_tells_nothing() -> None:
+def test_a_gpu_that_is_lost_meanwhile_gives_nan() -> None:
     readings = itertools.chain([10.0, 20.0], itertools.repeat(float("nan")))
     assert math.isnan(energy.per_step(Machine(0.1).block, lambda: next(readings)))
 
 
-def test_a_worker_measures_on_a_gpu_alone(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NumPy, said to be on the GPU: its energy is read, and its training has ended before."""
+def test_a_worker_measures_energy_on_a_gpu_only(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy stands in for a GPU's framework; energy is read in additional training at the end."""
     monkeypatch.setattr(energy, "ENERGY_SECONDS", 0.02)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     worker = Worker(job)

@@ -1,18 +1,18 @@
-"""What trains alike is shown to, and what trains otherwise is not: real training, by NumPy."""
+"""Verdicts on real trainings by NumPy: equal trainings are equivalent, unequal ones are not."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pytest
 
-from backends.contract import Adam, Execution, Network
+from backends.contract import Adam, Execution, Network, Training
 from backends.numpy import Eager
 from benchmarks.analysis import accuracy
 from benchmarks.plan import data, workload
 
 NETWORK = Network(layer_sizes=(784, 32, 10))
 STEPS, BATCH_SIZE, SEEDS = 100, 64, 5
-"""Too few steps for rounding to matter, and enough seeds for large differences."""
+"""Few enough steps that rounding does not matter, and enough seeds for large differences."""
 TRAINERS = {
     "reference": (Adam(learning_rate=0.01), "float32"),
     "double": (Adam(learning_rate=0.01), "float64"),
@@ -31,12 +31,14 @@ def verdicts() -> dict[tuple[str, str], str]:
         execution = Execution(mode="eager", precision=precision)
         for seed in range(SEEDS):
             start = workload.initial_parameters(NETWORK, seed)
-            trainer = Eager(NETWORK, adam, execution, training, start)
+            trainer = Eager(
+                Training(network=NETWORK, adam=adam, training_set=training, start=start), execution
+            )
             trainer.train(workload.batch_rows(len(training.labels), BATCH_SIZE, STEPS, seed))
             right = trainer.logits(test.images).argmax(axis=1) == test.labels
             rows.append((group, seed, right.mean()))
-    found = accuracy.equivalences(pd.DataFrame(rows, columns=["group", "seed", "test_accuracy"]))
-    return {(row["group"], row["other"]): row["verdict"] for _, row in found.iterrows()}
+    compared = accuracy.equivalences(pd.DataFrame(rows, columns=["group", "seed", "test_accuracy"]))
+    return {(row["group"], row["other"]): row["verdict"] for _, row in compared.iterrows()}
 
 
 def test_another_precision_is_equivalent(verdicts: dict[tuple[str, str], str]) -> None:
@@ -49,5 +51,5 @@ def test_another_learning_rate_is_different(verdicts: dict[tuple[str, str], str]
 
 
 def test_another_decay_is_not_taken_for_equivalent(verdicts: dict[tuple[str, str], str]) -> None:
-    """It costs a third of a point here, which five seeds do not show for certain."""
+    """It costs a third of a point here, too little for five seeds to show for certain."""
     assert verdicts["reference", "beta_2 0.9"] != "equivalent"

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from matplotlib.lines import Line2D
 
-from backends.registry import BACKENDS, MODES
-from benchmarks.analysis import findings as summary
-from benchmarks.analysis.findings import Bundle
+from backends.registry import BACKENDS, mode_names
+from benchmarks.analysis.findings import compute_findings
 from benchmarks.analysis.limits import BOUNDS
+from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.figures import looks, static
 from tests.synthetic_bundles import write_bundle
 
@@ -33,11 +33,11 @@ def contrast(colour: str, paper: str) -> float:
 
 def test_cases_can_be_told_apart_without_colour() -> None:
     """Modes differ by marker and by line, inputs and forms of Adam by how a marker is filled."""
-    cases = [f"tensorflow {mode}" for mode in MODES]
+    cases = [f"tensorflow {mode}" for mode in mode_names()]
     cases += [f"{case} streamed" for case in cases] + [f"{case} stock-adam" for case in cases]
     styles = [static.style(case) for case in cases]
     assert len({(style["marker"], style["fillstyle"]) for style in styles}) == len(cases)
-    assert len({str(style["linestyle"]) for style in styles}) == len(MODES)
+    assert len({str(style["linestyle"]) for style in styles}) == len(mode_names())
     assert len({style["color"] for style in styles}) == 1
 
 
@@ -46,7 +46,7 @@ def test_further_modes_and_backends_have_looks_of_their_own(
 ) -> None:
     """Twenty modes differ by line and marker together, twelve backends by colour."""
     modes = tuple(f"mode-{number}" for number in range(20))
-    monkeypatch.setattr(looks, "MODES", modes)
+    monkeypatch.setattr(looks, "mode_names", lambda: modes)
     drawn = [looks.look(f"jax {mode}") for mode in modes]
     assert len({(str(look.line), look.marker) for look in drawn}) == len(modes)
     colours = {light for light, _ in looks.COLOURS.values()} | set(looks.SPARE_COLOURS)
@@ -59,7 +59,7 @@ def test_both_libraries_know_every_look(monkeypatch: pytest.MonkeyPatch) -> None
     from benchmarks.reports.figures import charts
 
     modes = tuple(f"mode-{number}" for number in range(12))
-    monkeypatch.setattr(looks, "MODES", modes)
+    monkeypatch.setattr(looks, "mode_names", lambda: modes)
     for mode, rest in product(modes, ("", " streamed", " stock-adam", " streamed stock-adam")):
         case = f"jax {mode}{rest}"
         Line2D([0], [0], **static.style(case))
@@ -106,7 +106,7 @@ def test_a_bundle_of_unknown_backends_and_modes_is_drawn(tmp_path: Path) -> None
     times = {"jax compiled": 1.0, "jax compiled (control)": 1.0, "pytorch eager": 2.0}
     folder = write_bundle(tmp_path / "bundle", times)
     bundle = Bundle.read(folder)
-    results = summary.find(bundle)
+    results = compute_findings(bundle)
     names = {"jax": "mxnet", "compiled": "lazy"}
     tables = [*bundle.tables.values(), *vars(results).values()]
     for table in tables:

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 import run_all
-from benchmarks.analysis import findings as summary
-from benchmarks.analysis.findings import Bundle
+from benchmarks.analysis.findings import compute_findings
+from benchmarks.analysis.findings import write as write_tables
+from benchmarks.bundle.reader import Bundle
 from benchmarks.machine.settings import ROOT
 from tests.support.pages import NARROW, WIDE, centre, click, colours, one, opened, plots, visible
 from tests.synthetic_bundles import write_bundle
@@ -44,8 +45,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def paged(folder: Path) -> Path:
     """A bundle with its tables and its page."""
     bundle = Bundle.read(folder)
-    findings = summary.find(bundle)
-    summary.write(findings, folder)
+    findings = compute_findings(bundle)
+    write_tables(findings, folder)
     report_page.write(bundle, findings, folder)
     return folder
 

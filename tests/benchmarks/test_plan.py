@@ -9,7 +9,9 @@ import pytest
 from backends.contract import Adam, Network
 from backends.registry import BACKENDS
 from benchmarks.errors import UsageError
-from benchmarks.plan.plan import PRESETS, STEPS_PER_CALL, Case, Plan, select_cases, with_control
+from benchmarks.plan.cases import Case, select_cases, with_control
+from benchmarks.plan.plan import STEPS_PER_CALL, Plan
+from benchmarks.plan.presets import PRESETS
 from benchmarks.plan.workload import Workload
 from benchmarks.session.jobs import make_job
 
@@ -68,7 +70,7 @@ def test_every_preset_has_every_framework() -> None:
 
 
 def test_full_has_every_case_there_is() -> None:
-    inputs = [len(inputs) for backend in BACKENDS.values() for inputs in backend.modes.values()]
+    inputs = [len(mode.inputs) for backend in BACKENDS.values() for mode in backend.modes.values()]
     assert len(names("full")) == len(set(names("full"))) == sum(inputs)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.analysis import findings as summary
-from benchmarks.analysis.findings import Bundle
+from benchmarks.analysis.findings import compute_findings
+from benchmarks.analysis.findings import write as write_tables
+from benchmarks.bundle.reader import Bundle
 from benchmarks.errors import UsageError
 from benchmarks.reports import run as report
 from benchmarks.reports.figures import static
@@ -44,8 +45,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
     )
     bundle = Bundle.read(folder)
-    findings = summary.find(bundle)
-    summary.write(findings, folder)
+    findings = compute_findings(bundle)
+    write_tables(findings, folder)
     report.write(bundle, findings, folder)
     return folder
 
@@ -59,7 +60,7 @@ def test_accuracies_are_compared_by_the_margin_of_the_run(tmp_path: Path) -> Non
             tmp_path / str(margin), times, launches=4, test_accuracies=accuracies,
             run={"accuracy_margin_points": margin},
         )  # fmt: skip
-        (_, row), *_ = summary.find(Bundle.read(bundle)).equivalences.iterrows()
+        (_, row), *_ = compute_findings(Bundle.read(bundle)).equivalences.iterrows()
         assert (row["verdict"], row["margin_points"]) == (expected, margin)
 
 
@@ -120,7 +121,7 @@ def test_figures_name_the_cases_and_no_control(folder: Path, name: str) -> None:
 
 
 def test_the_same_bundle_gives_the_same_figures(folder: Path, tmp_path: Path) -> None:
-    static.write(summary.find(Bundle.read(folder)), tmp_path)
+    static.write(compute_findings(Bundle.read(folder)), tmp_path)
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (folder / "figures" / path.name).read_bytes()
 
@@ -140,7 +141,7 @@ def test_memory_and_energy_of_a_gpu_are_shown_where_there_are_any(
         launches[column] = figure * (1 + (launches["launch"] - 1) / 10)
     launches.to_csv(folder / "launches.csv", index=False)
     bundle = Bundle.read(folder)
-    findings = summary.find(bundle)
+    findings = compute_findings(bundle)
     text = report.markdown(bundle, findings).split("## Start-up and memory")[1]
     assert ("Peak GPU memory is" in text) == bool(measured)
     table = [line for line in text.splitlines() if line.startswith("|")]

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchmarks.analysis.findings import Bundle, Findings
+from benchmarks.analysis.findings import Findings
+from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import formats, sentences
 from benchmarks.reports.cases import comparable_groups
 from benchmarks.reports.sections import Note

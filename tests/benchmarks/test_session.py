@@ -14,10 +14,12 @@ import pytest
 
 from backends.contract import Adam, Network
 from backends.registry import FLOOR
-from benchmarks.analysis import findings
+from benchmarks.analysis.findings import compute_findings
+from benchmarks.bundle.reader import Bundle
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.plan import data
-from benchmarks.plan.plan import Case, Plan
+from benchmarks.plan.cases import Case
+from benchmarks.plan.plan import Plan
 from benchmarks.plan.workload import Workload
 from benchmarks.reports import run as run_report
 from benchmarks.session.jobs import make_job, make_references
@@ -136,9 +138,13 @@ def test_a_run_interrupted_in_its_first_launch_reports_what_it_measured(first_la
         assert row["peak_rss_mib"] > 50
         assert row[["test_accuracy", "test_loss", "energy_mj_per_step"]].isna().all()
     assert launches.loc[CASE.name, "steps"] == 200
-    bundle = findings.Bundle.read(folder)
-    report = run_report.markdown(bundle, findings.find(bundle))
-    for heading in ("## Accuracy", "## Start-up and memory", "**Incomplete**: interrupted"):
+    bundle = Bundle.read(folder)
+    report = run_report.markdown(bundle, compute_findings(bundle))
+    for heading in (
+        "## Accuracy",
+        "## Start-up and memory",
+        "Incomplete: interrupted after 0 of 2 launches",
+    ):
         assert heading in report
     accuracy = readings["validation_accuracy"][CASE.name]
     assert f"{100 * accuracy:.2f}% / –" in report
@@ -154,7 +160,7 @@ def test_an_interrupted_launch_does_not_change_the_rows_of_the_launches_before(
     assert (first["steps"] == STEPS).all()
     assert (first["test_accuracy"] > 0.2).all()
     assert (second["steps"] <= 50).all()
-    summary = findings.find(findings.Bundle.read(folder)).summary.set_index("case")
+    summary = compute_findings(Bundle.read(folder)).summary.set_index("case")
     # Only trainings that came to their end count for the final accuracy.
     assert summary["trained_to_end"].all()
     assert summary["test_accuracy"].to_dict() == pytest.approx(first["test_accuracy"].to_dict())
@@ -212,4 +218,4 @@ def test_a_floor_refuses_what_only_a_training_can_answer(plan: Plan) -> None:
         messages.TakeBatchReading,
         messages.Finish,
     ]
-    assert "FloorWorker cannot answer Finish()" in str(given[messages.Finish])
+    assert "FloorWorker cannot answer Finish" in str(given[messages.Finish])

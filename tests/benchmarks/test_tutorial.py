@@ -11,13 +11,16 @@ import pandas as pd
 import pytest
 
 import run_all
-from backends.contract import Adam, Execution, Network
+from backends.contract import Adam, Execution, Network, Training
 from backends.numpy import Eager
+from backends.registry import BACKENDS
 from benchmarks.analysis import tutorial
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.bundle.reader import Bundle, read_table
 from benchmarks.plan import data, workload
-from benchmarks.plan.plan import PRESETS, BatchReadings, Plan, select_cases
+from benchmarks.plan.cases import select_cases
+from benchmarks.plan.plan import Plan
+from benchmarks.plan.presets import PRESETS, BatchReadings
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import COLUMNS
 from benchmarks.session.jobs import make_job, make_references
@@ -106,7 +109,7 @@ def test_a_reading_trains_up_to_its_step_and_looks_at_its_own_images() -> None:
     )
     worker = Worker(
         Job(
-            backend="numpy",
+            backend=BACKENDS["numpy"],
             execution=Execution(mode="eager"),
             workload=work,
             seed=3,
@@ -128,7 +131,8 @@ def test_a_reading_trains_up_to_its_step_and_looks_at_its_own_images() -> None:
         part.stored_as("float32") for part in (dataset.training, dataset.validation)
     )
     start = workload.initial_parameters(work.network, 3)
-    trainer = Eager(work.network, work.adam, Execution(mode="eager"), training, start)
+    given = Training(network=work.network, adam=work.adam, training_set=training, start=start)
+    trainer = Eager(given, Execution(mode="eager"))
     rows = workload.batch_rows(55_000, 16, 30, 3)
     images = workload.validation_rows(5000, 64, 2, 3)
     for reading, (first, last), seen in zip(found, ((0, 1), (1, 21)), images, strict=True):

@@ -1,4 +1,4 @@
-"""The worker: what it times, and what it refuses."""
+"""What a worker times, and what it refuses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def job() -> Job:
         data_dir=str(data.EMBEDDED),
     )
     return Job(
-        backend="numpy",
+        backend=registry.BACKENDS["numpy"],
         execution=Execution(mode="eager"),
         workload=work,
         seed=0,
@@ -60,7 +60,7 @@ def test_training_starts_at_the_initial_parameters_and_ends_at_the_last_step(job
     assert warmup.steps % 12 == 0
     start = worker.read()
     assert start.step == 0
-    # Even odds: the logarithm of ten classes.
+    # Guessing among ten classes has a loss of log 10.
     assert start.train_loss == pytest.approx(2.303, abs=0.05)
     assert [worker.train().steps for _ in range(2)] == [12, 12]
     assert worker.train_rest() == STEPS
@@ -72,7 +72,7 @@ def test_training_starts_at_the_initial_parameters_and_ends_at_the_last_step(job
     assert final.peak_rss_mib > 100
 
 
-def test_a_training_that_diverges_is_a_result_like_others(job: Job) -> None:
+def test_a_diverging_training_is_measured_like_any_other(job: Job) -> None:
     diverging = replace(job.workload, adam=Adam(learning_rate=1e30))
     worker = Worker(replace(job, workload=diverging))
     worker.first_call()
@@ -80,10 +80,10 @@ def test_a_training_that_diverges_is_a_result_like_others(job: Job) -> None:
     worker.warm_up()
     assert worker.train().steps == 12
     assert worker.train_rest() == 12
-    found = worker.read()
-    assert np.isnan([found.train_loss, found.validation_loss]).all()
-    # Logits that are no numbers are no right answers, whatever their argmax.
-    assert found.validation_accuracy == 0
+    reading = worker.read()
+    assert np.isnan([reading.train_loss, reading.validation_loss]).all()
+    # NaN is no right answer, whatever the argmax of the logits.
+    assert reading.validation_accuracy == 0
     assert worker.finish().test_accuracy == 0
 
 
@@ -101,7 +101,7 @@ def test_the_parts_of_a_step_are_measured_in_the_first_launch_alone(job: Job) ->
     assert {check.level for check in certified.checks} == {"as timed"}
 
 
-def test_a_profile_is_left_where_one_is_wanted(
+def test_a_profile_is_written_if_one_is_wanted(
     job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     profiled: list[Path] = []
@@ -111,7 +111,7 @@ def test_a_profile_is_left_where_one_is_wanted(
         yield
         profiled.append(folder)
 
-    monkeypatch.setattr(registry.load("numpy"), "profiled", leave)
+    monkeypatch.setattr(registry.load(registry.BACKENDS["numpy"]), "profiled", leave)
     for wanted in (None, str(tmp_path / "profiles")):
         worker = Worker(replace(job, profile=wanted))
         worker.first_call()
@@ -123,7 +123,7 @@ def test_a_profile_is_left_where_one_is_wanted(
 def test_the_worker_of_a_floor() -> None:
     worker = FloorWorker(
         FloorJob(
-            backend="numpy",
+            backend=registry.BACKENDS["numpy"],
             execution=Execution(mode="floor"),
             network=Network(layer_sizes=(31, 17, 9)),
             batch_size=8,
@@ -135,13 +135,13 @@ def test_the_worker_of_a_floor() -> None:
     assert worker.first_call().first_call_steps == 50
     certified = worker.certify()
     assert certified.passed
-    # In the range of one core to that of the largest server.
+    # Between one slow core and the largest server.
     assert 1e9 < certified.parts["peak_flops"] < 1e14
     assert worker.warm_up().block_steps == 12
     assert worker.train().steps == 12
 
 
-def test_blocks_past_the_end_of_the_training_begin_again(job: Job) -> None:
+def test_batches_start_over_past_the_end_of_the_training(job: Job) -> None:
     worker = Worker(job)
     worker.first_call()
     worker.warm_up()
@@ -149,7 +149,7 @@ def test_blocks_past_the_end_of_the_training_begin_again(job: Job) -> None:
 
 
 class Counting(Eager):
-    """Counts the steps of each call, and takes half a millisecond for each."""
+    """A trainer that counts the steps of each call, and takes half a millisecond for each."""
 
     seconds_a_step = 0.0005
     calls: ClassVar[list[int]] = []
@@ -163,7 +163,7 @@ class Counting(Eager):
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
     trainers: dict[str, type[Trainer]] = {"eager": Counting}
-    monkeypatch.setattr(registry.load("numpy"), "TRAINERS", trainers)
+    monkeypatch.setattr(registry.load(registry.BACKENDS["numpy"]), "TRAINERS", trainers)
     Counting.calls.clear()
     return Counting
 
@@ -178,7 +178,7 @@ def test_a_case_that_is_too_slow_for_its_blocks_gets_shorter_ones(
     steps = worker.warm_up().block_steps
     assert 1 <= steps <= 5
     assert worker.train().steps == steps
-    # Where an earlier launch has found a length, it stays.
+    # A length set in an earlier launch stays.
     again = Worker(job)
     again.first_call()
     assert again.warm_up().block_steps == 12
@@ -193,23 +193,23 @@ def test_a_slowed_case_trains_more_than_it_counts(job: Job, counting: type[Count
 
 
 def test_warm_up_lasts_until_blocks_no_longer_get_faster() -> None:
-    def of(*seconds: float) -> bool:
+    def is_steady(*seconds: float) -> bool:
         return steady(
             [Block(steps=1, seconds=s, dispatch_seconds=s, cpu_seconds=s) for s in seconds]
         )
 
-    assert not of()
-    assert not of(1.0)
-    assert not of(1.0, 0.8)
-    assert of(1.0, 0.8, 0.81)
-    assert of(1.0, 0.99)
+    assert not is_steady()
+    assert not is_steady(1.0)
+    assert not is_steady(1.0, 0.8)
+    assert is_steady(1.0, 0.8, 0.81)
+    assert is_steady(1.0, 0.99)
 
 
 def test_results_on_another_device_are_refused(job: Job) -> None:
-    """NumPy, asked for the GPU, does what a silent fall-back does: it computes on the CPU."""
-    asked = replace(job, execution=Execution(mode="eager", device="gpu"))
+    """NumPy stands in for a silent fall-back: told to use the GPU, it computes on the CPU."""
+    on_gpu = replace(job, execution=Execution(mode="eager", device="gpu"))
     with pytest.raises(RuntimeError, match="asked for the gpu, but results lie on the cpu"):
-        Worker(asked).first_call()
+        Worker(on_gpu).first_call()
 
 
 def test_a_case_that_computes_something_else_fails_its_certificate(
@@ -220,14 +220,13 @@ def test_a_case_that_computes_something_else_fails_its_certificate(
             super().train(rows[::-1])
 
     trainers: dict[str, type[Trainer]] = {"eager": Wrong}
-    monkeypatch.setattr(registry.load("numpy"), "TRAINERS", trainers)
+    monkeypatch.setattr(registry.load(registry.BACKENDS["numpy"]), "TRAINERS", trainers)
     worker = Worker(job)
     worker.first_call()
     certified = worker.certify()
     assert not certified.passed
     for level in ("exact", "as timed"):
-        own = [check for check in certified.checks if check.level == level]
-        failure = first_failure(own)
+        failure = first_failure([check for check in certified.checks if check.level == level])
         assert failure is not None
         assert failure.stage == "loss_10_steps"
 
@@ -261,7 +260,7 @@ def test_compilations_within_a_block_are_counted(job: Job, monkeypatch: pytest.M
             return self.compiled
 
     trainers: dict[str, type[Trainer]] = {"eager": Recompiling}
-    monkeypatch.setattr(registry.load("numpy"), "TRAINERS", trainers)
+    monkeypatch.setattr(registry.load(registry.BACKENDS["numpy"]), "TRAINERS", trainers)
     worker = Worker(job)
     worker.first_call()
     worker.warm_up()

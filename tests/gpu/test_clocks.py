@@ -1,32 +1,33 @@
-"""On a GPU: the clock stops when the GPU has finished, and graphs train only what was asked."""
+"""On a GPU: the clock stops when the GPU has finished, and graphs train no further steps."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pytest
 
-from backends.contract import Adam, Execution, Network, Trainer, TrainingSet
+from backends.contract import Adam, Execution, Network, Trainer, Training, TrainingSet
 from backends.registry import BACKENDS, FLOOR
 from benchmarks.plan.workload import initial_parameters
 from benchmarks.worker.clock import train_block
-from tests.backends.test_contract import make
 from tests.conftest import STEPS_PER_CALL, Problem, back_to_float64, configured, device
-from tests.gpu.test_computing import FRAMEWORKS, GPU_MODES
+from tests.support.contract_checks import make
+from tests.support.gpu import FRAMEWORKS, GPU_MODES
 
 pytestmark = pytest.mark.gpu
 
 LARGE = Network(layer_sizes=(1024, 4096, 4096, 10))
 BATCH = 8192
 STEPS = 6
-"""Steps of some 20 ms each: much longer than a framework takes to ask for one, and so few that what
-was asked for fits the queues of CUDA."""
+"""Steps of some 20 ms each: much longer than a framework takes to launch one, and so few that they
+fit the queues of CUDA."""
 WAITS = {
     ("tensorflow", "fit"): "Keras' fit reads its losses at its end, and so waits by itself",
     ("jax", "eager"): "JAX lets the host run ahead by 32 operations, which is less than a step",
 }
-"""Modes in which the host waits without being asked, and why."""
+"""Modes in which the host waits by itself, and why."""
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ def reset_precision() -> None:
 
 
 def seconds(trained: Any, rows: Any) -> float:
-    """Of a block, with the clock as the worker has it."""
+    """The shortest of three blocks, by the worker's clock."""
     return min(train_block(trained, rows).seconds for _ in range(3))
 
 
@@ -43,13 +44,13 @@ def seconds(trained: Any, rows: Any) -> float:
 def test_a_synchronisation_left_out_shows(
     name: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The block is then faster than the products that it has to take."""
+    """A block without it is faster than its matrix products can be."""
     if (name, mode) in WAITS:
         pytest.skip(WAITS[name, mode])
     module = configured(name)
     execution = Execution(
         mode=mode,
-        input=BACKENDS[name].modes[mode][0],
+        input=BACKENDS[name].modes[mode].inputs[0],
         device=device(),
         threads=2,
         steps_per_call=STEPS // 2,
@@ -61,7 +62,13 @@ def test_a_synchronisation_left_out_shows(
         labels=generator.integers(0, 10, BATCH).astype(np.int32),
     )
     trainer: Trainer = module.TRAINERS[mode](
-        LARGE, Adam(), execution, training_set, initial_parameters(LARGE, 0)
+        Training(
+            network=LARGE,
+            adam=Adam(),
+            training_set=training_set,
+            start=initial_parameters(LARGE, 0),
+        ),
+        execution,
     )
     rows = np.tile(np.arange(BATCH, dtype=np.int32), (STEPS, 1))
     floor = module.Floor(
@@ -98,9 +105,20 @@ def test_a_floor_waits_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("before", [0, 1, STEPS_PER_CALL - 1])
-def test_capturing_a_graph_trains_nothing(before: int, problem: Problem) -> None:
+def test_capturing_a_graph_trains_nothing(
+    before: int, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where steps were trained before the first whole call, and with a rest behind it."""
+    graphs = import_module("backends.pytorch.graphs")
     trainer_type = configured("pytorch").TRAINERS["multistep"]
+    captured: list[int] = []
+    capture = graphs.capture
+
+    def counting(*arguments: Any) -> Any:
+        captured.append(1)
+        return capture(*arguments)
+
+    monkeypatch.setattr(graphs, "capture", counting)
     graphed: Any = make(trainer_type, problem, "multistep", "resident")
     plain: Any = make(trainer_type, problem, "multistep", "resident")
     for steps in (before, 2 * STEPS_PER_CALL + 1, STEPS_PER_CALL - 1):
@@ -111,10 +129,9 @@ def test_capturing_a_graph_trains_nothing(before: int, problem: Problem) -> None
                 plain.train(batch[None])
             for trainer in (graphed, plain):
                 trainer.synchronise()
-    assert graphed._graph is not None
-    assert plain._graph is None
-    for own, other in zip(graphed.parameters(), plain.parameters(), strict=True):
-        for a, b in zip(own, other, strict=True):
+    assert len(captured) == 1
+    for layer, other in zip(graphed.parameters(), plain.parameters(), strict=True):
+        for a, b in zip(layer, other, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-14)
 
 
@@ -122,8 +139,10 @@ def test_capturing_a_graph_trains_nothing(before: int, problem: Problem) -> None
 def test_peak_memory_counts_the_training_set_and_what_is_trained(
     name: str, mode: str, problem: Problem
 ) -> None:
-    """A peak of the whole process, so it can only be too large here."""
-    trainer = make(configured(name).TRAINERS[mode], problem, mode, BACKENDS[name].modes[mode][0])
+    """The peak is that of the whole process, so here it can only be too large."""
+    trainer = make(
+        configured(name).TRAINERS[mode], problem, mode, BACKENDS[name].modes[mode].inputs[0]
+    )
     trainer.train(problem.rows(1))
     trainer.synchronise()
     peak = trainer.peak_device_bytes()

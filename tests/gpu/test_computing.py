@@ -9,28 +9,20 @@ import numpy as np
 import pytest
 
 from backends.contract import Execution
-from backends.registry import BACKENDS
 from benchmarks.machine.advice import failure
 from benchmarks.plan import data
 from benchmarks.plan.workload import Workload
 from benchmarks.worker import ledger
 from benchmarks.worker.certificate import first_failure
 from benchmarks.worker.reference import Reference, make_reference
-from tests.backends.test_certificates import (
-    STEPS_PER_CALL,
-    certify,
-    make_workload,
-    trainer_in,
-)
-from tests.backends.test_contract import CHECKS, reusing
-from tests.backends.test_floor import BATCH_SIZE, NETWORK, check_floor
-from tests.conftest import CASES, MODES, Problem, back_to_float64, configured, device
+from tests.conftest import Problem, back_to_float64, configured, device
+from tests.support.certifying import STEPS_PER_CALL, certify, make_workload, trainer_in
+from tests.support.contract_checks import CHECKS, reusing
+from tests.support.floors import BATCH_SIZE, NETWORK, check_floor
+from tests.support.gpu import FRAMEWORKS, GPU_CASES, GPU_MODES
 
 pytestmark = pytest.mark.gpu
 
-FRAMEWORKS = [name for name, backend in BACKENDS.items() if "gpu" in backend.devices]
-GPU_CASES = [case for case in CASES if case.values[0] in FRAMEWORKS]
-GPU_MODES = [case for case in MODES if case.values[0] in FRAMEWORKS]
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
@@ -41,16 +33,16 @@ def reset_precision() -> None:
 
 @pytest.mark.parametrize(("name", "mode", "input_"), GPU_CASES)
 def test_contract(name: str, mode: str, input_: str, problem: Problem) -> None:
-    """All checks at once, in less time than one by one."""
+    """All checks in one test take less time than one by one."""
     maker = reusing(configured(name).TRAINERS[mode], mode, input_)
     for check in CHECKS:
         check(maker, problem)
     trainer = maker(problem)
     trainer.train(problem.rows(1))
-    said = trainer.describe()
-    assert said["device"] == device()
-    assert said["precision"] == "float64"
-    assert said["device_name"] not in ("", "cpu")
+    description = trainer.describe()
+    assert description.device == device()
+    assert description.precision == "float64"
+    assert description.device_name not in ("", "cpu")
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
@@ -65,7 +57,7 @@ def test_a_floor_does_its_products_and_its_pass(name: str, precision: str, error
 
 @pytest.fixture(scope="module")
 def references() -> tuple[Workload, dict[str, Reference]]:
-    """A workload, and what it is compared with in each precision."""
+    """A workload, and its reference in each precision."""
     training = data.load().training
     work = make_workload(64, 48, training=training, batch_size=64, learning_rate=0.01)
     return work, {
@@ -79,8 +71,8 @@ def references() -> tuple[Workload, dict[str, Reference]]:
 def test_certified(
     name: str, mode: str, precision: str, references: tuple[Workload, dict[str, Reference]]
 ) -> None:
-    work, own = references
-    checks = certify(name, mode, work, own[precision], "as timed", timed=precision)
+    work, by_precision = references
+    checks = certify(name, mode, work, by_precision[precision], "as timed", timed=precision)
     assert first_failure(checks) is None
 
 
@@ -89,9 +81,9 @@ def test_certified(
 def test_fewer_bits_are_no_float32(
     name: str, mode: str, precision: str, references: tuple[Workload, dict[str, Reference]]
 ) -> None:
-    """What computes in TF32 or bfloat16 and says that it is float32 has no certificate."""
-    work, own = references
-    checks = certify(name, mode, work, own["float32"], "as timed", timed=precision)
+    """A trainer that computes in TF32 or bfloat16 has no certificate as float32."""
+    work, by_precision = references
+    checks = certify(name, mode, work, by_precision["float32"], "as timed", timed=precision)
     failed = first_failure(checks)
     assert failed is not None
     assert failed.stage == "logits"
@@ -107,13 +99,13 @@ def test_the_precision_of_products_shows_by_effect(name: str, mode: str, precisi
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_a_gpu_that_is_too_full_is_told(name: str) -> None:
-    """A matrix of 16 TB, which no GPU holds; what is asked for afterwards is served."""
+def test_a_gpu_that_is_too_full_is_reported(name: str) -> None:
+    """A matrix of 16 TB fits no GPU; a floor trains on afterwards."""
     module = configured(name)
     execution = Execution(mode="floor", device=device())
     floor = module.Floor(NETWORK, BATCH_SIZE, execution)
 
-    def ask() -> str:
+    def failure_of_a_large_product() -> str:
         try:
             floor.multiply(floor.square(2_000_000))
             floor.synchronise()
@@ -121,7 +113,7 @@ def test_a_gpu_that_is_too_full_is_told(name: str) -> None:
             return failure(error)
         return ""
 
-    assert "memory is full" in ask()
+    assert "memory is full" in failure_of_a_large_product()
     floor.train(np.empty((2, 0)))
     floor.synchronise()
     assert floor.device() == device()

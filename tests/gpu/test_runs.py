@@ -16,12 +16,13 @@ from benchmarks.machine import nvml
 from benchmarks.machine.probe import probe
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan import data
-from benchmarks.plan.plan import Case, Plan
+from benchmarks.plan.cases import Case
+from benchmarks.plan.plan import Plan
 from benchmarks.plan.workload import Workload
 from benchmarks.session.jobs import make_job, make_ready, make_references, start_worker
 from benchmarks.worker.messages import Finish, TrainBlock, TrainRest
 from tests.conftest import device
-from tests.gpu.test_computing import FRAMEWORKS
+from tests.support.gpu import FRAMEWORKS
 
 pytestmark = pytest.mark.gpu
 
@@ -30,15 +31,15 @@ COUNTS_ENERGY = nvml.energy_counter() is not None
 
 def usable() -> list[str]:
     """The frameworks that compute on the GPU; skips, with the reasons, where none does."""
-    problems = {name: probe(name, device()).problem for name in FRAMEWORKS}
-    found = [name for name, problem in problems.items() if not problem]
-    if not found:
+    problems = {name: probe(BACKENDS[name], device()).problem for name in FRAMEWORKS}
+    names = [name for name, problem in problems.items() if not problem]
+    if not names:
         pytest.skip("; ".join(f"{name} {problem}" for name, problem in problems.items()))
-    return found
+    return names
 
 
 def test_workers_live_side_by_side(tmp_path: Path) -> None:
-    """Those of all frameworks at once, in turns: no one takes the memory from the others."""
+    """Workers of all frameworks train in turns, and none takes the memory from the others."""
     names = usable()
     if len(names) < 2:
         pytest.skip(f"of the frameworks only {names[0]} sees the GPU")
@@ -89,11 +90,11 @@ def test_workers_live_side_by_side(tmp_path: Path) -> None:
             worker.end()
 
 
-def run_into(folder: Path, *words: str) -> None:
+def run_into(folder: Path, *arguments: str) -> None:
     """One launch of a small network, by the command line."""
     small = ("--hidden", "64", "--launches", "1", "--output", str(folder))
     done = subprocess.run(
-        [sys.executable, "run_all.py", "--device", device(), *small, *words],
+        [sys.executable, "run_all.py", "--device", device(), *small, *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -121,12 +122,12 @@ def test_a_whole_run(tmp_path: Path) -> None:
     outcomes = pd.read_csv(folder / "outcomes.csv")
     assert set(outcomes["status"]) <= {"skipped"}
     assert set(outcomes["backend"]) == {
-        name for name in FRAMEWORKS if name not in names or missing_packages(name)
+        name for name in FRAMEWORKS if name not in names or missing_packages(BACKENDS[name])
     }
 
 
 def test_floors_of_all_frameworks_run_in_their_workers(tmp_path: Path) -> None:
-    """In a run that has floors, as the default one: each takes its steps and tells a peak."""
+    """In a run that has floors, as the default run does, each takes its steps and tells a peak."""
     names, folder = usable(), tmp_path / "bundle"
     run_into(folder, "--modes", "multistep", "--steps", "500")
     floors = pd.read_csv(folder / "floors.csv")

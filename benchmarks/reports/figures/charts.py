@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from backends.registry import title_of
 from benchmarks.reports.figures.looks import GRID, INK, PAPER, PARTS, look
-from benchmarks.reports.formats import Row, backend_title
+from benchmarks.reports.formats import Row
 
 BLACK = "#000000"
 """The colour of what is drawn upon bright bars, on light and dark pages."""
@@ -74,7 +75,7 @@ def rows(
 def legend(case: str) -> dict[str, Any]:
     """The entry of a case in the legend, under the title of its backend; `meta` is its name."""
     backend, rest = case.split(maxsplit=1)
-    title = {"text": backend_title(backend)}
+    title = {"text": title_of(backend)}
     return {"name": rest, "meta": case, "legendgroup": backend, "legendgrouptitle": title}
 
 

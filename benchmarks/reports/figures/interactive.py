@@ -15,7 +15,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from benchmarks.analysis.break_even import STARTUP
-from benchmarks.analysis.findings import Bundle, Findings, control_of
+from benchmarks.analysis.findings import Findings, control_of
+from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import cases
 from benchmarks.reports.figures import charts, looks
 from benchmarks.reports.figures.charts import Chart

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from benchmarks.analysis.findings import Bundle, Findings
+from benchmarks.analysis.findings import Findings
+from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.cases import in_summary_order
 from benchmarks.reports.figures import charts, looks
 from benchmarks.reports.figures.charts import Chart

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-from backends.registry import BACKENDS, MODES
+from backends.registry import BACKENDS, mode_names
 
 COLOURS = {
     "pytorch": ("#d55e00", "#ee7a2b"),
@@ -35,16 +35,16 @@ DARK |= {light: dark for light, dark in COLOURS.values() if light != dark}
 # Each in matplotlib's words and in plotly's. The numbers of lines, markers and patterns have no
 # common divisor, so that many places pass before two modes look the same.
 LINES: tuple[tuple[Any, str], ...] = (
-    *(("solid", "solid"), ("dashdot", "dashdot"), ("dashed", "dash")),
-    *(((0, (6, 1)), "longdash"), ("dotted", "dot"), ((0, (8, 2, 1, 2)), "longdashdot")),
+    *(("solid", "solid"), ("dashed", "dash"), ((0, (6, 1)), "longdash")),
+    *(("dashdot", "dashdot"), ("dotted", "dot"), ((0, (8, 2, 1, 2)), "longdashdot")),
     ((0, (2, 4)), "3px,8px"),
 )
 MARKERS = (
-    *(("o", "circle"), ("v", "triangle-down"), ("s", "square"), ("D", "diamond")),
+    *(("o", "circle"), ("s", "square"), ("D", "diamond"), ("v", "triangle-down")),
     *(("^", "triangle-up"), ("p", "pentagon"), ("<", "triangle-left"), ("X", "x")),
     *((">", "triangle-right"), ("h", "hexagon"), ("P", "cross"), ("*", "star")),
 )
-PATTERNS = ("", "-", "/", "x", ".")
+PATTERNS = ("", "/", "x", "-", ".")
 """Patterns of bars, in plotly's words alone: matplotlib draws no bars of cases."""
 PARTS = {
     "arithmetic": ("#999999", "", ""),
@@ -73,7 +73,7 @@ class Look:
 def look(case: str) -> Look:
     """The look of a case, by its name: backend, mode, and what else sets it apart."""
     backend, mode, *others = case.split()
-    number = place(mode, MODES)
+    number = place(mode, mode_names())
     return Look(
         colour=colours(backend)[0],
         line=LINES[number % len(LINES)],

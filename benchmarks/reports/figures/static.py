@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 
+from backends.registry import title_of
 from benchmarks.analysis.findings import Findings
 from benchmarks.reports.cases import comparable_groups, in_summary_order, measured
 from benchmarks.reports.figures.looks import PARTS, look
-from benchmarks.reports.formats import MS, backend_title, number
+from benchmarks.reports.formats import MS, number
 
 TOTAL_TIME = "total-time.svg"
 RANKING = "ranking.svg"
@@ -150,7 +151,7 @@ def accuracy(curves: pd.DataFrame, across: str, label: str, path: Path) -> None:
             axes.plot(x, line["validation_accuracy"], label=case, markevery=every, **looks)
         axes.legend(loc="lower right", fontsize=7)
         axes.grid(alpha=0.3, linewidth=0.5)
-        axes.set_title(backend_title(name), fontsize=9)
+        axes.set_title(title_of(name), fontsize=9)
     learned = curves.loc[curves["step"] > 0, "validation_accuracy"].min()
     start = max((start for start in AXIS_STARTS if start < learned), default=0.0)
     panels.flat[0].set(

@@ -7,6 +7,7 @@ editing the backend's source, so that what is tested is the real code with one r
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
@@ -16,17 +17,18 @@ from types import ModuleType
 import numpy as np
 
 from backends.contract import (
-    Adam,
     Array,
+    Description,
     Execution,
-    Network,
     Parameters,
+    Program,
     Trainer,
+    Training,
     TrainingSet,
 )
-from tests.conftest import configured
+from backends.registry import BACKENDS, Backend, load
 
-Maker = Callable[[Network, Adam, Execution, TrainingSet, Parameters], Trainer]
+Maker = Callable[[Training, Execution], Trainer]
 
 
 class Wrapped(Trainer):
@@ -71,7 +73,10 @@ class Wrapped(Trainer):
     def peak_device_bytes(self) -> int | None:
         return self.inner.peak_device_bytes()
 
-    def describe(self) -> dict[str, str]:
+    def program(self, rows: Array) -> Program:
+        return self.inner.program(rows)
+
+    def describe(self) -> Description:
         return self.inner.describe()
 
 
@@ -164,12 +169,12 @@ MUTANTS = {
                     "OverClasses(from_logits=True)",
                 ),
                 (
-                    "class Eager(Trainer):",
+                    "class Eager(Inspection):",
                     "class OverClasses(keras.losses.SparseCategoricalCrossentropy):\n"
                     "    def __call__(self, labels, logits, sample_weight=None):\n"
                     "        size = tf.cast(tf.shape(logits)[0], logits.dtype)\n"
                     "        return super().__call__(labels, logits) * size / 10\n\n"
-                    "class Eager(Trainer):",
+                    "class Eager(Inspection):",
                 ),
             ],
             "jax": [("labels).mean()", "labels).sum() / 10")],
@@ -329,41 +334,60 @@ MUTANTS = {
 numbers = count()
 
 
-def edited(name: str, edits: list[tuple[str, str]], folder: Path) -> ModuleType:
-    """The backend with its source edited; each text must stand there once or it proves nothing."""
-    original = configured(name)
-    assert original.__file__ is not None
-    source = Path(original.__file__).read_text()
-    for text, replacement in edits:
-        assert source.count(text) == 1, f"{text!r} stands {source.count(text)} times in {name}"
-        source = source.replace(text, replacement)
-    # A file, and a new name each: TensorFlow reads the source of what it traces.
-    path = folder / f"mutant_{next(numbers)}.py"
-    # An operator registered twice under one name is freed under the feet of those who call it.
-    path.write_text(source.replace('Library("benchmark"', f'Library("{path.stem}"'))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+def copy_backend(
+    backend: Backend, name: str, folder: Path, edits: list[tuple[str, str]] | None = None
+) -> Backend:
+    """A backend's package under another name in `folder`, with its source edited; its entry.
+
+    Each text to be edited must stand there once, or the edit proves nothing.
+    """
+    spec = importlib.util.find_spec(backend.module)
     assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    assert spec.origin is not None
+    shutil.copytree(Path(spec.origin).parent, folder / name, ignore=lambda *_: ["__pycache__"])
+    sources = {path: path.read_text() for path in (folder / name).glob("*.py")}
+    for text, replacement in edits or []:
+        times = sum(source.count(text) for source in sources.values())
+        assert times == 1, f"{text!r} stands {times} times in {backend.module}"
+        sources = {path: source.replace(text, replacement) for path, source in sources.items()}
+    for path, source in sources.items():
+        # An operator registered twice under one name is freed under the feet of those who call it.
+        renamed = source.replace('Library("benchmark"', f'Library("{name}"')
+        path.write_text(renamed.replace(backend.module, name))
+    return replace(backend, name=name, module=name, folder=str(folder))
 
 
-def make_maker(mutant: Mutant, name: str, mode: str, folder: Path) -> Maker:
-    """What makes the mutant's trainer."""
+def edits_for(mutant: str, name: str) -> list[tuple[str, str]]:
+    """The edits that make a mutant of a backend."""
+    edits = MUTANTS[mutant].edits or {}
+    assert name in edits, (
+        f"the mutant {mutant!r} has no edits for {name}: add to MUTANTS in "
+        f"tests/support/mutants.py how the source of {name} is edited to make this mistake"
+    )
+    return edits[name]
 
-    def maker(
-        network: Network,
-        adam: Adam,
-        execution: Execution,
-        training_set: TrainingSet,
-        parameters: Parameters,
-    ) -> Trainer:
+
+def edited(name: str, edits: list[tuple[str, str]], folder: Path) -> ModuleType:
+    """The backend with its source edited."""
+    # A new name each: TensorFlow reads the source of what it traces.
+    return load(copy_backend(BACKENDS[name], f"mutant_{next(numbers)}", folder, edits))
+
+
+def make_maker(
+    mutant: Mutant, edits: list[tuple[str, str]], name: str, mode: str, folder: Path
+) -> Maker:
+    """A function that makes the mutant's trainer."""
+    trainer_type = edited(name, edits, folder).TRAINERS[mode]
+
+    def maker(training: Training, execution: Execution) -> Trainer:
         factors = mutant.adam or {}
-        wrong = replace(adam, **{key: getattr(adam, key) * by for key, by in factors.items()})
-        module = edited(name, (mutant.edits or {}).get(name, []), folder)
-        given = mutant.data(training_set) if mutant.data else training_set
-        trainer: Trainer = module.TRAINERS[mode](network, wrong, execution, given, parameters)
+        adam = training.adam
+        wrong = replace(
+            training,
+            adam=replace(adam, **{key: getattr(adam, key) * by for key, by in factors.items()}),
+            training_set=(mutant.data or (lambda given: given))(training.training_set),
+        )
+        trainer: Trainer = trainer_type(wrong, execution)
         return mutant.wrapper(trainer) if mutant.wrapper else trainer
 
     return maker

@@ -1,0 +1,37 @@
+"""The tuned tier: many steps in one program."""
+
+from __future__ import annotations
+
+import jax
+
+from backends.contract import FETCHES_ITSELF, Array, NotKeptError, Program, calls
+from backends.jax.idiomatic import Eager
+from backends.jax.model import State
+
+
+class MultiStep(Eager):
+    """Many steps in one program: `lax.scan` over the rows of each batch."""
+
+    compiler = "jax.jit: lax.scan over steps"
+
+    def _build(self) -> None:
+        def train_steps(state, images, labels, rows):  # type: ignore[no-untyped-def]
+            def step(state: State, batch: jax.Array) -> tuple[State, jax.Array]:
+                return self._step(state, images[batch], labels[batch])
+
+            return jax.lax.scan(step, state, rows)
+
+        self.steps_per_call = self._execution.steps_per_call
+        self._program = jax.jit(train_steps, donate_argnums=0)
+
+    def train(self, rows: Array) -> None:
+        for part in calls(rows, self.steps_per_call):
+            self._state, self._losses = self._program(self._state, self._images, self._labels, part)
+
+    def fetch(self, rows: Array) -> None:
+        raise NotKeptError(FETCHES_ITSELF)
+
+    # Read by certificate and ledger; never timed.
+
+    def program(self, rows: Array) -> Program:
+        return Program(self._program, (self._state, self._images, self._labels, rows))

@@ -1,0 +1,81 @@
+"""The idiomatic tier, and NumPy's only one: one call after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from backends.contract import TEXTBOOK, Array, Execution, Parameters, Training
+from backends.numpy.inspection import Inspection
+from backends.numpy.model import loss_and_gradients, product_in
+
+
+class Eager(Inspection):
+    """One NumPy call after another, in place where that saves a pass over memory."""
+
+    correction_type: Callable[[float], Any] = float
+    """The type that 1 − βᵗ is computed in; some frameworks take the parameters' own."""
+
+    def __init__(self, training: Training, execution: Execution) -> None:
+        adam = training.adam
+        self._adam = adam
+        # Keras, whose own form that is, computes the corrections from decay rates that were rounded
+        # to float32, whatever the precision of the rest.
+        through = float if adam.form == TEXTBOOK else np.float32
+        self._decays = float(through(adam.beta_1)), float(through(adam.beta_2))
+        self._execution = execution
+        self._product = product_in(execution.precision)
+        self._images = training.training_set.images
+        self._labels = training.training_set.labels
+        self.reset(training.start)
+
+    def reset(self, parameters: Parameters) -> None:
+        dtype = self._images.dtype
+        self._parameters = [(w.astype(dtype), b.astype(dtype)) for w, b in parameters]
+        flat = self._arrays(self._parameters)
+        self._first_moments = [np.zeros_like(array) for array in flat]
+        self._second_moments = [np.zeros_like(array) for array in flat]
+        self._steps = 0
+
+    @staticmethod
+    def _arrays(parameters: Parameters) -> list[Array]:
+        return [array for layer in parameters for array in layer]
+
+    def train(self, rows: Array) -> None:
+        for batch in rows:
+            self._loss, gradients = loss_and_gradients(
+                self._parameters, self._images[batch], self._labels[batch], self._product
+            )
+            self._update(gradients)
+
+    def _update(self, gradients: Parameters) -> None:
+        adam, number = self._adam, self.correction_type
+        self._steps += 1
+        beta_1, beta_2 = map(number, self._decays)
+        step_size = float(adam.learning_rate / (1 - beta_1**self._steps))
+        correction = float(np.sqrt(1 - beta_2**self._steps))
+        epsilon = adam.epsilon if adam.form == TEXTBOOK else adam.epsilon / correction
+        for parameter, gradient, m, v in zip(
+            self._arrays(self._parameters),
+            self._arrays(gradients),
+            self._first_moments,
+            self._second_moments,
+            strict=True,
+        ):
+            m *= adam.beta_1
+            m += (1 - adam.beta_1) * gradient
+            v *= adam.beta_2
+            v += (1 - adam.beta_2) * np.square(gradient)
+            denominator = np.sqrt(v)
+            denominator /= correction
+            denominator += epsilon
+            parameter -= step_size * m / denominator
+
+    def fetch(self, rows: Array) -> None:
+        for batch in rows:
+            self._images[batch], self._labels[batch]
+
+    def synchronise(self) -> None:
+        """Do nothing: NumPy has finished when it returns."""

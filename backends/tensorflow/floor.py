@@ -1,0 +1,76 @@
+"""The least that a step can be in TensorFlow."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from backends import contract
+from backends.contract import (
+    PASS_DECAY,
+    PASS_RATE,
+    Array,
+    Execution,
+    Network,
+    Program,
+    calls,
+    floor_arrays,
+)
+from backends.tensorflow.model import counted_loop
+from backends.tensorflow.setup import device_of, product_type
+
+
+class Floor(contract.Floor):
+    """Many steps in one XLA program, on variables that it updates in place."""
+
+    def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
+        self._steps_per_call = execution.steps_per_call
+        images, *state = floor_arrays(network, batch_size, execution.stored)
+        self._images = tf.cast(images, product_type(execution))
+        self._variables = [[tf.Variable(array) for array in arrays] for arrays in state]
+        self._program = tf.function(self._steps, jit_compile=True)
+
+    def train(self, rows: Array) -> None:
+        for part in calls(rows, self._steps_per_call):
+            self._program(len(part))
+
+    def _steps(self, steps: int) -> None:
+        def step(index: tf.Tensor, nothing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            self._step()
+            return index + 1, nothing
+
+        counted_loop(steps, step, tf.constant(0))
+
+    def _step(self) -> None:
+        variables, first_moments, second_moments = self._variables
+        weights = [tf.cast(variable, self._images.dtype) for variable in variables]
+        outputs = [self._images]
+        for weight in weights:
+            outputs.append(outputs[-1] @ weight)
+        delta = outputs.pop()
+        gradients: list[tf.Tensor] = []
+        for weight, inputs in zip(reversed(weights), reversed(outputs), strict=True):
+            gradients.insert(0, tf.matmul(inputs, delta, transpose_a=True))
+            if len(gradients) < len(weights):
+                delta = tf.matmul(delta, weight, transpose_b=True)
+        for w, m, v, g in zip(variables, first_moments, second_moments, gradients, strict=True):
+            for moment in (m, v):
+                moment.assign((moment + tf.cast(g, moment.dtype)) * PASS_DECAY)
+            w.assign_sub(PASS_RATE * m)
+
+    def synchronise(self) -> None:
+        tf.test.experimental.sync_devices()
+
+    def square(self, size: int) -> tf.Tensor:
+        return tf.ones((size, size), self._images.dtype)
+
+    def multiply(self, matrix: tf.Tensor) -> None:
+        tf.matmul(matrix, matrix)
+
+    def arrays(self) -> list[list[Array]]:
+        return [[variable.numpy() for variable in variables] for variables in self._variables]
+
+    def device(self) -> str:
+        return device_of(self._variables[0][0])
+
+    def program(self, steps: int) -> Program:
+        return Program(self._program, (steps,))

@@ -1,0 +1,107 @@
+"""Prints docs/bundles.md, made from the schema and the records.
+
+Run `python -m benchmarks.bundle > docs/bundles.md` after a change of either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from benchmarks.bundle.records import CaseRecord, Environment, described_fields
+from benchmarks.schema import (
+    COMPUTED,
+    IDENTITY_COLUMNS,
+    LAUNCH_COLUMNS,
+    MEASURED,
+    Column,
+    Table,
+)
+
+INTRODUCTION = """\
+# The files of a bundle
+
+A run's bundle is one folder. It holds `environment.json`, one CSV file for each table below,
+`report.md` and `report.html` with their figures, and `logs/` with what the workers of failed cases
+printed. A sweep's folder holds a bundle for each point, and `sweep.csv`.
+
+Every CSV file can be read by itself, with `pandas.read_csv` for example: one row a line, one value
+a cell. Measured tables are written while the run goes on, each row before the next block starts.
+Computed tables follow from them; `python run_all.py report FOLDER` computes them again.
+
+- A cell that is empty or `nan` says that the value is not known or does not apply.
+- A share is a number from 0 to 1; points are percentage points.
+- `_low` and `_high` are the ends of the 95% interval of the estimate before them. They are empty
+  where there are fewer than two launches.
+- Older bundles lack the column `repetition`: there a control is told by its name, which ends in
+  "(control)". The other columns that they may lack are marked.
+
+This page is made from the schema (`benchmarks/schema/`) by `python -m benchmarks.bundle`.
+"""
+
+
+SHARED = {
+    "columns of the launch": LAUNCH_COLUMNS,
+    "columns of the case": IDENTITY_COLUMNS,
+    "columns of summary.csv": COMPUTED["summary"].columns,
+}
+"""Columns that several tables have, one after another: each of these groups is described once."""
+
+
+def page() -> str:
+    """The whole page, in markdown."""
+    launch, case, _ = SHARED.values()
+    return "\n".join(
+        [
+            INTRODUCTION,
+            "## Columns that many tables have\n",
+            "The columns of the launch:\n",
+            _columns(launch),
+            "The columns of the case:\n",
+            _columns(case),
+            "## Measured tables\n",
+            *map(_section, MEASURED.values()),
+            "## Computed tables\n",
+            *map(_section, COMPUTED.values()),
+            "## environment.json\n",
+            "The machine, the software, the workload, and what became of the run.\n",
+            _table(("field", "meaning", "unit"), described_fields(Environment)),
+            "Each of `run.cases` and `run.floors` has these fields:\n",
+            _table(("field", "meaning", "unit"), described_fields(CaseRecord)),
+        ]
+    ).rstrip("\n")
+
+
+def _section(table: Table) -> str:
+    added_later = " Older bundles lack the file.\n" if table.added_later else "\n"
+    shared = {title: group for title, group in SHARED.items() if len(group) < len(table.columns)}
+    return f"### {table.name}.csv\n\n{table.about}{added_later}\n" + _columns(table.columns, shared)
+
+
+def _columns(
+    columns: Sequence[Column], shared: Mapping[str, Sequence[Column]] | None = None
+) -> str:
+    """A table of columns, with one line for each group of `shared` columns."""
+    rows: list[tuple[str, ...]] = []
+    rest = tuple(columns)
+    while rest:
+        for title, group in (shared or {}).items():
+            if rest[: len(group)] == group:
+                rows.append((f"{group[0].name}` … `{group[-1].name}", f"The {title}.", "", ""))
+                rest = rest[len(group) :]
+                break
+        else:
+            column, *others = rest
+            added_later = " Older bundles lack it." if column.added_later else ""
+            rows.append((column.name, column.about + added_later, column.unit, column.values))
+            rest = tuple(others)
+    return _table(("column", "meaning", "unit", "values"), rows)
+
+
+def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [headings, tuple("---" for _ in headings)]
+    lines += [(f"`{name}`", *cells) for name, *cells in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    print(page())

@@ -1,0 +1,165 @@
+"""Verdicts on real runs of one case under several names, and of that case slowed on purpose."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import pandas as pd
+
+from backends.contract import Adam, Network
+from benchmarks.analysis import comparison, statistics
+from benchmarks.bundle.writer import BundleWriter
+from benchmarks.machine.settings import available_cpus
+from benchmarks.plan import data
+from benchmarks.plan.cases import Case
+from benchmarks.plan.plan import Plan
+from benchmarks.plan.presets import PRESETS
+from benchmarks.plan.workload import Workload
+from benchmarks.session.session import Session
+
+CASE = Case(backend="jax", mode="compiled", input="resident", precision="float32", device="cpu")
+WIDTH_LAUNCHES = 5
+UNLIMITED_SECONDS = 3600.0
+
+
+class NoProgress:
+    """A session's progress, shown to nobody."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+def measure(
+    cases: tuple[Case, ...], preset: str, seed: int, launches: int | None = None
+) -> pd.DataFrame:
+    """Run `cases` at the length of `preset`; return the samples of the undisturbed rounds.
+
+    A run without `launches` ends as all runs do: when everything is settled or its time is spent;
+    each case has as much time as in a run of the preset's own cases and their control.
+    """
+    dataset, about = data.load(), PRESETS[preset]
+    preset_cases = sum(len(modes) for modes in about.modes.values()) + 1
+    seconds = 60 * about.time_limit_minutes * len(cases) / preset_cases
+    plan = Plan(
+        name="validation",
+        workload=Workload(
+            network=Network(layer_sizes=(dataset.pixels, 512, 512, dataset.classes)),
+            adam=Adam(),
+            batch_size=128,
+            steps=about.steps,
+            training_images=len(dataset.training.labels),
+            data_dir=str(data.EMBEDDED),
+        ),
+        cases=cases,
+        skipped={},
+        launches=launches or about.launches,
+        until_settled=launches is None,
+        seed=seed,
+        threads=available_cpus(),
+        time_limit_seconds=seconds if launches is None else UNLIMITED_SECONDS,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        writer = BundleWriter(Path(folder))
+
+        def samples() -> pd.DataFrame:
+            tables = (pd.read_csv(Path(folder) / f"{name}.csv") for name in ("samples", "rounds"))
+            return statistics.undisturbed(*tables)
+
+        Session(
+            plan=plan,
+            training=dataset.training,
+            writer=writer,
+            progress=NoProgress(),  # type: ignore[arg-type]
+            environment={"run": {}},
+            started=monotonic(),
+            settled=lambda: statistics.settled(verdicts_on(samples(), cases)),
+        ).run()
+        writer.close()
+        return samples()
+
+
+def verdicts_on(samples: pd.DataFrame, cases: tuple[Case, ...]) -> pd.DataFrame:
+    """The verdicts on all pairs of cases, controls included, by the rule of the reports."""
+    rows = [{"precision_found": case.precision, **case.identity()} for case in cases]
+    return statistics.verdicts(samples, pd.DataFrame(rows))
+
+
+def compare_widths(runs: int) -> Iterator[pd.DataFrame]:
+    """Yield, after each run, one ratio from interleaved rounds and from separate runs of as many.
+
+    Every table holds the rows of all runs so far.
+    """
+    other = replace(CASE, backend="pytorch", mode="eager")
+    rows = []
+    for seed in range(runs):
+        together = statistics.step_seconds(measure((CASE, other), "quick", seed, WIDTH_LAUNCHES))
+        interleaved = statistics.ratio(together, other.name, CASE.name)
+        first, second = (
+            statistics.launch_medians(
+                np.log(
+                    statistics.step_seconds(measure((case,), "quick", seed, WIDTH_LAUNCHES))[
+                        case.name
+                    ]
+                )
+            )
+            for case in (CASE, other)
+        )
+        separate = comparison.ratio(first, second)
+        rows.append(
+            {
+                "seed": seed,
+                "interleaved": interleaved.value,
+                "interleaved_width": np.log(interleaved.high / interleaved.low),
+                "separate": separate.value,
+                "separate_width": np.log(separate.high / separate.low),
+            }
+        )
+        print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
+        yield pd.DataFrame(rows)
+
+
+def validate(runs: int) -> Iterator[pd.DataFrame]:
+    """Yield, after each run, the verdicts on equals and on a slowed case of all runs so far.
+
+    The case is slowed by 5% in runs of the default length and by 20% in quick ones.
+    """
+    tables = []
+    for number in range(runs):
+        for preset, slowed_by in (("default", 0.05), ("quick", 0.20)):
+            cases = (
+                CASE,
+                replace(CASE, repetition=1),
+                replace(CASE, repetition=2),
+                replace(CASE, slowed_by=slowed_by),
+            )
+            verdicts = verdicts_on(measure(cases, preset, seed=100 * number), cases)
+            tables.append(verdicts.assign(preset=preset, seed=100 * number))
+            columns = ["preset", "seed", "case", "other", "ratio", "ratio_low", "ratio_high"]
+            print(tables[-1][[*columns, "launches", "verdict"]].to_string(index=False), flush=True)
+        yield pd.concat(tables, ignore_index=True)
+
+
+def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """How often equals were called different, and the slowed case slower; a row a preset."""
+    rows = []
+    for preset, pairs in verdicts.groupby("preset", sort=False):
+        slowed = pairs["other"].str.contains("slowed")
+        equals, against = pairs[~slowed], pairs[slowed & (pairs["case"] == CASE.name)]
+        rows.append(
+            {
+                "preset": preset,
+                "runs": pairs["seed"].nunique(),
+                "pairs of equals": len(equals),
+                "called different": int(equals["verdict"].isin(["faster", "slower"]).sum()),
+                "slowed case": against["other"].iloc[0],
+                "found slower": int((against["verdict"] == "faster").sum()),
+                "median ratio": f"{1 / np.exp(np.log(against['ratio']).median()):.3f}",
+                "launches": f"{pairs['launches'].min()} to {pairs['launches'].max()}",
+            }
+        )
+    return pd.DataFrame(rows)

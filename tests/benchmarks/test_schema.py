@@ -1,0 +1,236 @@
+"""The schema describes every table that is written, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+import run_all
+from benchmarks.analysis import tables
+from benchmarks.analysis.findings import compute_findings, control_of, write
+from benchmarks.bundle.__main__ import page
+from benchmarks.bundle.checks import check_file, check_table
+from benchmarks.bundle.reader import Bundle, read_table
+from benchmarks.commands import sweep
+from benchmarks.machine.settings import ROOT
+from benchmarks.schema import (
+    COMPUTED,
+    IDENTITY,
+    MEASURED,
+    TABLES,
+    Table,
+    control_name,
+    repetition_in,
+)
+from tests.synthetic_bundles import write_bundle
+
+SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy", "--launches", "2")
+
+EMPTY_WITHOUT_GPU = {"gpu_mhz", "gpu_celsius", "peak_device_mib", "energy_mj_per_step"}
+EMPTY_WITHOUT_FAILURES = {"not_read", "reason", "diverged"}
+
+
+def problems_of(folder: Path) -> list[str]:
+    """The problems of every CSV in a folder, each with the name of its file."""
+    paths = sorted(folder.glob("*.csv"))
+    assert paths
+    return [
+        f"{path.name}: {problem}"
+        for path in paths
+        for problem in check_file(path, TABLES[path.stem])
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run that writes every table: the tutorial's preset has readings."""
+    folder = tmp_path_factory.mktemp("schema") / "bundle"
+    arguments = ["--preset", "tutorial", *SMALL, "--steps", "1100", "--output", str(folder)]
+    assert run_all.main(arguments) == 0
+    return folder
+
+
+def test_every_table_of_a_run_is_as_the_schema_has_it(run: Path) -> None:
+    assert problems_of(run) == []
+    written = {path.stem for path in run.glob("*.csv")}
+    assert written == TABLES.keys() - {"sweep"}
+
+
+def test_every_column_of_a_run_has_values(run: Path) -> None:
+    """So a column that stands in the schema alone is found, even one that may be empty."""
+    expected = EMPTY_WITHOUT_GPU | EMPTY_WITHOUT_FAILURES
+    for name in MEASURED.keys() - {"outcomes"}:
+        content = pd.read_csv(run / f"{name}.csv")
+        assert set(content.columns[content.isna().all()]) <= expected, name
+
+
+@pytest.mark.parametrize("name", ["samples", "launches"])
+def test_a_measured_column_in_the_schema_alone_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    table = MEASURED[name]
+    further = replace(table.columns[-1], name="further", may_be_empty=False)
+    monkeypatch.setitem(TABLES, name, replace(table, columns=(*table.columns, further)))
+    folder = write_bundle(tmp_path / "bundle", {"jax compiled": 1.0})
+    assert f"{name}.csv: column further: is missing" in problems_of(folder)
+
+
+def test_a_measured_column_in_code_alone_is_refused(tmp_path: Path) -> None:
+    from benchmarks.bundle.writer import BundleWriter
+
+    with pytest.raises(ValueError, match="further"):
+        BundleWriter(tmp_path).append("rounds", launch=0, further=1)
+
+
+@pytest.mark.parametrize("name", sorted(COMPUTED.keys() - {"sweep"}))
+def test_a_computed_column_in_code_or_schema_alone_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Sabotage of the schema: a column less (so it is in code alone), and one more."""
+    times = {"jax compiled": 1.0, "numpy eager": 2.0, "numpy floor": 0.5}
+    folder = write_bundle(tmp_path / "bundle", times)
+    launches = pd.read_csv(folder / "launches.csv")
+    # The faster case starts more slowly, so that it overtakes the other.
+    launches.loc[launches["case"] == "jax compiled", "first_call_seconds"] = 9.0
+    launches.to_csv(folder / "launches.csv", index=False)
+    samples = pd.read_csv(folder / "samples.csv")
+    rows = samples.drop_duplicates(["launch", "case"]).assign(
+        step=0, updates=1, images=8, loss=1.0, accuracy=0.5
+    )
+    rows[MEASURED["readings"].names].to_csv(folder / "readings.csv", index=False)
+    bundle, table = Bundle.read(folder), TABLES[name]
+    assert len(getattr(compute_findings(bundle), name)), "nothing to check"
+    further = replace(table.columns[-1], name="further")
+    for columns in (table.columns[:-1], (*table.columns, further)):
+        monkeypatch.setitem(TABLES, name, replace(table, columns=columns))
+        with pytest.raises(ValueError, match=f"{name}.csv"):
+            compute_findings(bundle)
+
+
+def test_values_out_of_range_are_named_with_line_and_column() -> None:
+    table = TABLES["accuracies"]
+    row = {column.name: "1" for column in table.columns} | {"adam": "textbook"}
+    assert check_table(pd.DataFrame([row]), table) == []
+
+    def problems(**changes: str) -> list[str]:
+        return [str(one) for one in check_table(pd.DataFrame([row, row | changes]), table)]
+
+    assert problems(test_accuracy="1.5") == [
+        "line 3, test_accuracy: '1.5' is outside of 0 to 1",
+    ]
+    assert problems(seeds="2.5") == ["line 3, seeds: '2.5' is not a whole number"]
+    assert problems(seeds="") == ["line 3, seeds: '' is empty"]
+    assert problems(test_loss="high") == ["line 3, test_loss: 'high' is not a number"]
+    assert problems(test_loss="nan", test_loss_low="") == []
+    assert problems(test_loss="inf") == []
+    assert problems(adam="mine") == ["line 3, adam: 'mine' is none of textbook, epsilon-hat"]
+    assert problems(group="") == ["line 3, group: '' is empty"]
+    rounds = TABLES["rounds"]
+    cells = pd.DataFrame([{column.name: "0" for column in rounds.columns}])
+    assert [str(one) for one in check_table(cells, rounds)] == [
+        "line 2, gpu_throttled: '0' is neither True nor False",
+        "line 2, disturbed: '0' is neither True nor False",
+    ]
+
+
+def test_columns_out_of_order_are_named() -> None:
+    table = TABLES["totals"]
+    cells = pd.DataFrame([{"case": "a", "total_seconds": "1", "steps": "1"}])
+    assert [str(one) for one in check_table(cells, table)] == [
+        "column total_seconds: is not at its place"
+    ]
+
+
+def test_what_is_computed_from_the_reference_run_is_as_the_schema_has_it(tmp_path: Path) -> None:
+    """Its measured tables are from before the column `repetition`."""
+    (folder,) = (path.parent for path in (ROOT / "results").rglob("environment.json"))
+    write(compute_findings(Bundle.read(folder)), tmp_path)
+    assert problems_of(tmp_path) == []
+
+
+def test_the_table_of_a_sweep_is_as_the_schema_has_it(tmp_path: Path) -> None:
+    points = [
+        sweep.Point(factor="width", value=value, layer_sizes=(784, value, 10), batch_size=32)
+        for value in (16, 32)
+    ]
+    for point in points:
+        folder = write_bundle(tmp_path / "points" / point.name, {"jax compiled": 1.0})
+        write(compute_findings(Bundle.read(folder)), folder)
+    (tmp_path / "figures").mkdir()
+    sweep.write(tmp_path, points, Console(quiet=True))
+    assert problems_of(tmp_path) == []
+    assert pd.read_csv(tmp_path / "sweep.csv")["value"].tolist() == [16, 32]
+
+
+def test_tables_are_read_with_the_types_of_the_schema(run: Path) -> None:
+    for name, table in MEASURED.items():
+        content = read_table(run, name)
+        assert list(content.columns) == table.names
+        types = {column: str(dtype) for column, dtype in content.dtypes.items()}
+        assert types == {column.name: column.dtype for column in table.columns}, name
+
+
+def test_a_control_is_a_column_and_in_older_bundles_a_name(tmp_path: Path) -> None:
+    times = {"jax compiled": 1.0, "jax compiled (control)": 1.0, "jax compiled (control 2)": 1.0}
+    new = write_bundle(tmp_path / "new", times)
+    for name in MEASURED:
+        path = new / f"{name}.csv"
+        content = pd.read_csv(path)
+        (tmp_path / "old").mkdir(exist_ok=True)
+        old = content.drop(columns="repetition", errors="ignore")
+        old.to_csv(tmp_path / "old" / path.name, index=False)
+        pd.testing.assert_frame_equal(read_table(tmp_path / "old", name), read_table(new, name))
+    summary = compute_findings(Bundle.read(new)).summary.set_index("case")
+    assert summary["repetition"].to_dict() == dict(zip(times, (0, 1, 2), strict=True))
+    assert control_of(summary.reset_index()).sum() == 2
+    assert summary["rank"].notna().sum() == 1
+
+
+def test_the_names_of_controls_are_read_back() -> None:
+    for repetition in range(4):
+        assert repetition_in(control_name("jax compiled", repetition)) == repetition
+
+
+def test_a_bundle_with_a_backend_that_is_not_registered_is_analysed(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "bundle", {"mxnet gluon": 1.0, "jax compiled": 2.0})
+    summary = compute_findings(Bundle.read(folder)).summary.set_index("case")
+    assert summary.loc["mxnet gluon", "tier"] == ""
+    assert summary.loc["mxnet gluon", "rank"] == 1
+
+
+def test_a_table_of_rows_refuses_other_columns() -> None:
+    row: dict[str, Any] = {"case": "a", "steps": 1, "total_seconds": 1.0}
+    assert list(tables.from_rows("totals", [row])) == ["case", "steps", "total_seconds"]
+    for wrong in (row | {"other": 1}, {"case": "a", "steps": 1}):
+        with pytest.raises(ValueError, match=r"totals\.csv"):
+            tables.from_rows("totals", [wrong])
+
+
+def test_the_page_is_made_from_the_schema() -> None:
+    assert (ROOT / "docs" / "bundles.md").read_text() == page() + "\n", (
+        "run: python -m benchmarks.bundle > docs/bundles.md"
+    )
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+def test_columns_are_described_in_sentences(table: Table) -> None:
+    assert len(set(table.names)) == len(table.names)
+    assert table.about.endswith(".")
+    for column in table.columns:
+        assert column.about.endswith("."), column.name
+        assert column.about[0].isupper() or column.about[0] in "01`p", column.name
+        assert column.kind == "text" or not column.choices
+        assert np.isneginf(column.lowest) or column.kind in ("integer", "number")
+
+
+def test_every_case_has_the_same_columns_everywhere() -> None:
+    for table in MEASURED.values():
+        if "case" in table.names:
+            start = table.names.index("case")
+            assert tuple(table.names[start : start + len(IDENTITY)]) == IDENTITY

@@ -1,0 +1,186 @@
+"""What every trainer must do: checks that take a function which makes the trainer to be checked.
+
+So sabotaged trainers can be put in. Everything is compared in float64, where all backends agree to
+about 1e-13; the bound is 1e-9.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+
+from backends.contract import Execution, NotKeptError, Parameters, Trainer
+from backends.numpy import Eager as Reference
+from tests.conftest import IMAGES, STEPS_PER_CALL, THREADS, Problem, device
+
+BOUND = 1e-9
+
+Maker = Callable[[Problem], Trainer]
+
+
+def make(trainer_type: type[Trainer], problem: Problem, mode: str, input_: str) -> Trainer:
+    """A trainer of a small problem in float64."""
+    execution = Execution(
+        mode=mode,
+        input=input_,
+        precision="float64",
+        device="cpu" if trainer_type is Reference else device(),
+        threads=THREADS,
+        steps_per_call=STEPS_PER_CALL,
+    )
+    return trainer_type(problem.training, execution)
+
+
+def reusing(trainer_type: type[Trainer], mode: str, input_: str) -> Maker:
+    """A function that hands out two trainers in turn, each reset: compiling one takes seconds."""
+    trainers: list[Trainer] = []
+    turns = itertools.cycle([0, 1])
+
+    def maker(problem: Problem) -> Trainer:
+        turn = next(turns)
+        if turn == len(trainers):
+            trainers.append(make(trainer_type, problem, mode, input_))
+        else:
+            trainers[turn].reset(problem.start)
+        return trainers[turn]
+
+    return maker
+
+
+def make_reference(problem: Problem) -> Trainer:
+    """The NumPy trainer of a problem."""
+    return make(Reference, problem, "eager", "resident")
+
+
+def difference(actual: Parameters, expected: Parameters) -> float:
+    """The largest relative difference over all arrays; shapes must be equal."""
+    pairs = [
+        (np.asarray(a, np.float64), np.asarray(b, np.float64))
+        for layer, other in zip(actual, expected, strict=True)
+        for a, b in zip(layer, other, strict=True)
+    ]
+    assert all(a.shape == b.shape for a, b in pairs)
+    return max(float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in pairs)
+
+
+def check_logits(make_trainer: Maker, problem: Problem) -> None:
+    """The logits are the reference's."""
+    images = problem.training_set.images[:13]
+    logits = make_trainer(problem).logits(images)
+    np.testing.assert_allclose(logits, make_reference(problem).logits(images), rtol=BOUND)
+
+
+def check_first_moments(make_trainer: Maker, problem: Problem) -> None:
+    """The first moments give the gradient after one step, and are Adam's after several."""
+    trainer, reference = make_trainer(problem), make_reference(problem)
+    for steps in (1, STEPS_PER_CALL):
+        rows = problem.rows(steps)
+        trainer.train(rows)
+        trainer.synchronise()
+        reference.train(rows)
+        assert difference(trainer.first_moments(), reference.first_moments()) < BOUND
+
+
+def check_training(make_trainer: Maker, problem: Problem) -> None:
+    """Train whole calls of several steps, a shorter call, and a second block."""
+    trainer, reference = make_trainer(problem), make_reference(problem)
+    for steps in (2 * STEPS_PER_CALL + 3, STEPS_PER_CALL, 1):
+        rows = problem.rows(steps)
+        trainer.train(rows)
+        trainer.synchronise()
+        reference.train(rows)
+        assert difference(trainer.parameters(), reference.parameters()) < BOUND
+
+
+def check_losses(make_trainer: Maker, problem: Problem) -> None:
+    """The losses are those of the last call, one for each step that it trained."""
+    trainer, reference = make_trainer(problem), make_reference(problem)
+    rows = problem.rows(STEPS_PER_CALL)
+    expected = []
+    for batch in rows:
+        reference.train(batch[None])
+        expected.append(reference.losses().item())
+    trainer.train(rows)
+    trainer.synchronise()
+    with contextlib.suppress(NotKeptError):
+        losses = trainer.losses()
+        np.testing.assert_allclose(losses, expected[-len(losses) :], rtol=BOUND)
+    # Every mode keeps the loss of a single step.
+    trainer.reset(problem.start)
+    trainer.train(rows[:1])
+    trainer.synchronise()
+    np.testing.assert_allclose(trainer.losses(), expected[:1], rtol=BOUND)
+
+
+def check_reset(make_trainer: Maker, problem: Problem) -> None:
+    """A reset forgets parameters, moments and the step count."""
+    trainer, rows = make_trainer(problem), problem.rows(5)
+    trainer.train(problem.rows(5))
+    trainer.reset(problem.start)
+    assert difference(trainer.parameters(), problem.start) < BOUND
+    reference = make_reference(problem)
+    trainer.train(rows)
+    trainer.synchronise()
+    reference.train(rows)
+    assert difference(trainer.parameters(), reference.parameters()) < BOUND
+
+
+def check_start_is_copied(make_trainer: Maker, problem: Problem) -> None:
+    """Training leaves the initial parameters that it was given as they were."""
+    before = [(weight.copy(), bias.copy()) for weight, bias in problem.start]
+    trainer = make_trainer(problem)
+    trainer.train(problem.rows(3))
+    trainer.synchronise()
+    assert difference(problem.start, before) == 0
+
+
+def check_reading_changes_nothing(make_trainer: Maker, problem: Problem) -> None:
+    """Whatever certificate and ledger read leaves the training as it was."""
+    trainer, untouched, rows = make_trainer(problem), make_trainer(problem), problem.rows(6)
+    for batch in rows:
+        trainer.train(batch[None])
+        trainer.logits(problem.training_set.images[:5])
+        trainer.first_moments()
+        trainer.losses()
+        trainer.weight_address()
+        trainer.compilations()
+        trainer.product(np.eye(3), np.eye(3))
+        trainer.describe()
+        first = trainer.parameters()
+        assert difference(trainer.parameters(), first) == 0
+        untouched.train(batch[None])
+    assert difference(trainer.parameters(), untouched.parameters()) < BOUND
+
+
+CHECKS = [
+    check_logits,
+    check_first_moments,
+    check_training,
+    check_losses,
+    check_reset,
+    check_start_is_copied,
+    check_reading_changes_nothing,
+]
+
+
+def check_synchronise(make_trainer: Maker) -> None:
+    """Nothing is left to wait for after a synchronisation: reading the parameters takes no time.
+
+    The one step is on a batch so large that it takes some hundred times as long as the reading.
+    """
+    trainer = make_trainer(Problem(300, 300))
+    rows = np.tile(np.arange(IMAGES, dtype=np.int32), 60)[None]
+    trainer.train(rows)
+    trainer.parameters()
+
+    start = perf_counter()
+    trainer.train(rows)
+    trainer.synchronise()
+    trained = perf_counter()
+    trainer.parameters()
+    read = perf_counter()
+    assert read - trained < (trained - start) / 2
