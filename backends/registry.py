@@ -15,24 +15,26 @@ from types import ModuleType
 
 from backends.contract import EPSILON_HAT, PRECISIONS, TEXTBOOK, Execution
 
-BOTH = ("resident", "streamed")
+IDIOMATIC, TUNED = "idiomatic", "tuned"
+RESIDENT, STREAMED = ("resident",), ("streamed",)
+BOTH = RESIDENT + STREAMED
 
 FLOOR = "floor"
 """The mode of a floor, which trains nothing: the least that a step can be. See contract.Floor."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Mode:
     """One way of writing the training in a framework."""
 
     tier: str
     """Who writes it so: `idiomatic` (the framework's ordinary users) or `tuned` (experts)."""
     about: str
+    source: str = ""
+    """The page of the framework's documentation that teaches it."""
     inputs: tuple[str, ...] = BOTH
     many_steps: bool = False
     """Whether one call of the framework trains many steps."""
-    source: str = ""
-    """The page of the framework's documentation that teaches it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,122 +73,113 @@ class Backend:
         return cls(**fields | {"modes": {key: Mode(**m) for key, m in fields["modes"].items()}})
 
 
-BACKENDS = {
-    backend.name: backend
-    for backend in (
-        Backend(
-            name="pytorch",
-            title="PyTorch",
-            module="backends.pytorch",
-            packages=("torch",),
-            distributions=("torch",),
-            modes={
-                "eager": Mode(
-                    tier="idiomatic",
-                    about="operation by operation, the loop of PyTorch's tutorial",
-                    source="https://docs.pytorch.org/tutorials/beginner/basics/optimization_tutorial.html",
-                ),
-                "compiled": Mode(
-                    tier="idiomatic",
-                    about="model and loss by torch.compile, fused Adam",
-                    source="https://docs.pytorch.org/tutorials/intermediate/torch_compile_tutorial.html",
-                ),
-                "multistep": Mode(
-                    tier="tuned",
-                    about="gather, loss and derivative in one compiled graph; on a GPU many steps "
-                    "in one CUDA graph",
-                    inputs=("resident",),
-                    many_steps=True,
-                    source="https://docs.pytorch.org/docs/stable/notes/cuda.html",
-                ),
-            },
-        ),
-        Backend(
-            name="tensorflow",
-            title="TensorFlow/Keras",
-            module="backends.tensorflow",
-            packages=("tensorflow", "keras"),
-            distributions=("tensorflow", "keras"),
-            modes={
-                "eager": Mode(
-                    tier="idiomatic",
-                    about="operation by operation, with a gradient tape",
-                    source="https://keras.io/guides/writing_a_custom_training_loop_in_tensorflow/",
-                ),
-                "graph": Mode(
-                    tier="idiomatic",
-                    about="one step as a tf.function",
-                    source="https://www.tensorflow.org/guide/function",
-                ),
-                "compiled": Mode(
-                    tier="idiomatic",
-                    about="one step as a tf.function with XLA",
-                    source="https://openxla.org/xla/tf2xla/tutorials/jit_compile",
-                ),
-                "multistep": Mode(
-                    tier="tuned",
-                    about="many steps in one XLA program, with the loop inside it",
-                    inputs=("resident",),
-                    many_steps=True,
-                    source="https://www.tensorflow.org/api_docs/python/tf/while_loop",
-                ),
-                "fit": Mode(
-                    tier="idiomatic",
-                    about="Keras' own loop, with XLA and several steps an execution",
-                    # Keras' loop takes its batches from tf.data, which runs on the host.
-                    inputs=("streamed",),
-                    many_steps=True,
-                    source="https://keras.io/guides/training_with_built_in_methods/",
-                ),
-            },
-            adam_forms=(TEXTBOOK, EPSILON_HAT),
-        ),
-        Backend(
-            name="jax",
-            title="JAX/Flax",
-            module="backends.jax",
-            packages=("jax", "flax", "optax"),
-            distributions=("jax", "jaxlib", "jax-cuda13-plugin", "flax", "optax"),
-            modes={
-                "eager": Mode(
-                    tier="idiomatic",
-                    about="operation by operation, each dispatched to XLA by itself",
-                    source="https://flax.readthedocs.io/en/latest/mnist_tutorial.html",
-                ),
-                "compiled": Mode(
-                    tier="idiomatic",
-                    about="one step under jax.jit, its state donated",
-                    source="https://docs.jax.dev/en/latest/jit-compilation.html",
-                ),
-                "multistep": Mode(
-                    tier="tuned",
-                    about="many steps in one program, by jax.lax.scan",
-                    inputs=("resident",),
-                    many_steps=True,
-                    source="https://docs.jax.dev/en/latest/_autosummary/jax.lax.scan.html",
-                ),
-            },
-        ),
-        Backend(
-            name="numpy",
-            title="NumPy",
-            module="backends.numpy",
-            packages=("numpy",),
-            distributions=("numpy",),
-            modes={
-                "eager": Mode(
-                    tier="idiomatic",
-                    about="the training written out by hand, one BLAS call for each product",
-                    # The host is the device: there is nothing to stream to.
-                    inputs=("resident",),
-                ),
-            },
-            devices=("cpu",),
-            # It computes the others in float32: of use as a reference, not to be timed.
-            precisions=("float64", "float32"),
-        ),
-    )
-}
+ENTRIES = (
+    Backend(
+        name="pytorch",
+        title="PyTorch",
+        module="backends.pytorch",
+        packages=("torch",),
+        distributions=("torch",),
+        modes={
+            "eager": Mode(
+                IDIOMATIC,
+                "operation by operation, the loop of PyTorch's tutorial",
+                "https://docs.pytorch.org/tutorials/beginner/basics/optimization_tutorial.html",
+            ),
+            "compiled": Mode(
+                IDIOMATIC,
+                "model and loss by torch.compile, fused Adam",
+                "https://docs.pytorch.org/tutorials/intermediate/torch_compile_tutorial.html",
+            ),
+            "multistep": Mode(
+                TUNED,
+                "gather, loss and derivative in one graph; on a GPU many steps in one CUDA graph",
+                "https://docs.pytorch.org/docs/stable/notes/cuda.html",
+                RESIDENT,
+                many_steps=True,
+            ),
+        },
+    ),
+    Backend(
+        name="tensorflow",
+        title="TensorFlow/Keras",
+        module="backends.tensorflow",
+        packages=("tensorflow", "keras"),
+        distributions=("tensorflow", "keras"),
+        modes={
+            "eager": Mode(
+                IDIOMATIC,
+                "operation by operation, with a gradient tape",
+                "https://keras.io/guides/writing_a_custom_training_loop_in_tensorflow/",
+            ),
+            "graph": Mode(
+                IDIOMATIC, "one step as a tf.function", "https://www.tensorflow.org/guide/function"
+            ),
+            "compiled": Mode(
+                IDIOMATIC,
+                "one step as a tf.function with XLA",
+                "https://openxla.org/xla/tf2xla/tutorials/jit_compile",
+            ),
+            "multistep": Mode(
+                TUNED,
+                "many steps in one XLA program, with the loop inside it",
+                "https://www.tensorflow.org/api_docs/python/tf/while_loop",
+                RESIDENT,
+                many_steps=True,
+            ),
+            "fit": Mode(
+                IDIOMATIC,
+                "Keras' own loop, with XLA and several steps an execution",
+                "https://keras.io/guides/training_with_built_in_methods/",
+                STREAMED,  # Keras' loop takes its batches from tf.data, which runs on the host.
+                many_steps=True,
+            ),
+        },
+        adam_forms=(TEXTBOOK, EPSILON_HAT),
+    ),
+    Backend(
+        name="jax",
+        title="JAX/Flax",
+        module="backends.jax",
+        packages=("jax", "flax", "optax"),
+        distributions=("jax", "jaxlib", "jax-cuda13-plugin", "flax", "optax"),
+        modes={
+            "eager": Mode(
+                IDIOMATIC,
+                "operation by operation, each dispatched to XLA by itself",
+                "https://flax.readthedocs.io/en/latest/mnist_tutorial.html",
+            ),
+            "compiled": Mode(
+                IDIOMATIC,
+                "one step under jax.jit, its state donated",
+                "https://docs.jax.dev/en/latest/jit-compilation.html",
+            ),
+            "multistep": Mode(
+                TUNED,
+                "many steps in one program, by jax.lax.scan",
+                "https://docs.jax.dev/en/latest/_autosummary/jax.lax.scan.html",
+                RESIDENT,
+                many_steps=True,
+            ),
+        },
+    ),
+    Backend(
+        name="numpy",
+        title="NumPy",
+        module="backends.numpy",
+        packages=("numpy",),
+        distributions=("numpy",),
+        # The host is the device: there is nothing to stream to.
+        modes={
+            "eager": Mode(IDIOMATIC, "written out by hand, one BLAS call a product", "", RESIDENT)
+        },
+        devices=("cpu",),
+        # It computes TF32 and bfloat16 in float32: of use as a reference, not to be timed.
+        precisions=("float64", "float32"),
+    ),
+)
+
+BACKENDS = {entry.name: entry for entry in ENTRIES}
 
 
 def mode_names() -> tuple[str, ...]:

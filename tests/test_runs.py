@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from backends.registry import BACKENDS
-from benchmarks.analysis import statistics
+from benchmarks.bundle.reader import undisturbed
 from benchmarks.commands import measure
 from benchmarks.commands.report import missing_for_page
 from benchmarks.commands.running import pythons
@@ -75,7 +75,7 @@ def test_case_and_control_train_alike(bundle: Path) -> None:
 
 
 def test_the_summary_follows_from_the_samples(bundle: Path) -> None:
-    samples = statistics.undisturbed(table(bundle, "samples"), table(bundle, "rounds"))
+    samples = undisturbed(table(bundle, "samples"), table(bundle, "rounds"))
     samples["log_ms"] = np.log(1000 * samples["seconds"] / samples["steps"])
     medians = samples.groupby(["case", "launch"])["log_ms"].median().groupby("case").mean()
     summary = table(bundle, "summary").set_index("case")

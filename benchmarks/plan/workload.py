@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from backends.contract import Adam, Array, Network, Parameters
+from backends.contract import Adam, Array, Network, Parameters, Training, TrainingSet
 
 # Separate streams, so that changing how one is drawn leaves the others as they were.
 PARAMETERS_STREAM, BATCHES_STREAM, VALIDATION_STREAM = 0, 1, 3
@@ -27,6 +27,12 @@ class Workload:
     steps: int
     training_images: int
     data_dir: str
+
+    def training(self, training_set: TrainingSet, start: Parameters) -> Training:
+        """The value that a trainer is given to train this on a set from initial parameters."""
+        return Training(
+            network=self.network, adam=self.adam, training_set=training_set, start=start
+        )
 
 
 def initial_parameters(network: Network, seed: int) -> Parameters:

@@ -48,8 +48,10 @@ def notes(comparison: Comparison, limit: float | None) -> list[Note]:
             "as before; a change in its own software shows in every other case."
         )
     left_out = [f"Not compared: {case}, which {why}." for case, why in comparison.left_out.items()]
-    cautions = [f"{caution}." for caution in comparison.cautions]
-    return [*map(Note, sentences), *gate(comparison, limit), *map(Note, [*left_out, *cautions])]
+    warnings = [Note(f"{warning}.", "warning") for warning in comparison.warnings]
+    cautions = map(Note, [f"{caution}." for caution in comparison.cautions])
+    verdicts = [*map(Note, sentences), *gate(comparison, limit)]
+    return [*verdicts, *map(Note, left_out), *warnings, *cautions]
 
 
 def gate(comparison: Comparison, limit: float | None) -> list[Note]:

@@ -259,9 +259,7 @@ def make_candidate(
     batches = Split(images=training.images[used], labels=training.labels[used])
     exact, first = batches.stored_as("float64"), rows_in_batches[:STEPS]
     execution = Execution(mode="eager", precision="float64")
-    trainer = Eager(
-        Training(network=work.network, adam=work.adam, training_set=exact, start=start), execution
-    )
+    trainer = Eager(work.training(exact, start), execution)
     figures, _ = collect(trainer, work.adam, start, first, exact.images[first[0]])
     spread = rounding_errors(work, batches, precision, start, first, figures)
     about = PRECISIONS[precision]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from backends import registry
-from backends.contract import Array, Training
+from backends.contract import Array
 from backends.numpy.model import log_softmax
 from benchmarks.machine import advice, nvml
 from benchmarks.plan import data, workload
@@ -85,13 +85,7 @@ class Worker:
         self._start = workload.initial_parameters(job.workload.network, job.seed)
         start = perf_counter()
         self._trainer = backend.TRAINERS[job.execution.mode](
-            Training(
-                network=job.workload.network,
-                adam=job.workload.adam,
-                training_set=training_set,
-                start=self._start,
-            ),
-            job.execution,
+            job.workload.training(training_set, self._start), job.execution
         )
         self._trainer.synchronise()
         self._build_seconds = perf_counter() - start
@@ -148,12 +142,7 @@ class Worker:
         self._backend.configure(execution)
         try:
             trainer = self._backend.TRAINERS[execution.mode](
-                Training(
-                    network=work.network,
-                    adam=work.adam,
-                    training_set=job.reference.batches.stored_as("float64"),
-                    start=job.reference.start,
-                ),
+                work.training(job.reference.batches.stored_as("float64"), job.reference.start),
                 execution,
             )
             return certificate.certify(

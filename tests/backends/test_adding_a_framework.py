@@ -12,7 +12,7 @@ import pytest
 import run_all
 from backends.registry import BACKENDS, Mode
 from benchmarks.commands.report import missing_for_page
-from tests.support.mutants import copy_backend
+from tests.support.edited_backends import copy_backend
 
 TUNED = '''
 """The tuned tier: the batches of a call gathered at once."""

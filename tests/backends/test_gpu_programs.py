@@ -25,7 +25,7 @@ from backends.contract import Adam, Network, Program, Trainer, Training, Trainin
 from backends.registry import FLOOR
 from benchmarks.plan.workload import initial_parameters
 from tests.conftest import back_to_float64, configured, set_up
-from tests.support.mutants import edited
+from tests.support.edited_backends import edited
 from tests.support.programs import trip_counts
 
 pytestmark = pytest.mark.skipif(

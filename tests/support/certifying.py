@@ -41,12 +41,7 @@ def random_images() -> Split:
 
 def training_of(work: Workload, reference: Reference, dtype: str) -> Training:
     """The training that a reference is the reference of."""
-    return Training(
-        network=work.network,
-        adam=work.adam,
-        training_set=reference.batches.stored_as(dtype),
-        start=reference.start,
-    )
+    return work.training(reference.batches.stored_as(dtype), reference.start)
 
 
 def certify(
@@ -56,15 +51,20 @@ def certify(
     reference: Reference,
     level: str,
     maker: Maker | None = None,
+    steps: int | None = None,
     timed: str = "float32",
 ) -> list[Check]:
-    """One level of a certificate, of the backend's trainer or of one that `maker` makes."""
+    """One level of a certificate, of the backend's trainer or of one that `maker` makes.
+
+    With `steps` of 1 a single step is trained: enough for a failure at an earlier stage than those
+    of ten steps, which then fail if no earlier one does.
+    """
     precision = "float64" if level == "exact" else timed
     module, execution = set_up(name, mode, precision, STEPS_PER_CALL)
     training = training_of(work, reference, execution.stored)
     trainer = (maker or module.TRAINERS[mode])(training, execution)
     return certificate.certify(
-        trainer, work.adam, reference, reference.batch_rows, execution.stored, level
+        trainer, work.adam, reference, reference.batch_rows[:steps], execution.stored, level
     )
 
 

@@ -1,18 +1,14 @@
 """Mutants: backends with one thing wrong, which a certificate must notice.
 
-What a caller could bring about is done by handing a sound trainer something wrong; all else by
-editing the backend's source, so that what is tested is the real code with one real mistake in it.
+A caller's mistakes are made by handing a sound trainer something wrong; all others by editing the
+backend's source, so that the tests run the real code with one real mistake in it.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
@@ -26,13 +22,13 @@ from backends.contract import (
     Training,
     TrainingSet,
 )
-from backends.registry import BACKENDS, Backend, load
+from tests.support.edited_backends import edited
 
 Maker = Callable[[Training, Execution], Trainer]
 
 
 class Wrapped(Trainer):
-    """A sound trainer, given something wrong; all else is passed on."""
+    """A sound trainer that is handed something wrong; everything else is passed on."""
 
     def __init__(self, inner: Trainer) -> None:
         self.inner = inner
@@ -120,11 +116,11 @@ TEN_STEPS = ("loss_10_steps", "parameters_10_steps")
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """One thing wrong, and the stages at one of which it must first be seen."""
+    """One mistake, and the stages of which one must be the first to show it."""
 
     stages: tuple[str, ...]
     adam: dict[str, float] | None = None
-    """Settings of the optimizer: factors."""
+    """Factors on settings of the optimizer."""
     data: Callable[[TrainingSet], TrainingSet] | None = None
     wrapper: type[Wrapped] | None = None
     edits: dict[str, list[tuple[str, str]]] | None = None
@@ -331,31 +327,6 @@ MUTANTS = {
     ),
 }
 
-numbers = count()
-
-
-def copy_backend(
-    backend: Backend, name: str, folder: Path, edits: list[tuple[str, str]] | None = None
-) -> Backend:
-    """A backend's package under another name in `folder`, with its source edited; its entry.
-
-    Each text to be edited must stand there once, or the edit proves nothing.
-    """
-    spec = importlib.util.find_spec(backend.module)
-    assert spec is not None
-    assert spec.origin is not None
-    shutil.copytree(Path(spec.origin).parent, folder / name, ignore=lambda *_: ["__pycache__"])
-    sources = {path: path.read_text() for path in (folder / name).glob("*.py")}
-    for text, replacement in edits or []:
-        times = sum(source.count(text) for source in sources.values())
-        assert times == 1, f"{text!r} stands {times} times in {backend.module}"
-        sources = {path: source.replace(text, replacement) for path, source in sources.items()}
-    for path, source in sources.items():
-        # An operator registered twice under one name is freed under the feet of those who call it.
-        renamed = source.replace('Library("benchmark"', f'Library("{name}"')
-        path.write_text(renamed.replace(backend.module, name))
-    return replace(backend, name=name, module=name, folder=str(folder))
-
 
 def edits_for(mutant: str, name: str) -> list[tuple[str, str]]:
     """The edits that make a mutant of a backend."""
@@ -365,12 +336,6 @@ def edits_for(mutant: str, name: str) -> list[tuple[str, str]]:
         f"tests/support/mutants.py how the source of {name} is edited to make this mistake"
     )
     return edits[name]
-
-
-def edited(name: str, edits: list[tuple[str, str]], folder: Path) -> ModuleType:
-    """The backend with its source edited."""
-    # A new name each: TensorFlow reads the source of what it traces.
-    return load(copy_backend(BACKENDS[name], f"mutant_{next(numbers)}", folder, edits))
 
 
 def make_maker(
