@@ -10,11 +10,14 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from backends.contract import Adam, Array, Execution, Network, Parameters, Training, TrainingSet
 from backends.registry import BACKENDS, FLOOR, load, missing_packages
 from benchmarks.machine.probe import trial
 from benchmarks.machine.settings import SHARED_GPU
+from tests.support.images import write_image_set
+from tests.support.runs import SMALL
 
 CASES = [
     pytest.param(name, mode, input_, id=f"{name}-{mode}-{input_}")
@@ -115,13 +118,6 @@ def set_up(
     return module, execution
 
 
-def executable(path: Path, script: str) -> Path:
-    """A program of the shell, to be run in the place of another."""
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return path
-
-
 def back_to_float64() -> None:
     """Undo what a test has set: others rely on the precision that `configured` sets."""
     for module in _configured.values():
@@ -167,3 +163,31 @@ class Problem:
 @pytest.fixture
 def problem() -> Problem:
     return Problem(17, 11)
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small image set that can be learned, for --data-dir."""
+    return write_image_set(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session")
+def small(images: Path) -> tuple[str, ...]:
+    """Arguments for NumPy on a tiny network and the small image set."""
+    return ("--data-dir", str(images), *SMALL)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Static figures are laid out but not drawn, which takes as long as a short run itself."""
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: Path(path).write_text("<svg/>"))
+
+
+@pytest.fixture
+def broken_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A PyTorch that processes started from here cannot import; the error's message."""
+    package, message = tmp_path / "broken" / "torch", "libfoo.so missing"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f"raise ImportError({message!r})")
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    return message

@@ -90,7 +90,7 @@ def write_bundle(
     launches: int = 3,
     rounds: int = 10,
     spread: float = 0.003,
-    drift: float = 0.0,
+    slowdown: float = 0.0,
     seed: int = 0,
     precision: str = "float32",
     disturbed: tuple[int, ...] = (),
@@ -102,8 +102,8 @@ def write_bundle(
 ) -> Path:
     """Write the measured tables of a bundle whose cases take `step_ms` a step.
 
-    `spread` is the deviation of its logarithm, between launches and between rounds; `drift` that of
-    a slowdown that all cases of a launch share. Rounds that are `disturbed` take five times as
+    `spread` is the deviation of its logarithm, between launches and between rounds; `slowdown` that
+    of a slowdown that all cases of a launch share. Rounds that are `disturbed` take five times as
     long, and are marked. `test_accuracies` has those of each launch of a case, 0.96 where none are
     given; validation accuracies lie 0.01 above. Cases that have `diverged` have no finite loss from
     step 100 on. `sections` replace entries of the sections of environment.json, as in
@@ -121,7 +121,7 @@ def write_bundle(
         writer.append("outcomes", **case, status="skipped", reason="not installed")
     for launch in range(launches):
         which = {"launch": launch, "seed": launch}
-        slow = generator.normal(0, drift)
+        slow = generator.normal(0, slowdown)
         for number in range(rounds):
             writer.append(
                 "rounds", **which, round=number, probe_ms=1.0, gpu_throttled=False,

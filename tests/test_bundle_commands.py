@@ -1,8 +1,9 @@
-"""report and compare, on bundles whose step times are known."""
+"""The commands report and compare, on bundles whose step times are known."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,8 +29,8 @@ SLOWED = TIMES | {"jax compiled": 1.1}
 
 def rows_of(before: Path, after: Path, baseline: str | None = None) -> dict[str, dict[str, Any]]:
     """The rows of a comparison by case."""
-    found = comparison.compare(Bundle.read(before), Bundle.read(after), baseline)
-    return {str(row["case"]): dict(row) for _, row in found.rows.iterrows()}
+    compared = comparison.compare(Bundle.read(before), Bundle.read(after), baseline)
+    return {str(row["case"]): dict(row) for _, row in compared.rows.iterrows()}
 
 
 def verdicts(rows: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -44,15 +45,25 @@ def main(*arguments: str | Path) -> int:
         return int(ended.code or 0)
 
 
-@pytest.fixture
-def before(tmp_path: Path) -> Path:
-    return write_bundle(tmp_path / "before", TIMES, seed=1)
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two bundles, written once: in `after`, one case takes 10% longer."""
+    folder = tmp_path_factory.mktemp("pair")
+    write_bundle(folder / "before", TIMES, seed=1)
+    write_bundle(folder / "after", SLOWED, seed=2)
+    return folder
 
 
 @pytest.fixture
-def after(tmp_path: Path) -> Path:
-    """The same, but one case takes 10% longer."""
-    return write_bundle(tmp_path / "after", SLOWED, seed=2)
+def before(pair: Path, tmp_path: Path) -> Path:
+    """A copy that the test may change."""
+    return Path(shutil.copytree(pair / "before", tmp_path / "before"))
+
+
+@pytest.fixture
+def after(pair: Path, tmp_path: Path) -> Path:
+    """A copy that the test may change."""
+    return Path(shutil.copytree(pair / "after", tmp_path / "after"))
 
 
 # compare
@@ -64,9 +75,11 @@ def test_a_slowed_case_is_found_and_no_other(before: Path, after: Path) -> None:
     assert slowed["ratio_low"] < 1.1 < slowed["ratio_high"]
     assert slowed["before"] == pytest.approx(0.001, rel=0.02)
     assert slowed["after"] == pytest.approx(0.0011, rel=0.02)
-    assert {case for case, said in verdicts(rows).items() if said == "slower"} == {"jax compiled"}
+    assert {case for case, verdict in verdicts(rows).items() if verdict == "slower"} == {
+        "jax compiled"
+    }
     back = verdicts(rows_of(after, before))
-    assert {case for case, said in back.items() if said == "faster"} == {"jax compiled"}
+    assert {case for case, verdict in back.items() if verdict == "faster"} == {"jax compiled"}
 
 
 def test_equal_cases_tie_where_the_intervals_are_narrow(tmp_path: Path) -> None:
@@ -78,32 +91,32 @@ def test_equal_cases_tie_where_the_intervals_are_narrow(tmp_path: Path) -> None:
 
 
 def test_the_interval_is_welchs(before: Path, tmp_path: Path) -> None:
-    """By its formula, from the samples."""
+    """Welch's formula, applied to the samples."""
     after = write_bundle(tmp_path / "five", SLOWED, launches=5, spread=0.02, seed=3)
     values = []
     for folder in (before, after):
         samples = pd.read_csv(folder / "samples.csv").query("case == 'jax compiled'")
         medians = (samples["seconds"] / samples["steps"]).groupby(samples["launch"]).median()
         values.append(np.log(medians.to_numpy()))
-    shares = [own.var(ddof=1) / len(own) for own in values]
+    shares = [logs.var(ddof=1) / len(logs) for logs in values]
     freedom = sum(shares) ** 2 / (shares[0] ** 2 / 2 + shares[1] ** 2 / 4)
     centre = values[1].mean() - values[0].mean()
     reach = stats.t.ppf(0.975, freedom) * np.sqrt(sum(shares))
     row = rows_of(before, after)["jax compiled"]
-    found = [row["ratio"], row["ratio_low"], row["ratio_high"]]
+    estimate = [row["ratio"], row["ratio_low"], row["ratio_high"]]
     # The median of an even number of rounds: the mean of two, taken here before the logarithm.
-    assert found == pytest.approx(np.exp([centre, centre - reach, centre + reach]), rel=1e-4)
+    assert estimate == pytest.approx(np.exp([centre, centre - reach, centre + reach]), rel=1e-4)
     assert (row["launches_before"], row["launches_after"]) == (3, 5)
 
 
 def test_the_interval_covers_at_its_level() -> None:
-    """Of the intervals over equal launches, about one in twenty misses."""
+    """About one in twenty intervals over equal launches misses."""
     generator = np.random.default_rng(0)
     missed = 0
     for _ in range(400):
         old, new = (generator.normal(0, s, n) for s, n in ((0.01, 3), (0.03, 5)))
-        found = comparison.ratio(old, new)
-        missed += not found.low <= 1 <= found.high
+        estimate = comparison.ratio(old, new)
+        missed += not estimate.low <= 1 <= estimate.high
     assert 5 <= missed <= 40
 
 
@@ -119,7 +132,7 @@ def test_one_launch_decides_nothing(tmp_path: Path, after: Path) -> None:
 def test_a_baseline_cancels_a_slower_machine(before: Path, tmp_path: Path) -> None:
     doubled = {case: 2 * time for case, time in SLOWED.items()}
     other = write_bundle(
-        tmp_path / "other", doubled, seed=3, drift=0.2, machine={"cpu": "Another CPU"}
+        tmp_path / "other", doubled, seed=3, slowdown=0.2, machine={"cpu": "Another CPU"}
     )
     assert rows_of(before, other)["jax multistep"]["ratio"] > 1.5
     rows = rows_of(before, other, "numpy eager")
@@ -132,16 +145,16 @@ def test_a_baseline_cancels_a_slower_machine(before: Path, tmp_path: Path) -> No
 
 
 def test_the_baseline_is_divided_out_within_rounds() -> None:
-    """Where a round is missing, the quotient of the two medians would be another."""
+    """With a round missing, the quotient of the two medians would be another number."""
     index = pd.MultiIndex.from_product([[0], range(4)], names=["launch", "round"])
     swing = np.array([1.0, 3.0, 10.0, 40.0])
     table = pd.DataFrame({"a": 1.5 * swing, "b": swing}, index=index)
     table.loc[(0, 3), "b"] = np.nan
-    found = comparison.launch_values(table, "a", "b")
-    assert np.exp(found) == pytest.approx([1.5])
+    values = comparison.launch_values(table, "a", "b")
+    assert np.exp(values) == pytest.approx([1.5])
 
 
-def said(capsys: pytest.CaptureFixture[str]) -> str:
+def output_of(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.split())
 
 
@@ -152,12 +165,12 @@ def test_different_machines_are_pointed_out(
         tmp_path / "other", TIMES, machine={"cpu": "Another CPU"}, run={"threads": 4}
     )
     assert main("compare", before, other) == 0
-    printed = said(capsys)
+    printed = output_of(capsys)
     assert "Absolute times of different machines are compared" in printed
     assert "cpu Some CPU before, Another CPU after" in printed
     assert "differ in threads: 2 before, 4 after" in printed
     assert main("compare", before, other, "--baseline", "numpy eager") == 0
-    printed = said(capsys)
+    printed = output_of(capsys)
     assert "Absolute times" not in printed
     assert "The baseline itself, numpy eager, takes" in printed
     assert "before (times baseline)" in printed
@@ -170,7 +183,7 @@ def test_versions_that_differ_are_listed_on_terminal_and_in_the_file(
     output = tmp_path / "upgrade.md"
     assert main("compare", before, upgraded, "--output", output) == 0
     text = output.read_text()
-    for printed in (said(capsys), text):
+    for printed in (output_of(capsys), text):
         assert "0.10.2" in printed
         assert "0.11.0" in printed
         assert "2.4.6" not in printed
@@ -199,7 +212,7 @@ def test_the_gate(
     row = rows_of(old, new)["jax compiled"]
     assert 1.05 < row["ratio_low"] < 1.1 < row["ratio"]
     assert main("compare", old, new, "--fail-if-slower", limit) == code
-    assert printed in said(capsys)
+    assert printed in output_of(capsys)
 
 
 def test_slower_than_the_limit_only_with_confidence() -> None:
@@ -224,9 +237,9 @@ def test_cases_that_cannot_be_compared_are_named(before: Path, tmp_path: Path) -
         uncertified=("jax multistep",),
         skipped=("jax compiled",),
     )
-    found = comparison.compare(Bundle.read(before), Bundle.read(other))
-    assert list(found.rows["case"]) == ["numpy eager"]
-    assert found.left_out == {
+    compared = comparison.compare(Bundle.read(before), Bundle.read(other))
+    assert list(compared.rows["case"]) == ["numpy eager"]
+    assert compared.left_out == {
         "jax compiled": "was skipped in after",
         "jax multistep": "failed its certificate in after",
         "jax eager": "is not in before",
@@ -240,14 +253,14 @@ def test_another_precision_is_not_compared(before: Path, tmp_path: Path) -> None
 
 
 def test_disturbed_rounds_do_not_count(tmp_path: Path, before: Path) -> None:
-    """Of ten rounds five take five times as long, which draws the median up where they count."""
+    """Five of ten rounds take five times as long, which would raise the median if they counted."""
     other = write_bundle(tmp_path / "other", TIMES, seed=2, disturbed=(0, 1, 2, 3, 4))
     for row in rows_of(before, other).values():
         assert row["ratio"] == pytest.approx(1, rel=0.01)
 
 
 def test_many_equal_cases_are_not_called_different() -> None:
-    """The verdicts account for the number of cases: of forty, some intervals miss by chance."""
+    """Verdicts account for the number of cases: some of forty intervals miss by chance."""
     generator = np.random.default_rng(0)
     index = pd.MultiIndex.from_product([range(8), range(3)], names=["launch", "round"])
     cases = [f"case {number}" for number in range(40)]
@@ -271,8 +284,8 @@ def test_controls_are_not_compared(tmp_path: Path) -> None:
 
 def test_steps_alone_may_differ(before: Path, tmp_path: Path) -> None:
     longer = write_bundle(tmp_path / "longer", TIMES, workload={"steps": 900})
-    found = comparison.compare(Bundle.read(before), Bundle.read(longer))
-    assert any("differ in steps: 500 before, 900 after" in note for note in found.cautions)
+    compared = comparison.compare(Bundle.read(before), Bundle.read(longer))
+    assert any("differ in steps: 500 before, 900 after" in note for note in compared.cautions)
 
 
 # report, of one bundle
@@ -340,9 +353,9 @@ sys.meta_path.insert(0, Missing())
 for name in HIDDEN:
     sys.modules[name] = None
 import run_all
-for words in sys.argv[1:]:
-    code = run_all.main(words.split())
-    assert code == 0, words
+for line in sys.argv[1:]:
+    code = run_all.main(line.split())
+    assert code == 0, line
 """
 
 
@@ -442,21 +455,21 @@ def test_refusals(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     places = {"tmp": tmp_path, "before": before, "after": after}
-    words = " ".join(arguments)
-    if "{existing}" in words:
+    joined = " ".join(arguments)
+    if "{existing}" in joined:
         places["existing"] = tmp_path / "existing.md"
         places["existing"].write_text("kept")
-    if "{foreign}" in words:
+    if "{foreign}" in joined:
         places["foreign"] = write_bundle(tmp_path / "foreign", {"pytorch eager": 1.0})
-    if "{numpy}" in words:
+    if "{numpy}" in joined:
         places["numpy"] = write_bundle(tmp_path / "numpy", {"numpy eager": 1.0})
-    if "{larger}" in words:
+    if "{larger}" in joined:
         places["larger"] = write_bundle(tmp_path / "larger", TIMES, workload={"batch_size": 64})
-    if "{older}" in words:
+    if "{older}" in joined:
         places["older"] = write_bundle(tmp_path / "older", TIMES)
         samples = pd.read_csv(tmp_path / "older" / "samples.csv").drop(columns="adam")
         samples.to_csv(tmp_path / "older" / "samples.csv", index=False)
-    if "{broken}" in words:
+    if "{broken}" in joined:
         places["broken"] = write_bundle(tmp_path / "broken", TIMES)
         (tmp_path / "broken" / "environment.json").write_text("{")
     left = sorted(tmp_path.rglob("*"))

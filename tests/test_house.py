@@ -48,18 +48,18 @@ FREE = {"benchmarks.test_training"}
 
 
 def modules(root: Path) -> dict[str, Path]:
-    """Every module of the product by its dotted name; a package by that of its folder."""
-    found = {}
+    """The file of each module by its dotted name; a package has the name of its folder."""
+    paths_by_name = {}
     for folder in ("backends", "benchmarks"):
         for path in sorted((root / folder).rglob("*.py")):
             parts = path.relative_to(root).with_suffix("").parts
-            found[".".join(parts).removesuffix(".__init__")] = path
-    return found
+            paths_by_name[".".join(parts).removesuffix(".__init__")] = path
+    return paths_by_name
 
 
-def imports(path: Path, known: set[str]) -> set[str]:
+def imports(path: Path, names_of_modules: set[str]) -> set[str]:
     """The modules of the product that a file imports, wherever in it the import stands."""
-    found = set()
+    imported = set()
     for node in ast.walk(ast.parse(path.read_text())):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -68,9 +68,9 @@ def imports(path: Path, known: set[str]) -> set[str]:
             assert node.level == 0, f"{path}: a relative import, which this test does not follow"
             # `from package import name` imports a module where there is one of that name.
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-            names = [name if name in known else str(node.module) for name in names]
-        found |= {name for name in names if name in known}
-    return found
+            names = [name if name in names_of_modules else str(node.module) for name in names]
+        imported |= {name for name in names if name in names_of_modules}
+    return imported
 
 
 def folder_of(module: str) -> str:
@@ -101,23 +101,23 @@ def allowed(importer: str, imported: str) -> bool:
 
 def arrows(root: Path) -> set[tuple[str, str]]:
     """Every import of one module of the product by another."""
-    found = modules(root)
-    return {(name, other) for name, path in found.items() for other in imports(path, set(found))}
+    paths = modules(root)
+    return {(name, other) for name, path in paths.items() for other in imports(path, set(paths))}
 
 
 def violations(root: Path) -> list[str]:
     """The imports that break the rule, a line each; raises where there is nothing to read."""
-    found = arrows(root)
-    packages = {folder_of(name) for name, _ in found} - {""}
+    imported = arrows(root)
+    packages = {folder_of(name) for name, _ in imported} - {""}
     if packages != set(MAY_IMPORT):
         raise AssertionError(f"read {sorted(packages)}, expected {sorted(MAY_IMPORT)}")
-    return sorted(f"{name} imports {other}" for name, other in found if not allowed(name, other))
+    return sorted(f"{name} imports {other}" for name, other in imported if not allowed(name, other))
 
 
-def cycle(found: set[tuple[str, str]]) -> list[str]:
+def cycle(imported: set[tuple[str, str]]) -> list[str]:
     """Modules that import one another in a circle; empty where none do."""
     graph: dict[str, set[str]] = {}
-    for name, other in found:
+    for name, other in imported:
         graph.setdefault(name, set()).add(other)
     done: set[str] = set()
 
@@ -177,7 +177,7 @@ def test_a_planted_import_is_found(tmp_path: Path, module: str, line: str, expec
     assert violations(planted(tmp_path, module, line)) == [expected]
 
 
-def test_an_empty_house_is_no_clean_house(tmp_path: Path) -> None:
+def test_a_folder_without_modules_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="read"):
         violations(tmp_path)
 

@@ -49,6 +49,8 @@ class Comparison:
     """Cases that are not compared, and why."""
     differences: pd.DataFrame
     """The properties in which the environments differ."""
+    warnings: list[str]
+    """Cautions that must be read before any ratio is quoted."""
     cautions: list[str]
 
 
@@ -90,6 +92,7 @@ def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Compa
         else ratio(launch_values(old, baseline), launch_values(new, baseline)),
         left_out=left_out,
         differences=differences,
+        warnings=_warnings(differences, baseline),
         cautions=[*_cautions(before, after, differences, baseline), *unfair],
     )
 
@@ -185,22 +188,27 @@ def _left_out(summaries: dict[str, pd.DataFrame]) -> dict[str, str]:
     return left_out
 
 
+def _warnings(differences: pd.DataFrame, baseline: str | None) -> list[str]:
+    """Whether absolute times of different machines are compared."""
+    machines = [name for name in MACHINE if name in differences.index]
+    if not machines or baseline is not None:
+        return []
+    what = "; ".join(
+        f"{name} {old} before, {new} after"
+        for name, old, new in differences.loc[machines, [BEFORE, AFTER]].itertuples()
+    )
+    return [
+        f"Absolute times of different machines are compared ({what}): the ratios are those of "
+        "machine and software together. `--baseline CASE` compares ratios instead"
+    ]
+
+
 def _cautions(
     before: Bundle, after: Bundle, differences: pd.DataFrame, baseline: str | None
 ) -> list[str]:
     """The cautions that a reader needs before quoting a ratio."""
     notes = []
-    machines = [name for name in MACHINE if name in differences.index]
-    if machines and baseline is None:
-        what = "; ".join(
-            f"{name} {old} before, {new} after"
-            for name, old, new in differences.loc[machines, [BEFORE, AFTER]].itertuples()
-        )
-        notes.append(
-            f"**Absolute times of different machines are compared** ({what}): the ratios are those "
-            "of machine and software together. `--baseline CASE` compares ratios instead"
-        )
-    elif baseline is None:
+    if baseline is None and not _warnings(differences, baseline):
         notes.append(
             "The intervals cover how launches differ, not what else may have changed on the "
             "machine between two runs; `--baseline CASE` divides out what slows all cases alike"

@@ -24,7 +24,6 @@ from scipy import stats
 
 from backends.contract import Array
 from benchmarks.analysis import tables
-from benchmarks.bundle.reader import undisturbed as undisturbed  # passed on
 from benchmarks.schema import control_name
 
 CONFIDENCE = 0.95

@@ -32,8 +32,8 @@ Computed tables follow from them; `python run_all.py report FOLDER` computes the
 - A share is a number from 0 to 1; points are percentage points.
 - `_low` and `_high` are the ends of the 95% interval of the estimate before them. They are empty
   where there are fewer than two launches.
-- Older bundles lack the column `repetition`: there a control is told by its name, which ends in
-  "(control)". The other columns that they may lack are marked.
+- Older bundles lack the column `repetition`; the name of a control, which ends in "(control)",
+  shows it there. The other columns that older bundles may lack say so.
 
 This page is made from the schema (`benchmarks/schema/`) by `python -m benchmarks.bundle`.
 """

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from dataclasses import asdict
 
-from benchmarks.commands import exit_codes, options
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from benchmarks.commands import exit_codes, options, running
 from benchmarks.plan.plan import STEPS_PER_CALL
-from benchmarks.schema import ACCURACY_MARGIN_POINTS
+from benchmarks.reports.formats import stage_title
+from benchmarks.reports.sentences import departure
+from benchmarks.schema import ACCURACY_MARGIN_POINTS, ENTRIES, LEVELS, STAGES
+from benchmarks.session.certifying import CertifiedCase, FailedCase, certify_cases
+from benchmarks.worker.certificate import first_failure
 
 EPILOG = """\
 For each case: the error of every stage against the float64 reference, in float64 (exact) and in the
@@ -32,18 +40,54 @@ def parser() -> options.Parser:
     return parser
 
 
+def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> None:
+    """One case's certificate and ledger, or why there is none."""
+    if isinstance(outcome, FailedCase):
+        text = f"{outcome.case.name} failed: {outcome.reason}\n{outcome.output}".strip()
+        console.print(f"{text}\n", markup=False, highlight=False)
+        return
+    certified, block = outcome.certified, outcome.block
+    table = Table("stage", title=outcome.case.name, title_justify="left")
+    for level in LEVELS:
+        for heading in (level, "bound", "worst parameter"):
+            table.add_column(heading, justify="left" if heading.startswith("worst") else "right")
+    for stage in STAGES:
+        cells = []
+        for level in LEVELS:
+            checks = [c for c in certified.checks if (c.level, c.stage) == (level, stage)]
+            # An error that is not finite is the worst of all.
+            worst = max(checks, key=lambda c: (not c.passed, c.error / c.bound if c.error else 0.0))
+            where = worst.not_read or worst.parameter
+            error = "–" if worst.not_read else f"{worst.error:.1e}"
+            cells += [error, f"{worst.bound:.0e}", f"{where}{'' if worst.passed else ' ✗'}"]
+        table.add_row(stage_title(stage), *cells)
+    console.print(table)
+    failure = first_failure(certified.checks)
+    if failure is None:
+        console.print(f"certified in {certified.seconds:.1f} s")
+    else:
+        check = asdict(failure) | {"relative_error": failure.error}
+        console.print(f"NOT certified: first departs at {departure(check)}", markup=False)
+    entries = certified.ledger | {
+        "cpus_used": f"{block.cpu_seconds / block.seconds:.1f}",
+        "compiled_while_timed": str(block.compilations),
+    }
+    ledger = Table.grid(padding=(0, 2))
+    for entry, about in ENTRIES.items():
+        ledger.add_row(about.title, escape(entries[entry]))
+    ledger.add_row("versions", escape(" ".join(f"{k} {v}" for k, v in certified.versions.items())))
+    console.print(ledger)
+    console.print()
+
+
 def main(argv: list[str], console: Console) -> int:
     """Certify cases without timing them."""
     arguments = parser().read(argv)
-    # Not above: they take seconds to import, for which `--help` need not wait.
-    from benchmarks.commands import running, terminal
-    from benchmarks.session.certifying import certify_cases
-
     plan, dataset = running.prepare(arguments, None)
     for case, reason in plan.skipped.items():
         console.print(f"skipped: {case.name}: {reason}", markup=False)
     passed = True
     for outcome in certify_cases(plan, dataset.training):
-        terminal.show_certificate(console, outcome)
+        show_certificate(console, outcome)
         passed &= outcome.passed
     return exit_codes.OK if passed else exit_codes.FAILED

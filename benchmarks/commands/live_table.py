@@ -38,9 +38,8 @@ class LiveTable:
         # In the round that is under way, cases may lack a block.
         complete = list(self._seconds)[:-1]
         seconds = pd.DataFrame([self._seconds[key] for key in complete])
-        seconds.index = pd.MultiIndex.from_tuples(
-            complete or [(0, 0)][:0], names=["launch", "round"]
-        )
+        keys = complete or [(0, 0)][:0]
+        seconds.index = pd.MultiIndex.from_tuples(keys, names=["launch", "round"])
         timed = [name for name in self._cases if name in seconds]
         fastest = min(timed, key=lambda name: seconds[name].median(), default="")
         rows = []
@@ -54,10 +53,5 @@ class LiveTable:
                 ends = (estimate.value, estimate.low, estimate.high)
                 row |= dict(zip((column, f"{column}_low", f"{column}_high"), ends, strict=True))
             rows.append(row)
-        return rich_table(
-            Table(COLUMNS, pd.DataFrame(rows)),
-            box=None,
-            padding=(0, 2),
-            title="so far",
-            title_justify="left",
-        )
+        looks = {"box": None, "padding": (0, 2), "title": "so far", "title_justify": "left"}
+        return rich_table(Table(COLUMNS, pd.DataFrame(rows)), **looks)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group
@@ -34,17 +33,10 @@ class RunProgress:
         self._console = console
         self._live = console.is_terminal
         self._launch, self._launches = 0, plan.launches
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("steps ·"),
-            TimeElapsedColumn(),
-            TextColumn("· left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
+        steps = (MofNCompleteColumn(), TextColumn("steps ·"))
+        time = (TimeElapsedColumn(), TextColumn("· left"), TimeRemainingColumn())
+        self._bar = Progress(*columns, *steps, *time, console=console)
         self._per_launch = plan.rounds * plan.block_steps * len((*plan.cases, *plan.floors))
         total = plan.launches * self._per_launch
         self._task = self._bar.add_task("starting", total=total)
@@ -58,12 +50,7 @@ class RunProgress:
             self._display.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._display.stop()
 
     def _say(self, text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,10 @@ from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.reader import Bundle
 from benchmarks.machine.probe import Probe
 from benchmarks.reports import accuracy, comparison, run
-from benchmarks.reports.formats import stage_title
 from benchmarks.reports.sections import Note
-from benchmarks.reports.sentences import cautions, departure
+from benchmarks.reports.sentences import cautions
 from benchmarks.reports.several import differences_table
 from benchmarks.reports.tables import Table
-from benchmarks.schema import ENTRIES, LEVELS, STAGES
-from benchmarks.session.certifying import CertifiedCase, FailedCase
-from benchmarks.worker.certificate import first_failure
 
 
 def rich_table(table: Table, **looks: Any) -> RichTable:
@@ -61,46 +56,6 @@ def show_list(console: Console, probes: dict[str, Probe], device: str) -> None:
             )
         table.add_section()
     console.print(table)
-
-
-def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> None:
-    """One case's certificate and ledger, or why there is none."""
-    if isinstance(outcome, FailedCase):
-        text = f"{outcome.case.name} failed: {outcome.reason}\n{outcome.output}".strip()
-        console.print(f"{text}\n", markup=False, highlight=False)
-        return
-    certified, block = outcome.certified, outcome.block
-    table = RichTable("stage", title=outcome.case.name, title_justify="left")
-    for level in LEVELS:
-        for heading in (level, "bound", "worst parameter"):
-            table.add_column(heading, justify="left" if heading.startswith("worst") else "right")
-    for stage in STAGES:
-        cells = []
-        for level in LEVELS:
-            checks = [c for c in certified.checks if (c.level, c.stage) == (level, stage)]
-            # An error that is not finite is the worst of all.
-            worst = max(checks, key=lambda c: (not c.passed, c.error / c.bound if c.error else 0.0))
-            where = worst.not_read or worst.parameter
-            error = "–" if worst.not_read else f"{worst.error:.1e}"
-            cells += [error, f"{worst.bound:.0e}", f"{where}{'' if worst.passed else ' ✗'}"]
-        table.add_row(stage_title(stage), *cells)
-    console.print(table)
-    failure = first_failure(certified.checks)
-    if failure is None:
-        console.print(f"certified in {certified.seconds:.1f} s")
-    else:
-        check = asdict(failure) | {"relative_error": failure.error}
-        console.print(f"NOT certified: first departs at {departure(check)}", markup=False)
-    entries = certified.ledger | {
-        "cpus_used": f"{block.cpu_seconds / block.seconds:.1f}",
-        "compiled_while_timed": str(block.compilations),
-    }
-    ledger = RichTable.grid(padding=(0, 2))
-    for entry, about in ENTRIES.items():
-        ledger.add_row(about.title, escape(entries[entry]))
-    ledger.add_row("versions", escape(" ".join(f"{k} {v}" for k, v in certified.versions.items())))
-    console.print(ledger)
-    console.print()
 
 
 def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: Path) -> None:

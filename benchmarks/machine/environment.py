@@ -1,4 +1,4 @@
-"""What a run ran on, as a dictionary for environment.json."""
+"""The machine and the software of a run, as JSON objects for environment.json."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
 
 def _output(*command: str) -> str:
-    """What a command prints; empty where it is missing or fails."""
+    """The output of a command; empty where the command is missing or fails."""
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
@@ -28,14 +28,14 @@ def _output(*command: str) -> str:
 
 def package_versions() -> dict[str, str]:
     """The versions of the packages that matter, read from their metadata without importing them."""
-    found = {}
+    versions = {}
     distributions = [name for backend in BACKENDS.values() for name in backend.distributions]
     for package in dict.fromkeys((*distributions, "scipy", "pandas")):
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def gpus() -> list[str]:
@@ -45,7 +45,7 @@ def gpus() -> list[str]:
 
 
 def describe() -> dict[str, Any]:
-    """The machine and the software, as far as the session can see them."""
+    """The fields of the record Environment that can be read before a run starts."""
     cpu = cpuinfo.get_cpu_info()
     flags = set(cpu.get("flags", []))
     return {

@@ -19,6 +19,8 @@ def certificates(bundle: Bundle) -> Section | None:
     if checks.empty:
         return None
     exact, timed = (checks[checks["level"] == level] for level in LEVELS)
+    not_read = checks[checks["not_read"].notna()].drop_duplicates(["case", "stage"])
+    failed = checks[~checks["passed"]].drop_duplicates("case")
     return section(
         "Certificates",
         "Relative errors against the float64 reference; over all parameters and launches, the one "
@@ -30,8 +32,15 @@ def certificates(bundle: Bundle) -> Section | None:
         "*As timed*: the case itself, its error and the bound. A bound is ten times the largest "
         "error of the reference in the same precision, when every sum is taken in another order.",
         _errors(timed, with_bound=True),
-        *_not_read(checks),
-        *_failed_checks(checks),
+        *(
+            f"Not read in {row['case']}: {stage_title(row['stage'])} ({row['not_read']}); the "
+            "stage after it covers it."
+            for _, row in not_read.iterrows()
+        ),
+        *(
+            f"✗ {row['case']} first departs from the reference at {departure(row)}."
+            for _, row in failed.iterrows()
+        ),
     )
 
 
@@ -61,22 +70,3 @@ def _worst(checks: pd.DataFrame, *, with_bound: bool) -> str:
     error = f"{worst['relative_error']:.0e}" if worst["relative_error"] else "0"
     bound = f" of {worst['bound']:.0e}" if with_bound else ""
     return error + bound + ("" if read["passed"].all() else " ✗")
-
-
-def _not_read(checks: pd.DataFrame) -> list[str]:
-    """The stages that a mode cannot show, and why."""
-    missing = checks[checks["not_read"].notna()].drop_duplicates(["case", "stage"])
-    return [
-        f"Not read in {row['case']}: {stage_title(row['stage'])} ({row['not_read']}); the stage "
-        "after it covers it."
-        for _, row in missing.iterrows()
-    ]
-
-
-def _failed_checks(checks: pd.DataFrame) -> list[str]:
-    """The check at which each failed case first departs from the reference."""
-    failed = checks[~checks["passed"]].drop_duplicates("case")
-    return [
-        f"✗ {row['case']} first departs from the reference at {departure(row)}."
-        for _, row in failed.iterrows()
-    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.analysis.comparison import Comparison, beyond
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
 from benchmarks.reports.formats import MS, as_interval, as_number, interval, joined, percent
-from benchmarks.reports.sections import Note, Notes, Part, document, section
+from benchmarks.reports.sections import Note, Part, document, section
 from benchmarks.reports.several import environment_differences
 from benchmarks.reports.tables import CASE, Column, Table
 
@@ -48,12 +48,10 @@ def notes(comparison: Comparison, limit: float | None) -> list[Note]:
             "as before; a change in its own software shows in every other case."
         )
     left_out = [f"Not compared: {case}, which {why}." for case, why in comparison.left_out.items()]
-    cautions = [f"{caution}." for caution in comparison.cautions]
-    return [
-        *map(Note, sentences),
-        *gate(comparison, limit),
-        *map(Note, [*left_out, *cautions]),
-    ]
+    warnings = [Note(f"{warning}.", "warning") for warning in comparison.warnings]
+    cautions = map(Note, [f"{caution}." for caution in comparison.cautions])
+    verdicts = [*map(Note, sentences), *gate(comparison, limit)]
+    return [*verdicts, *map(Note, left_out), *warnings, *cautions]
 
 
 def gate(comparison: Comparison, limit: float | None) -> list[Note]:
@@ -74,7 +72,7 @@ def markdown(comparison: Comparison, before: str, after: str, limit: float | Non
     opening: list[Part] = [
         f"Before is {before}, after is {after}.",
         table(comparison),
-        Notes(notes(comparison, limit)),
+        notes(comparison, limit),
     ]
     differences = environment_differences(comparison.differences)
     sections = [differences, section("How it was compared", METHOD)]

@@ -23,7 +23,7 @@ from benchmarks.reports import run, sentences, several
 from benchmarks.reports.figures import interactive, looks
 from benchmarks.reports.figures.charts import Chart
 from benchmarks.reports.formats import as_number
-from benchmarks.reports.sections import Definitions, Figure, Notes, Section, section
+from benchmarks.reports.sections import Figure, Section, section
 from benchmarks.reports.tables import Column, Table
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -75,10 +75,7 @@ def merged(bundles: Mapping[str, tuple[Bundle, Findings]]) -> str:
 
 
 def page(
-    title: str,
-    opening: Mapping[str, Any],
-    sections: Sequence[Section],
-    charts: Mapping[str, Chart],
+    title: str, opening: Mapping[str, Any], sections: Sequence[Section], charts: Mapping[str, Chart]
 ) -> str:
     """A page of sections; `charts` has the chart of each of their figures, by name."""
     environment = Environment(
@@ -100,8 +97,7 @@ def page(
     environment.tests |= {
         "text": lambda part: isinstance(part, str),
         "table": lambda part: isinstance(part, Table),
-        "definitions": lambda part: isinstance(part, Definitions),
-        "notes": lambda part: isinstance(part, Notes),
+        "notes": lambda part: isinstance(part, list),
     }
     return environment.get_template("report.html").render(
         **opening,

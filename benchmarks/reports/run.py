@@ -24,25 +24,8 @@ from benchmarks.reports.formats import (
     joined,
     percent,
 )
-from benchmarks.reports.sections import (
-    Definitions,
-    Figure,
-    Notes,
-    Part,
-    Section,
-    document,
-    section,
-)
-from benchmarks.reports.tables import (
-    CASE,
-    STEP,
-    TEST,
-    TIER,
-    TIMES_FASTEST,
-    Column,
-    Table,
-    numbers,
-)
+from benchmarks.reports.sections import Figure, Part, Section, document, section
+from benchmarks.reports.tables import CASE, STEP, TEST, TIER, TIMES_FASTEST, Column, Table, numbers
 
 RANK = Column("rank", "rank")
 STARTUP = {
@@ -240,7 +223,7 @@ def environment(bundle: Bundle) -> Section:
         **_session_load(run),
         "commit": recorded["git_commit"] + (" with changes" if recorded["git_modified"] else ""),
     }
-    return section("Environment", Definitions(entries))
+    return section("Environment", entries)
 
 
 def _session_load(run: Mapping[str, Any]) -> dict[str, str]:
@@ -260,18 +243,13 @@ def title(findings: Findings) -> str:
 
 def answer(findings: Findings) -> str:
     """The answer, before anything else."""
-    return " ".join(
-        [
-            *sentences.fastest(findings),
-            sentences.accuracy(findings),
-            sentences.resolution(findings),
-        ]
-    )
+    lead, resolution = sentences.fastest(findings), sentences.resolution(findings)
+    return " ".join([*lead, sentences.accuracy(findings), resolution])
 
 
 def sections(bundle: Bundle, findings: Findings) -> list[Section]:
     """All that follows the answer and the ranking."""
-    cautions = Notes([*sentences.cautions(bundle, findings), sentences.SCOPE])
+    cautions = [*sentences.cautions(bundle, findings), sentences.SCOPE]
     candidates = [
         not_ranked(bundle, findings),
         section("What this run cannot tell", cautions),

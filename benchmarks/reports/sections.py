@@ -21,13 +21,6 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Definitions:
-    """Terms and what they stand for."""
-
-    entries: dict[str, str]
-
-
-@dataclass(frozen=True)
 class Note:
     """A sentence about the results; a warning must be read before any of them is quoted."""
 
@@ -40,15 +33,8 @@ class Note:
         return f"**{self.text}**" if self.severity == "warning" else self.text
 
 
-@dataclass(frozen=True)
-class Notes:
-    """A list of notes."""
-
-    notes: Sequence[Note]
-
-
-Part = str | Table | Figure | Definitions | Notes
-"""Text is markdown: a paragraph, a list or a block of code."""
+Part = str | Table | Figure | list[Note] | dict[str, str]
+"""Text is markdown: a paragraph, a list or a block of code; a dict has terms and their meanings."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +56,10 @@ def markdown(parts: Sequence[Part]) -> list[str]:
     for part in parts:
         if isinstance(part, Table):
             paragraphs.append(tables.markdown(part))
-        elif isinstance(part, Definitions):
-            paragraphs.append(bullets([f"{term}: {text}" for term, text in part.entries.items()]))
-        elif isinstance(part, Notes):
-            paragraphs.append(bullets([note.markdown for note in part.notes]))
+        elif isinstance(part, dict):
+            paragraphs.append(bullets([f"{term}: {meaning}" for term, meaning in part.items()]))
+        elif isinstance(part, list):
+            paragraphs.append(bullets([note.markdown for note in part]))
         elif isinstance(part, str):
             paragraphs.append(part)
         elif part.image:

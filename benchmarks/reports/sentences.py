@@ -64,10 +64,13 @@ def _leader(findings: Findings, where: str, best: pd.Series, cases: list[str]) -
         return f"**{best['case']}** trains fastest {where}: {step}."
     pairs = _pairs(findings.verdicts, best["case"], rivals)
     tie = len(pairs) > 0 and (pairs["verdict"] == "tie").all()
+    launches = pairs.loc[pairs["verdict"] == "undecided", "launches_needed"]
+    decidable = len(launches) and launches.notna().all()
+    more = f" About {launches.max():.0f} launches would likely decide it." if decidable else ""
     why = f"are a tie, within {percent(TIE_MARGIN)}" if tie else "cannot be told apart here"
     return (
         f"No single case is shown to be fastest {where}: {joined([best['case'], *rivals])} {why}; "
-        f"{best['case']} has the lowest estimate, {step}.{_launches_needed(pairs)}"
+        f"{best['case']} has the lowest estimate, {step}.{more}"
     )
 
 
@@ -85,14 +88,6 @@ def _pairs(verdicts: pd.DataFrame, best: str, rivals: list[str]) -> pd.DataFrame
     """The verdicts between a case and some others, whichever is named first."""
     first = (verdicts["case"] == best) & verdicts["other"].isin(rivals)
     return verdicts[first | ((verdicts["other"] == best) & verdicts["case"].isin(rivals))]
-
-
-def _launches_needed(pairs: pd.DataFrame) -> str:
-    """How many launches would likely decide these pairs; empty if none would, or too many."""
-    launches = pairs.loc[pairs["verdict"] == "undecided", "launches_needed"]
-    if launches.empty or launches.isna().any():
-        return ""
-    return f" About {launches.max():.0f} launches would likely decide it."
 
 
 def departure(check: Mapping[str, Any] | pd.Series) -> str:
@@ -204,79 +199,72 @@ SCOPE = Note(
 
 def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
     """What a reader must know about this run before quoting a figure."""
-    summary = findings.summary
+    run, summary = bundle.environment["run"], findings.summary
     measured = summary[summary["status"] == "measured"]
     diverged = summary[(summary["diverged"] != "") & ~control_of(summary)]
-    notes = [
-        *_completeness(bundle.environment["run"], measured),
-        *_rounds_and_launches(bundle),
-        *(Note(f"{row['case']} {row['diverged']}.", "warning") for _, row in diverged.iterrows()),
-        *(Note(f"Unfair: {sentence}.", "warning") for sentence in findings.unfair),
-    ]
+    warnings = [f"{row['case']} {row['diverged']}." for _, row in diverged.iterrows()]
+    warnings += [f"Unfair: {sentence}." for sentence in findings.unfair]
+    if run["state"] != "complete":
+        warnings.insert(
+            0,
+            f"Incomplete: {run['state']} after {run['finished_launches']} of {run['launches']} "
+            "launches; the figures rest on what had been measured by then.",
+        )
+    notes = [*_limits_of_time(run, measured), *_disturbances(bundle)]
     if summary["adam"].nunique() > 1 or (summary["adam"] != TEXTBOOK).all():
         notes.append(
-            Note(
-                "Cases named stock-adam run Keras' own Adam, which adds ε elsewhere (ε̂ in its "
-                "paper): another algorithm, certified as such and not comparable with the others."
-            )
+            "Cases named stock-adam run Keras' own Adam, which adds ε elsewhere (ε̂ in its paper): "
+            "another algorithm, certified as such and not comparable with the others."
         )
     if len(uncertified := measured.loc[~measured["certified"], "case"]):
         notes.append(
-            Note(
-                f"Not comparable, and not ranked: {joined(list(uncertified))} did not compute the "
-                "same training as the reference."
-            )
+            f"Not comparable, and not ranked: {joined(list(uncertified))} did not compute the same "
+            "training as the reference."
         )
-    return notes
+    return [*(Note(text, "warning") for text in warnings), *map(Note, notes)]
 
 
-def _completeness(run: Mapping[str, Any], measured: pd.DataFrame) -> list[Note]:
-    """What is missing of the run's launches and trainings."""
+def _limits_of_time(run: Mapping[str, Any], measured: pd.DataFrame) -> list[str]:
+    """The launches and steps that are missing, and what that means."""
     notes = []
     launches, planned = run["finished_launches"], run["launches"]
-    if run["state"] != "complete":
-        text = f"Incomplete: {run['state']} after {launches} of {planned} launches; the figures "
-        notes.append(Note(f"{text}rest on what had been measured by then.", "warning"))
-    elif run["out_of_time"]:
+    partly = measured[~measured["trained_to_end"]]
+    if run["state"] == "complete" and run["out_of_time"]:
         if launches < planned:
-            left = planned - launches
-            notes.append(Note(f"The time limit left out {left} of {planned} launches."))
-        if not measured["trained_to_end"].all():
+            notes.append(f"The time limit left out {planned - launches} of {planned} launches.")
+        if len(partly):
             notes.append(
-                Note(
-                    "The time limit ended training runs before their last step: final accuracies "
-                    "are those of the steps shown."
-                )
+                "The time limit ended training runs before their last step: final accuracies are "
+                "those of the steps shown."
             )
     if launches < 2:
         notes.append(
-            Note(
-                "With fewer than two launches nothing is known about how processes differ from "
-                "one another: there are no intervals, and no verdicts."
-            )
+            "With fewer than two launches nothing is known about how processes differ from one "
+            "another: there are no intervals, and no verdicts."
         )
     elif launches < 3:
-        notes.append(Note("There were only two launches, so the intervals are wide."))
-    partly = measured[~measured["trained_to_end"]]
+        notes.append("There were only two launches, so the intervals are wide.")
     if len(partly) and not run["out_of_time"]:
         steps = ", ".join(f"{row['case']} ({row['steps']:,} steps)" for _, row in partly.iterrows())
-        notes.append(Note(f"Not trained to the end: {steps}."))
+        notes.append(f"Not trained to the end: {steps}.")
     return notes
 
 
-def _rounds_and_launches(bundle: Bundle) -> list[Note]:
+def _disturbances(bundle: Bundle) -> list[str]:
     """What went wrong while the run was measured."""
-    notes = []
     outcomes, launches = bundle.tables["outcomes"], bundle.tables["launches"]
-    for _, row in outcomes[outcomes["mode"] == FLOOR].iterrows():
-        notes.append(Note(f"{row['case']} failed and is not among the floors: {row['reason']}."))
-    share = bundle.tables["rounds"]["disturbed"].mean()
-    if share > 0:
-        text = f"{percent(share)} of rounds were disturbed by other load on the machine; they were "
-        notes.append(Note(f"{text}excluded and repeated."))
+    notes = [
+        f"{row['case']} failed and is not among the floors: {row['reason']}."
+        for _, row in outcomes[outcomes["mode"] == FLOOR].iterrows()
+    ]
+    if (share := bundle.tables["rounds"]["disturbed"].mean()) > 0:
+        notes.append(
+            f"{percent(share)} of rounds were disturbed by other load on the machine; they were "
+            "excluded and repeated."
+        )
     unsteady = launches.loc[~launches["warmup_steady"].astype(bool), "case"].unique()
     if len(unsteady):
-        notes.append(Note(f"Still getting faster when timing began: {joined(list(unsteady))}."))
+        notes.append(f"Still getting faster when timing began: {joined(list(unsteady))}.")
     return notes
 
 

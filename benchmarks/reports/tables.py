@@ -11,14 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 from tabulate import tabulate
 
-from benchmarks.reports.formats import (
-    MS,
-    Form,
-    as_interval,
-    as_number,
-    as_percent,
-    as_text,
-)
+from benchmarks.reports.formats import MS, Form, as_interval, as_number, as_percent, as_text
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,14 @@ class Column:
     @property
     def values(self) -> str:
         """What a cell may hold, in words."""
-        words = {"text": "text", "flag": "True or False", "integer": "whole number"}
-        range_ = words.get(self.kind, "number")
+        kinds = {"text": "text", "flag": "True or False", "integer": "whole number"}
+        values = kinds.get(self.kind, "number")
         if self.choices:
-            range_ = ", ".join(f"`{choice}`" for choice in self.choices)
+            values = ", ".join(f"`{choice}`" for choice in self.choices)
         elif self.lowest > -inf:
             until = f" to {self.highest:g}" if self.highest < inf else " or more"
-            range_ += f", {self.lowest:g}{until}"
-        return range_ + ("; may be empty" if self.may_be_empty else "")
+            values += f", {self.lowest:g}{until}"
+        return values + ("; may be empty" if self.may_be_empty else "")
 
 
 @dataclass(frozen=True, kw_only=True)

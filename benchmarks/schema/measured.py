@@ -33,11 +33,6 @@ ROW = (*LAUNCH_COLUMNS, *IDENTITY_COLUMNS)
 ROUND = integer("round", "Number of the round within the launch, from 0.")
 
 
-def _accuracy(name: str, images: str) -> tuple[str, str]:
-    """The name and the meaning of an accuracy at the end of a launch."""
-    return name, f"Share of the {images} images classified correctly at the end of the launch."
-
-
 SAMPLES = Table(
     name="samples",
     about="One row for each timed block: consecutive training steps of one case, timed together.",
@@ -94,10 +89,16 @@ LAUNCHES = Table(
         integer("block_steps", "Steps in each timed block.", "steps", lowest=1),
         integer("steps", "Steps trained in all.", "steps"),
         seconds("train_seconds", "Sum of the timed blocks."),
-        share(*_accuracy("validation_accuracy", "validation"), empty=True),
-        share(*_accuracy("test_accuracy", "test"), empty=True),
+        share("validation_accuracy", "Validation accuracy at the last reading.", empty=True),
+        share("test_accuracy", "Test accuracy at the end; empty if interrupted.", empty=True),
         number("test_loss", "Mean loss on the test images at the end.", "nats", empty=True),
-        number("peak_rss_mib", "Peak main memory of the worker.", "MiB", empty=True),
+        number(
+            "peak_rss_mib",
+            "Peak main memory of the worker without its certificate; of an interrupted launch up "
+            "to the end of the first call.",
+            *("MiB",),
+            empty=True,
+        ),
         number(
             "peak_device_mib",
             "Peak memory of the GPU up to the end of the first call, as the framework counts it.",

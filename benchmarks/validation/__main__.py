@@ -39,7 +39,9 @@ def write(name: str, title: str, table: pd.DataFrame, raw: pd.DataFrame) -> None
 def main() -> None:
     """Run one of the validations."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.validation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("which", choices=("synthetic", "real", "widths", "bare-loops"))
     parser.add_argument(

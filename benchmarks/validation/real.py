@@ -13,6 +13,7 @@ import pandas as pd
 
 from backends.contract import Adam, Network
 from benchmarks.analysis import comparison, statistics
+from benchmarks.bundle.reader import undisturbed
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
@@ -68,7 +69,7 @@ def measure(
 
         def samples() -> pd.DataFrame:
             tables = (pd.read_csv(Path(folder) / f"{name}.csv") for name in ("samples", "rounds"))
-            return statistics.undisturbed(*tables)
+            return undisturbed(*tables)
 
         Session(
             plan=plan,

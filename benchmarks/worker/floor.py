@@ -35,7 +35,7 @@ class FloorWorker:
         return np.empty((steps, 0), np.int32)
 
     def first_call(self) -> Ready:
-        """The first call, which compiles."""
+        """Make the first call, which compiles."""
         execution = self._job.execution
         block = clock.train_block(
             self._floor, self._rows(self._job.backend.steps_per_call(execution))
@@ -49,7 +49,7 @@ class FloorWorker:
         )
 
     def certify(self) -> Certified:
-        """Nothing to certify; the operations a second of a large product."""
+        """Measure the operations a second of a large product; there is nothing to certify."""
         start = perf_counter()
         parts = {PEAK_FLOPS: self._peak_flops()} if self._job.first else {}
         return Certified(

@@ -91,7 +91,7 @@ class Worker:
         self._build_seconds = perf_counter() - start
 
     def first_call(self) -> Ready:
-        """The first call, which compiles."""
+        """Make the first call, which compiles."""
         execution = self._job.execution
         rows = self._rows[: self._job.backend.steps_per_call(execution)]
         block = clock.train_block(self._trainer, rows)
@@ -99,7 +99,7 @@ class Worker:
         self._peak_rss_mib = peak_rss_mib()
         # Read now and not at the end, because JAX cannot reset it after the certificate.
         peak = self._trainer.peak_device_bytes()
-        # Asked only now, when its parameters are the results of a step.
+        # Read only now, because parameters that a step has computed lie where it was computed.
         device = self._trainer.describe().device
         execution.check_device(device)
         return Ready(
@@ -112,7 +112,7 @@ class Worker:
         )
 
     def certify(self) -> Certified:
-        """The certificate, and the ledger."""
+        """Take the certificate, read the ledger, and measure the parts of a step."""
         start = perf_counter()
         work, reference = self._job.workload, self._job.reference
         stored = self._job.execution.stored

@@ -1,4 +1,4 @@
-"""What the cases have learned, from readings whose truth is known."""
+"""What the cases have learned, from readings whose true values are known."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def finals(**groups: list[float]) -> pd.DataFrame:
     """Final test accuracies (percent) of each group by seed, like accuracy.final_accuracies."""
     rows = [
         (group.replace("_", " "), seed, percent / 100)
-        for group, own in groups.items()
-        for seed, percent in enumerate(own)
+        for group, percentages in groups.items()
+        for seed, percent in enumerate(percentages)
     ]
     return pd.DataFrame(rows, columns=["group", "seed", "test_accuracy"])
 
@@ -58,14 +58,14 @@ def test_equivalent_exactly_where_the_90_percent_interval_lies_within_the_margin
 
 
 def test_seeds_are_paired() -> None:
-    """Seeds differ by points, backends within them by hundredths."""
+    """Seeds differ by percentage points, backends within a seed by hundredths of a point."""
     row = verdict(a=[90.0, 95.0, 99.0], b=[90.01, 95.0, 99.01])
     assert row["verdict"] == "equivalent"
 
 
 def test_what_is_not_certified_is_never_called_equivalent() -> None:
     same, apart = [97.0, 97.1, 97.2], "jax (not certified)"
-    found = accuracy.equivalences(
+    pairs = accuracy.equivalences(
         pd.DataFrame(
             [
                 {"group": group, "seed": seed, "test_accuracy": value / 100}
@@ -74,9 +74,9 @@ def test_what_is_not_certified_is_never_called_equivalent() -> None:
             ]
         )
     ).set_index(["group", "other"])
-    assert found.loc[("jax", apart), "verdict"] == "not certified"
-    assert found.loc[("jax", apart), "p_equivalent"] == 0
-    assert found.loc[("jax", "numpy (not certified)"), "verdict"] == "different"
+    assert pairs.loc[("jax", apart), "verdict"] == "not certified"
+    assert pairs.loc[("jax", apart), "p_equivalent"] == 0
+    assert pairs.loc[("jax", "numpy (not certified)"), "verdict"] == "different"
 
 
 def test_one_seed_decides_nothing() -> None:
@@ -86,7 +86,7 @@ def test_one_seed_decides_nothing() -> None:
     assert row["difference_points"] == 0
 
 
-def test_what_is_identical_is_equivalent() -> None:
+def test_identical_accuracies_are_equivalent() -> None:
     row = verdict(a=[97.16, 97.06], b=[97.16, 97.06])
     assert (row["verdict"], row["p_equivalent"], row["p_different"]) == ("equivalent", 0, 1)
     # Equal but for the last bit of a double.
@@ -107,17 +107,17 @@ def test_accuracies_that_are_missing_are_left_out_of_the_pairs() -> None:
     "first", [[0.15, -0.15, 0.0], [0.9, 0.5, 0.1], [-0.9, -0.5, -0.1]], ids=str
 )
 def test_the_seeds_that_are_needed_decide_with_the_probability_promised(first: list[float]) -> None:
-    found = np.array(first)
-    needed = accuracy.seeds_needed(found, 0.3)
+    differences = np.array(first)
+    needed = accuracy.seeds_needed(differences, 0.3)
     generator = np.random.default_rng(0)
 
     def decided(seeds: int) -> float:
-        draws = generator.normal(found.mean(), found.std(ddof=1), (400, seeds))
+        draws = generator.normal(differences.mean(), differences.std(ddof=1), (400, seeds))
         return float(
             np.mean(
                 [
-                    verdict(a=list(97 + own), b=[97.0] * seeds)["verdict"] != "too few seeds"
-                    for own in draws
+                    verdict(a=list(97 + draw), b=[97.0] * seeds)["verdict"] != "too few seeds"
+                    for draw in draws
                 ]
             )
         )
@@ -127,7 +127,7 @@ def test_the_seeds_that_are_needed_decide_with_the_probability_promised(first: l
 
 
 def test_more_seeds_than_anybody_runs_are_not_promised() -> None:
-    """In the middle between none and the margin, and nothing but spread."""
+    """The mean lies halfway between zero and the margin, and the spread is large."""
     assert np.isnan(accuracy.seeds_needed(np.array([3.15, -2.85, 0.15]), 0.3))
 
 
@@ -137,12 +137,12 @@ def test_differences_are_adjusted_for_the_number_of_pairs() -> None:
     different = 1 + pattern * 2 / 3.5
     noise = np.array([5.0, 3.0, -3.0, -5.0])
     groups = {"a": list(80 + different), "b": [80.0] * 4, "c": list(80 + noise)}
-    found = accuracy.equivalences(finals(**groups))
-    assert found["p_different"].iloc[0] == pytest.approx(2 * stats.t.sf(3.5, 3))
-    assert 0.03 < found["p_different"].iloc[0] < 0.05
-    expected = stats.false_discovery_control(found["p_different"])
-    assert found["p_different_adjusted"].tolist() == pytest.approx(list(expected))
-    assert found["verdict"].tolist() == ["too few seeds"] * 3
+    pairs = accuracy.equivalences(finals(**groups))
+    assert pairs["p_different"].iloc[0] == pytest.approx(2 * stats.t.sf(3.5, 3))
+    assert 0.03 < pairs["p_different"].iloc[0] < 0.05
+    expected = stats.false_discovery_control(pairs["p_different"])
+    assert pairs["p_different_adjusted"].tolist() == pytest.approx(list(expected))
+    assert pairs["verdict"].tolist() == ["too few seeds"] * 3
     assert verdict(a=groups["a"], b=groups["b"])["verdict"] == "different"
 
 
@@ -165,28 +165,28 @@ def readings(
 
 
 def test_curves_are_means_with_student_t_intervals() -> None:
-    found = accuracy.curves(pd.concat([readings(0.1, 0.9), readings(0.2, 0.94, 0.95, launch=1)]))
-    row = found.iloc[1]
+    curves = accuracy.curves(pd.concat([readings(0.1, 0.9), readings(0.2, 0.94, 0.95, launch=1)]))
+    row = curves.iloc[1]
     assert (row["case"], row["step"], row["seeds"]) == ("a", 100, 2)
     assert row["validation_accuracy"] == pytest.approx(0.92)
     # Two values lie one standard error of their mean from it; 12.706 is the table's t(0.975, 1).
     assert row["validation_accuracy_low"] == pytest.approx(0.92 - 12.706 * 0.02, abs=1e-5)
     assert row["train_seconds"] == pytest.approx(0.15)
     assert row["validation_loss"] == pytest.approx(0.7)
-    alone = found.iloc[2]
+    alone = curves.iloc[2]
     assert (alone["step"], alone["seeds"]) == (200, 1)
     assert np.isnan(alone["validation_accuracy_low"])
 
 
 def test_a_target_is_reached_where_two_readings_stay() -> None:
-    own = pd.Series([0.9, 0.96, 0.94, 0.95, 0.955, 0.97])
-    assert accuracy.first_reached(own, 0.95) == 3
-    assert accuracy.first_reached(own, 0.97) is None
-    assert accuracy.first_reached(own, 0.2) == 0
+    read = pd.Series([0.9, 0.96, 0.94, 0.95, 0.955, 0.97])
+    assert accuracy.first_reached(read, 0.95) == 3
+    assert accuracy.first_reached(read, 0.97) is None
+    assert accuracy.first_reached(read, 0.2) == 0
 
 
 def test_time_to_accuracy_is_that_of_the_seeds_that_reached_it() -> None:
-    found = accuracy.time_to_accuracy(
+    times = accuracy.time_to_accuracy(
         pd.concat(
             [
                 readings(0.1, 0.96, 0.96, 0.975, 0.975),
@@ -195,22 +195,22 @@ def test_time_to_accuracy_is_that_of_the_seeds_that_reached_it() -> None:
         ),
         pd.Series({"a": 2.0}),
     ).set_index("target")
-    both = found.loc[0.95]
+    both = times.loc[0.95]
     assert (both["seeds"], both["reached"], both["steps"]) == (2, 2, 150)
     # 0.1 s and 0.4 s, with the logarithms' mean.
     assert both["train_seconds"] == pytest.approx(0.2)
     assert both["train_seconds_low"] < 0.1
     assert both["total_seconds"] == pytest.approx(2.2)
-    one = found.loc[0.97]
+    one = times.loc[0.97]
     assert (one["seeds"], one["reached"], one["steps"]) == (2, 1, 300)
     assert one["train_seconds"] == pytest.approx(0.3)
-    none = found.loc[0.98]
+    none = times.loc[0.98]
     assert none["reached"] == 0
     assert none[["steps", "train_seconds", "total_seconds"]].isna().all()
     assert none["startup_seconds"] == 2.0
 
 
-def test_divergence_is_said_with_step_and_seed() -> None:
+def test_a_failed_training_is_named_with_step_and_seed() -> None:
     lost = readings(0.1, 0.9, 0.1, 0.1, launch=1)
     lost.loc[2:, "validation_loss"] = [np.inf, np.nan]
     rows = pd.concat(
@@ -239,20 +239,20 @@ def launches(**accuracies: list[float]) -> pd.DataFrame:
     """launches.csv: final test accuracies by seed; those of less than 0.5 were not the last."""
     rows = [
         (case.replace("_", " "), seed, 500 if value > 0.5 else 300, value, value, 0.1)
-        for case, own in accuracies.items()
-        for seed, value in enumerate(own)
+        for case, percentages in accuracies.items()
+        for seed, value in enumerate(percentages)
     ]
     columns = ["case", "seed", "steps", "validation_accuracy", "test_accuracy", "test_loss"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def cases(*rows: tuple[str, str, bool]) -> pd.DataFrame:
-    found = pd.DataFrame(rows, columns=["case", "adam", "certified"])
-    return found.assign(backend=found["case"].str.split().str[0])
+    named = pd.DataFrame(rows, columns=["case", "adam", "certified"])
+    return named.assign(backend=named["case"].str.split().str[0])
 
 
 def test_a_backends_accuracy_is_the_mean_over_its_cases() -> None:
-    own = launches(
+    finished = launches(
         jax_eager=[0.96, 0.98],
         jax_compiled=[0.97, 0.3],
         jax_multistep=[0.6, 0.6],
@@ -266,12 +266,12 @@ def test_a_backends_accuracy_is_the_mean_over_its_cases() -> None:
         ("tensorflow fit", "epsilon-hat", True),
         ("numpy eager", "textbook", True),
     )
-    found = accuracy.accuracies(own, named, 500).set_index("group")
-    assert list(found.index) == ["jax", "jax (not certified)", "tensorflow (stock-adam)"]
-    jax = found.loc["jax"]
+    groups = accuracy.accuracies(finished, named, 500).set_index("group")
+    assert list(groups.index) == ["jax", "jax (not certified)", "tensorflow (stock-adam)"]
+    jax = groups.loc["jax"]
     assert (jax["cases"], jax["seeds"]) == (2, 2)
     # The second launch of jax compiled was not trained to the end.
     assert jax["test_accuracy"] == pytest.approx((0.965 + 0.98) / 2)
-    assert found.loc["jax (not certified)", "test_accuracy"] == pytest.approx(0.6)
-    pairs = accuracy.equivalences(accuracy.final_accuracies(own, named, 500))
+    assert groups.loc["jax (not certified)", "test_accuracy"] == pytest.approx(0.6)
+    pairs = accuracy.equivalences(accuracy.final_accuracies(finished, named, 500))
     assert len(pairs) == 3

@@ -1,4 +1,4 @@
-"""Failures of GPUs, in the frameworks' own words, are given the advice that fits."""
+"""The errors that frameworks raise when a GPU fails are given the advice that fits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.machine.advice import advised, failure
 from benchmarks.machine.settings import worker_environment
 from benchmarks.session.worker_process import WorkerError, WorkerProcess
 from benchmarks.worker.messages import TrainBlock
-from tests.conftest import executable
+from tests.support.workers import executable
 
 FAILURES = {
     # PyTorch
@@ -64,10 +64,10 @@ FAILURES = {
 
 @pytest.mark.parametrize("text", FAILURES, ids=lambda text: text[:40])
 def test_a_failure_has_its_advice_in_one_line(text: str) -> None:
-    found = failure(RuntimeError(text))
-    assert found.startswith(f"RuntimeError: {text.splitlines()[0].strip('. ')}")
-    assert "\n" not in found
-    assert FAILURES[text] in found.split(" – ")[1]
+    line = failure(RuntimeError(text))
+    assert line.startswith(f"RuntimeError: {text.splitlines()[0].strip('. ')}")
+    assert "\n" not in line
+    assert FAILURES[text] in line.split(" – ")[1]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ DIES = "import os; print({text!r}, flush=True); os.abort()"
 def test_a_worker_that_its_library_ends_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, advice: bool
 ) -> None:
-    """As XLA does where an error of the GPU is found too late; on a CPU such words mean nothing."""
+    """XLA ends its process if it sees a GPU's error late; on a CPU the message means nothing."""
     text = "F0000 cuda_timer.cc:87] CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access"
     command = f"exec {sys.executable} -c {DIES.format(text=text)!r}"
     python = executable(tmp_path / "python", command)

@@ -1,4 +1,4 @@
-"""When a slower start pays off, on launches whose truth is known."""
+"""When a slower start pays off, on launches whose times are known."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ def samples(step_ms: dict[str, float]) -> pd.DataFrame:
 def launches(startup: dict[str, tuple[float, ...]]) -> pd.DataFrame:
     rows = [
         (launch, case, 0.25, 0.25, seconds - 0.5)
-        for case, own in startup.items()
-        for launch, seconds in enumerate(own)
+        for case, by_launch in startup.items()
+        for launch, seconds in enumerate(by_launch)
     ]
     return pd.DataFrame(rows, columns=["launch", "case", *break_even.STARTUP])
 
 
 def test_when_one_overtakes_another() -> None:
-    found = break_even.find_overtakings(
+    overtakings = break_even.find_overtakings(
         samples({"slow start": 1.0, "fast start": 3.0}),
         launches({"slow start": (11.0, 3.0, 3.2), "fast start": (1.0, 1.0, 1.0)}),
         ["slow start", "fast start"],
     )
-    row = found.iloc[0]
-    assert (row["case"], row["overtakes"], len(found)) == ("slow start", "fast start", 1)
+    row = overtakings.iloc[0]
+    assert (row["case"], row["overtakes"], len(overtakings)) == ("slow start", "fast start", 1)
     # 10 s by 2 ms with empty caches; 2 and 2.2 s later.
     assert row["first_steps"] == pytest.approx(5000)
     assert row["steps"] == pytest.approx(np.sqrt(1000 * 1100))
     assert row["steps_low"] < 1000 < 1100 < row["steps_high"]
 
 
-def test_who_starts_and_steps_faster_is_never_overtaken() -> None:
-    found = break_even.find_overtakings(
+def test_a_case_that_starts_and_steps_faster_is_never_overtaken() -> None:
+    overtakings = break_even.find_overtakings(
         samples({"a": 1.0, "b": 3.0}),
         launches({"a": (1.0, 1.0, 1.0), "b": (2.0, 2.0, 2.0)}),
         ["a", "b"],
     )
-    assert found.empty
+    assert overtakings.empty
 
 
-def test_launches_that_disagree_say_nothing() -> None:
-    found = break_even.find_overtakings(
+def test_where_launches_disagree_there_is_no_row() -> None:
+    overtakings = break_even.find_overtakings(
         samples({"a": 1.0, "b": 3.0}),
         launches({"a": (2.0, 1.0, 2.0), "b": (1.5, 1.5, 1.5)}),
         ["a", "b"],
     )
-    assert found.empty
+    assert overtakings.empty
 
 
 def test_totals_and_leaders() -> None:

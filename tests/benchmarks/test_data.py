@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import gzip
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.plan import data
+from tests.support.images import write_idx
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
-    path.write_bytes(header + array.astype(np.uint8).tobytes())
 
 
 @pytest.fixture
@@ -61,11 +56,11 @@ def test_pixels_are_divided_by_255(small_set: Path) -> None:
 
 
 def test_other_sets_load_and_hold_out_a_twelfth(small_set: Path) -> None:
-    found = data.load(small_set)
-    assert len(found.validation.labels) == 2
-    assert len(found.training.labels) == 22
-    assert found.pixels == 6
-    assert found.classes == 4
+    dataset = data.load(small_set)
+    assert len(dataset.validation.labels) == 2
+    assert len(dataset.training.labels) == 22
+    assert dataset.pixels == 6
+    assert dataset.classes == 4
 
 
 def test_compressed_and_plain_files_are_the_same(small_set: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where cases differ, and what of it is unfair."""
+"""How cases differ in what they did, and which differences are unfair."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from benchmarks.analysis import ledger_differences
 
 
 def entries(**cases: dict[str, str]) -> pd.DataFrame:
-    rows = [(case, entry, value) for case, own in cases.items() for entry, value in own.items()]
+    rows = [
+        (case, entry, value) for case, values in cases.items() for entry, value in values.items()
+    ]
     return pd.DataFrame(rows, columns=["case", "entry", "value"])
 
 
 def test_only_what_differs_is_listed() -> None:
-    found = ledger_differences.find_differences(
+    rows = ledger_differences.find_differences(
         entries(a={"threads": "2", "device": "cpu"}, b={"threads": "1", "device": "cpu"}),
         ["b", "a"],
     )
-    assert found[["title", "value", "cases"]].to_numpy().tolist() == [
+    assert rows[["title", "value", "cases"]].to_numpy().tolist() == [
         ["threads set", "1", ["b"]],
         ["threads set", "2", ["a"]],
     ]
-    assert found["unfair"].all()
+    assert rows["unfair"].all()
 
 
 def test_a_case_that_differs_between_launches_shows_both() -> None:
@@ -38,7 +40,7 @@ def test_a_case_that_differs_between_launches_shows_both() -> None:
     ]
 
 
-def test_unfair_differences_are_told_and_others_are_not() -> None:
+def test_only_unfair_differences_make_a_ranking_unfair() -> None:
     table = entries(
         a={"threads": "2", "compiler": "x"}, b={"threads": "1", "compiler": "y"}, c={"threads": "9"}
     )
@@ -47,7 +49,7 @@ def test_unfair_differences_are_told_and_others_are_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "said"),
+    ("values", "expected"),
     [
         ({"compiler": "torch.compile", "programs": "0"}, "compiled nothing"),
         ({"compiler": "torch.compile", "programs": "1"}, ""),
@@ -55,13 +57,13 @@ def test_unfair_differences_are_told_and_others_are_not() -> None:
         ({"compiler": "XLA", "programs": "1", "compiled_while_timed": "3"}, "3 programs within"),
     ],
 )
-def test_a_compiler_that_did_not_do_its_work_is_told(own: dict[str, str], said: str) -> None:
-    found = ledger_differences.compilation_problems(entries(a=own))
-    assert len(found) == bool(said)
-    assert said in "".join(found)
+def test_a_compiler_that_did_not_work_is_named(values: dict[str, str], expected: str) -> None:
+    sentences = ledger_differences.compilation_problems(entries(a=values))
+    assert len(sentences) == bool(expected)
+    assert expected in "".join(sentences)
 
 
-def test_what_the_timed_blocks_tell() -> None:
+def test_entries_that_follow_from_timed_blocks() -> None:
     samples = pd.DataFrame(
         {
             "case": ["a", "a", "b"],
@@ -70,8 +72,8 @@ def test_what_the_timed_blocks_tell() -> None:
             "compilations": [0, 1, 0],
         }
     )
-    found = ledger_differences.timed_entries(samples).set_index(["case", "entry"])["value"]
-    assert found["a", "cpus_used"] == "2.0"
-    assert found["b", "cpus_used"] == "0.5"
-    assert found["a", "compiled_while_timed"] == "1"
-    assert found["b", "compiled_while_timed"] == "0"
+    values = ledger_differences.timed_entries(samples).set_index(["case", "entry"])["value"]
+    assert values["a", "cpus_used"] == "2.0"
+    assert values["b", "cpus_used"] == "0.5"
+    assert values["a", "compiled_while_timed"] == "1"
+    assert values["b", "compiled_while_timed"] == "0"

@@ -1,4 +1,4 @@
-"""What trains alike is shown to, and what trains otherwise is not: real training, by NumPy."""
+"""Verdicts on real trainings by NumPy: equal trainings are equivalent, unequal ones are not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.plan import data, workload
 
 NETWORK = Network(layer_sizes=(784, 32, 10))
 STEPS, BATCH_SIZE, SEEDS = 100, 64, 5
-"""Too few steps for rounding to matter, and enough seeds for large differences."""
+"""Few enough steps that rounding does not matter, and enough seeds for large differences."""
 TRAINERS = {
     "reference": (Adam(learning_rate=0.01), "float32"),
     "double": (Adam(learning_rate=0.01), "float64"),
@@ -37,8 +37,8 @@ def verdicts() -> dict[tuple[str, str], str]:
             trainer.train(workload.batch_rows(len(training.labels), BATCH_SIZE, STEPS, seed))
             right = trainer.logits(test.images).argmax(axis=1) == test.labels
             rows.append((group, seed, right.mean()))
-    found = accuracy.equivalences(pd.DataFrame(rows, columns=["group", "seed", "test_accuracy"]))
-    return {(row["group"], row["other"]): row["verdict"] for _, row in found.iterrows()}
+    compared = accuracy.equivalences(pd.DataFrame(rows, columns=["group", "seed", "test_accuracy"]))
+    return {(row["group"], row["other"]): row["verdict"] for _, row in compared.iterrows()}
 
 
 def test_another_precision_is_equivalent(verdicts: dict[tuple[str, str], str]) -> None:
@@ -51,5 +51,5 @@ def test_another_learning_rate_is_different(verdicts: dict[tuple[str, str], str]
 
 
 def test_another_decay_is_not_taken_for_equivalent(verdicts: dict[tuple[str, str], str]) -> None:
-    """It costs a third of a point here, which five seeds do not show for certain."""
+    """It costs a third of a point here, too little for five seeds to show for certain."""
     assert verdicts["reference", "beta_2 0.9"] != "equivalent"

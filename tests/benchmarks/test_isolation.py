@@ -14,7 +14,9 @@ FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "jaxlib", "flax", "optax")
 IMPORT_ALL = """
 import importlib, pathlib, sys
 for folder in ("backends", "benchmarks"):
-    for path in sorted(pathlib.Path(folder).rglob("*.py")):
+    paths = sorted(pathlib.Path(folder).rglob("*.py"))
+    assert len(paths) > 3, f"{folder} holds no modules"
+    for path in paths:
         name = ".".join(path.with_suffix("").parts)
         if not name.startswith(("backends.pytorch", "backends.tensorflow", "backends.jax")):
             importlib.import_module(name)
@@ -45,7 +47,7 @@ sys.meta_path.insert(0, Missing())
 
 
 def test_a_worker_needs_numpy_and_its_framework_alone() -> None:
-    """So the environment of a backend's own Python need not hold the reports' packages."""
+    """So a Python given by --python need not have the packages that reports use."""
     assert (
         loaded_after(WITH_NUMPY_ALONE + "import benchmarks.worker.worker, benchmarks.machine.probe")
         == ""

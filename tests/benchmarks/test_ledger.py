@@ -16,35 +16,35 @@ from tests.conftest import MODES, Problem, configured
 from tests.support.contract_checks import make
 
 
-def own(name: str, mode: str, problem: Problem) -> Any:
+def trainer_of(name: str, mode: str, problem: Problem) -> Any:
     input_ = BACKENDS[name].modes[mode].inputs[0]
     return make(configured(name).TRAINERS[mode], problem, mode, input_)
 
 
 @pytest.mark.parametrize(("name", "mode"), MODES)
 def test_every_entry_is_read(name: str, mode: str, problem: Problem) -> None:
-    trainer = own(name, mode, problem)
+    trainer = trainer_of(name, mode, problem)
     rows = problem.rows(1)
     trainer.train(rows)
     trainer.synchronise()
-    found = ledger.read(trainer, "float64", rows, trainer.compilations())
+    entries = ledger.read(trainer, "float64", rows, trainer.compilations())
     # The others come from the timed blocks, and from the worker.
     others = {"cpus_used", "compiled_while_timed", "drawn"}
-    assert found.keys() >= ENTRIES.keys() - others
-    assert found["product"] == "float64"
-    assert found["device"] == "cpu"
-    compiles = not found["compiler"].startswith("none")
-    assert (int(found["programs"]) > 0) == compiles
+    assert entries.keys() >= ENTRIES.keys() - others
+    assert entries["product"] == "float64"
+    assert entries["device"] == "cpu"
+    compiles = not entries["compiler"].startswith("none")
+    assert (int(entries["programs"]) > 0) == compiles
     # Operation by operation, JAX alone has no way of updating in place.
     in_place = (name, mode) != ("jax", "eager")
-    assert found["parameters"] == (
+    assert entries["parameters"] == (
         "overwrite the old ones" if in_place else "in memory allocated anew"
     )
 
 
 @pytest.mark.parametrize(("name", "mode"), MODES)
 def test_a_new_shape_is_a_new_compilation(name: str, mode: str, problem: Problem) -> None:
-    trainer = own(name, mode, problem)
+    trainer = trainer_of(name, mode, problem)
     trainer.train(problem.rows(1))
     once = trainer.compilations()
     trainer.train(problem.rows(1))
@@ -55,7 +55,7 @@ def test_a_new_shape_is_a_new_compilation(name: str, mode: str, problem: Problem
 
 
 def rounded(array: Array, bits: int) -> Array:
-    """To so many bits behind the point of the significand, as a tensor core rounds its inputs."""
+    """The array with `bits` stored significand bits, rounded as a tensor core rounds its inputs."""
     significand, exponent = np.frexp(array.astype(np.float64))
     return np.ldexp(np.round(significand * 2 ** (bits + 1)) / 2 ** (bits + 1), exponent)
 
@@ -69,13 +69,13 @@ def test_a_product_in_another_precision_shows_whatever_the_settings_say(
             return (rounded(a, bits) @ rounded(b, bits)).astype(np.float32)
 
     trainer = make(Rounding, problem, "eager", "resident")
-    found = ledger.read(trainer, "float32", problem.rows(1), 0)
-    assert found["product"] == name
+    entries = ledger.read(trainer, "float32", problem.rows(1), 0)
+    assert entries["product"] == name
 
 
 @pytest.mark.parametrize("bits", [7, 10, 23])
 def test_how_a_product_rounds_does_not_matter(bits: int, problem: Problem) -> None:
-    """Here halves away from zero, as some of a GPU's kernels do."""
+    """Halves are rounded away from zero here, as some kernels of GPUs do."""
 
     def rounded_away(x: Array) -> Array:
         scale = 2.0**bits
@@ -92,8 +92,8 @@ def test_how_a_product_rounds_does_not_matter(bits: int, problem: Problem) -> No
 def test_denormals_that_are_flushed_show(problem: Problem) -> None:
     class Flushing(Eager):
         def product(self, a: Array, b: Array) -> Array:
-            found = a @ b
-            return np.where(abs(found) < np.finfo(found.dtype).tiny, 0, found)
+            product = a @ b
+            return np.where(abs(product) < np.finfo(product.dtype).tiny, 0, product)
 
     kept = make(Eager, problem, "eager", "resident")
     flushed = make(Flushing, problem, "eager", "resident")

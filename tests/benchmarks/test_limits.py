@@ -1,4 +1,4 @@
-"""How far cases are from their limits, on samples whose truth is known."""
+"""How far cases are from their limits, on samples whose step times are known."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ PARTS = pd.DataFrame(
 
 
 def test_cases_are_set_against_the_fastest_floor_and_their_own() -> None:
-    found = limits.compute_limits(FLOPS, samples(STEPS), PARTS)
-    assert list(found.floors["case"]) == ["jax floor", "pytorch floor"]
-    assert list(found.floors["peak_gflops"]) == pytest.approx([200, 100])
-    cases = found.cases.set_index("case")
+    computed = limits.compute_limits(FLOPS, samples(STEPS), PARTS)
+    assert list(computed.floors["case"]) == ["jax floor", "pytorch floor"]
+    assert list(computed.floors["peak_gflops"]) == pytest.approx([200, 100])
+    cases = computed.cases.set_index("case")
     assert list(cases.index) == ["jax compiled", "pytorch eager"]
     assert cases["x_floor"].to_dict() == pytest.approx({"jax compiled": 2, "pytorch eager": 4})
     assert cases["x_own_floor"].to_dict() == pytest.approx(
@@ -70,7 +70,7 @@ def test_the_parts_sum_up_to_the_step_and_the_largest_bounds_it() -> None:
 
 
 def test_without_floors_and_parts_nothing_is_claimed() -> None:
-    found = limits.compute_limits(FLOPS, samples({"jax compiled": 2.0}), PARTS.iloc[:0])
-    assert found.floors.empty
-    assert found.cases["x_floor"].isna().all()
-    assert list(found.cases["bound"]) == [""]
+    computed = limits.compute_limits(FLOPS, samples({"jax compiled": 2.0}), PARTS.iloc[:0])
+    assert computed.floors.empty
+    assert computed.cases["x_floor"].isna().all()
+    assert list(computed.cases["bound"]) == [""]

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from backends.registry import BACKENDS, mode_names
 from benchmarks.analysis.findings import compute_findings
+from benchmarks.analysis.limits import BOUNDS
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.figures import looks, static
 from tests.synthetic_bundles import write_bundle
@@ -64,6 +65,10 @@ def test_both_libraries_know_every_look(monkeypatch: pytest.MonkeyPatch) -> None
         Line2D([0], [0], **static.style(case))
         go.Scatter(line=charts.line(case), marker=charts.marker(case))
         go.Bar(marker=charts.fill(case))
+
+
+def test_every_part_of_a_step_has_a_look() -> None:
+    assert list(looks.PARTS) == list(BOUNDS)
 
 
 def test_names_that_are_not_registered_always_have_the_same_look() -> None:

@@ -1,4 +1,4 @@
-"""The GPU is read from NVML: the one that the frameworks take, and only what it tells."""
+"""The GPU that the frameworks use is read from NVML, and only what NVML says is reported."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class FakeNvml:
         return self.reasons
 
     def nvmlDeviceGetTotalEnergyConsumption(self, _: int) -> int:  # noqa: N802
-        found = next(self.energies, None) if self.energies else None
-        if found is None:
+        energy = next(self.energies, None) if self.energies else None
+        if energy is None:
             raise OSError("Not Supported")
-        return found
+        return energy
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
 )
 def test_the_state_of_a_gpu(install: Any, reasons: int, throttled: bool) -> None:
     install(FakeNvml(reasons))
-    found = nvml.state()
-    assert (found.mhz, found.celsius, found.throttled) == (1980.0, 41.0, throttled)
+    state = nvml.state()
+    assert (state.mhz, state.celsius, state.throttled) == (1980.0, 41.0, throttled)
 
 
 @pytest.mark.parametrize(

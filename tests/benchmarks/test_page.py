@@ -1,4 +1,4 @@
-"""report.html in a browser: it stands alone, every figure is drawn and does what it should."""
+"""report.html in a browser: it needs no other file, and every figure is drawn and reacts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.pages import NARROW, WIDE, centre, click, colours, one, opene
 from tests.synthetic_bundles import write_bundle
 
 pytest.importorskip("plotly", reason="the page needs plotly, which is not installed")
-from benchmarks.reports import page as html_report
+from benchmarks.reports import page as report_page
 from benchmarks.reports.figures import interactive
 
 REFERENCE = ROOT / "results" / "reference" / "epyc-2-cores"
@@ -36,7 +36,7 @@ TIMES = {"jax compiled": 1.0, "jax compiled (control)": 1.0, "pytorch eager stre
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle as it was measured, its page written anew."""
+    """A copy of the reference bundle, with its page written by this version."""
     folder = tmp_path_factory.mktemp("page") / "bundle"
     shutil.copytree(REFERENCE, folder)
     return paged(folder)
@@ -47,7 +47,7 @@ def paged(folder: Path) -> Path:
     bundle = Bundle.read(folder)
     findings = compute_findings(bundle)
     write_tables(findings, folder)
-    html_report.write(bundle, findings, folder)
+    report_page.write(bundle, findings, folder)
     return folder
 
 
@@ -77,7 +77,7 @@ def page(browser: Any, folder: Path) -> Any:
 def test_the_page_loads_without_errors_and_without_a_network(page: Any, folder: Path) -> None:
     assert page.title.startswith("One network, one Adam")
     assert page.get_log("browser") == []
-    asked = {
+    requested = {
         message["params"]["request"]["url"].partition(",")[0]
         for message in (
             json.loads(one["message"])["message"] for one in page.get_log("performance")
@@ -86,7 +86,7 @@ def test_the_page_loads_without_errors_and_without_a_network(page: Any, folder: 
     }
     here = (folder / "report.html").as_uri()
     # The one picture is the empty icon in the page itself.
-    assert {url for url in asked if not url.startswith("data:")} == {here}
+    assert {url for url in requested if not url.startswith("data:")} == {here}
     loaded = page.execute_script(
         "return [...document.querySelectorAll('[src], link[href]')].map(e => e.src || e.href)"
     )
@@ -106,7 +106,7 @@ def test_every_figure_is_drawn_with_all_that_was_measured(page: Any, folder: Pat
 
 
 def test_figures_show_the_numbers_of_the_csvs_with_their_intervals(page: Any, folder: Path) -> None:
-    found = pd.read_csv(folder / "summary.csv").set_index("case")
+    estimates = pd.read_csv(folder / "summary.csv").set_index("case")
     bars = one(
         page,
         "ranking",
@@ -115,7 +115,7 @@ def test_figures_show_the_numbers_of_the_csvs_with_their_intervals(page: Any, fo
     )
     assert bars
     for case, value, up, down in bars:
-        row = found.loc[case]
+        row = estimates.loc[case]
         assert value == pytest.approx(row["times_fastest"])
         assert value + up == pytest.approx(row["times_fastest_high"])
         assert value - down == pytest.approx(row["times_fastest_low"])
@@ -126,8 +126,8 @@ def test_figures_show_the_numbers_of_the_csvs_with_their_intervals(page: Any, fo
         "plot._fullData.filter(t => t.mode !== 'none').map(t => [t.meta, "
         "Array.from(t.customdata, row => Array.from(row)), Array.from(t.y)])",
     )
-    for case, known, accuracies in lines:
-        for (step, low, high), accuracy in zip(known, accuracies, strict=True):
+    for case, points, accuracies in lines:
+        for (step, low, high), accuracy in zip(points, accuracies, strict=True):
             row = curves.loc[case, step]
             assert [accuracy, low, high] == pytest.approx(
                 [row[f"validation_accuracy{end}"] for end in ("", "_low", "_high")], nan_ok=True
@@ -220,8 +220,8 @@ const luminance = (colour) => {
 const paper = luminance(getComputedStyle(document.body).backgroundColor);
 const seen = new Map();
 for (const element of document.querySelectorAll("p, a, h1, h2, th, td, dt, dd, summary, button")) {
-  const own = luminance(getComputedStyle(element).color);
-  const ratio = (Math.max(own, paper) + 0.05) / (Math.min(own, paper) + 0.05);
+  const ink = luminance(getComputedStyle(element).color);
+  const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
   seen.set(`${element.tagName} ${element.className}`, ratio);
 }
 return Object.fromEntries(seen);
@@ -229,8 +229,8 @@ return Object.fromEntries(seen);
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_words_stand_out(browser: Any, folder: Path, scheme: str) -> None:
-    """By WCAG 2 at level AA: 4.5 to 1."""
+def test_text_stands_out(browser: Any, folder: Path, scheme: str) -> None:
+    """WCAG 2 asks for a contrast of 4.5 to 1 at level AA."""
     ratios = opened(browser, folder / "report.html", scheme=scheme).execute_script(CONTRAST)
     assert len(ratios) > 5
     assert min(ratios.values()) >= 4.5, ratios
@@ -241,7 +241,7 @@ def test_nothing_sticks_out_of_the_window(browser: Any, folder: Path, width: int
     page = opened(browser, folder / "report.html", width=width)
     page.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
-    # What is wider than the window scrolls in a frame of its own.
+    # Content that is wider than the window scrolls inside a frame.
     inside = page.execute_script(
         "return [...document.querySelectorAll('svg.main-svg, .views, p, h1, h2, dl, .scroll')]"
         ".filter(one => one.getBoundingClientRect().right > innerWidth + 1).length"
@@ -249,7 +249,7 @@ def test_nothing_sticks_out_of_the_window(browser: Any, folder: Path, width: int
     assert inside == 0
 
 
-def test_a_narrow_window_that_grows_is_drawn_anew(browser: Any, folder: Path) -> None:
+def test_a_narrow_window_that_grows_is_redrawn(browser: Any, folder: Path) -> None:
     page = opened(browser, folder / "report.html", width=NARROW)
     assert one(page, "ranking", "plot._fullLayout.width") < NARROW
     size = {"width": WIDE, "height": 900, "deviceScaleFactor": 1, "mobile": False}

@@ -1,4 +1,4 @@
-"""Which cases a command line asks for."""
+"""The cases that a command line selects, and the plan of a run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.plan.workload import Workload
 from benchmarks.session.jobs import make_job
 
 
-def names(preset: str = "default", **asked: list[str] | None) -> list[str]:
-    wanted = {"backends": None, "modes": None, "inputs": None} | asked
+def names(preset: str = "default", **named: list[str] | None) -> list[str]:
+    wanted = {"backends": None, "modes": None, "inputs": None} | named
     cases = select_cases(preset=PRESETS[preset], precision="float32", device="cpu", **wanted)  # type: ignore[arg-type]
     return [case.name for case in cases]
 
@@ -30,14 +30,14 @@ def test_keras_adam() -> None:
         )  # fmt: skip
         return [(case.name, case.adam) for case in cases]
 
-    own = ("tensorflow compiled stock-adam", "epsilon-hat")
+    stock = ("tensorflow compiled stock-adam", "epsilon-hat")
     common = ("tensorflow compiled", "textbook")
-    assert own not in chosen("textbook")
-    assert own in chosen("stock")
+    assert stock not in chosen("textbook")
+    assert stock in chosen("stock")
     assert common not in chosen("stock")
-    assert {own, common} <= set(chosen("both"))
-    # Nobody else has another Adam.
-    assert all(adam == "textbook" for name, adam in chosen("both") if name != own[0])
+    assert {stock, common} <= set(chosen("both"))
+    # No other backend has a second form of Adam.
+    assert all(adam == "textbook" for name, adam in chosen("both") if name != stock[0])
 
 
 def plan_of(steps: int, *cases: Case) -> Plan:
@@ -74,7 +74,7 @@ def test_full_has_every_case_there_is() -> None:
     assert len(names("full")) == len(set(names("full"))) == sum(inputs)
 
 
-def test_fit_is_streamed_unless_asked_otherwise() -> None:
+def test_fit_is_streamed_by_default() -> None:
     assert "tensorflow fit streamed" in names()
 
 
@@ -87,8 +87,8 @@ def test_named_modes_replace_the_presets() -> None:
 
 
 def test_named_inputs_select() -> None:
-    found = names(backends=["pytorch"], modes=["eager"], inputs=["streamed", "resident"])
-    assert found == ["pytorch eager", "pytorch eager streamed"]
+    selected = names(backends=["pytorch"], modes=["eager"], inputs=["streamed", "resident"])
+    assert selected == ["pytorch eager", "pytorch eager streamed"]
 
 
 def test_a_combination_that_does_not_exist_is_an_error() -> None:

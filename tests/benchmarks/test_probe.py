@@ -1,4 +1,4 @@
-"""What can run here is found by computing, and what cannot says why."""
+"""The probe finds what can run here by computing, and says why the rest cannot."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from backends import numpy as numpy_backend
 from backends.registry import BACKENDS, missing_packages
 from benchmarks.machine import nvml
 from benchmarks.machine.probe import Probe, probe, trial
-from tests.conftest import executable
+from tests.support.workers import executable
 
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_every_backend_computes_on_the_cpu(name: str) -> None:
     if missing_packages(BACKENDS[name]):
         pytest.skip(f"not installed: {', '.join(missing_packages(BACKENDS[name]))}")
-    found = probe(BACKENDS[name], "cpu")
-    assert found.problem == ""
-    assert found.versions.keys() >= set(BACKENDS[name].packages)
+    probed = probe(BACKENDS[name], "cpu")
+    assert probed.problem == ""
+    assert probed.versions.keys() >= set(BACKENDS[name].packages)
 
 
 @pytest.mark.parametrize("name", ["pytorch", "tensorflow", "jax"])
@@ -38,7 +38,7 @@ def test_without_a_gpu_the_reason_is_one_line_with_advice(
     assert "run with --device cpu" in problem
 
 
-def test_a_program_that_is_no_python_is_told(tmp_path: Path) -> None:
+def test_a_program_that_is_no_python_is_named(tmp_path: Path) -> None:
     program = tmp_path / "python"
     program.write_bytes(b"\x7fELF nonsense")
     program.chmod(0o755)
@@ -54,7 +54,7 @@ def test_numpy_is_not_asked_for_a_gpu() -> None:
 
 
 def failing(where: str, error: Exception) -> Any:
-    """NumPy's backend, of which one part raises an error, as those of a GPU may."""
+    """NumPy's backend with one method of its floor raising an error, as a GPU's may."""
 
     class Floor(numpy_backend.Floor):
         pass
@@ -74,7 +74,7 @@ def failing(where: str, error: Exception) -> Any:
         ("CUDA out of memory. Tried to allocate 2.00 MiB.", "memory is full"),
     ],
 )
-def test_a_gpu_that_is_listed_and_cannot_compute_is_told(
+def test_a_gpu_that_is_listed_but_cannot_compute_is_reported(
     where: str, error: str, advice: str
 ) -> None:
     assert trial(failing("arrays", ValueError("never asked for")), "cpu") == ""
@@ -88,7 +88,7 @@ def test_results_on_another_device_are_a_problem() -> None:
 
 
 @pytest.mark.parametrize(("device", "advice"), [("gpu", True), ("cpu", False)])
-def test_a_framework_that_ends_its_process_is_told(
+def test_a_framework_that_ends_its_process_is_reported(
     tmp_path: Path, device: str, advice: bool
 ) -> None:
     python = executable(

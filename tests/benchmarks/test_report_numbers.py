@@ -48,7 +48,7 @@ def synthetic(folder: Path) -> Path:
 
 @pytest.fixture(scope="module", params=[*BUNDLES, None], ids=lambda path: path and path.name)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle, with its report written anew."""
+    """A bundle, with its report written by this version."""
     folder = tmp_path_factory.mktemp("numbers") / "bundle"
     if request.param:
         shutil.copytree(request.param, folder)
@@ -87,7 +87,7 @@ def test_both_reports_have_the_same_tables(folder: Path) -> None:
 
 
 def altered(text: str) -> Iterator[str]:
-    """A cell with another last digit, of each number in it."""
+    """The cell with the last digit of one number changed, for each number in it."""
     for number in NUMBER.finditer(text):
         place = number.end() - 1 - number.group().endswith("%")
         digit = str((int(text[place]) + 1) % 10)
@@ -95,7 +95,7 @@ def altered(text: str) -> Iterator[str]:
 
 
 def test_a_number_typed_by_hand_is_found(folder: Path) -> None:
-    """Whatever number of whatever cell is altered."""
+    """Every number of every cell, altered one at a time."""
     source = Sources(folder)
     count = 0
     for table in in_page((folder / "report.html").read_text()):
@@ -109,7 +109,7 @@ def test_a_number_typed_by_hand_is_found(folder: Path) -> None:
 
 
 def test_a_number_of_another_row_is_found(folder: Path) -> None:
-    """Two figures of a table in each other's place."""
+    """Two numbers of a table, swapped."""
     text = (folder / "report.md").read_text()
     ranking, *_ = in_markdown(text)
     column = ranking.columns.index("ms a step")

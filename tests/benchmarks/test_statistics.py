@@ -1,4 +1,4 @@
-"""The statistics, on samples whose truth is known."""
+"""The statistics, on samples whose true step times are known."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def make_samples(
     launches: int = 3,
     rounds: int = 20,
     noise: float = 0.02,
-    drift: float = 0.0,
+    slowdown: float = 0.0,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Blocks of 10 steps; `drift` is how much slower all cases are in the last round."""
+    """Blocks of 10 steps; `slowdown` is how much slower all cases are in the last round."""
     generator = np.random.default_rng(seed)
     rows = []
     for launch in range(launches):
         for round_number in range(rounds):
-            machine = 1 + drift * round_number / rounds
+            machine = 1 + slowdown * round_number / rounds
             for case, mean in step_ms.items():
                 seconds = 10 * mean / 1000 * machine * np.exp(generator.normal(0, noise))
                 repetition = int(case.endswith("(control)"))
@@ -51,17 +51,17 @@ def test_step_time_is_seconds_by_steps() -> None:
 
 def test_a_known_ratio_lies_within_its_interval() -> None:
     table = statistics.step_seconds(make_samples({"a": 3.0, "b": 2.0}))
-    found = statistics.ratio(table, "a", "b")
-    assert found.low < 1.5 < found.high
-    assert found.value == pytest.approx(1.5, rel=0.02)
-    assert found.high - found.low < 0.15
+    estimate = statistics.ratio(table, "a", "b")
+    assert estimate.low < 1.5 < estimate.high
+    assert estimate.value == pytest.approx(1.5, rel=0.02)
+    assert estimate.high - estimate.low < 0.15
 
 
-def test_drift_that_all_cases_share_cancels() -> None:
+def test_a_slowdown_that_all_cases_share_cancels() -> None:
     calm = statistics.step_seconds(make_samples({"a": 3.0, "b": 2.0}))
-    drifting = statistics.step_seconds(make_samples({"a": 3.0, "b": 2.0}, drift=1.0))
+    slowing = statistics.step_seconds(make_samples({"a": 3.0, "b": 2.0}, slowdown=1.0))
     for name in ("value", "low", "high"):
-        assert getattr(statistics.ratio(drifting, "a", "b"), name) == pytest.approx(
+        assert getattr(statistics.ratio(slowing, "a", "b"), name) == pytest.approx(
             getattr(statistics.ratio(calm, "a", "b"), name)
         )
 
@@ -73,8 +73,8 @@ def test_processes_that_differ_widen_the_interval() -> None:
     unlike.loc[slow, "seconds"] *= 1.2
 
     def width(of: pd.DataFrame) -> float:
-        found = statistics.ratio(statistics.step_seconds(of), "a", "b")
-        return found.high - found.low
+        estimate = statistics.ratio(statistics.step_seconds(of), "a", "b")
+        return estimate.high - estimate.low
 
     assert width(unlike) > 3 * width(samples)
 
@@ -82,8 +82,8 @@ def test_processes_that_differ_widen_the_interval() -> None:
 def test_rounds_without_one_of_the_two_are_left_out() -> None:
     samples = make_samples({"a": 3.0, "b": 2.0})
     lost = (samples["case"] == "b") & (samples["launch"] == 2)
-    found = statistics.ratio(statistics.step_seconds(samples[~lost]), "a", "b")
-    assert found.value == pytest.approx(1.5, rel=0.02)
+    estimate = statistics.ratio(statistics.step_seconds(samples[~lost]), "a", "b")
+    assert estimate.value == pytest.approx(1.5, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -102,38 +102,38 @@ def test_rounds_without_one_of_the_two_are_left_out() -> None:
 )
 def test_verdict_rule(estimate: tuple[float, float, float], expected: str) -> None:
     value, low, high = estimate
-    found = Estimate(value=value, low=low, high=high)
+    tested = Estimate(value=value, low=low, high=high)
     p_value = 0.01 if low > 1 or high < 1 else 0.2
-    assert statistics.verdict(found, 0.01, p_value) == expected
+    assert statistics.verdict(tested, 0.01, p_value) == expected
 
 
 def test_a_difference_finer_than_the_resolution_is_no_tie() -> None:
-    found = Estimate(value=1.04, low=1.035, high=1.045)
-    assert statistics.verdict(found, 0.01, 1e-4) == "slower"
-    assert statistics.verdict(found, 0.05, 1e-4) == "undecided"
+    estimate = Estimate(value=1.04, low=1.035, high=1.045)
+    assert statistics.verdict(estimate, 0.01, 1e-4) == "slower"
+    assert statistics.verdict(estimate, 0.05, 1e-4) == "undecided"
 
 
 def test_a_difference_that_many_pairs_explain_is_none() -> None:
-    found = Estimate(value=1.10, low=1.01, high=1.20, p_value=0.03)
-    assert statistics.verdict(found, 0.01, 0.03) == "slower"
-    assert statistics.verdict(found, 0.01, 0.04) == "undecided"
+    estimate = Estimate(value=1.10, low=1.01, high=1.20, p_value=0.03)
+    assert statistics.verdict(estimate, 0.01, 0.03) == "slower"
+    assert statistics.verdict(estimate, 0.01, 0.04) == "undecided"
 
 
 def test_adjusted_p_values() -> None:
     # Benjamini and Hochberg: p · pairs / rank, made monotone; computed by hand.
     assert statistics.adjust([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.04, 0.04])
-    found = statistics.adjust([0.02, float("nan")])
-    assert found[0] == pytest.approx(0.02)
-    assert np.isnan(found[1])
+    adjusted = statistics.adjust([0.02, float("nan")])
+    assert adjusted[0] == pytest.approx(0.02)
+    assert np.isnan(adjusted[1])
     assert statistics.adjust([]) == []
 
 
 def test_one_launch_decides_nothing() -> None:
     samples = make_samples({"a": 3.0, "b": 2.0}, launches=1)
-    found = statistics.verdicts(samples, CASES[:2])
-    assert found["verdict"].item() == "undecided"
-    assert found["ratio"].item() == pytest.approx(1.5, rel=0.05)
-    assert np.isnan(found["ratio_low"].item())
+    verdicts = statistics.verdicts(samples, CASES[:2])
+    assert verdicts["verdict"].item() == "undecided"
+    assert verdicts["ratio"].item() == pytest.approx(1.5, rel=0.05)
+    assert np.isnan(verdicts["ratio_low"].item())
 
 
 def test_launches_needed() -> None:
@@ -187,12 +187,12 @@ def test_disturbed_rounds_are_left_out_unless_most_are() -> None:
 
 def test_verdicts_and_ranks() -> None:
     samples = make_samples({"a": 3.0, "b": 2.0, "c": 2.0}, noise=0.005, rounds=40)
-    found = statistics.verdicts(samples, CASES)
-    by_pair = found.set_index(["case", "other"])["verdict"]
+    verdicts = statistics.verdicts(samples, CASES)
+    by_pair = verdicts.set_index(["case", "other"])["verdict"]
     assert by_pair["a", "b"] == "slower"
     assert by_pair["a", "c"] == "slower"
     assert by_pair["b", "c"] != "faster"
-    assert statistics.ranks(CASES, found) == {"a": 3, "b": 1, "c": 1}
+    assert statistics.ranks(CASES, verdicts) == {"a": 3, "b": 1, "c": 1}
 
 
 @pytest.mark.parametrize(
@@ -201,8 +201,8 @@ def test_verdicts_and_ranks() -> None:
 )
 def test_what_is_not_alike_is_not_compared(column: str, other: str) -> None:
     cases = CASES.assign(**{column: [CASES[column][0], other, CASES[column][0]]})
-    found = statistics.verdicts(make_samples({"a": 3.0, "b": 2.0, "c": 2.0}), cases)
-    assert list(zip(found["case"], found["other"], strict=True)) == [("a", "c")]
+    verdicts = statistics.verdicts(make_samples({"a": 3.0, "b": 2.0, "c": 2.0}), cases)
+    assert list(zip(verdicts["case"], verdicts["other"], strict=True)) == [("a", "c")]
 
 
 def test_the_control_gives_the_resolution() -> None:
@@ -231,16 +231,16 @@ def test_intervals_cover_the_truth_where_processes_differ(launches: int) -> None
         process = generator.normal(0, 0.02, launches).repeat(20)
         noise = generator.normal(0, 0.01, launches * 20)
         index = pd.MultiIndex.from_product([range(launches), range(20)], names=["launch", "round"])
-        found = statistics.interval_of_logs(pd.Series(process + noise, index=index))
-        covered += found.low <= 1 <= found.high
+        estimate = statistics.interval_of_logs(pd.Series(process + noise, index=index))
+        covered += estimate.low <= 1 <= estimate.high
     # 95% of 200 is 190; fewer than 180 has a probability of 0.2%.
     assert covered >= 180
 
 
 def test_mean_of_launches() -> None:
-    found = statistics.mean_of_launches(pd.Series([0.97, 0.98, 0.99]))
-    assert found.value == pytest.approx(0.98)
+    estimate = statistics.mean_of_launches(pd.Series([0.97, 0.98, 0.99]))
+    assert estimate.value == pytest.approx(0.98)
     # Student's t with 2 degrees of freedom: 4.303 standard errors.
-    assert found.high - found.value == pytest.approx(4.303 * 0.01 / 3**0.5, rel=1e-3)
+    assert estimate.high - estimate.value == pytest.approx(4.303 * 0.01 / 3**0.5, rel=1e-3)
     assert np.isnan(statistics.mean_of_launches(pd.Series([0.97])).low)
     assert np.isnan(statistics.mean_of_launches(pd.Series(dtype=float)).value)

@@ -89,7 +89,8 @@ def test_every_case_comes_to_the_last_reading() -> None:
     split = data.Split(images=np.zeros((10, 4), np.uint8), labels=np.zeros(10, np.int32))
     references = make_references(plan, split)
     job, plain = (
-        make_job(own, plan.cases[0], 0, references) for own in (plan, replace(plan, readings=None))
+        make_job(each, plan.cases[0], 0, references)
+        for each in (plan, replace(plan, readings=None))
     )
     assert isinstance(job, Job)
     assert (job.calibrate, plain.calibrate) == (False, True)
@@ -123,10 +124,10 @@ def test_a_reading_trains_up_to_its_step_and_looks_at_its_own_images() -> None:
     )
     worker.first_call()
     worker.warm_up()
-    found = [worker.read_batch()]
+    readings = [worker.read_batch()]
     worker.train()
-    found.append(worker.read_batch())
-    assert [reading.updates for reading in found] == [1, 21]
+    readings.append(worker.read_batch())
+    assert [reading.updates for reading in readings] == [1, 21]
     training, validation = (
         part.stored_as("float32") for part in (dataset.training, dataset.validation)
     )
@@ -135,7 +136,7 @@ def test_a_reading_trains_up_to_its_step_and_looks_at_its_own_images() -> None:
     trainer = Eager(given, Execution(mode="eager"))
     rows = workload.batch_rows(55_000, 16, 30, 3)
     images = workload.validation_rows(5000, 64, 2, 3)
-    for reading, (first, last), seen in zip(found, ((0, 1), (1, 21)), images, strict=True):
+    for reading, (first, last), seen in zip(readings, ((0, 1), (1, 21)), images, strict=True):
         trainer.train(rows[first:last])
         right = trainer.logits(validation.images[seen]).argmax(axis=1) == validation.labels[seen]
         assert (reading.images, reading.accuracy) == (64, right.mean())
@@ -156,16 +157,16 @@ def test_validation_batches_are_drawn_from_the_seed_and_hold_no_image_twice() ->
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The preset with NumPy: 1,260 steps in blocks of 50, the last 9 of them untimed."""
     folder = tmp_path_factory.mktemp("tutorial") / "bundle"
-    words = ["--preset", "tutorial", *SMALL, "--steps", "1260", "--output", str(folder)]
-    assert run_all.main(words) == 0
+    arguments = ["--preset", "tutorial", *SMALL, "--steps", "1260", "--output", str(folder)]
+    assert run_all.main(arguments) == 0
     return folder
 
 
 def test_a_run_takes_the_readings(run: Path) -> None:
-    found = pd.read_csv(run / "readings.csv")
+    readings = pd.read_csv(run / "readings.csv")
     twins = [
-        own.drop(columns=["case", "repetition"]).reset_index(drop=True)
-        for _, own in found.groupby("case")
+        of_case.drop(columns=["case", "repetition"]).reset_index(drop=True)
+        for _, of_case in readings.groupby("case")
     ]
     assert len(twins) == 2
     pd.testing.assert_frame_equal(twins[0], twins[1])
@@ -190,19 +191,21 @@ def test_blocks_that_do_not_fit_between_readings_leave_untimed_steps(
     """Blocks of 50, of which one fits into 70 steps; the 20 after it are trained untimed."""
     odd = replace(PRESETS["tutorial"], readings=BatchReadings(every=70, images=64))
     monkeypatch.setitem(PRESETS, "tutorial", odd)
-    words = ["--preset", "tutorial", *SMALL, "--steps", "400", "--output", str(tmp_path / "odd")]
-    assert run_all.main(words) == 0
-    found = pd.read_csv(tmp_path / "odd" / "readings.csv").query("case == 'numpy eager'")
-    assert found["updates"].tolist() == [1, 71, 141, 211, 281, 351]
+    arguments = ["--preset", "tutorial", *SMALL, "--steps", "400"]
+    assert run_all.main([*arguments, "--output", str(tmp_path / "odd")]) == 0
+    readings = pd.read_csv(tmp_path / "odd" / "readings.csv").query("case == 'numpy eager'")
+    assert readings["updates"].tolist() == [1, 71, 141, 211, 281, 351]
     accuracy = pd.read_csv(tmp_path / "odd" / "accuracy.csv").query("case == 'numpy eager'")
     assert accuracy["step"].tolist() == [0, 51, 121, 191, 261, 331, 400]
 
 
 def test_readings_leave_the_training_as_it_is(run: Path, tmp_path: Path) -> None:
-    words = ["--preset", "quick", *SMALL, "--steps", "1260", "--learning-rate", "0.01"]
-    assert run_all.main([*words, "--output", str(tmp_path / "plain")]) == 0
-    plain, own = (pd.read_csv(folder / "launches.csv") for folder in (tmp_path / "plain", run))
-    assert set(plain["test_loss"]) == set(own["test_loss"])
+    arguments = ["--preset", "quick", *SMALL, "--steps", "1260", "--learning-rate", "0.01"]
+    assert run_all.main([*arguments, "--output", str(tmp_path / "plain")]) == 0
+    plain, with_readings = (
+        pd.read_csv(folder / "launches.csv") for folder in (tmp_path / "plain", run)
+    )
+    assert set(plain["test_loss"]) == set(with_readings["test_loss"])
     assert pd.read_csv(tmp_path / "plain" / "readings.csv").empty
 
 
@@ -230,17 +233,17 @@ def test_means_over_seeds() -> None:
         }
     )
     rows = tutorial.beside_original(readings).set_index("step").to_dict("index")
-    found = rows[1000]
-    assert [found[name] for name in ("seeds", "loss", "accuracy")] == pytest.approx([2, 0.2, 0.95])
+    row = rows[1000]
+    assert [row[name] for name in ("seeds", "loss", "accuracy")] == pytest.approx([2, 0.2, 0.95])
     # 12.706 standard errors, of half the distance between the two.
-    assert found["loss_high"] == pytest.approx(0.2 + 12.706 * 0.1, abs=1e-4)
-    assert found["original_accuracy"] == 0.9551
+    assert row["loss_high"] == pytest.approx(0.2 + 12.706 * 0.1, abs=1e-4)
+    assert row["original_accuracy"] == 0.9551
     assert np.isnan(rows[1500]["original_loss"])
 
 
 def test_bundles_without_such_readings_are_read(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "older", {"jax compiled": 1.0})
     (folder / "readings.csv").unlink()
-    found = compute_findings(Bundle.read(folder))
-    assert found.tutorial.empty
+    findings = compute_findings(Bundle.read(folder))
+    assert findings.tutorial.empty
     assert list(read_table(folder, "readings")) == list(COLUMNS["readings"])

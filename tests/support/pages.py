@@ -7,7 +7,7 @@ from typing import Any
 
 NARROW, WIDE = 390, 1400
 DOUBLE_CLICK_SECONDS = 0.4
-"""Longer than two clicks of a double click are apart."""
+"""Longer than the pause between the clicks of a double click."""
 
 
 def opened(browser: Any, path: Path, width: int = WIDE, scheme: str = "light") -> Any:
@@ -23,23 +23,23 @@ def opened(browser: Any, path: Path, width: int = WIDE, scheme: str = "light") -
 
 
 def plots(page: Any, script: str) -> dict[str, Any]:
-    """What a script says of each figure, by the figure's name; `plot` is its element."""
-    found: dict[str, Any] = page.execute_script(
+    """The result of a script for each figure, by the figure's name; `plot` is its element."""
+    results: dict[str, Any] = page.execute_script(
         "return Object.fromEntries([...document.querySelectorAll('.plot')].map("
         f"plot => [plot.closest('figure').id.replace('figure-', ''), {script}]))"
     )
-    return found
+    return results
 
 
 def one(page: Any, name: str, script: str) -> Any:
-    """What a script says of one figure."""
+    """The result of a script for one figure; `plot` is its element."""
     return page.execute_script(
         f"const plot = document.querySelector('#figure-{name} .plot'); return {script}"
     )
 
 
 def visible(page: Any, name: str) -> list[str]:
-    """The cases that a figure shows, a trace each."""
+    """The cases that a figure shows, one for each trace."""
     script = "plot._fullData.filter(t => t.visible === true).map(t => t.meta ?? t.name)"
     shown: list[str] = one(page, name, script)
     return shown
@@ -52,7 +52,7 @@ def centre(page: Any, element: Any) -> None:
 
 
 def click(page: Any, name: str, text: str, *, times: int = 1) -> None:
-    """Click an entry of a figure's legend, or the title of a group, and no double click with it."""
+    """Click an entry of a figure's legend or the title of a group, apart from any earlier click."""
     from selenium.webdriver import ActionChains
 
     entry = page.execute_script(
@@ -71,10 +71,10 @@ def click(page: Any, name: str, text: str, *, times: int = 1) -> None:
 
 
 def colours(page: Any) -> tuple[str, str]:
-    """The colours of the page and of a figure's words."""
+    """The colours of the page and of the text in a figure."""
     script = (
         "return [getComputedStyle(document.body).backgroundColor, "
         "document.querySelector('#figure-ranking .xtick text').style.fill]"
     )
-    page_colour, words = page.execute_script(script)
-    return page_colour, words
+    page_colour, text = page.execute_script(script)
+    return page_colour, text

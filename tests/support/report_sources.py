@@ -1,8 +1,8 @@
-"""Where the numbers in the tables of a report stand.
+"""The sources of the numbers in the tables of a report.
 
-`doubts` compares every cell with the bundle's CSVs. What a column shows is said here once more,
-apart from the program, so that neither a number typed by hand nor one of another row or column
-passes.
+`doubts` compares every cell with the bundle's CSVs. The source of each column is written here a
+second time, independently of the program, so that neither a number typed by hand nor one of
+another row or column passes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?%?")
 
 
 def shows(text: str, value: Any) -> bool:
-    """Whether `text` is `value` to as many digits as are shown."""
+    """Whether `text` is `value`, rounded to the digits that are shown."""
     if text in ("–", ""):
         return bool(pd.isna(value)) or value == ""
     if not NUMBER.fullmatch(text) or not isinstance(value, Real):
@@ -52,7 +52,7 @@ class Sources:
 
     @cached_property
     def worst(self) -> pd.DataFrame:
-        """Of each case, level and stage the check that came closest to its bound."""
+        """The check of each case, level and stage that came closest to its bound."""
         rows = self.certificates.assign(
             share=self.certificates["relative_error"] / self.certificates["bound"]
         )
@@ -60,7 +60,7 @@ class Sources:
 
     @cached_property
     def done(self) -> pd.DataFrame:
-        """What cases did: ledger.csv, and what the timed blocks tell."""
+        """The entries of each case: ledger.csv, and those computed from the timed blocks."""
         ledger = self.ledger[["case", "entry", "value"]].astype(str)
         timed = self.samples.merge(self.rounds, on=["launch", "round"])
         timed = timed[~timed["disturbed"]]
@@ -78,9 +78,9 @@ def _matching(table: pd.DataFrame, cells: dict[str, str]) -> pd.DataFrame:
 
 def _of(table: pd.DataFrame, **keys: str) -> dict[str, Any]:
     """The one row of a table with these values."""
-    found = _matching(table, keys)
-    assert len(found) == 1, f"{keys}: {len(found)} rows"
-    return dict(found.iloc[0])
+    rows = _matching(table, keys)
+    assert len(rows) == 1, f"{keys}: {len(rows)} rows"
+    return dict(rows.iloc[0])
 
 
 def _interval(row: dict[str, Any], column: str) -> list[Any]:
@@ -123,7 +123,7 @@ SUMMARY_WORDS = {"tier": "tier", "bound by": "bound"}
 
 
 def _of_summary(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
-    """The tables of a row a case."""
+    """Tables with a row for each case of the summary."""
     row = _of(source.summary, case=cells["case"])
     return {
         **{name: [row[column]] for name, column in {**SUMMARY, **SUMMARY_WORDS}.items()},
@@ -135,12 +135,12 @@ def _of_summary(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
 def _of_accuracy(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     """Accuracies of backends, of pairs of them, and of each case and seed."""
     if "case" in cells:
-        own = source.launches[source.launches["case"] == cells["case"]].set_index("seed")
+        rows = source.launches[source.launches["case"] == cells["case"]].set_index("seed")
         columns = ["validation_accuracy", "test_accuracy"]
-        found: dict[str, list[Any]] = {
-            f"seed {seed}": [*row[columns].tolist()] for seed, row in own.iterrows()
+        expected: dict[str, list[Any]] = {
+            f"seed {seed}": [*row[columns].tolist()] for seed, row in rows.iterrows()
         }
-        return found | {"case": [cells["case"]]}
+        return expected | {"case": [cells["case"]]}
     if "other" in cells:
         row = _of(source.equivalences, group=cells["backend"], other=cells["other"])
         needed = [row["seeds_needed"]] if "needed" in cells["verdict"] else []
@@ -207,23 +207,23 @@ def _of_break_even(source: Sources, cells: dict[str, str]) -> dict[str, list[Any
 def _of_certificates(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     """Errors, beside their bounds where they are those as timed."""
     timed = any(" of " in cell for cell in cells.values())
-    own = source.worst[source.worst["case"] == cells["case"]]
-    own = own[own["level"] == ("as timed" if timed else "exact")]
+    rows = source.worst[source.worst["case"] == cells["case"]]
+    rows = rows[rows["level"] == ("as timed" if timed else "exact")]
     columns = ["relative_error", "bound"] if timed else ["relative_error"]
-    found: dict[str, list[Any]] = {stage.replace("_", " "): [float("nan")] for stage in STAGES}
-    found |= {
+    expected: dict[str, list[Any]] = {stage.replace("_", " "): [float("nan")] for stage in STAGES}
+    expected |= {
         row["stage"].replace("_", " "): row[columns].tolist()
-        for _, row in own[own["relative_error"].notna()].iterrows()
+        for _, row in rows[rows["relative_error"].notna()].iterrows()
     }
-    return found | {"case": [cells["case"]]}
+    return expected | {"case": [cells["case"]]}
 
 
 def _of_ledger(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
-    """What cases did differently: each of the cases has had just these values."""
+    """What cases did differently: exactly these values for each case."""
     entry = {about.title: name for name, about in ENTRIES.items()}[cells["what"]]
-    own = source.done[source.done["entry"] == entry]
+    rows = source.done[source.done["entry"] == entry]
     for case in cells["cases"].split(", "):
-        values = set(own.loc[own["case"] == case, "value"])
+        values = set(rows.loc[rows["case"] == case, "value"])
         assert values == set(cells["value"].split(" or ")), f"{case}: {values}"
     return {name: [text] for name, text in cells.items()}
 
@@ -233,16 +233,16 @@ def _of_tutorial(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]
     rows = _matching(source.tutorial, {"step": cells["step"]})
     assert len(rows), f"no step {cells['step']}"
     first = rows.iloc[0]
-    found = {row["case"]: [row["loss"], row["accuracy"]] for _, row in rows.iterrows()}
+    expected = {row["case"]: [row["loss"], row["accuracy"]] for _, row in rows.iterrows()}
     original = [first["original_loss"], first["original_accuracy"]]
-    return found | {"step": [first["step"]], "tutorial": original}
+    return expected | {"step": [first["step"]], "tutorial": original}
 
 
 def _of_outcomes(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     """Cases without a rank."""
     row = _of(source.summary, case=cells["case"])
-    said = cells["why"] if row["status"] == "measured" else row["reason"]
-    return {"case": [row["case"]], "what": [row["status"]], "why": [said]}
+    why = cells["why"] if row["status"] == "measured" else row["reason"]
+    return {"case": [row["case"]], "what": [row["status"]], "why": [why]}
 
 
 KNOWN: dict[str, Callable[[Sources, dict[str, str]], dict[str, list[Any]]]] = {
@@ -257,7 +257,7 @@ KNOWN: dict[str, Callable[[Sources, dict[str, str]], dict[str, list[Any]]]] = {
     "Certificates": _of_certificates,
     "What the cases did differently": _of_ledger,
 }
-"""What the cells of a row should show, by heading."""
+"""The functions that say what the cells of a row should show, by heading."""
 
 BEHIND = {
     "figure-ranking": "summary",
@@ -270,14 +270,14 @@ BEHIND = {
     "figure-break_even": "break_even",
     "figure-certificates": "certificates",
 }
-"""The CSV that the rows behind a figure are of; their columns are its own."""
+"""The CSV that the rows behind a figure come from, with its columns."""
 
 
 def doubt(source: Sources, place: str, cells: dict[str, str]) -> str:
-    """What is wrong with one row of a table; best empty."""
+    """What is wrong with one row of a table; empty if nothing is."""
     if place in BEHIND:
-        found = _matching(getattr(source, BEHIND[place]), cells)
-        return "" if len(found) else f"{cells} is not a row of {BEHIND[place]}.csv"
+        rows = _matching(getattr(source, BEHIND[place]), cells)
+        return "" if len(rows) else f"{cells} is not a row of {BEHIND[place]}.csv"
     try:
         expected = KNOWN[place](source, cells)
     except (AssertionError, KeyError) as error:
@@ -286,15 +286,15 @@ def doubt(source: Sources, place: str, cells: dict[str, str]) -> str:
         if column not in expected:
             return f"{column}: no source is known for this column"
         wanted = expected[column]
-        words = [value for value in wanted if isinstance(value, str)]
-        shown = words if words == [text] else re.findall(f"{NUMBER.pattern}|–", text)
+        texts = [value for value in wanted if isinstance(value, str)]
+        shown = texts if texts == [text] else re.findall(f"{NUMBER.pattern}|–", text)
         if len(shown) != len(wanted) or not all(map(shows, shown, wanted)):
             return f"{column} of {cells}: {text!r} is not {wanted}"
     return ""
 
 
 def doubts(folder: Path, tables: list[ReadTable]) -> list[str]:
-    """What is wrong with the tables of a report on the bundle in `folder`; best empty."""
+    """What is wrong with the tables of a report on the bundle in `folder`."""
     source = Sources(folder)
-    found = [doubt(source, table.place, cells) for table in tables for cells in table.cells()]
-    return [one for one in found if one]
+    remarks = [doubt(source, table.place, cells) for table in tables for cells in table.cells()]
+    return list(filter(None, remarks))

@@ -9,34 +9,34 @@ from html.parser import HTMLParser
 
 @dataclass
 class ReadTable:
-    """A table as it is shown: under which heading, or behind which figure, it stands."""
+    """A table as it is shown; `place` is the heading above it, or the figure that it belongs to."""
 
     place: str
     columns: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
 
     def cells(self) -> Iterator[dict[str, str]]:
-        """Its rows by column; one that begins with nothing begins as the row above it."""
-        begins = ""
+        """The rows by column; an empty first cell repeats that of the row above."""
+        first_cell = ""
         for first, *others in self.rows:
-            begins = first or begins
-            yield dict(zip(self.columns, [begins, *others], strict=True))
+            first_cell = first or first_cell
+            yield dict(zip(self.columns, [first_cell, *others], strict=True))
 
 
 def in_markdown(text: str) -> list[ReadTable]:
     """The tables of a markdown report."""
-    found: list[ReadTable] = []
+    tables: list[ReadTable] = []
     place, inside = "Ranking", False
     for line in text.splitlines():
         if line.startswith("## "):
             place = line.removeprefix("## ")
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("|") and not inside:
-            found.append(ReadTable(place, cells))
+            tables.append(ReadTable(place, cells))
         elif line.startswith("|") and not set(line) <= set("|-: "):
-            found[-1].rows.append(cells)
+            tables[-1].rows.append(cells)
         inside = line.startswith("|")
-    return found
+    return tables
 
 
 class _Page(HTMLParser):
@@ -44,7 +44,7 @@ class _Page(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[ReadTable] = []
+        self.tables: list[ReadTable] = []
         self.place = self.figure = ""
         self.text: list[str] | None = None
 
@@ -52,9 +52,9 @@ class _Page(HTMLParser):
         if tag == "figure":
             self.figure = str(dict(attrs)["id"])
         elif tag == "table":
-            self.found.append(ReadTable(self.figure or self.place))
+            self.tables.append(ReadTable(self.figure or self.place))
         elif tag == "tr":
-            self.found[-1].rows.append([])
+            self.tables[-1].rows.append([])
         elif tag in ("h2", "th", "td"):
             self.text = []
 
@@ -62,13 +62,13 @@ class _Page(HTMLParser):
         if tag == "figure":
             self.figure = ""
         elif tag == "table":
-            self.found[-1].columns = self.found[-1].rows.pop(0)
+            self.tables[-1].columns = self.tables[-1].rows.pop(0)
         elif tag in ("h2", "th", "td") and self.text is not None:
-            said = "".join(self.text).strip()
+            text = "".join(self.text).strip()
             if tag == "h2":
-                self.place = said
+                self.place = text
             else:
-                self.found[-1].rows[-1].append(said)
+                self.tables[-1].rows[-1].append(text)
             self.text = None
 
     def handle_data(self, data: str) -> None:
@@ -77,7 +77,7 @@ class _Page(HTMLParser):
 
 
 def in_page(text: str) -> list[ReadTable]:
-    """The tables of report.html, those behind its figures included."""
+    """The tables of report.html, including those behind its figures."""
     page = _Page()
     page.feed(text)
-    return page.found
+    return page.tables

@@ -35,16 +35,13 @@ def blank(across: str, up: str = "", *, height: int, grouped: bool = True) -> go
     The page adds the height of the legend below, and reads that of the plot from `meta`. In a
     `grouped` legend each backend has a column.
     """
-    axis = {
-        "gridcolor": GRID,
-        "linecolor": GRID,
-        "zerolinecolor": GRID,
-        "zerolinewidth": 1,
-        "automargin": True,
-        "tickangle": 0,
-        "ticks": "",
-        "title": {"standoff": 10, "font": {"size": 13}},
-    }
+    axis: dict[str, Any] = {"gridcolor": GRID, "linecolor": GRID, "zerolinecolor": GRID}
+    axis |= {"zerolinewidth": 1, "automargin": True, "tickangle": 0, "ticks": ""}
+    axis |= {"title": {"standoff": 10, "font": {"size": 13}}}
+    below: dict[str, Any] = {"orientation": "h", "groupclick": "togglegroup", "maxheight": 290}
+    below |= {"x": 0, "xref": "container", "y": 0, "yref": "container", "yanchor": "bottom"}
+    below |= {"traceorder": "grouped" if grouped else "normal"}
+    text = {"family": FONT, "size": 13, "color": INK}
     figure = go.Figure(
         layout={
             # Without plotly's own looks.
@@ -54,27 +51,11 @@ def blank(across: str, up: str = "", *, height: int, grouped: bool = True) -> go
             "margin": {"l": 8, "r": 12, "t": 10, "b": 8},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"family": FONT, "size": 13, "color": INK},
+            "font": text,
             "xaxis": axis,
             "yaxis": axis,
-            "legend": {
-                "orientation": "h",
-                "y": 0,
-                "yref": "container",
-                "yanchor": "bottom",
-                "x": 0,
-                "xref": "container",
-                "traceorder": "grouped" if grouped else "normal",
-                "maxheight": 290,
-                "groupclick": "togglegroup",
-                "grouptitlefont": {"weight": "bold"},
-            },
-            "hoverlabel": {
-                "align": "left",
-                "bgcolor": PAPER,
-                "bordercolor": INK,
-                "font": {"family": FONT, "color": INK, "size": 13},
-            },
+            "legend": below | {"grouptitlefont": {"weight": "bold"}},
+            "hoverlabel": {"align": "left", "bgcolor": PAPER, "bordercolor": INK, "font": text},
         }
     )
     figure.update_xaxes(title_text=across)
@@ -130,15 +111,10 @@ def patterned(
 def estimates(rows: pd.DataFrame, column: str) -> dict[str, Any]:
     """The values of a column along the x axis, each with an error bar from `_low` to `_high`."""
     value, low, high = (list(rows[f"{column}{end}"]) for end in ("", "_low", "_high"))
-    error = {
-        "type": "data",
-        "symmetric": False,
-        "array": [top - middle for middle, top in zip(value, high, strict=True)],
-        "arrayminus": [middle - bottom for middle, bottom in zip(value, low, strict=True)],
-        "color": INK,
-        "thickness": 1.5,
-        "width": 4,
-    }
+    error: dict[str, Any] = {"type": "data", "symmetric": False}
+    error |= {"color": INK, "thickness": 1.5, "width": 4}
+    error["array"] = [top - middle for middle, top in zip(value, high, strict=True)]
+    error["arrayminus"] = [middle - bottom for middle, bottom in zip(value, low, strict=True)]
     return {"x": value, "error_x": error}
 
 
@@ -158,6 +134,14 @@ def bars(figure: go.Figure, rows: pd.DataFrame, column: str, text: Callable[[Row
             **estimates(row, column),
             **legend(str(case)),
         )
+
+
+def marks(
+    figure: go.Figure, y: Any, marker: Any, text: str, title: str = "%{y}", **more: Any
+) -> None:
+    """Add marks in rows; `text` is what they show when pointed at, under a title."""
+    hovertemplate = hover(text, title)
+    figure.add_scatter(y=y, mode="markers", marker=marker, hovertemplate=hovertemplate, **more)
 
 
 def stack(figure: go.Figure, rows: pd.DataFrame, parts: Mapping[str, str], value: str) -> None:

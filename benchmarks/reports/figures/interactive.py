@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,14 +69,10 @@ def _startup(rows: pd.DataFrame, call: str, launches: pd.DataFrame) -> go.Figure
     rows = rows.assign(total=rows[list(parts)].sum(axis=1)).sort_values("total")
     figure = charts.rows("seconds", rows["case"], grouped=False)
     charts.stack(figure, rows, parts, "%{x:.2f} s")
-    figure.add_scatter(
-        name="one launch",
-        x=launches[STARTUP].sum(axis=1),
-        y=launches["case"].map(charts.two_lines),
-        mode="markers",
-        marker={"color": looks.SHADE, "size": 7, "line": {"color": looks.INK, "width": 1.5}},
-        hovertemplate=charts.hover("%{x:.2f} s in one launch"),
-    )
+    dot = {"color": looks.SHADE, "size": 7, "line": {"color": looks.INK, "width": 1.5}}
+    names = launches["case"].map(charts.two_lines)
+    sums: dict[str, Any] = {"name": "one launch", "x": launches[STARTUP].sum(axis=1)}
+    charts.marks(figure, names, dot, "%{x:.2f} s in one launch", **sums)
     return figure.update_xaxes(rangemode="tozero")
 
 
@@ -102,25 +99,18 @@ def break_even(_: Bundle, findings: Findings) -> Chart:
     names = [f"{row['case']}<br>past {row['overtakes']}" for _, row in rows.iterrows()]
     colours = [charts.line(case)["color"] for case in rows["case"]]
     figure = charts.rows("steps trained", names, grouped=False)
-    figure.add_scatter(
+    charts.marks(
+        figure,
+        names,
+        {"color": colours, "symbol": "diamond", "size": 9},
+        "after %{x:,.0f} [%{customdata[0]:,.0f}, %{customdata[1]:,.0f}] steps",
         name="caches filled, 95% interval",
-        y=names,
-        mode="markers",
-        marker={"color": colours, "symbol": "diamond", "size": 9},
-        **charts.estimates(rows, "steps"),
         customdata=rows[["steps_low", "steps_high"]],
-        hovertemplate=charts.hover(
-            "after %{x:,.0f} [%{customdata[0]:,.0f}, %{customdata[1]:,.0f}] steps"
-        ),
+        **charts.estimates(rows, "steps"),
     )
-    figure.add_scatter(
-        name="empty caches, one launch",
-        x=rows["first_steps"],
-        y=names,
-        mode="markers",
-        marker={"color": colours, "symbol": "circle-open", "size": 9, "line": {"width": 2}},
-        hovertemplate=charts.hover("after %{x:,.0f} steps, with empty caches"),
-    )
+    hollow = {"color": colours, "symbol": "circle-open", "size": 9, "line": {"width": 2}}
+    first: dict[str, Any] = {"name": "empty caches, one launch", "x": rows["first_steps"]}
+    charts.marks(figure, names, hollow, "after %{x:,.0f} steps, with empty caches", **first)
     steps = rows[["first_steps", "steps"]].to_numpy()
     # An interval may reach absurd counts: there it leaves the figure.
     ends = [np.nanmin(steps) / 20, np.nanmax(steps) * 20] if np.isfinite(steps).any() else [1, 10]
@@ -134,14 +124,10 @@ def parts(_: Bundle, findings: Findings) -> Chart:
     columns = {f"{part}_ms": part for part in looks.PARTS}
     figure = charts.rows("ms a step", rows["case"], grouped=False)
     charts.stack(figure, rows, columns, "%{x:.3f} ms")
-    figure.add_scatter(
-        name="whole step, 95% interval",
-        y=rows["case"].map(charts.two_lines),
-        mode="markers",
-        marker={"color": looks.INK, "symbol": "line-ns-open", "size": 12},
-        hovertemplate=charts.hover("%{x:.3f} ms a step"),
-        **charts.estimates(rows, "step_ms"),
-    )
+    names = rows["case"].map(charts.two_lines)
+    stroke = {"color": looks.INK, "symbol": "line-ns-open", "size": 12}
+    whole = charts.estimates(rows, "step_ms") | {"name": "whole step, 95% interval"}
+    charts.marks(figure, names, stroke, "%{x:.3f} ms a step", **whole)
     charts.mark(figure, findings.floors["step_ms"].iloc[0], "the floor")
     figure.update_xaxes(range=charts.from_zero(rows["step_ms"], rows["step_ms_high"]))
     data = charts.with_intervals(rows, ["case"], ["step_ms"]).join(rows[list(columns)])
@@ -166,16 +152,15 @@ def _errors(rows: pd.DataFrame) -> go.Figure:
     across = "relative error, as a share of its bound"
     figure = charts.rows(across, names.values(), height=2 * charts.ROW)
     for case, shown in rows[rows["share"] > 0].groupby("case", sort=False):
-        figure.add_scatter(
+        charts.marks(
+            figure,
+            shown["stage"].map(names),
+            charts.marker(str(case)) | {"size": 9},
+            "%{y}: error %{customdata[0]:.1e} of %{customdata[1]:.1e}",
+            title=str(case),
             x=shown["share"],
-            y=shown["stage"].map(names),
-            mode="markers",
             orientation="h",
-            marker=charts.marker(str(case)) | {"size": 9},
             customdata=shown[["relative_error", "bound"]],
-            hovertemplate=charts.hover(
-                "%{y}: error %{customdata[0]:.1e} of %{customdata[1]:.1e}", str(case)
-            ),
             **charts.legend(str(case)),
         )
     shares = np.log10(rows.loc[rows["share"] > 0, "share"])
@@ -201,21 +186,19 @@ def _bundles(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
     """A row a case, in it a mark with its interval for each bundle."""
     height = max(charts.ROW, 18 * rows["bundle"].nunique())
     figure = charts.rows(unit, rows["case"].unique(), height=height, grouped=False)
-    for (bundle, marks), (_, symbol) in zip(
+    for (bundle, shown), (_, symbol) in zip(
         rows.groupby("bundle", sort=False), cycle(looks.MARKERS), strict=False
     ):
-        figure.add_scatter(
+        charts.marks(
+            figure,
+            shown["case"].map(charts.two_lines),
+            {"color": looks.INK, "symbol": symbol, "size": 9},
+            f"%{{x:.3g}} [%{{customdata[0]:.3g}}, %{{customdata[1]:.3g}}] {unit}<br>{bundle}",
+            title="%{customdata[2]}",
             name=bundle,
-            y=marks["case"].map(charts.two_lines),
             orientation="h",
-            mode="markers",
-            marker={"color": looks.INK, "symbol": symbol, "size": 9},
-            customdata=marks[[f"{column}_low", f"{column}_high", "case"]],
-            hovertemplate=charts.hover(
-                f"%{{x:.3g}} [%{{customdata[0]:.3g}}, %{{customdata[1]:.3g}}] {unit}<br>{bundle}",
-                "%{customdata[2]}",
-            ),
-            **charts.estimates(marks, column),
+            customdata=shown[[f"{column}_low", f"{column}_high", "case"]],
+            **charts.estimates(shown, column),
         )
     figure.update_xaxes(range=charts.from_zero(rows[column], rows[f"{column}_high"]))
     return figure.update_layout(scattermode="group", scattergap=0.35)

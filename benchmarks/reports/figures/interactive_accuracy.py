@@ -111,14 +111,12 @@ def equivalence(_: Bundle, findings: Findings) -> Chart:
     names = [f"{row['group']}<br>less {row['other']}" for _, row in rows.iterrows()]
     figure = charts.rows("percentage points", names)
     ends = ["difference_points_low", "difference_points_high"]
-    figure.add_scatter(
-        y=names,
-        mode="markers",
-        marker={"color": looks.INK, "symbol": "diamond", "size": 10},
+    charts.marks(
+        figure,
+        names,
+        {"color": looks.INK, "symbol": "diamond", "size": 10},
+        "%{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}] points<br>%{customdata[2]}",
         customdata=rows[[*ends, "verdict"]],
-        hovertemplate=charts.hover(
-            "%{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}] points<br>%{customdata[2]}"
-        ),
         showlegend=False,
         **charts.estimates(rows, "difference_points"),
     )

@@ -12,7 +12,6 @@ from typing import Any
 from zlib import crc32
 
 from backends.registry import BACKENDS, mode_names
-from benchmarks.analysis.limits import BOUNDS
 
 COLOURS = {
     "pytorch": ("#d55e00", "#ee7a2b"),
@@ -47,31 +46,28 @@ MARKERS = (
 )
 PATTERNS = ("", "/", "x", "-", ".")
 """Patterns of bars, in plotly's words alone: matplotlib draws no bars of cases."""
-PARTS = dict(
-    zip(
-        BOUNDS,
-        (
-            *(("#999999", "", ""), ("#56b4e9", "///", "/")),
-            *(("#f0e442", "...", "."), ("#cc79a7", "xxx", "x")),
-        ),
-        strict=True,
-    )
-)
+PARTS = {
+    "arithmetic": ("#999999", "", ""),
+    "memory": ("#56b4e9", "///", "/"),
+    "dispatch": ("#f0e442", "...", "."),
+    "input": ("#cc79a7", "xxx", "x"),
+}
 """Colour of each part of a step, and its pattern in matplotlib's words and in plotly's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """The look of a case; line and marker in matplotlib's words and in plotly's."""
+    """The look of a case; line and marker in matplotlib's words and in plotly's.
+
+    Streamed input is drawn hollow, Keras' own Adam half filled or with a dot.
+    """
 
     colour: str
     line: tuple[Any, str]
     marker: tuple[str, str]
     pattern: str
     streamed: bool
-    """Streamed input is drawn hollow."""
     stock_adam: bool
-    """Keras' own Adam is drawn half filled, or with a dot."""
 
 
 def look(case: str) -> Look:

@@ -1,0 +1,173 @@
+"""Whole runs of the program: what they leave in their bundle, and what they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from backends.registry import BACKENDS
+from benchmarks.bundle.reader import undisturbed
+from benchmarks.commands import measure
+from benchmarks.commands.report import missing_for_page
+from benchmarks.commands.running import pythons
+from benchmarks.machine.settings import available_cpus
+from benchmarks.reports import formats
+from tests.support.runs import CASES, run, run_process, table
+from tests.support.workers import executable
+
+STEPS, LAUNCHES = 210, 2
+
+
+@pytest.fixture(scope="module")
+def bundle(small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of NumPy and its control: 2 launches of 210 steps in blocks of 50, by a process."""
+    folder = tmp_path_factory.mktemp("run") / "bundle"
+    effort = ("--steps", str(STEPS), "--launches", str(LAUNCHES))
+    done = run_process(*small, *effort, "--output", folder)
+    assert done.code == 0, done.errors
+    assert "numpy eager" in done.output
+    assert str(folder / "report.md") in done.output
+    return folder
+
+
+def test_the_bundle_is_complete(bundle: Path) -> None:
+    tables = {
+        *("samples", "accuracy", "readings", "certificates", "ledger", "rounds", "launches"),
+        *("outcomes", "parts", "summary", "verdicts", "floors", "break_even", "totals"),
+        *("curves", "accuracies", "equivalences", "time_to_accuracy"),
+    }
+    expected = {"environment.json", "report.md", "figures"} | {f"{name}.csv" for name in tables}
+    if not missing_for_page():
+        expected |= {"report.html"}
+    assert {path.name for path in bundle.iterdir()} == expected
+
+
+def test_samples_are_interleaved_blocks(bundle: Path) -> None:
+    samples = table(bundle, "samples")
+    rounds = table(bundle, "rounds").groupby("launch").size()
+    # Four, and one more where one was disturbed.
+    assert rounds.isin([4, 5]).all()
+    # The case, its control and the floor.
+    assert len(samples) == 3 * rounds.sum()
+    assert (samples.groupby(["launch", "round"])["case"].nunique() == 3).all()
+    assert (samples["dispatch_seconds"] <= samples["seconds"]).all()
+    assert (samples["seconds"] > 0).all()
+    assert samples.groupby("launch")["seed"].first().tolist() == [0, 1]
+
+
+def test_case_and_control_train_alike(bundle: Path) -> None:
+    """The same seed gives the same parameters and batches, so the same accuracies."""
+    accuracy = table(bundle, "accuracy")
+    twins = [
+        part.drop(columns=["case", "repetition", "train_seconds"]).reset_index(drop=True)
+        for _, part in accuracy.groupby("case")
+    ]
+    pd.testing.assert_frame_equal(twins[0], twins[1])
+    # That of guessing among ten classes.
+    assert accuracy["train_loss"].iloc[0] == pytest.approx(2.3, abs=0.1)
+    assert accuracy["train_loss"].iloc[-1] < 0.7 * accuracy["train_loss"].iloc[0]
+    assert (accuracy.groupby(["case", "launch"])["step"].first() == 0).all()
+
+
+def test_the_summary_follows_from_the_samples(bundle: Path) -> None:
+    samples = undisturbed(table(bundle, "samples"), table(bundle, "rounds"))
+    samples["log_ms"] = np.log(1000 * samples["seconds"] / samples["steps"])
+    medians = samples.groupby(["case", "launch"])["log_ms"].median().groupby("case").mean()
+    summary = table(bundle, "summary").set_index("case")
+    for case, row in summary.iterrows():
+        assert row["step_ms"] == pytest.approx(np.exp(medians[str(case)]))
+        assert row["step_ms_low"] <= row["step_ms"] <= row["step_ms_high"]
+
+
+def test_every_number_of_the_ranking_is_in_the_summary(bundle: Path) -> None:
+    row = table(bundle, "summary").set_index("case").to_dict("index")["numpy eager"]
+    lines = (bundle / "report.md").read_text().splitlines()
+    line = next(line for line in lines if "| numpy eager " in line)
+    low, value, high = (float(row[name]) for name in ("step_ms_low", "step_ms", "step_ms_high"))
+    assert formats.interval(value, low, high, formats.MS) in line
+    assert f"{100 * row['test_accuracy']:.2f}%" in line
+
+
+def test_the_environment_is_recorded(bundle: Path) -> None:
+    environment = json.loads((bundle / "environment.json").read_text())
+    assert environment["run"]["state"] == "complete"
+    assert environment["run"]["finished_launches"] == LAUNCHES
+    assert environment["workload"]["layer_sizes"] == [64, 16, 10]
+    assert environment["packages"]["numpy"]
+    ledger = table(bundle, "ledger").set_index(["launch", "case", "entry"])["value"]
+    assert ledger[0, "numpy eager", "threads"] == str(available_cpus())
+    assert ledger[1, "numpy eager", "product"] == "float32"
+
+
+def test_every_worker_is_certified(bundle: Path) -> None:
+    certificates = table(bundle, "certificates")
+    figures = certificates.groupby(["launch", "case", "level"]).size()
+    # Logits, two losses, and three stages with four parameters.
+    assert figures.to_dict() == {
+        (launch, case, level): 15
+        for case in CASES
+        for launch, level in ((0, "exact"), (0, "as timed"), (1, "as timed"))
+    }
+    assert certificates["passed"].all()
+    assert (certificates.loc[certificates["level"] == "exact", "bound"] == 1e-9).all()
+
+
+def test_certify_prints_certificate_and_ledger(small: tuple[str, ...]) -> None:
+    done = run_process("certify", *small)
+    assert done.code == 0, done.errors
+    for part in ("parameters 10 steps", "certified in", "CPUs used", "precision of a product"):
+        assert part in done.output
+
+
+def test_help_and_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "examples:" in run_process("--help").output
+    listed = run(capsys, "--list", "--backends", "numpy")
+    assert listed.code == 0
+    assert "numpy" in listed.output
+    assert "yes" in listed.output
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_backend_may_have_a_python_of_its_own(
+    small: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It runs the backend's workers and the probe of what the backend can do; nothing else."""
+    calls = tmp_path / "calls"
+    python = executable(tmp_path / "python", f'echo "$@" >> {calls}\nexec {sys.executable} "$@"')
+    done = run(
+        capsys, *small, "--steps", "50", "--launches", "1", "--output", tmp_path / "out",
+        "--python", f"numpy={python}",
+    )  # fmt: skip
+    assert done.code == 0, done.errors
+    called = calls.read_text().splitlines()
+    assert called[0] == f"-m benchmarks.machine.probe {BACKENDS['numpy'].to_json()} cpu"
+    # The case, its control and the floor.
+    assert [line.rpartition(" ")[0] for line in called[1:]] == ["-m benchmarks.worker"] * 3
+
+
+def test_pythons_add_up() -> None:
+    arguments = ["--python", f"jax={sys.executable}", "--python", f"pytorch={sys.executable}"]
+    assert pythons(measure.parser().parse_args(arguments)) == {
+        "jax": sys.executable,
+        "pytorch": sys.executable,
+    }
+
+
+@pytest.mark.slow
+def test_quick_runs_all_frameworks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On MNIST itself, which the other runs do without; a narrow layer is trained soon enough."""
+    folder = tmp_path / "out"
+    effort = ("--hidden", "64", "--launches", "1", "--time-limit", "3.5")
+    done = run(capsys, "--preset", "quick", *effort, "--output", folder)
+    assert done.code == 0, done.errors + done.output
+    summary = table(folder, "summary").set_index("case")
+    assert {"pytorch eager", "tensorflow compiled", "jax compiled"} <= set(summary.index)
+    assert summary["certified"].all()
+    assert summary["trained_to_end"].all()
+    assert (summary["test_accuracy"] > 0.85).all()
+    assert summary["rank"].notna().sum() == 3
