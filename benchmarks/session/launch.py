@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic, process_time
 from typing import Protocol
@@ -29,10 +29,6 @@ READING_STEPS = 50
 of large networks are shorter than a reading."""
 MOST_REPEATED = 4
 """At most one in this many rounds is repeated because it was disturbed."""
-START_TIMEOUT_SECONDS = 300.0
-"""For each part of a worker's start: build and first call, certificate, warm-up."""
-ANSWER_TIMEOUT_SECONDS = 120.0
-"""For every other answer; a block has 20 times as long as it took in the warm-up in addition."""
 ORDER_STREAM = 2
 """Keeps the order of the cases independent of what else is drawn from the seed."""
 
@@ -58,8 +54,11 @@ class Progress(Protocol):
 
 @dataclass(kw_only=True)
 class SharedState:
-    """What one launch leaves for the next, and for the session."""
+    """What the launches of a run share, and what one leaves for the next."""
 
+    plan: Plan
+    writer: BundleWriter
+    progress: Progress
     failures: dict[Case, str] = field(default_factory=dict)
     """Why each failed case failed; it is left out of later launches."""
     block_steps: dict[Case, int] = field(default_factory=dict)
@@ -72,28 +71,20 @@ class SharedState:
     """Whether the time limit has left out launches or rounds."""
 
 
-@dataclass(kw_only=True)
 class Launch:
     """One launch; `start`, then `measure`, and `end` in every case."""
 
-    number: int
-    plan: Plan
-    writer: BundleWriter
-    progress: Progress
-    state: SharedState
-    start_timeout_seconds: float = START_TIMEOUT_SECONDS
-    answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS
-
-    def __post_init__(self) -> None:
-        self.seed = self.plan.seed + self.number
-        self._generator = np.random.default_rng([self.seed, ORDER_STREAM])
-        self._rows = self.writer.rows(launch=self.number, seed=self.seed)
+    def __init__(self, number: int, state: SharedState) -> None:
+        self.number, self.plan, self.state = number, state.plan, state
+        seed = self.plan.seed + number
+        state.progress.launch(number, seed)
+        self._generator = np.random.default_rng([seed, ORDER_STREAM])
+        self._rows = state.writer.rows(launch=number, seed=seed)
         self._workers: dict[Case, WorkerProcess] = {}
         self._members: list[Member] = []
 
     def start(self, references: References, scratch: Path) -> None:
         """Start the workers of all cases that have not failed, one after the other."""
-        self.progress.launch(self.number, self.seed)
         cases = (*self.plan.cases, *self.plan.floors)
         for case in [cases[index] for index in self._generator.permutation(len(cases))]:
             if case not in self.state.failures:
@@ -101,25 +92,20 @@ class Launch:
 
     def _start(self, case: Case, references: References, scratch: Path) -> None:
         """Start the worker of a case and wait until it is ready."""
-        self.progress.starting(case)
+        self.state.progress.starting(case)
         block_steps = self.state.block_steps
         job = make_job(self.plan, case, self.number, references, block_steps.get(case))
         worker = self._workers[case] = start_worker(self.plan, case, scratch)
         with self._failing_alone(case):
-            ready, certified, warmup = make_ready(worker, job, self.start_timeout_seconds)
-            member = Member(
-                case=case,
-                worker=worker,
-                rows=self.writer.rows(launch=self.number, seed=self.seed, **case.identity()),
-                answer_timeout_seconds=self.answer_timeout_seconds,
-                ready=ready,
-                certified=certified,
-                warmup=warmup,
-            )
+            ready, certified, warmup = make_ready(worker, job)
             block_steps[case] = warmup.block_steps
+            rows = replace(self._rows, columns=self._rows.columns | case.identity())
+            member = Member(
+                case=case, worker=worker, rows=rows, ready=ready, certified=certified, warmup=warmup
+            )
             member.write_certificate()
             self._members.append(member)
-            self.progress.ready(case, ready, certified)
+            self.state.progress.ready(case, ready, certified)
 
     def measure(self, deadline: float) -> None:
         """Run rounds until the training ends or `deadline` comes, then repeat disturbed ones.
@@ -184,6 +170,7 @@ class Launch:
         return disturbed
 
     def _block(self, member: Member, round_number: int, position: int) -> None:
+        """Train the next block of a case, and write its sample."""
         began, cpu_began = monotonic(), process_time()
         block = member.train_block()
         self.state.waited_seconds += monotonic() - began
@@ -192,7 +179,7 @@ class Launch:
         member.rows.append(
             "samples", block, round=round_number, position=position, batch_size=batch_size
         )
-        self.progress.block(member.case, round_number, block)
+        self.state.progress.block(member.case, round_number, block)
 
     def _read_due_batches(self) -> None:
         self._each_that_trains(lambda member: member.read_due_batches(self.plan.reading_steps))
@@ -213,8 +200,8 @@ class Launch:
             worker = self._workers.pop(case)
             worker.end()
             reason = self.state.failures[case] = str(error)
-            self.writer.keep_output(case.name, worker.output())
-            self.writer.append(
+            self.state.writer.keep_output(case.name, worker.output())
+            self.state.writer.append(
                 "outcomes", **case.identity(), status="failed", launch=self.number, reason=reason
             )
-            self.progress.failed(case, reason)
+            self.state.progress.failed(case, reason)

@@ -11,6 +11,10 @@ from benchmarks.session.worker_process import WorkerProcess
 from benchmarks.worker import messages
 from benchmarks.worker.messages import Block, Certified, Final, Reading, Ready, WarmUp
 
+ANSWER_TIMEOUT_SECONDS = 120.0
+"""For each answer after the start; a block has 20 times as long as it took in the warm-up in
+addition."""
+
 
 @dataclass(kw_only=True)
 class Member:
@@ -20,7 +24,6 @@ class Member:
     worker: WorkerProcess
     rows: Rows
     """With the launch, its seed and the case."""
-    answer_timeout_seconds: float
     ready: Ready
     certified: Certified
     warmup: WarmUp
@@ -50,7 +53,7 @@ class Member:
 
     def train_block(self) -> Block:
         """Train the next block; the caller writes its sample."""
-        timeout = self.answer_timeout_seconds + 20 * self.warmup.last.seconds
+        timeout = ANSWER_TIMEOUT_SECONDS + 20 * self.warmup.last.seconds
         block = self.worker.ask(messages.TrainBlock(), timeout)
         self.steps += block.steps
         self.train_seconds += block.seconds
@@ -58,7 +61,7 @@ class Member:
 
     def read(self) -> None:
         """Read losses and accuracies, and write them."""
-        self.last_reading = self.worker.ask(messages.TakeReading(), self.answer_timeout_seconds)
+        self.last_reading = self.worker.ask(messages.TakeReading(), ANSWER_TIMEOUT_SECONDS)
         self.rows.append("accuracy", self.last_reading, train_seconds=self.train_seconds)
 
     def read_due_batches(self, reading_steps: tuple[int, ...]) -> None:
@@ -69,7 +72,7 @@ class Member:
         for steps in reading_steps[self.batch_readings :]:
             if steps >= self.steps + self.warmup.block_steps:
                 return
-            reading = self.worker.ask(messages.TakeBatchReading(), self.answer_timeout_seconds)
+            reading = self.worker.ask(messages.TakeBatchReading(), ANSWER_TIMEOUT_SECONDS)
             self.batch_readings += 1
             self.steps = reading.updates
             # A loop that trains on batch i and prints then has made i + 1 updates.
@@ -77,19 +80,18 @@ class Member:
 
     def finish(self) -> None:
         """Train the steps after the last whole block, untimed, and take the final figures."""
-        self.steps = self.worker.ask(messages.TrainRest(), self.answer_timeout_seconds)
+        self.steps = self.worker.ask(messages.TrainRest(), ANSWER_TIMEOUT_SECONDS)
         if self.last_reading is None or self.last_reading.step != self.steps:
             self.read()
-        self.write_launch(self.worker.ask(messages.Finish(), self.answer_timeout_seconds))
+        self.write_launch(self.worker.ask(messages.Finish(), ANSWER_TIMEOUT_SECONDS))
 
     def write_launch(self, final: Final | None = None) -> None:
         """Write the row of the launch.
 
-        Without `final`, which an interrupted launch lacks, the validation accuracy is that of the
-        last reading, peak memory that of the first call, and the other final figures are empty.
+        Without `final`, which an interrupted launch lacks, peak memory is that of the first call,
+        and the other final figures are empty.
         """
         self.finished = True
-        accuracy = self.last_reading and self.last_reading.validation_accuracy
         self.rows.append(
             "launches",
             self.ready,
@@ -101,5 +103,5 @@ class Member:
             block_steps=self.warmup.block_steps,
             steps=self.steps,
             train_seconds=self.train_seconds,
-            validation_accuracy=accuracy,
+            validation_accuracy=self.last_reading and self.last_reading.validation_accuracy,
         )
