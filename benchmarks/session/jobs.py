@@ -36,7 +36,7 @@ def workload_of(plan: Plan, case: Case) -> Workload:
 
 def make_references(plan: Plan, training: Split) -> References:
     """Make every reference that the plan's cases need."""
-    by_kind: dict[tuple[str, str], Case] = {(c.precision, c.adam): c for c in plan.cases}
+    by_kind = {(case.precision, case.adam): case for case in plan.cases}
     # Where the training diverges, so does the reference; its bounds then prove nothing and say so.
     with np.errstate(all="ignore"):
         return {

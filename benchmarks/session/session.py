@@ -44,14 +44,19 @@ class Session(SharedState):
             self.writer.append(
                 "outcomes", **case.identity(), status="skipped", launch="", reason=reason
             )
+        planned = self.plan.launches
         with tempfile.TemporaryDirectory(prefix="workers-") as scratch:
             for number in count():
                 if all(case in self.failures for case in self.plan.cases):
                     return
-                if number >= self.plan.launches and self._enough():
+                if number >= planned and (
+                    self.out_of_time or not self.plan.until_settled or self.settled()
+                ):
                     return
-                if number and monotonic() + self._needed_seconds(number) > self._end():
-                    self.out_of_time = number < self.plan.launches
+                # A planned launch is worth its start-up, an additional one needs all its rounds.
+                needed = self._startup_seconds if number < planned else self._launch_seconds
+                if number and monotonic() + needed > self._end():
+                    self.out_of_time = number < planned
                     return
                 self._launch(number, references, Path(scratch))
                 self._write_progress()
@@ -74,14 +79,6 @@ class Session(SharedState):
         if self.waited_seconds:
             run["session_cpu_share"] = self.waiting_cpu_seconds / self.waited_seconds
         self.writer.write_environment(self.environment)
-
-    def _enough(self) -> bool:
-        """Whether no launch beyond the planned ones is wanted."""
-        return self.out_of_time or not self.plan.until_settled or self.settled()
-
-    def _needed_seconds(self, number: int) -> float:
-        """The seconds a launch needs: a planned one its start-up, an additional one all of it."""
-        return self._startup_seconds if number < self.plan.launches else self._launch_seconds
 
     def _end(self) -> float:
         """When all measuring must have ended."""

@@ -151,7 +151,7 @@ class Relabelling:
 
     def apply(self, parameters: Parameters) -> Parameters:
         """The parameters of the relabelled network."""
-        layers = zip(parameters, pairwise(self.units), strict=True)
+        layers = zip(parameters, pairwise(self.units), strict=False)
         return [(w[np.ix_(inputs, outputs)], b[outputs]) for (w, b), (inputs, outputs) in layers]
 
     def undo(self, parameters: Parameters) -> Parameters:
