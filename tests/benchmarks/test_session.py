@@ -25,7 +25,7 @@ from benchmarks.reports import run as run_report
 from benchmarks.session.jobs import make_job, make_references
 from benchmarks.session.session import Session
 from benchmarks.worker import messages
-from benchmarks.worker.messages import Block, Build, Failure, FloorJob, Job, Request
+from benchmarks.worker.messages import Block, Build, Failure, Job, Request
 from benchmarks.worker.worker import serve
 from tests.synthetic_bundles import environment
 
@@ -174,7 +174,7 @@ def test_every_table_says_which_repetition_of_a_case_a_row_belongs_to(first_laun
         assert repetitions[CONTROL.name].tolist() == [1]
 
 
-def answers(job: Job | FloorJob) -> dict[type[Request[Any]], object]:
+def answers(job: Job) -> dict[type[Request[Any]], object]:
     """What a worker answers to each request, `Build` first, and then in the order of messages."""
     ours, workers = Pipe()
     thread = Thread(target=serve, args=(workers,))
@@ -202,7 +202,6 @@ def test_a_worker_answers_each_request_with_the_type_that_it_names(
 ) -> None:
     plan = replace(plan, workload=replace(plan.workload, steps=60))
     job = make_job(plan, CASE, 0, make_references(plan, dataset.training))
-    assert isinstance(job, Job)
     given = answers(replace(job, reading_steps=(1,), reading_images=8))
     assert {kind: type(answer) for kind, answer in given.items()} == {
         kind: answer_type(kind) for kind in Request.__subclasses__()
