@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
+from benchmarks.bundle.records import Environment
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
@@ -37,7 +37,8 @@ class Session:
     """The images and labels from which the certificates' batches are taken."""
     writer: BundleWriter
     progress: Progress
-    environment: dict[str, Any]
+    environment: Environment
+    """What environment.json holds; it is replaced as more is known."""
     started: float
     """When the time limit began to run, by `time.monotonic`."""
     start_timeout_seconds: float = START_TIMEOUT_SECONDS
@@ -64,7 +65,7 @@ class Session:
         """Run all launches; a case that has failed in one is left out of the next."""
         began = monotonic()
         references = make_references(self.plan, self.training)
-        self.environment["run"]["reference_seconds"] = monotonic() - began
+        self.environment = self.environment.with_run(reference_seconds=monotonic() - began)
         for case, reason in self.plan.skipped.items():
             self.writer.append(
                 "outcomes", **case.identity(), status="skipped", launch="", reason=reason
@@ -103,10 +104,10 @@ class Session:
 
     def _write_progress(self) -> None:
         """Write how far the run has come, so that it can be analysed if it is killed later."""
-        run, state = self.environment["run"], self._state
-        run["finished_launches"] = self.finished_launches
-        if state.waited_seconds:
-            run["session_cpu_share"] = state.waiting_cpu_seconds / state.waited_seconds
+        changes: dict[str, float] = {"finished_launches": self.finished_launches}
+        if waited := self._state.waited_seconds:
+            changes["session_cpu_share"] = self._state.waiting_cpu_seconds / waited
+        self.environment = self.environment.with_run(**changes)
         self.writer.write_environment(self.environment)
 
     def _enough(self) -> bool:
