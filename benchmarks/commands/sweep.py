@@ -172,7 +172,7 @@ def _complete(folder: Path) -> bool:
     if not folder.exists():
         return False
     try:
-        if read_environment(folder)["run"]["state"] == "complete":
+        if read_environment(folder).run.state == "complete":
             return True
     except UsageError:
         pass

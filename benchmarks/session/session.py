@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
+from benchmarks.bundle.records import Environment
 from benchmarks.plan.data import Split
 from benchmarks.session.jobs import References, make_references
 from benchmarks.session.launch import Launch, SharedState
@@ -25,7 +25,8 @@ class Session(SharedState):
 
     training: Split
     """The images and labels from which the certificates' batches are taken."""
-    environment: dict[str, Any]
+    environment: Environment
+    """What environment.json holds; it is replaced as more is known."""
     started: float
     """When the time limit began to run, by `time.monotonic`."""
     settled: Callable[[], bool] = bool
@@ -39,7 +40,7 @@ class Session(SharedState):
         """Run all launches; a case that has failed in one is left out of the next."""
         began = monotonic()
         references = make_references(self.plan, self.training)
-        self.environment["run"]["reference_seconds"] = monotonic() - began
+        self.environment = self.environment.with_run(reference_seconds=monotonic() - began)
         for case, reason in self.plan.skipped.items():
             self.writer.append(
                 "outcomes", **case.identity(), status="skipped", launch="", reason=reason
@@ -74,10 +75,10 @@ class Session(SharedState):
 
     def _write_progress(self) -> None:
         """Write how far the run has come, so that it can be analysed if it is killed later."""
-        run = self.environment["run"]
-        run["finished_launches"] = self.finished_launches
-        if self.waited_seconds:
-            run["session_cpu_share"] = self.waiting_cpu_seconds / self.waited_seconds
+        changes: dict[str, float] = {"finished_launches": self.finished_launches}
+        if waited := self.waited_seconds:
+            changes["session_cpu_share"] = self.waiting_cpu_seconds / waited
+        self.environment = self.environment.with_run(**changes)
         self.writer.write_environment(self.environment)
 
     def _end(self) -> float:

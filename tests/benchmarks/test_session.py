@@ -27,7 +27,7 @@ from benchmarks.session.session import Session
 from benchmarks.worker import messages
 from benchmarks.worker.messages import Block, Build, Failure, Job, Request
 from benchmarks.worker.worker import serve
-from tests.synthetic_bundles import environment
+from tests.synthetic_bundles import environment_record
 
 CASE = Case(backend="numpy", mode="eager", input="resident", precision="float32", device="cpu")
 CONTROL = replace(CASE, repetition=1)
@@ -88,13 +88,12 @@ def interrupted(
     folder: Path, plan: Plan, training: data.Split, launch: int, round_number: int
 ) -> Path:
     """A bundle of a run that was interrupted in a launch, after the case's block of a round."""
-    described = environment([], launches=2)
-    described["workload"] |= {"batch_size": 32, "steps": STEPS}
-    described["run"] |= {
-        "cases": [case.identity() for case in plan.cases],
-        "state": "interrupted",
-        "finished_launches": 0,
-    }
+    described = environment_record(
+        [case.identity() for case in plan.cases],
+        launches=2,
+        workload={"batch_size": 32, "steps": STEPS},
+        run={"state": "interrupted", "finished_launches": 0},
+    )
     folder.mkdir()
     writer = BundleWriter(folder)
     session = Session(
@@ -107,7 +106,7 @@ def interrupted(
     )
     with pytest.raises(KeyboardInterrupt):
         session.run()
-    writer.write_environment(described)
+    writer.write_environment(session.environment)
     writer.close()
     assert session.finished_launches == launch
     return folder
