@@ -112,7 +112,7 @@ def add_backend_options(group: argparse._ArgumentGroup) -> None:
         help=f"only these: {', '.join(BACKENDS)}")  # fmt: skip
     group.add_argument("--device", type=device, choices=("cpu", "gpu"), default="cpu",
         help="default: %(default)s")  # fmt: skip
-    group.add_argument("--python", nargs="+", action="extend", type=backend_python,
+    group.add_argument("--python", nargs="+", action="extend", type=backend_python, default=[],
         metavar="NAME=PROGRAM", help="run a backend's worker processes with another Python, such "
         "as that of another virtual environment: tensorflow=.venv-tf/bin/python")  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What the terminal shows besides progress: what can run here, and the results of a run."""
+"""What the terminal shows besides progress: the results of a run, and of a comparison."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from backends.registry import BACKENDS
 from benchmarks.analysis.comparison import Comparison
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.machine.probe import Probe
 from benchmarks.reports import accuracy, comparison, run
 from benchmarks.reports.sections import Note
 from benchmarks.reports.sentences import cautions
@@ -39,23 +37,6 @@ def show_notes(console: Console, notes: Iterable[Note]) -> None:
     for note in notes:
         style = "bold yellow" if note.severity == "warning" else "none"
         console.print(Markdown(f"- {note.text}", style=style))
-
-
-def show_list(console: Console, probes: dict[str, Probe], device: str) -> None:
-    """Every backend and mode, and whether it can run here."""
-    table = RichTable("backend", "mode", "tier", "input", f"on the {device} here")
-    for name, probe in probes.items():
-        problem = probe.problem
-        versions = ", ".join(f"{package} {version}" for package, version in probe.versions.items())
-        for row, (mode, about) in enumerate(BACKENDS[name].modes.items()):
-            state = f"no: {problem}" if problem else "yes"
-            if row == 0 and not problem:
-                state = f"yes ({versions})"
-            table.add_row(
-                name if row == 0 else "", mode, about.tier, ", ".join(about.inputs), escape(state)
-            )
-        table.add_section()
-    console.print(table)
 
 
 def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: Path) -> None:
