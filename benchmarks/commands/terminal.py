@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -39,8 +38,8 @@ def show_notes(console: Console, notes: Iterable[Note]) -> None:
         console.print(Markdown(f"- {note.text}", style=style))
 
 
-def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: Path) -> None:
-    """The ranking, the answer and the cautions of a report, and where the report is."""
+def show_findings(console: Console, bundle: Bundle, findings: Findings) -> None:
+    """The ranking, the answer and the cautions of a report."""
     for where, table in run.terminal_ranking(findings):
         console.print(rich_table(table, title=f"{where}, 95% intervals"))
     if tutorial := accuracy.tutorial_table(findings):
@@ -51,7 +50,6 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: 
         console.print(f"{row['status']}: {row['case']}{reason}", markup=False)
     console.print(Markdown(run.answer(findings)))
     show_notes(console, cautions(bundle, findings))
-    console.print(f"report: {folder / 'report.md'}", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_comparison(console: Console, compared: Comparison, limit: float | None) -> None:
