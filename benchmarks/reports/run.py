@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from backends.registry import BACKENDS, title_of
 from benchmarks.analysis import break_even, limits
@@ -189,40 +187,34 @@ def what_differs(findings: Findings) -> Section | None:
 
 def environment(bundle: Bundle) -> Section:
     """Machine, versions and workload."""
-    recorded, machine = bundle.environment, bundle.environment["machine"]
-    run, workload = recorded["run"], recorded["workload"]
+    recorded, machine = bundle.environment, bundle.environment.machine
+    run, workload = recorded.run, recorded.workload
     entries = {
-        "command": f"`{run['command']}`",
-        "started": recorded["started"],
-        "cpu": f"{machine['cpu']}, {run['threads']} of {machine['cpus_available']} CPUs used, "
-        f"{', '.join(machine['instructions'])}",
-        "gpu": "; ".join(machine["gpus"]) or "none",
-        "system": f"{machine['system']}, Python {recorded['python']}",
-        "packages": ", ".join(f"{name} {number}" for name, number in recorded["packages"].items()),
-        "network": "-".join(str(size) for size in workload["layer_sizes"]),
-        "training": f"{workload['steps']:,} steps on batches of {workload['batch_size']}, Adam "
-        f"with learning rate {workload['learning_rate']}, {run['finished_launches']} launches from "
-        f"seed {run['seed']}",
-        "data": workload["data"],
-        **_session_load(run),
-        "commit": recorded["git_commit"] + (" with changes" if recorded["git_modified"] else ""),
+        "command": f"`{run.command}`",
+        "started": recorded.started,
+        "cpu": f"{machine.cpu}, {run.threads} of {machine.cpus_available} CPUs used, "
+        f"{', '.join(machine.instructions)}",
+        "gpu": "; ".join(machine.gpus) or "none",
+        "system": f"{machine.system}, Python {recorded.python}",
+        "packages": ", ".join(f"{name} {number}" for name, number in recorded.packages.items()),
+        "network": "-".join(str(size) for size in workload.layer_sizes),
+        "training": f"{workload.steps:,} steps on batches of {workload.batch_size}, Adam "
+        f"with learning rate {workload.learning_rate}, {run.finished_launches} launches from "
+        f"seed {run.seed}",
+        "data": workload.data,
     }
+    if run.session_cpu_share is not None:
+        share = number(run.session_cpu_share, ".1%")
+        entries["the session itself"] = f"{share} of a CPU while it waited for blocks"
+    entries["commit"] = recorded.git_commit + (" with changes" if recorded.git_modified else "")
     return Section("Environment", [entries])
-
-
-def _session_load(run: Mapping[str, Any]) -> dict[str, str]:
-    """The CPU share of the measuring process itself; older bundles do not have it."""
-    share = run.get("session_cpu_share")
-    if share is None:
-        return {}
-    return {"the session itself": f"{number(share, '.1%')} of a CPU while it waited for blocks"}
 
 
 def title(findings: Findings) -> str:
     """The frameworks that were compared."""
     backends = dict.fromkeys(ranked(findings.summary)["backend"])
-    in_order = [name for name in dict.fromkeys([*BACKENDS, *backends]) if name in backends]
-    return f"One network, one Adam: {joined([title_of(n) for n in in_order]) or 'no result'}"
+    titles = [title_of(name) for name in dict.fromkeys([*BACKENDS, *backends]) if name in backends]
+    return f"One network, one Adam: {joined(titles) or 'no result'}"
 
 
 def answer(findings: Findings) -> str:
