@@ -48,7 +48,8 @@ def html(bundle: Bundle, findings: Findings) -> str:
     shown.sort(key=lambda one: 1 + ORDER.index(one.heading) if one.heading in ORDER else 0)
     first, *others = [*sentences.fastest(findings), ""]
     notes = sentences.cautions(bundle, findings)
-    figures = {part.name for one in shown for part in one.parts if isinstance(part, Figure)}
+    names = {part.name for one in shown for part in one.parts if isinstance(part, Figure)}
+    figures = {name: draw for name, draw in interactive.FIGURES.items() if name in names}
     return page(
         title=run.title(findings),
         opening={
@@ -59,11 +60,7 @@ def html(bundle: Bundle, findings: Findings) -> str:
             "about": _about(bundle),
         },
         sections=shown,
-        charts={
-            name: draw(bundle, findings)
-            for name, draw in interactive.FIGURES.items()
-            if name in figures
-        },
+        charts={name: draw(bundle, findings) for name, draw in figures.items()},
     )
 
 
@@ -97,11 +94,6 @@ def page(
         "csv": _csv,
         "rows": _rows,
         "colours": lambda case: looks.colours(case.split(" ")[0]),
-    }
-    environment.tests |= {
-        "text": lambda part: isinstance(part, str),
-        "table": lambda part: isinstance(part, Table),
-        "notes": lambda part: isinstance(part, list),
     }
     return environment.get_template("report.html").render(
         **opening,
