@@ -181,14 +181,9 @@ def _startup(rows: pd.DataFrame, call: str, launches: pd.DataFrame) -> go.Figure
     rows = rows.assign(total=rows[list(parts)].sum(axis=1)).sort_values("total")
     figure = charts.rows("seconds", rows["case"], grouped=False)
     charts.stack(figure, rows, parts, "%{x:.2f} s")
-    charts.marks(
-        figure,
-        launches["case"],
-        "%{x:.2f} s in one launch",
-        name="one launch",
-        x=launches[STARTUP].sum(axis=1),
-        marker={"color": looks.SHADE, "size": 7, "line": {"color": looks.INK, "width": 1.5}},
-    )
+    text, sums = "%{x:.2f} s in one launch", launches[STARTUP].sum(axis=1)
+    dot = {"color": looks.SHADE, "size": 7, "line": {"color": looks.INK, "width": 1.5}}
+    charts.marks(figure, launches["case"], text, name="one launch", x=sums, marker=dot)
     return figure.update_xaxes(rangemode="tozero")
 
 
@@ -224,14 +219,9 @@ def break_even(_: Bundle, findings: Findings) -> Chart:
         customdata=rows[["steps_low", "steps_high"]],
         **charts.estimates(rows, "steps"),
     )
-    charts.marks(
-        figure,
-        names,
-        "after %{x:,.0f} steps, with empty caches",
-        name="empty caches, one launch",
-        x=rows["first_steps"],
-        marker={"color": colours, "symbol": "circle-open", "size": 9, "line": {"width": 2}},
-    )
+    text, first = "after %{x:,.0f} steps, with empty caches", rows["first_steps"]
+    hollow = {"color": colours, "symbol": "circle-open", "size": 9, "line": {"width": 2}}
+    charts.marks(figure, names, text, name="empty caches, one launch", x=first, marker=hollow)
     steps = rows[["first_steps", "steps"]].to_numpy()
     # An interval may reach absurd counts: there it leaves the figure.
     across = [np.nanmin(steps) / 20, np.nanmax(steps) * 20] if np.isfinite(steps).any() else [1, 10]
@@ -245,14 +235,9 @@ def step_parts(_: Bundle, findings: Findings) -> Chart:
     columns = {f"{part}_ms": part for part in looks.PARTS}
     figure = charts.rows("ms a step", rows["case"], grouped=False)
     charts.stack(figure, rows, columns, "%{x:.3f} ms")
-    charts.marks(
-        figure,
-        rows["case"],
-        "%{x:.3f} ms a step",
-        name="whole step, 95% interval",
-        marker={"color": looks.INK, "symbol": "line-ns-open", "size": 12},
-        **charts.estimates(rows, "step_ms"),
-    )
+    step = charts.estimates(rows, "step_ms") | {"name": "whole step, 95% interval"}
+    stroke = {"color": looks.INK, "symbol": "line-ns-open", "size": 12}
+    charts.marks(figure, rows["case"], "%{x:.3f} ms a step", marker=stroke, **step)
     charts.mark(figure, findings.floors["step_ms"].iloc[0], "the floor")
     charts.from_zero(figure, rows["step_ms"], rows["step_ms_high"])
     return Chart({"": figure}, charts.shown(rows, "case", "step_ms", *columns))
