@@ -49,13 +49,6 @@ def percentage(text: str) -> float:
     return share(text.removesuffix("%")) / 100
 
 
-def backend(text: str) -> str:
-    """A backend's name."""
-    if text not in BACKENDS:
-        raise argparse.ArgumentTypeError(f"{text} is not one of {', '.join(BACKENDS)}")
-    return text
-
-
 def device(text: str) -> str:
     """A device that is supported here."""
     if problem := device_problem(text):
@@ -121,7 +114,7 @@ def add_backend_options(group: argparse._ArgumentGroup) -> None:
 
 def add_named_backends(parser: argparse.ArgumentParser) -> None:
     """Let backends be named without --backends."""
-    parser.add_argument("named", nargs="*", type=backend, metavar="BACKEND",
+    parser.add_argument("named", nargs="*", choices=BACKENDS, metavar="BACKEND",
         help="the same as --backends")  # fmt: skip
 
 

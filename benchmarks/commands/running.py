@@ -158,8 +158,8 @@ def run(plan: Plan, training: data.Split, folder: Path, console: Console, starte
 
     `started` is the time by `time.monotonic` from which the time limit counts.
     """
-    if lacking := platforms.limitations():
-        console.print(f"note: {lacking}", markup=False, highlight=False)
+    if limitation := platforms.LIMITATIONS.get(sys.platform):
+        console.print(f"note: {limitation}", markup=False, highlight=False)
     record = describe_run(plan)
     writer = BundleWriter(folder)
     writer.write_environment(record)

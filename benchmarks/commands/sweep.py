@@ -117,7 +117,11 @@ def main(argv: list[str], console: Console) -> int:
     arguments = parser().read(argv)
     folder: Path | None = arguments.resume
     if folder:
-        arguments = parser().read(_read_arguments(folder))
+        try:
+            argv = json.loads((folder / ARGUMENTS).read_text())["arguments"]
+        except (OSError, ValueError, KeyError):
+            raise UsageError(f"--resume {folder}: holds no {ARGUMENTS} that can be read") from None
+        arguments = parser().read(argv)
         # The folder exists and is not empty, which --output would refuse.
         arguments.output = None
     plan, dataset = running.prepare(arguments, PRESETS[arguments.preset].inputs)
@@ -145,17 +149,8 @@ def main(argv: list[str], console: Console) -> int:
     return code
 
 
-def _read_arguments(folder: Path) -> list[str]:
-    """The arguments that a sweep was started with; raises UsageError where there are none."""
-    try:
-        arguments: list[str] = json.loads((folder / ARGUMENTS).read_text())["arguments"]
-    except (OSError, ValueError, KeyError):
-        raise UsageError(f"--resume {folder}: holds no {ARGUMENTS} that can be read") from None
-    return arguments
-
-
 def _complete(folder: Path) -> bool:
-    """Whether a point has been measured; what an interrupted one has left behind is removed."""
+    """Whether a point has been measured; removes what an interrupted one has left behind."""
     if not folder.exists():
         return False
     with suppress(UsageError):
