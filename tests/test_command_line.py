@@ -97,7 +97,7 @@ def test_valid_numbers_keep_their_type_and_value() -> None:
     assert options.percentage("2.5%") == 0.025
 
 
-# Words
+# Commands and help
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +141,7 @@ def test_exit_codes_cover_the_commands() -> None:
         (["warp"], "unknown command warp. The commands are "),
     ],
 )
-def test_an_unknown_word_says_which_commands_there_are(
+def test_an_unknown_command_is_refused_with_the_known_ones(
     argv: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     printed = refusal(capsys, *argv)
@@ -172,7 +172,7 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], str, dict[s
     return calls
 
 
-def test_list_as_a_word_and_as_an_option_print_the_same(
+def test_list_as_a_command_and_as_an_option_print_the_same(
     probed: list[tuple[list[str], str, dict[str, str]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     printed = []
@@ -241,7 +241,7 @@ def test_what_is_no_bundle_is_refused_in_one_line(
         assert f"is {path} a bundle" in refusal(capsys, *argv)
 
 
-# What is supported
+# Supported systems and devices
 
 
 @pytest.mark.parametrize(

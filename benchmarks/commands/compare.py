@@ -1,4 +1,4 @@
-"""The command `compare`: what became faster or slower between two bundles. It runs nothing."""
+"""The command `compare`: what became faster or slower between two bundles."""
 
 from __future__ import annotations
 

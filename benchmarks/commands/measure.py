@@ -1,4 +1,4 @@
-"""The command `measure`, which is meant where none is named: run the comparison and report it."""
+"""The command `measure`, the default: run the comparison and report it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,11 @@ commands, each with its own --help:
 
 
 def parser() -> options.Parser:
-    """The command line of a measurement."""
+    """The command line of `measure`."""
     parser = options.Parser("measure", EPILOG)
     options.add_case_options(parser)
-    options.add_workload_options(parser)
     options.add_run_options(parser)
-    more = parser.add_argument_group("what else there is")
+    more = parser.add_argument_group("other options")
     more.add_argument("--profile", action="store_true",
         help="leave a trace of some steps of each case in the bundle's profiles/, written by the "
         "framework's own profiler after training; Perfetto or TensorBoard opens it")  # fmt: skip

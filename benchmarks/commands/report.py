@@ -1,4 +1,4 @@
-"""The command `report`: what is computed from the rows of one or more bundles. It runs nothing."""
+"""The command `report`: write what is computed from the rows of one or more bundles."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from benchmarks.reports import run as run_report
 from benchmarks.reports import several
 
 PAGE_PACKAGES = ("plotly", "jinja2", "markdown_it")
-"""What report.html needs; without them everything else is written."""
+"""The packages that report.html needs; without them everything else is written."""
 NAMED_BUNDLES = 5
-"""How many of the bundles in a folder an error names."""
+"""The number of bundles in a folder that an error names."""
 
 EPILOG = """\
-One bundle: writes report.md, report.html, the figures, the summary and the other computed tables
-again, from the rows that were measured. Use it after a run that was killed, or with a newer version
-of this program.
+One bundle: writes the reports, the figures and the computed tables again, from the rows that were
+measured. Use it after a run that was killed, or with a newer version of this program.
 
-Several bundles: one report.md and report.html with the cases of all of them side by side, each with
-its ratio to the fastest of its own bundle, and what the environments differ in. Nothing is ranked
-across bundles.
+Several bundles: writes one report with the cases of all of them side by side, each with its ratio
+to the fastest of its own bundle, and what the environments differ in. Nothing is ranked across
+bundles.
 
 No framework is needed. report.html needs no network and no other file.
 
@@ -74,7 +73,7 @@ def bundle_names(folders: list[Path]) -> list[str]:
 
 
 def missing_for_page() -> list[str]:
-    """The packages for want of which there is no report.html; empty if none is missing."""
+    """The packages that report.html needs and that are not installed."""
     return [name for name in PAGE_PACKAGES if find_spec(name) is None]
 
 

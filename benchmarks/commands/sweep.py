@@ -80,7 +80,6 @@ def parser() -> options.Parser:
     factors.add_argument("--resume", type=Path, metavar="FOLDER",
         help="go on with the interrupted sweep in this folder, with its arguments")  # fmt: skip
     options.add_case_options(parser)
-    options.add_workload_options(parser)
     options.add_run_options(parser)
     parser.set_defaults(launches=3)
     return parser

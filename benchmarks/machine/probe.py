@@ -29,7 +29,7 @@ MARK = "probe: "
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What one backend can do here, or why it cannot."""
+    """Whether one backend can run here: its packages' versions, and the problem if it cannot."""
 
     versions: dict[str, str] = field(default_factory=dict)
     problem: str = ""
