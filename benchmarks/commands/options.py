@@ -24,7 +24,7 @@ from benchmarks.schema import ACCURACY_MARGIN_POINTS
 def number(
     kind: Callable[[str], float], accepts: Callable[[float], bool], name: str
 ) -> Callable[[str], float]:
-    """An argparse type: the numbers for which `accepts` is true; error messages call them `name`."""
+    """A type for argparse: numbers for which `accepts` is true; error messages call them `name`."""
 
     def convert(text: str) -> float:
         try:
