@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,14 @@ def environment(cases: list[dict[str, Any]], launches: int) -> dict[str, Any]:
     }
 
 
-def environment_record(launches: int = 3, **sections: Any) -> Environment:
-    """An environment without cases; `sections` replace entries of its sections."""
-    content = environment([], launches)
+def environment_record(
+    cases: Sequence[dict[str, Any]] = (), launches: int = 3, **sections: Any
+) -> Environment:
+    """That environment as a record; `sections` replace entries of its sections."""
+    content = environment(list(cases), launches)
     for section, changes in sections.items():
         content[section] |= changes
-    return Environment.from_json(content)
+    return Environment.model_validate_json(json.dumps(content))
 
 
 def identity(case: str, precision: str = "float32") -> dict[str, Any]:
@@ -113,10 +116,7 @@ def write_bundle(
     folder.mkdir(parents=True)
     writer = BundleWriter(folder)
     cases = [identity(case, precision) for case in (*step_ms, *skipped)]
-    content = environment(cases, launches)
-    for section, changes in sections.items():
-        content[section] |= changes
-    writer.write_environment(content)
+    writer.write_environment(environment_record(cases, launches, **sections))
     for case in cases[len(step_ms) :]:
         writer.append("outcomes", **case, status="skipped", reason="not installed")
     for launch in range(launches):

@@ -5,7 +5,7 @@ Everything here is computed from the measured tables alone, so it can be compute
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def compute_findings(bundle: Bundle) -> Findings:
     samples = bundle.undisturbed_samples
     step_seconds = statistics.step_seconds(samples)
     run, workload = bundle.environment.run, bundle.environment.workload
-    cases = pd.DataFrame([asdict(case) for case in run.cases], columns=list(IDENTITY))
+    cases = pd.DataFrame([case.model_dump() for case in run.cases], columns=list(IDENTITY))
     summary = pd.DataFrame([_case_row(bundle, case, step_seconds) for _, case in cases.iterrows()])
     rankable = (summary["status"] == "measured") & summary["certified"] & ~control_of(summary)
     verdicts = statistics.verdicts(samples, summary[rankable])

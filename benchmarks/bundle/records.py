@@ -7,77 +7,23 @@ file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
-from types import NoneType
-from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.schema import repetition_in
 
 
-class Record:
-    """A value that is written as a JSON object and read from one."""
+class Record(BaseModel):
+    """A JSON object. Keys that are no fields, as newer bundles may have, are left out."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
 
     def to_json(self) -> dict[str, Any]:
         """The record as a JSON object, without the fields that are None."""
-        return _without_none(asdict(self))  # type: ignore[call-overload, no-any-return]
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The record that a JSON object describes; keys that are no fields are left out.
-
-        Raises ValueError where a field is missing that every bundle has, or is not of its type.
-        """
-        types = get_type_hints(cls)
-        values = {}
-        for field in fields(cls):  # type: ignore[arg-type]
-            if field.name in content:
-                values[field.name] = _value(types[field.name], content[field.name], field.name)
-            elif field.default is MISSING:
-                raise ValueError(f"describes no {field.name} of the {cls.__name__.lower()}")
-        return cls(**values)
-
-    # Passed on to modules that do not yet read the fields as attributes.
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The field of that name."""
-        value = getattr(self, name, None)
-        return default if value is None else value
+        return self.model_dump(mode="json", exclude_none=True)
 
 
-def _without_none(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {name: _without_none(value) for name, value in content.items() if value is not None}
-    if isinstance(content, list | tuple):
-        return [_without_none(value) for value in content]
-    return content
-
-
-def _value(hint: Any, content: Any, name: str) -> Any:
-    """The value of a field from JSON, by the type of the field."""
-    inner = get_args(hint)
-    if NoneType in inner:
-        return None if content is None else _value(inner[0], content, name)
-    expected = get_origin(hint) or hint
-    if isinstance(expected, type) and issubclass(expected, Record):
-        _check(isinstance(content, dict), name, content)
-        return expected.from_json(content)
-    if expected is tuple:
-        _check(isinstance(content, list | tuple), name, content)
-        return tuple(_value(inner[0], value, name) for value in content)
-    accepted = (int, float) if expected is float else expected
-    _check(isinstance(content, accepted), name, content)
-    return content
-
-
-def _check(is_expected: bool, name: str, content: Any) -> None:
-    if not is_expected:
-        raise ValueError(f"{name} cannot be {content!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
 class CaseRecord(Record):
     """A case of the run: the columns that every table has for it."""
 
@@ -88,15 +34,12 @@ class CaseRecord(Record):
     precision: Annotated[str, "Precision that was asked for."]
     device: Annotated[str, "Device that was asked for."]
     adam: Annotated[str, "Form of Adam."]
-    repetition: Annotated[int, "0, or the number of this repetition of another case."]
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """See Record; older bundles tell a repetition by the name of the case alone."""
-        return super().from_json({"repetition": repetition_in(str(content.get("case"))), **content})
+    repetition: Annotated[int, "0, or the number of this repetition of another case."] = Field(
+        # Older bundles tell a repetition by the name of the case alone.
+        default_factory=lambda fields: repetition_in(fields["case"])
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Machine(Record):
     """The machine that the run was measured on."""
 
@@ -110,7 +53,6 @@ class Machine(Record):
     gpus: Annotated[tuple[str, ...], "NVIDIA GPUs: name, memory and driver version of each."]
 
 
-@dataclass(frozen=True, kw_only=True)
 class WorkloadRecord(Record):
     """What was trained."""
 
@@ -126,7 +68,6 @@ class WorkloadRecord(Record):
     data: Annotated[str, "Name of the data set's folder."]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Run(Record):
     """What was asked of the run, and how far it came."""
 
@@ -152,7 +93,6 @@ class Run(Record):
     ] = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class Environment(Record):
     """All that environment.json holds."""
 
@@ -167,16 +107,19 @@ class Environment(Record):
     run: Run
     finished: Annotated[str | None, "End of the run, in UTC."] = None
 
+    def with_run(self, **changes: Any) -> Self:
+        """The same environment, with `changes` to the fields of its run."""
+        return self.model_copy(update={"run": self.run.model_copy(update=changes)})
+
 
 def described_fields(record: type[Record]) -> list[tuple[str, str, str]]:
     """The name, description and unit of every field; `record.field` for one within a record."""
     rows: list[tuple[str, str, str]] = []
-    for name, hint in get_type_hints(record, include_extras=True).items():
-        if isinstance(hint, type) and issubclass(hint, Record):
-            rows += [
-                (f"{name}.{inner}", about, unit) for inner, about, unit in described_fields(hint)
-            ]
+    for name, field in record.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Record):
+            inner = described_fields(field.annotation)
+            rows += [(f"{name}.{one}", about, unit) for one, about, unit in inner]
         else:
-            _, about, *unit = get_args(hint)
-            rows.append((name, about, unit[0] if unit else ""))
+            about, *units = field.metadata
+            rows.append((name, about, *(units or [""])))
     return rows

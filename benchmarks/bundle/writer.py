@@ -6,13 +6,13 @@ Rows are flushed one by one, so whatever ends a run, what was measured is on dis
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from benchmarks.bundle.folders import file_name
+from benchmarks.bundle.records import Environment
 from benchmarks.schema import COLUMNS
 
 
@@ -58,12 +58,11 @@ class BundleWriter:
         """A writer of rows that all have `columns`."""
         return Rows(self, columns)
 
-    def write_environment(self, environment: dict[str, Any]) -> None:
+    def write_environment(self, environment: Environment) -> None:
         """Write environment.json, or replace it when more is known."""
-        text = json.dumps(environment, indent=2, ensure_ascii=False)
         # Whatever ends the run, the file is there as a whole.
         unfinished = self.folder / "environment.json.part"
-        unfinished.write_text(text + "\n")
+        unfinished.write_text(environment.model_dump_json(indent=2, exclude_none=True) + "\n")
         unfinished.replace(self.folder / "environment.json")
 
     def keep_output(self, case: str, output: str) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -28,6 +26,7 @@ from benchmarks.plan.cases import Case, select_cases
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.plan.workload import Workload
+from benchmarks.session.description import describe_run
 from benchmarks.session.session import Session
 
 
@@ -110,42 +109,6 @@ def cannot_run(cases: list[Case], probes: dict[str, probe.Probe]) -> dict[Case, 
     return reasons
 
 
-def describe_run(plan: Plan) -> dict[str, Any]:
-    """The content of environment.json at the start of a run."""
-    work = plan.workload
-    machine = environment.describe()
-    return machine | {
-        # Backends that another Python runs have versions that differ from this process's.
-        "packages": machine["packages"] | plan.versions,
-        "workload": {
-            "layer_sizes": work.network.layer_sizes,
-            "parameters": work.network.parameter_count,
-            "learning_rate": work.adam.learning_rate,
-            "beta_1": work.adam.beta_1,
-            "beta_2": work.adam.beta_2,
-            "epsilon": work.adam.epsilon,
-            "batch_size": work.batch_size,
-            "steps": work.steps,
-            "training_images": work.training_images,
-            "data": Path(work.data_dir).name,
-        },
-        "run": {
-            "command": shlex.join(["python", "run_all.py", *sys.argv[1:]]),
-            "launches": plan.launches,
-            "seed": plan.seed,
-            "threads": plan.threads,
-            "cases": [case.identity() for case in (*plan.cases, *plan.skipped)],
-            "floors": [case.identity() for case in plan.floors],
-            "block_steps": plan.block_steps,
-            "time_limit_seconds": plan.time_limit_seconds,
-            "accuracy_margin_points": plan.accuracy_margin,
-            "state": "running",
-            "finished_launches": 0,
-            "out_of_time": False,
-        },
-    }
-
-
 def run(plan: Plan, training: data.Split, folder: Path, console: Console, started: float) -> int:
     """Run the plan into its bundle, as far as it gets; returns the exit code.
 
@@ -153,16 +116,15 @@ def run(plan: Plan, training: data.Split, folder: Path, console: Console, starte
     """
     if limitation := platforms.LIMITATIONS.get(sys.platform):
         console.print(f"note: {limitation}", markup=False, highlight=False)
-    record = describe_run(plan)
-    writer = BundleWriter(folder)
-    writer.write_environment(record)
+    writer, described = BundleWriter(folder), describe_run(plan)
+    writer.write_environment(described)
     with RunProgress(plan, console) as progress:
         session = Session(
             plan=plan,
             training=training,
             writer=writer,
             progress=progress,
-            environment=record,
+            environment=described,
             started=started,
             settled=lambda: compute_findings(Bundle.read(folder)).settled,
         )
@@ -175,12 +137,12 @@ def run(plan: Plan, training: data.Split, folder: Path, console: Console, starte
         except Exception:
             state, code = "stopped by an error", exit_codes.PROGRAM_ERROR
             console.print_exception()
-    record["run"] |= {
-        "state": state,
-        "finished_launches": session.finished_launches,
-        "out_of_time": session.out_of_time,
-    }
-    record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-    writer.write_environment(record)
+    described = session.environment.with_run(
+        state=state,
+        finished_launches=session.finished_launches,
+        out_of_time=session.out_of_time,
+    )
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    writer.write_environment(described.model_copy(update={"finished": finished}))
     writer.close()
     return code

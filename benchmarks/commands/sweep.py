@@ -153,7 +153,7 @@ def _complete(folder: Path) -> bool:
     if not folder.exists():
         return False
     with suppress(UsageError):
-        if read_environment(folder)["run"]["state"] == "complete":
+        if read_environment(folder).run.state == "complete":
             return True
     shutil.rmtree(folder)
     return False

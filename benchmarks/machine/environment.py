@@ -1,4 +1,4 @@
-"""The machine and the software of a run, as JSON objects for environment.json."""
+"""The machine and the software of a run, as the fields of environment.json."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import cpuinfo
 import psutil
 
 from backends.registry import BACKENDS
-from benchmarks.machine.settings import ROOT, framework_variables
+from benchmarks.machine.settings import ROOT, available_cpus, framework_variables
 
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
@@ -38,30 +38,33 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def gpus() -> list[str]:
+def gpus() -> tuple[str, ...]:
     """The NVIDIA GPUs that the driver shows: name, memory and driver version."""
     query = "--query-gpu=name,memory.total,driver_version"
-    return _output("nvidia-smi", query, "--format=csv,noheader").splitlines()
+    return tuple(_output("nvidia-smi", query, "--format=csv,noheader").splitlines())
+
+
+def describe_machine() -> dict[str, Any]:
+    """The fields of the record Machine."""
+    cpu = cpuinfo.get_cpu_info()
+    flags = set(cpu.get("flags", []))
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "architecture": platform.machine(),
+        "cpu": cpu.get("brand_raw", "unknown"),
+        "instructions": tuple(name for name in INSTRUCTIONS if name in flags),
+        "cpus_available": available_cpus(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "load_average": psutil.getloadavg(),
+        "gpus": gpus(),
+    }
 
 
 def describe() -> dict[str, Any]:
     """The fields of the record Environment that can be read before a run starts."""
-    cpu = cpuinfo.get_cpu_info()
-    flags = set(cpu.get("flags", []))
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "system": f"{platform.system()} {platform.release()}",
-            "architecture": platform.machine(),
-            "cpu": cpu.get("brand_raw", "unknown"),
-            "instructions": [name for name in INSTRUCTIONS if name in flags],
-            "cpus_available": len(psutil.Process().cpu_affinity())
-            if hasattr(psutil.Process, "cpu_affinity")
-            else psutil.cpu_count(),
-            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "load_average": list(psutil.getloadavg()),
-            "gpus": gpus(),
-        },
+        "machine": describe_machine(),
         "python": platform.python_version(),
         "packages": package_versions(),
         "variables": framework_variables(),

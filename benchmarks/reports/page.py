@@ -122,10 +122,10 @@ def _drawn(sections: Sequence[Section]) -> list[tuple[str, interactive.Draw]]:
 
 def _about(bundle: Bundle) -> list[str]:
     """Where and when the bundle was measured."""
-    recorded, machine = bundle.environment["run"], bundle.environment["machine"]
-    where = machine["gpus"] or [f"{machine['cpu']}, {recorded['threads']} threads"]
-    launches = f"{recorded['finished_launches']} launches"
-    return [*where, launches, bundle.environment["started"][:10]]
+    run, machine = bundle.environment.run, bundle.environment.machine
+    where = machine.gpus or [f"{machine.cpu}, {run.threads} threads"]
+    launches = f"{run.finished_launches} launches"
+    return [*where, launches, bundle.environment.started[:10]]
 
 
 def _views(chart: Chart) -> Markup:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from backends.registry import BACKENDS, title_of
 from benchmarks.analysis import break_even, limits
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.bundle.reader import Bundle, end_of_output
+from benchmarks.bundle.records import Run
 from benchmarks.reports import accuracy, certificates, sentences
 from benchmarks.reports.cases import comparable_groups, ranked
 from benchmarks.reports.figures import static
@@ -205,30 +204,30 @@ def what_differs(findings: Findings) -> Section | None:
 
 def environment(bundle: Bundle) -> Section:
     """Machine, versions and workload."""
-    recorded, machine = bundle.environment, bundle.environment["machine"]
-    run, workload = recorded["run"], recorded["workload"]
+    recorded, machine = bundle.environment, bundle.environment.machine
+    run, workload = recorded.run, recorded.workload
     entries = {
-        "command": f"`{run['command']}`",
-        "started": recorded["started"],
-        "cpu": f"{machine['cpu']}, {run['threads']} of {machine['cpus_available']} CPUs used, "
-        f"{', '.join(machine['instructions'])}",
-        "gpu": "; ".join(machine["gpus"]) or "none",
-        "system": f"{machine['system']}, Python {recorded['python']}",
-        "packages": ", ".join(f"{name} {number}" for name, number in recorded["packages"].items()),
-        "network": "-".join(str(size) for size in workload["layer_sizes"]),
-        "training": f"{workload['steps']:,} steps on batches of {workload['batch_size']}, Adam "
-        f"with learning rate {workload['learning_rate']}, {run['finished_launches']} launches from "
-        f"seed {run['seed']}",
-        "data": workload["data"],
+        "command": f"`{run.command}`",
+        "started": recorded.started,
+        "cpu": f"{machine.cpu}, {run.threads} of {machine.cpus_available} CPUs used, "
+        f"{', '.join(machine.instructions)}",
+        "gpu": "; ".join(machine.gpus) or "none",
+        "system": f"{machine.system}, Python {recorded.python}",
+        "packages": ", ".join(f"{name} {number}" for name, number in recorded.packages.items()),
+        "network": "-".join(str(size) for size in workload.layer_sizes),
+        "training": f"{workload.steps:,} steps on batches of {workload.batch_size}, Adam "
+        f"with learning rate {workload.learning_rate}, {run.finished_launches} launches from "
+        f"seed {run.seed}",
+        "data": workload.data,
         **_session_load(run),
-        "commit": recorded["git_commit"] + (" with changes" if recorded["git_modified"] else ""),
+        "commit": recorded.git_commit + (" with changes" if recorded.git_modified else ""),
     }
     return section("Environment", entries)
 
 
-def _session_load(run: Mapping[str, Any]) -> dict[str, str]:
+def _session_load(run: Run) -> dict[str, str]:
     """The CPU share of the measuring process itself; older bundles do not have it."""
-    share = run.get("session_cpu_share")
+    share = run.session_cpu_share
     if share is None:
         return {}
     return {"the session itself": f"{percent(share)} of a CPU while it waited for blocks"}

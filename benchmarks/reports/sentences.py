@@ -19,6 +19,7 @@ from benchmarks.analysis.statistics import (
     smallest_difference,
 )
 from benchmarks.bundle.reader import Bundle
+from benchmarks.bundle.records import Run
 from benchmarks.reports.cases import comparable_groups
 from benchmarks.reports.formats import (
     MS,
@@ -199,15 +200,15 @@ SCOPE = Note(
 
 def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
     """What a reader must know about this run before quoting a figure."""
-    run, summary = bundle.environment["run"], findings.summary
+    run, summary = bundle.environment.run, findings.summary
     measured = summary[summary["status"] == "measured"]
     diverged = summary[(summary["diverged"] != "") & ~control_of(summary)]
     warnings = [f"{row['case']} {row['diverged']}." for _, row in diverged.iterrows()]
     warnings += [f"Unfair: {sentence}." for sentence in findings.unfair]
-    if run["state"] != "complete":
+    if run.state != "complete":
         warnings.insert(
             0,
-            f"Incomplete: {run['state']} after {run['finished_launches']} of {run['launches']} "
+            f"Incomplete: {run.state} after {run.finished_launches} of {run.launches} "
             "launches; the figures rest on what had been measured by then.",
         )
     notes = [*_limits_of_time(run, measured), *_disturbances(bundle)]
@@ -224,12 +225,12 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
     return [*(Note(text, "warning") for text in warnings), *map(Note, notes)]
 
 
-def _limits_of_time(run: Mapping[str, Any], measured: pd.DataFrame) -> list[str]:
+def _limits_of_time(run: Run, measured: pd.DataFrame) -> list[str]:
     """The launches and steps that are missing, and what that means."""
     notes = []
-    launches, planned = run["finished_launches"], run["launches"]
+    launches, planned = run.finished_launches, run.launches
     partly = measured[~measured["trained_to_end"]]
-    if run["state"] == "complete" and run["out_of_time"]:
+    if run.state == "complete" and run.out_of_time:
         if launches < planned:
             notes.append(f"The time limit left out {planned - launches} of {planned} launches.")
         if len(partly):
@@ -244,7 +245,7 @@ def _limits_of_time(run: Mapping[str, Any], measured: pd.DataFrame) -> list[str]
         )
     elif launches < 3:
         notes.append("There were only two launches, so the intervals are wide.")
-    if len(partly) and not run["out_of_time"]:
+    if len(partly) and not run.out_of_time:
         steps = ", ".join(f"{row['case']} ({row['steps']:,} steps)" for _, row in partly.iterrows())
         notes.append(f"Not trained to the end: {steps}.")
     return notes

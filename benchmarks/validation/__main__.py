@@ -30,7 +30,7 @@ def write(name: str, title: str, table: pd.DataFrame, raw: pd.DataFrame) -> None
     """Write a validation's table as markdown, and the rows it is computed from as CSV."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     raw.to_csv(FOLDER / f"{name}.csv", index=False)
-    machine = environment.describe()["machine"]
+    machine = environment.describe_machine()
     where = f"{machine['cpu']}, {available_cpus()} CPUs, {machine['system']}"
     body = table.to_markdown(index=False, floatfmt=".3f")
     (FOLDER / f"{name}.md").write_text(f"# {title}\n\n{body}\n\nOn {where}.\n")

@@ -21,6 +21,7 @@ from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.plan.workload import Workload
+from benchmarks.session.description import describe_run
 from benchmarks.session.session import Session
 
 CASE = Case(backend="jax", mode="compiled", input="resident", precision="float32", device="cpu")
@@ -76,7 +77,7 @@ def measure(
             training=dataset.training,
             writer=writer,
             progress=NoProgress(),  # type: ignore[arg-type]
-            environment={"run": {}},
+            environment=describe_run(plan),
             started=monotonic(),
             settled=lambda: statistics.settled(verdicts_on(samples(), cases)),
         ).run()

@@ -1,0 +1,52 @@
+"""The description of a run for its environment.json, as it is when the run starts."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from benchmarks.bundle.records import CaseRecord, Environment, Run, WorkloadRecord
+from benchmarks.machine import environment
+from benchmarks.plan.cases import Case
+from benchmarks.plan.plan import Plan
+
+
+def describe_run(plan: Plan) -> Environment:
+    """The machine, the software, the workload, and what is asked of the run."""
+    work, machine = plan.workload, environment.describe()
+    # Backends that another Python runs have versions that differ from this process's.
+    machine["packages"] |= plan.versions
+    return Environment(
+        **machine,
+        workload=WorkloadRecord(
+            layer_sizes=work.network.layer_sizes,
+            parameters=work.network.parameter_count,
+            learning_rate=work.adam.learning_rate,
+            beta_1=work.adam.beta_1,
+            beta_2=work.adam.beta_2,
+            epsilon=work.adam.epsilon,
+            batch_size=work.batch_size,
+            steps=work.steps,
+            training_images=work.training_images,
+            data=Path(work.data_dir).name,
+        ),
+        run=Run(
+            command=shlex.join(["python", "run_all.py", *sys.argv[1:]]),
+            launches=plan.launches,
+            seed=plan.seed,
+            threads=plan.threads,
+            cases=_records(*plan.cases, *plan.skipped),
+            floors=_records(*plan.floors),
+            block_steps=plan.block_steps,
+            time_limit_seconds=plan.time_limit_seconds,
+            accuracy_margin_points=plan.accuracy_margin,
+            state="running",
+            finished_launches=0,
+            out_of_time=False,
+        ),
+    )
+
+
+def _records(*cases: Case) -> tuple[CaseRecord, ...]:
+    return tuple(CaseRecord.model_validate(case.identity()) for case in cases)
