@@ -16,7 +16,7 @@ import run_all
 from backends.registry import BACKENDS
 from benchmarks import commands
 from benchmarks.commands import certify, exit_codes, measure, options
-from benchmarks.machine import platforms, probe, project
+from benchmarks.machine import probe, project
 from benchmarks.machine.settings import ROOT
 
 REFERENCE = ROOT / "results" / "reference" / "epyc-2-cores"
@@ -154,9 +154,8 @@ def test_backends_may_be_named_without_the_option(capsys: pytest.CaptureFixture[
     assert read(["jax", "pytorch"]) == read(["--backends", "jax", "pytorch"])
     assert read(["jax", "--modes", "eager"]) == read(["--backends", "jax", "--modes", "eager"])
     assert read([]).backends is None
-    for command in ("certify", "list"):
-        line = refusal(capsys, command, "theano")
-        assert "argument BACKEND: invalid choice: 'theano' (choose from 'pytorch', " in line
+    assert "theano is not one of pytorch, " in refusal(capsys, "certify", "theano")
+    assert "theano is not one of pytorch, " in refusal(capsys, "list", "theano")
 
 
 @pytest.fixture
@@ -265,8 +264,8 @@ def test_supported_devices_are_accepted_and_the_others_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    assert [platforms.device_problem(device) for device in ("cpu", "gpu")] == ["", ""]
-    assert all(map(platforms.device_problem, platforms.UNSUPPORTED_DEVICES))
+    assert [project.device_problem(device) for device in ("cpu", "gpu")] == ["", ""]
+    assert all(map(project.device_problem, project.UNSUPPORTED_DEVICES))
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["report", str(REFERENCE)]], ids=str)
@@ -283,15 +282,15 @@ def test_macos_computes_on_the_cpu_and_says_what_it_lacks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    platforms.check_system()
-    assert "cannot be bound to CPUs" in platforms.LIMITATIONS["darwin"]
+    project.check_system()
+    assert "cannot be bound to CPUs" in project.LIMITATIONS["darwin"]
     assert "Apple GPUs are not supported" in refusal(capsys, "--device", "gpu")
 
 
 def test_linux_lacks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    platforms.check_system()
-    assert "linux" not in platforms.LIMITATIONS
+    project.check_system()
+    assert "linux" not in project.LIMITATIONS
 
 
 # Errors

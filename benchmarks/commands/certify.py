@@ -1,4 +1,13 @@
-"""The command `certify`: certificates and ledgers alone, without timing anything."""
+"""The command `certify`: certificates and ledgers alone, without timing anything.
+
+For each case: the error of every stage against the float64 reference, in float64 (exact) and in the
+precision that is timed, and what the framework really does. Where a case departs from the
+reference, the first stage and parameter that do are named. Without --modes, all modes of a backend.
+
+For example:
+  python run_all.py certify jax                       all modes of JAX
+  python run_all.py certify jax pytorch --modes eager
+"""
 
 from __future__ import annotations
 
@@ -16,20 +25,10 @@ from benchmarks.schema import ACCURACY_MARGIN_POINTS, ENTRIES, LEVELS, STAGES
 from benchmarks.session.certifying import CertifiedCase, FailedCase, certify_cases
 from benchmarks.worker.certificate import first_failure
 
-EPILOG = """\
-For each case: the error of every stage against the float64 reference, in float64 (exact) and in the
-precision that is timed, and what the framework really does. Where a case departs from the
-reference, the first stage and parameter that do are named. Without --modes, all modes of a backend.
-
-examples:
-  python run_all.py certify jax                       all modes of JAX
-  python run_all.py certify jax pytorch --modes eager
-"""
-
 
 def parser() -> options.Parser:
     """The command line of `certify`."""
-    parser = options.Parser("certify", EPILOG)
+    parser = options.Parser("certify", __doc__)
     options.add_named_backends(parser)
     options.add_case_options(parser)
     parser.set_defaults(

@@ -13,7 +13,7 @@ from typing import NoReturn
 from backends.contract import PRECISIONS
 from backends.registry import BACKENDS, mode_names
 from benchmarks.commands import COMMANDS, exit_codes
-from benchmarks.machine.platforms import device_problem
+from benchmarks.machine.project import device_problem
 from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
 from benchmarks.plan.cases import KERAS_ADAM
@@ -49,6 +49,14 @@ def percentage(text: str) -> float:
     return share(text.removesuffix("%")) / 100
 
 
+def backend(text: str) -> str:
+    """A backend's name."""
+    # Not by `choices`: argparse would look for the empty list of none named among them.
+    if text not in BACKENDS:
+        raise argparse.ArgumentTypeError(f"{text} is not one of {', '.join(BACKENDS)}")
+    return text
+
+
 def device(text: str) -> str:
     """The name of a device that is supported here."""
     if problem := device_problem(text):
@@ -71,14 +79,15 @@ def backend_python(text: str) -> tuple[str, str]:
 class Parser(argparse.ArgumentParser):
     """The parser of one command; refuses in one line, and takes no abbreviated options."""
 
-    def __init__(self, command: str, epilog: str) -> None:
-        """`command` is a key of COMMANDS; its exit codes are added to the `epilog`."""
+    def __init__(self, command: str, docstring: str | None) -> None:
+        """`command` is a key of COMMANDS; its help has all but the first line of the docstring."""
         codes = sorted((exit_codes.COMMON | exit_codes.MEANINGS[command]).items())
+        details = (docstring or "").partition("\n\n")[2]
         lines = (f"  {code:<5}{meaning}\n" for code, meaning in codes)
         super().__init__(
             prog="run_all.py" if command == "measure" else f"run_all.py {command}",
             description=f"{COMMANDS[command].capitalize()}.",
-            epilog=f"{epilog}\nexit codes:\n{''.join(lines)}",
+            epilog=f"{details}\nexit codes:\n{''.join(lines)}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -114,7 +123,7 @@ def add_backend_options(group: argparse._ArgumentGroup) -> None:
 
 def add_named_backends(parser: argparse.ArgumentParser) -> None:
     """Let backends be named without --backends."""
-    parser.add_argument("named", nargs="*", choices=BACKENDS, metavar="BACKEND",
+    parser.add_argument("named", nargs="*", type=backend, metavar="BACKEND",
         help="the same as --backends")  # fmt: skip
 
 

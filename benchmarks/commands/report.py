@@ -1,4 +1,18 @@
-"""The command `report`: write what is computed from the rows of one or more bundles."""
+"""The command `report`: write what is computed from the rows of one or more bundles.
+
+One bundle: writes the reports, the figures and the computed tables again, from the rows that were
+measured. Use it after a run that was killed, or with a newer version of this program.
+
+Several bundles: writes one report with the cases of all of them side by side, each with its ratio
+to the fastest of its own bundle, and what the environments differ in. Nothing is ranked across
+bundles.
+
+No framework is needed. report.html needs no network and no other file.
+
+For example:
+  python run_all.py report results/reference/epyc-2-cores
+  python run_all.py report results/laptop results/server --output results/machines
+"""
 
 from __future__ import annotations
 
@@ -21,25 +35,10 @@ PAGE_PACKAGES = ("plotly", "jinja2", "markdown_it")
 NAMED_BUNDLES = 5
 """The number of bundles in a folder that an error names."""
 
-EPILOG = """\
-One bundle: writes the reports, the figures and the computed tables again, from the rows that were
-measured. Use it after a run that was killed, or with a newer version of this program.
-
-Several bundles: writes one report with the cases of all of them side by side, each with its ratio
-to the fastest of its own bundle, and what the environments differ in. Nothing is ranked across
-bundles.
-
-No framework is needed. report.html needs no network and no other file.
-
-examples:
-  python run_all.py report results/reference/epyc-2-cores
-  python run_all.py report results/laptop results/server --output results/machines
-"""
-
 
 def parser() -> options.Parser:
     """The command line of `report`."""
-    parser = options.Parser("report", EPILOG)
+    parser = options.Parser("report", __doc__)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="a bundle")
     parser.add_argument("--output", type=Path, metavar="FOLDER",
         help="write there, into a new folder; default: into the bundle itself if there is only "

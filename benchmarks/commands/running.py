@@ -19,7 +19,7 @@ from benchmarks.bundle.writer import BundleWriter
 from benchmarks.commands import exit_codes
 from benchmarks.commands.progress import RunProgress
 from benchmarks.errors import UsageError
-from benchmarks.machine import environment, platforms, probe
+from benchmarks.machine import environment, probe, project
 from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
 from benchmarks.plan.cases import Case, select_cases
@@ -114,7 +114,7 @@ def run(plan: Plan, training: data.Split, folder: Path, console: Console, starte
 
     `started` is the time by `time.monotonic` from which the time limit counts.
     """
-    if limitation := platforms.LIMITATIONS.get(sys.platform):
+    if limitation := project.LIMITATIONS.get(sys.platform):
         console.print(f"note: {limitation}", markup=False, highlight=False)
     writer, described = BundleWriter(folder), describe_run(plan)
     writer.write_environment(described)

@@ -1,7 +1,15 @@
 """The command `sweep`: the comparison over batch sizes, widths and depths of the network.
 
-One factor is varied at a time while the others stay as in the base workload, so the time grows with
-the number of values. Each point is a bundle, under points/ of the sweep's folder.
+Varies the batch size, the width of the hidden layers and their number, one at a time from the base
+workload, so the time grows with the number of values. Only factors whose values are named are
+varied, or all three if none is named. Each point is a bundle under points/ of the sweep's folder,
+which also has sweep.csv, report.md and figures/.
+
+For example:
+  python run_all.py sweep                             all three factors; about half an hour
+  python run_all.py sweep --batch-sizes 32 128 512 --backends jax pytorch
+  python run_all.py sweep --resume results/2026-01-01-1200-sweep-cpu
+                                                      go on with one that was interrupted
 """
 
 from __future__ import annotations
@@ -40,18 +48,6 @@ FACTORS = {
 ARGUMENTS = "sweep.json"
 """The file with the arguments of a sweep, for --resume."""
 
-EPILOG = """\
-Varies the batch size, the width of the hidden layers and their number, one at a time from the base
-workload. Only factors whose values are named are varied, or all three if none is named. Each point
-is a bundle, and the sweep's own folder has sweep.csv, report.md and figures/.
-
-examples:
-  python run_all.py sweep                             all three factors; about half an hour
-  python run_all.py sweep --batch-sizes 32 128 512 --backends jax pytorch
-  python run_all.py sweep --resume results/2026-01-01-1200-sweep-cpu
-                                                      go on with one that was interrupted
-"""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
@@ -71,7 +67,7 @@ class Point:
 
 def parser() -> options.Parser:
     """The command line of `sweep`."""
-    parser = options.Parser("sweep", EPILOG)
+    parser = options.Parser("sweep", __doc__)
     factors = parser.add_argument_group("what is varied")
     for factor, defaults in FACTORS.items():
         factors.add_argument(f"--{factor.replace(' ', '-')}s", nargs="+",
