@@ -47,8 +47,9 @@ def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> N
     certified, block = outcome.certified, outcome.block
     table = Table("stage", title=outcome.case.name, title_justify="left")
     for level in LEVELS:
-        for heading in (level, "bound", "worst parameter"):
-            table.add_column(heading, justify="left" if heading.startswith("worst") else "right")
+        table.add_column(level, justify="right")
+        table.add_column("bound", justify="right")
+        table.add_column("worst parameter")
     for stage in STAGES:
         cells = []
         for level in LEVELS:
@@ -60,12 +61,11 @@ def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> N
             cells += [error, f"{worst.bound:.0e}", f"{where}{'' if worst.passed else ' ✗'}"]
         table.add_row(stage_title(stage), *cells)
     console.print(table)
-    failure = first_failure(certified.checks)
-    if failure is None:
-        console.print(f"certified in {certified.seconds:.1f} s")
-    else:
+    if failure := first_failure(certified.checks):
         check = asdict(failure) | {"relative_error": failure.error}
         console.print(f"NOT certified: first departs at {departure(check)}", markup=False)
+    else:
+        console.print(f"certified in {certified.seconds:.1f} s")
     entries = certified.ledger | {
         "cpus_used": f"{block.cpu_seconds / block.seconds:.1f}",
         "compiled_while_timed": str(block.compilations),

@@ -51,7 +51,7 @@ def percentage(text: str) -> float:
 
 def backend(text: str) -> str:
     """A backend's name."""
-    # Not by `choices`: argparse would look for the empty list of none named among them.
+    # Not by `choices`: where no backend is named, argparse looks for an empty list among them.
     if text not in BACKENDS:
         raise argparse.ArgumentTypeError(f"{text} is not one of {', '.join(BACKENDS)}")
     return text
@@ -67,8 +67,7 @@ def device(text: str) -> str:
 def backend_python(text: str) -> tuple[str, str]:
     """A backend and the absolute path of the Python that runs it: "jax=env/bin/python"."""
     name, _, program = text.partition("=")
-    if name not in BACKENDS:
-        raise argparse.ArgumentTypeError(f"{text} does not begin with one of {', '.join(BACKENDS)}")
+    name = backend(name)
     path = shutil.which(program)
     if path is None:
         raise argparse.ArgumentTypeError(f"{program or 'nothing'} is no program that can be run")

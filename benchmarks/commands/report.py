@@ -54,9 +54,7 @@ def read_bundle(command: str, folder: Path) -> Bundle:
         if bundles := [str(path.parent) for path in paths]:
             more = len(bundles) - NAMED_BUNDLES
             # The newest; for `compare` the two newest, in the order of their age.
-            example = bundles[:1] if command == "report" else bundles[1::-1]
-            if command == "compare" and len(bundles) < 2:
-                example.append("AFTER")
+            example = bundles[:1] if command == "report" else [*bundles[1::-1], "AFTER"][:2]
             raise UsageError(
                 f"{folder} is not a bundle, since it has no environment.json; it holds bundles: "
                 f"{', '.join(bundles[:NAMED_BUNDLES])}{f' and {more} more' if more > 0 else ''}; "
