@@ -67,7 +67,8 @@ def device(text: str) -> str:
 def backend_python(text: str) -> tuple[str, str]:
     """A backend and the absolute path of the Python that runs it: "jax=env/bin/python"."""
     name, _, program = text.partition("=")
-    name = backend(name)
+    if name not in BACKENDS:
+        raise argparse.ArgumentTypeError(f"{text} does not begin with one of {', '.join(BACKENDS)}")
     path = shutil.which(program)
     if path is None:
         raise argparse.ArgumentTypeError(f"{program or 'nothing'} is no program that can be run")
