@@ -60,7 +60,7 @@ class Point:
 
     @property
     def name(self) -> str:
-        """The folder of its bundle; points of one workload share it."""
+        """The folder of the point's bundle; points with the same workload share it."""
         hidden = "-".join(str(size) for size in self.layer_sizes[1:-1])
         return f"batch-{self.batch_size}-hidden-{hidden or 'none'}"
 
