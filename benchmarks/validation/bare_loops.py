@@ -308,10 +308,10 @@ def compare(backend: str, mode: str) -> statistics.Estimate:
 
 def compare_all() -> Iterator[pd.DataFrame]:
     """Yield, after each case that has a loop here, the ratios of all cases so far."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for backend, mode in LOOPS:
-        ratio = statistics.with_interval("ratio", compare(backend, mode))
-        rows.append({"case": f"{backend} {mode}", **ratio})
+        ratio = compare(backend, mode)
+        rows.append({"case": f"{backend} {mode}", **statistics.with_interval("ratio", ratio)})
         print(pd.DataFrame(rows[-1:]).round(3).to_string(index=False, header=False), flush=True)
         yield pd.DataFrame(rows)
 
