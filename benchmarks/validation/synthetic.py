@@ -91,14 +91,9 @@ def verdict_when_settled(logs: pd.Series) -> str:
     for launches in range(PRESETS["default"].launches, MOST_LAUNCHES + 1):
         part = logs[logs.index.get_level_values("launch") < launches]
         estimate = statistics.interval_of_logs(part)
-        pair = {
-            "verdict": verdict_on(estimate),
-            "p_adjusted": estimate.p_value,
-            "launches_needed": statistics.launches_needed(
-                statistics.launch_medians(part), control=np.array([])
-            ),
-        }
-        if statistics.settled(pd.DataFrame([pair])):
+        needed = statistics.launches_needed(statistics.launch_medians(part), control=np.array([]))
+        pair = {"verdict": verdict_on(estimate), "p_adjusted": estimate.p_value}
+        if statistics.settled(pd.DataFrame([pair | {"launches_needed": needed}])):
             break
     return verdict_on(estimate)
 
