@@ -14,7 +14,6 @@ from backends.registry import BACKENDS
 from benchmarks.bundle.reader import undisturbed
 from benchmarks.commands import measure
 from benchmarks.commands.report import missing_for_page
-from benchmarks.commands.running import pythons
 from benchmarks.machine.settings import available_cpus
 from benchmarks.reports import formats
 from tests.support.runs import CASES, run, run_process, table
@@ -152,7 +151,7 @@ def test_a_backend_may_have_a_python_of_its_own(
 
 def test_pythons_add_up() -> None:
     arguments = ["--python", f"jax={sys.executable}", "--python", f"pytorch={sys.executable}"]
-    assert pythons(measure.parser().parse_args(arguments)) == {
+    assert dict(measure.parser().parse_args(arguments).python) == {
         "jax": sys.executable,
         "pytorch": sys.executable,
     }

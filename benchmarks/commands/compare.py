@@ -53,6 +53,11 @@ def main(argv: list[str], console: Console) -> int:
     if arguments.output:
         old, new = report.bundle_names(folders)
         text = comparison_report.markdown(result, old, new, limit)
-        report.write_text(arguments.output, text, console)
+        try:
+            arguments.output.write_text(text)
+        except OSError as error:
+            problem = f"cannot be written ({error.strerror})"
+            raise UsageError(f"--output {arguments.output}: {problem}") from None
+        console.print(f"report: {arguments.output}", markup=False, highlight=False, soft_wrap=True)
     slower = limit is not None and comparison.beyond(result.rows, limit)[0]
     return exit_codes.FAILED if slower else exit_codes.OK

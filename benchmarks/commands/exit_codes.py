@@ -27,10 +27,4 @@ MEANINGS = {
     },
     "list": {},
 }
-"""What each code says of a command, beside or instead of what it says of all of them."""
-
-
-def epilog(command: str) -> str:
-    """The exit codes of a command, one a line, for the end of its help."""
-    meanings = sorted((COMMON | MEANINGS[command]).items())
-    return "exit codes:\n" + "".join(f"  {code:<5}{meaning}\n" for code, meaning in meanings)
+"""The meanings of codes for each command, in addition to COMMON or instead of what it says."""

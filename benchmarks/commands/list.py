@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from backends.registry import BACKENDS
 from benchmarks.commands import exit_codes, options
@@ -29,12 +31,17 @@ def parser() -> options.Parser:
 
 def list_backends(arguments: argparse.Namespace, console: Console) -> int:
     """Print every backend and mode that the arguments name; returns the exit code."""
-    # Not above: it takes seconds to import, for which `--help` need not wait.
-    from benchmarks.commands import terminal
-
-    names = arguments.backends or list(BACKENDS)
-    probes = probe.probe_all(names, arguments.device, dict(arguments.python or ()))
-    terminal.show_list(console, probes, arguments.device)
+    names, device = arguments.backends or list(BACKENDS), arguments.device
+    table = Table("backend", "mode", "tier", "input", f"on the {device} here")
+    for name, probed in probe.probe_all(names, device, dict(arguments.python)).items():
+        answer = f"no: {probed.problem}" if probed.problem else "yes"
+        # The versions are named once, in the first row.
+        first = answer if probed.problem else f"yes ({probe.package_list(probed.versions)})"
+        for row, (mode, about) in enumerate(BACKENDS[name].modes.items()):
+            start, state = ("", answer) if row else (name, first)
+            table.add_row(start, mode, about.tier, ", ".join(about.inputs), escape(state))
+        table.add_section()
+    console.print(table)
     return exit_codes.OK
 
 

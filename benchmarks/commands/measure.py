@@ -9,7 +9,7 @@ from rich.console import Console
 
 from benchmarks.commands import COMMANDS, options
 from benchmarks.commands.list import list_backends
-from benchmarks.machine.project import version
+from benchmarks.machine.project import VERSION
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan.cases import floors_of, with_control
 from benchmarks.plan.presets import PRESETS
@@ -38,7 +38,7 @@ def parser() -> options.Parser:
         "framework's own profiler after training; Perfetto or TensorBoard opens it")  # fmt: skip
     more.add_argument("--list", action="store_true",
         help="as the command list: show what can run here, and why the rest cannot")  # fmt: skip
-    more.add_argument("--version", action="version", version=f"run_all.py {version()}",
+    more.add_argument("--version", action="version", version=f"run_all.py {VERSION}",
         help="show the version of this project")  # fmt: skip
     return parser
 

@@ -24,7 +24,7 @@ from benchmarks.schema import ACCURACY_MARGIN_POINTS
 def number(
     kind: Callable[[str], float], accepts: Callable[[float], bool], name: str
 ) -> Callable[[str], float]:
-    """A type of option: the numbers that `accepts` takes, which messages call `name`."""
+    """A type of option: the numbers for which `accepts` is true, which messages call `name`."""
 
     def convert(text: str) -> float:
         try:
@@ -79,11 +79,13 @@ class Parser(argparse.ArgumentParser):
     """The parser of one command; refuses in one line, and takes no abbreviated options."""
 
     def __init__(self, command: str, epilog: str) -> None:
-        """`command` is a key of COMMANDS; the exit codes are added to the `epilog`."""
+        """`command` is a key of COMMANDS; its exit codes are added to the `epilog`."""
+        codes = sorted((exit_codes.COMMON | exit_codes.MEANINGS[command]).items())
+        lines = (f"  {code:<5}{meaning}\n" for code, meaning in codes)
         super().__init__(
             prog="run_all.py" if command == "measure" else f"run_all.py {command}",
             description=f"{COMMANDS[command].capitalize()}.",
-            epilog=f"{epilog}\n{exit_codes.epilog(command)}",
+            epilog=f"{epilog}\nexit codes:\n{''.join(lines)}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -92,7 +94,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(exit_codes.REFUSED, f"{self.prog}: {message}\n")
 
     def read(self, argv: list[str]) -> argparse.Namespace:
-        """The values of the options in `argv`; what is wrong with them ends the program."""
+        """The values of the options in `argv`; a wrong option or value ends the program."""
         options = self._option_string_actions
         for option in (argument.partition("=")[0] for argument in argv):
             if option.startswith("--") and option not in options:
@@ -112,7 +114,7 @@ def add_backend_options(group: argparse._ArgumentGroup) -> None:
         help=f"only these: {', '.join(BACKENDS)}")  # fmt: skip
     group.add_argument("--device", type=device, choices=("cpu", "gpu"), default="cpu",
         help="default: %(default)s")  # fmt: skip
-    group.add_argument("--python", nargs="+", action="extend", type=backend_python,
+    group.add_argument("--python", nargs="+", action="extend", type=backend_python, default=[],
         metavar="NAME=PROGRAM", help="run a backend's worker processes with another Python, such "
         "as that of another virtual environment: tensorflow=.venv-tf/bin/python")  # fmt: skip
 

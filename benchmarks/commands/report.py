@@ -67,11 +67,15 @@ def read_bundle(command: str, folder: Path) -> Bundle:
     return Bundle.read(folder)
 
 
-def report_bundle(folder: Path, console: Console, output: Path | None = None) -> None:
-    """Write what is computed from a bundle's rows, by default into it, and show it."""
-    target = output or folder
-    terminal.show_findings(console, *write_reports(folder, output), target)
-    _announce_page(console, target)
+def bundle_names(folders: list[Path]) -> list[str]:
+    """What reports call the bundles: the folders' own names, or paths where two names are equal."""
+    names = [folder.resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+
+
+def missing_for_page() -> list[str]:
+    """The packages for want of which there is no report.html; empty if none is missing."""
+    return [name for name in PAGE_PACKAGES if find_spec(name) is None]
 
 
 def write_reports(
@@ -80,7 +84,7 @@ def write_reports(
     """Write the tables and the reports that are computed from a bundle's rows."""
     bundle = read_bundle("report", folder)
     findings = compute_findings(bundle)
-    target = _create(output) if output else folder
+    target = create_folder(output, output.parent, output.name) if output else folder
     write_tables(findings, target)
     run_report.write(bundle, findings, target)
     if page and not missing_for_page():
@@ -91,50 +95,33 @@ def write_reports(
     return bundle, findings
 
 
-def missing_for_page() -> list[str]:
-    """The packages for want of which there is no report.html; empty if none is missing."""
-    return [name for name in PAGE_PACKAGES if find_spec(name) is None]
+def report_bundle(folder: Path, console: Console, output: Path | None = None) -> None:
+    """Write what is computed from a bundle's rows, by default into it, and show it."""
+    terminal.show_findings(console, *write_reports(folder, output))
+    _announce(output or folder, console)
 
 
 def _report_several(folders: list[Path], output: Path, console: Console) -> None:
     """Write one report of several bundles."""
     bundles = [read_bundle("report", folder) for folder in folders]
-    results = ((bundle, compute_findings(bundle)) for bundle in bundles)
+    results = [(bundle, compute_findings(bundle)) for bundle in bundles]
     named = dict(zip(bundle_names(folders), results, strict=True))
-    write_text(_create(output) / "report.md", several.markdown(named), console)
+    create_folder(output, output.parent, output.name)
+    (output / "report.md").write_text(several.markdown(named))
     if not missing_for_page():
         from benchmarks.reports import page as html_report
 
         (output / "report.html").write_text(html_report.merged(named))
-    _announce_page(console, output)
+    _announce(output, console)
 
 
-def _create(folder: Path) -> Path:
-    """Create the folder that --output names."""
-    return create_folder(folder, folder.parent, folder.name)
-
-
-def _announce_page(console: Console, folder: Path) -> None:
-    """Print where report.html is, or why there is none."""
-    line = f"report: {folder / 'report.html'}"
+def _announce(folder: Path, console: Console) -> None:
+    """Print where the report is, and where its page is or why there is none."""
+    page = f"report: {folder / 'report.html'}"
     if missing := missing_for_page():
-        line = f"no report.html: it needs plotly and Jinja2; not installed: {', '.join(missing)}"
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def bundle_names(folders: list[Path]) -> list[str]:
-    """What reports call the bundles: the folders' own names, or paths where two names are equal."""
-    names = [folder.resolve().name for folder in folders]
-    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
-
-
-def write_text(path: Path, text: str, console: Console) -> None:
-    """Write a report's text and print where it is; raises UsageError where that is impossible."""
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise UsageError(f"--output {path}: cannot be written ({error.strerror})") from None
-    console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
+        page = f"no report.html: it needs plotly and Jinja2; not installed: {', '.join(missing)}"
+    for line in (f"report: {folder / 'report.md'}", page):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def main(argv: list[str], console: Console) -> int:
@@ -145,15 +132,14 @@ def main(argv: list[str], console: Console) -> int:
     check_folder(output)
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UsageError("report: name each bundle once")
-    if len(folders) > 1 and output is None:
-        raise UsageError(
-            "report: a report of several bundles goes to a folder of its own: --output"
-        )
     try:
-        if len(folders) > 1 and output:
+        if len(folders) == 1:
+            report_bundle(folders[0], console, output)
+        elif output:
             _report_several(folders, output, console)
         else:
-            report_bundle(folders[0], console, output)
+            problem = "a report of several bundles goes to a folder of its own: --output"
+            raise UsageError(f"report: {problem}")
     except PermissionError as error:
         raise UsageError(f"{error.filename}: cannot be written ({error.strerror})") from None
     return exit_codes.OK

@@ -36,12 +36,33 @@ def prepare(
 
     `inputs` are those of cases for which the arguments name none.
     """
-    cases = selected_cases(arguments, inputs)
+    device, threads = arguments.device, arguments.threads
+    cases = select_cases(
+        preset=replace(PRESETS[arguments.preset], inputs=inputs),
+        backends=arguments.backends,
+        modes=arguments.modes,
+        inputs=arguments.input,
+        precision=arguments.precision,
+        device=device,
+        keras_adam=arguments.keras_adam,
+    )
     dataset = data.load(arguments.data_dir)
-    check(arguments, dataset)
+    check_batch_size("--batch-size", arguments.batch_size, dataset)
+    if threads > available_cpus():
+        raise UsageError(f"--threads {threads}: only {available_cpus()} CPUs may be used here")
+    if arguments.precision == "tf32" and device == "cpu":
+        raise UsageError("--precision tf32: only GPUs have it; use --device gpu")
+    check_folder(arguments.output)
     names = sorted({case.backend for case in cases})
-    probes = probe.probe_all(names, arguments.device, pythons(arguments))
+    probes = probe.probe_all(names, device, dict(arguments.python))
     return make_plan(arguments, cases, dataset, probes), dataset
+
+
+def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:
+    """Raise UsageError if the value of `option` is a batch larger than the training set."""
+    images = len(dataset.training.labels)
+    if size > images:
+        raise UsageError(f"{option} {size}: the training set has only {images:,} images")
 
 
 def make_plan(
@@ -55,22 +76,21 @@ def make_plan(
     Raises UsageError where none can.
     """
     preset, device = PRESETS[arguments.preset], arguments.device
-    other_pythons = pythons(arguments)
-    runnable: list[Case] = []
     skipped: dict[Case, str] = {}
     for case in cases:
-        problem = probes[case.backend].problem
-        if case.precision not in BACKENDS[case.backend].precisions:
-            problem = problem or f"has no products in {case.precision}"
-        if problem:
+        if problem := probes[case.backend].problem:
             skipped[case] = problem
-        else:
-            runnable.append(case)
-    if not runnable:
+        elif case.precision not in BACKENDS[case.backend].precisions:
+            skipped[case] = f"has no products in {case.precision}"
+    if len(skipped) == len(cases):
         reasons = "; ".join(sorted({f"{case.backend} {why}" for case, why in skipped.items()}))
         gpus = "; ".join(environment.gpus()) or "none"
         driver = "" if device == "cpu" else f" (GPUs that the driver shows: {gpus})"
         raise UsageError(f"nothing can run on the {device} here: {reasons}{driver}")
+    pythons = dict(arguments.python)
+    versions: dict[str, str] = {}
+    for name in pythons.keys() & probes.keys():
+        versions |= probes[name].versions
     return Plan(
         name=f"{arguments.preset}-{device}",
         workload=Workload(
@@ -81,60 +101,18 @@ def make_plan(
             training_images=len(dataset.training.labels),
             data_dir=str(arguments.data_dir.resolve()),
         ),
-        cases=tuple(runnable),
+        cases=tuple(case for case in cases if case not in skipped),
         skipped=skipped,
         launches=arguments.launches or preset.launches,
         until_settled=arguments.launches is None,
         readings=preset.readings,
         accuracy_margin=arguments.accuracy_margin,
-        pythons=other_pythons,
-        versions={
-            package: version
-            for name, result in probes.items()
-            if name in other_pythons
-            for package, version in result.versions.items()
-        },
+        pythons=pythons,
+        versions=versions,
         seed=arguments.seed,
         threads=arguments.threads,
         time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),
     )
-
-
-def pythons(arguments: argparse.Namespace) -> dict[str, str]:
-    """The Python of each backend that --python gives one, by the backend's name."""
-    return dict(arguments.python or ())
-
-
-def selected_cases(arguments: argparse.Namespace, inputs: tuple[str, ...] | None) -> list[Case]:
-    """The cases that the arguments select, whether or not they can run here."""
-    return select_cases(
-        preset=replace(PRESETS[arguments.preset], inputs=inputs),
-        backends=arguments.backends,
-        modes=arguments.modes,
-        inputs=arguments.input,
-        precision=arguments.precision,
-        device=arguments.device,
-        keras_adam=arguments.keras_adam,
-    )
-
-
-def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:
-    """Raise UsageError if the value of `option` is a batch larger than the training set."""
-    images = len(dataset.training.labels)
-    if size > images:
-        raise UsageError(f"{option} {size}: the training set has only {images:,} images")
-
-
-def check(arguments: argparse.Namespace, dataset: data.Dataset) -> None:
-    """Raise UsageError for values that are impossible on this machine or with this data set."""
-    check_batch_size("--batch-size", arguments.batch_size, dataset)
-    if arguments.threads > available_cpus():
-        raise UsageError(
-            f"--threads {arguments.threads}: only {available_cpus()} CPUs may be used here"
-        )
-    if arguments.precision == "tf32" and arguments.device == "cpu":
-        raise UsageError("--precision tf32: only GPUs have it; use --device gpu")
-    check_folder(arguments.output)
 
 
 def run(plan: Plan, training: data.Split, folder: Path, console: Console, started: float) -> int:

@@ -1,7 +1,7 @@
 """The command `sweep`: the comparison over batch sizes, widths and depths of the network.
 
 One factor is varied at a time while the others stay as in the base workload, so the time grows with
-the number of values. Each point is a bundle of its own, under points/ of the sweep's folder.
+the number of values. Each point is a bundle, under points/ of the sweep's folder.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -89,21 +90,14 @@ def points(arguments: argparse.Namespace, pixels: int, classes: int) -> list[Poi
     """The points that the arguments name, factor by factor; images have `pixels` pixels each."""
     hidden: list[int] = arguments.hidden or [512]
     named = {factor: values for factor in FACTORS if (values := getattr(arguments, factor))}
-
-    def point(factor: str, value: int) -> Point:
-        inner = {"width": [value] * len(hidden), "depth": [hidden[0]] * value}.get(factor, hidden)
-        return Point(
-            factor=factor,
-            value=value,
-            layer_sizes=(pixels, *inner, classes),
-            batch_size=value if factor == "batch size" else arguments.batch_size,
-        )
-
-    return [
-        point(factor, value)
-        for factor, values in (named or FACTORS).items()
-        for value in sorted(set(values))
-    ]
+    chosen = []
+    for factor, values in (named or FACTORS).items():
+        for value in sorted(set(values)):
+            inner = {"width": [value] * len(hidden), "depth": [hidden[0]] * value}
+            sizes = (pixels, *inner.get(factor, hidden), classes)
+            batch = value if factor == "batch size" else arguments.batch_size
+            chosen.append(Point(factor=factor, value=value, layer_sizes=sizes, batch_size=batch))
+    return chosen
 
 
 def plan_of(point: Point, plan: Plan, steps: int | None) -> Plan:
@@ -114,14 +108,8 @@ def plan_of(point: Point, plan: Plan, steps: int | None) -> Plan:
     steps = steps or ROUNDS * max(1, min(FEWEST_BLOCK_STEPS[device], longest))
     work = replace(plan.workload, network=network, batch_size=point.batch_size, steps=steps)
     cases = list(plan.cases)
-    return replace(
-        plan,
-        workload=work,
-        cases=tuple(with_control(cases)),
-        floors=floors_of(cases),
-        until_settled=False,
-        readings=None,
-    )
+    plan = replace(plan, cases=tuple(with_control(cases)), floors=floors_of(cases))
+    return replace(plan, workload=work, until_settled=False, readings=None)
 
 
 def main(argv: list[str], console: Console) -> int:
@@ -145,11 +133,10 @@ def main(argv: list[str], console: Console) -> int:
         if not _complete(bundle):
             console.print(f"{point.factor} {point.value}", style="bold", highlight=False)
             create_folder(bundle, bundle.parent, bundle.name)
-            point_plan = plan_of(point, plan, arguments.steps)
-            result = running.run(point_plan, dataset.training, bundle, console, monotonic())
-            code = max(code, result)
-            # No page: those of all points together would be as large as everything else. `report`
-            # makes the page of any one of them.
+            training, point_plan = dataset.training, plan_of(point, plan, arguments.steps)
+            code = max(code, running.run(point_plan, training, bundle, console, monotonic()))
+            # No page: the pages of all points would be as large as everything else together. The
+            # command report makes the page of any one of them.
             report.write_reports(bundle, page=False)
         write(folder, chosen, console)
         if code == exit_codes.INTERRUPTED:
@@ -171,28 +158,24 @@ def _complete(folder: Path) -> bool:
     """Whether a point has been measured; what an interrupted one has left behind is removed."""
     if not folder.exists():
         return False
-    try:
+    with suppress(UsageError):
         if read_environment(folder).run.state == "complete":
             return True
-    except UsageError:
-        pass
     shutil.rmtree(folder)
     return False
 
 
 def write(folder: Path, chosen: list[Point], console: Console) -> None:
     """Write sweep.csv and the report from the points that have been measured."""
-    tables = []
-    for point in chosen:
-        path = folder / "points" / point.name / "summary.csv"
-        if path.exists():
-            texts = ("reason", "diverged")
-            types = {"rank": "Int64"} | dict.fromkeys(texts, "str")
-            cases = pd.read_csv(path, dtype=types).fillna(dict.fromkeys(texts, ""))
-            tables.append(cases.assign(factor=point.factor, value=point.value))
-    if not tables:
-        return
-    table = in_order("sweep", pd.concat(tables, ignore_index=True))
-    table.to_csv(folder / "sweep.csv", index=False)
-    sweep_report.write(folder, table)
-    console.print(f"report: {folder / 'report.md'}", highlight=False, soft_wrap=True)
+    empty = {"reason": "", "diverged": ""}
+    types = {"rank": "Int64"} | dict.fromkeys(empty, "str")
+    tables = [
+        pd.read_csv(path, dtype=types).fillna(empty).assign(factor=point.factor, value=point.value)
+        for point in chosen
+        if (path := folder / "points" / point.name / "summary.csv").exists()
+    ]
+    if tables:
+        table = in_order("sweep", pd.concat(tables, ignore_index=True))
+        table.to_csv(folder / "sweep.csv", index=False)
+        sweep_report.write(folder, table)
+        console.print(f"report: {folder / 'report.md'}", highlight=False, soft_wrap=True)

@@ -1,9 +1,8 @@
-"""What the terminal shows besides progress: what can run here, and the results of a run."""
+"""What the terminal shows besides progress: the results of a run, and of a comparison."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -11,11 +10,9 @@ from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from backends.registry import BACKENDS
 from benchmarks.analysis.comparison import Comparison
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.machine.probe import Probe
 from benchmarks.reports import accuracy, comparison, run
 from benchmarks.reports.sections import Note
 from benchmarks.reports.sentences import cautions
@@ -41,25 +38,8 @@ def show_notes(console: Console, notes: Iterable[Note]) -> None:
         console.print(Markdown(f"- {note.text}", style=style))
 
 
-def show_list(console: Console, probes: dict[str, Probe], device: str) -> None:
-    """Every backend and mode, and whether it can run here."""
-    table = RichTable("backend", "mode", "tier", "input", f"on the {device} here")
-    for name, probe in probes.items():
-        problem = probe.problem
-        versions = ", ".join(f"{package} {version}" for package, version in probe.versions.items())
-        for row, (mode, about) in enumerate(BACKENDS[name].modes.items()):
-            state = f"no: {problem}" if problem else "yes"
-            if row == 0 and not problem:
-                state = f"yes ({versions})"
-            table.add_row(
-                name if row == 0 else "", mode, about.tier, ", ".join(about.inputs), escape(state)
-            )
-        table.add_section()
-    console.print(table)
-
-
-def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: Path) -> None:
-    """The ranking, the answer and the cautions of a report, and where the report is."""
+def show_findings(console: Console, bundle: Bundle, findings: Findings) -> None:
+    """The ranking, the answer and the cautions of a report."""
     for where, table in run.terminal_ranking(findings):
         console.print(rich_table(table, title=f"{where}, 95% intervals"))
     if tutorial := accuracy.tutorial_table(findings):
@@ -70,7 +50,6 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings, folder: 
         console.print(f"{row['status']}: {row['case']}{reason}", markup=False)
     console.print(Markdown(run.answer(findings)))
     show_notes(console, cautions(bundle, findings))
-    console.print(f"report: {folder / 'report.md'}", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_comparison(console: Console, compared: Comparison, limit: float | None) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 import psutil
 
 from benchmarks.machine import nvml
-from benchmarks.machine.nvml import GpuState
 
 SIZE = 60_000
 REPETITIONS = 20
@@ -35,10 +34,9 @@ FEWEST_OBSERVATIONS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class MachineState:
-    """The machine at one moment."""
+    """The machine at one moment, with the time of the fixed workload and NVML's view of the GPU."""
 
     probe_ms: float
-    """The time of the fixed workload."""
     load_average: float
     cpu_mhz: float
     """NaN where the system does not show it."""
@@ -46,7 +44,7 @@ class MachineState:
     """The processors' time since the machine started, idle or not."""
     steal_seconds: float
     """The part of it that the host gave to other machines; 0 where the system does not show it."""
-    gpu: GpuState
+    gpu: nvml.GpuState
 
 
 class Monitor:

@@ -1,7 +1,7 @@
 """The GPU that the workers compute on, as NVIDIA's management library (NVML) shows it.
 
-NVML numbers the GPUs by their place on the PCI bus and knows nothing of CUDA_VISIBLE_DEVICES; CUDA
-numbers them so too where CUDA_DEVICE_ORDER says so, which workers are started with.
+NVML numbers the GPUs by their place on the PCI bus and ignores CUDA_VISIBLE_DEVICES. CUDA numbers
+them in the same way in workers, which are started with CUDA_DEVICE_ORDER=PCI_BUS_ID.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,9 +40,8 @@ def visible() -> Any:
     """
     if pynvml is None:
         return None
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-    first = shown.split(",")[0].strip()
-    try:
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    with suppress(pynvml.NVMLError):
         pynvml.nvmlInit()
         if first.isdecimal():
             return pynvml.nvmlDeviceGetHandleByIndex(int(first))
@@ -51,25 +51,21 @@ def visible() -> Any:
                 gpu = pynvml.nvmlDeviceGetHandleByIndex(index)
                 if pynvml.nvmlDeviceGetUUID(gpu).startswith(first):
                     return gpu
-    except pynvml.NVMLError:
-        pass
     return None
 
 
 def state() -> GpuState:
     """The GPU now."""
     gpu = visible()
-    if gpu is None:
-        return GpuState()
-    try:
-        reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)
-        return GpuState(
-            mhz=float(pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM)),
-            celsius=float(pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)),
-            throttled=bool(reasons & THROTTLED),
-        )
-    except pynvml.NVMLError:
-        return GpuState()
+    if gpu is not None:
+        with suppress(pynvml.NVMLError):
+            reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)
+            return GpuState(
+                mhz=float(pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM)),
+                celsius=float(pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)),
+                throttled=bool(reasons & THROTTLED),
+            )
+    return GpuState()
 
 
 def energy_counter() -> Callable[[], float] | None:

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from types import ModuleType
 
@@ -30,7 +31,7 @@ MARK = "probe: "
 class Probe:
     """What one backend can do here, or why it cannot."""
 
-    versions: dict[str, str]
+    versions: dict[str, str] = field(default_factory=dict)
     problem: str = ""
     """Why nothing can run on the device; empty where something can."""
 
@@ -56,7 +57,7 @@ def trial(backend: ModuleType, device: str, threads: int = 1) -> str:
 def probe(backend: Backend, device: str, python: str = sys.executable) -> Probe:
     """Try to import a backend's framework, by the Python that is to run it, and have it compute."""
     if device not in backend.devices:
-        return Probe(versions={}, problem=f"does not compute on a {device.upper()}")
+        return Probe(problem=f"does not compute on a {device.upper()}")
     with tempfile.TemporaryDirectory() as scratch:
         try:
             done = subprocess.run(
@@ -68,24 +69,29 @@ def probe(backend: Backend, device: str, python: str = sys.executable) -> Probe:
                 timeout=TIMEOUT_SECONDS,
             )
         except OSError as error:
-            return Probe(versions={}, problem=f"cannot be run by {python}: {error.strerror}")
+            return Probe(problem=f"cannot be run by {python}: {error.strerror}")
         except subprocess.TimeoutExpired:
-            problem = f"importing and trying it took longer than {TIMEOUT_SECONDS} s"
-            return Probe(versions={}, problem=problem)
+            return Probe(problem=f"importing and trying it took longer than {TIMEOUT_SECONDS} s")
     marked = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
-    if marked:
-        outcome = json.loads(marked[-1].removeprefix(MARK))
-        if outcome["missing"]:
-            names = ", ".join(outcome["missing"])
-            problem = f"not installed: {names}{install_advice(backend.name, python)}"
-            return Probe(versions={}, problem=problem)
-        versions = ", ".join(f"{name} {version}" for name, version in outcome["versions"].items())
-        problem = f"sees no usable {device.upper()} ({versions}): {outcome['problem']}"
-        return Probe(versions=outcome["versions"], problem=problem if outcome["problem"] else "")
-    last_line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    # On a CPU, what a framework prints about GPUs means nothing.
-    printed = done.stderr if device == "gpu" else ""
-    return Probe(versions={}, problem=advised(f"does not import or run: {last_line}", printed))
+    if not marked:
+        last_line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        # On a CPU, what a framework prints about GPUs means nothing.
+        printed = done.stderr if device == "gpu" else ""
+        return Probe(problem=advised(f"does not import or run: {last_line}", printed))
+    outcome = json.loads(marked[-1].removeprefix(MARK))
+    if missing := outcome["missing"]:
+        advice = install_advice(backend.name, python)
+        return Probe(problem=f"not installed: {', '.join(missing)}{advice}")
+    problem = outcome["problem"]
+    if problem:
+        packages = package_list(outcome["versions"])
+        problem = f"sees no usable {device.upper()} ({packages}): {problem}"
+    return Probe(versions=outcome["versions"], problem=problem)
+
+
+def package_list(versions: dict[str, str]) -> str:
+    """Packages and their versions in one line."""
+    return ", ".join(f"{package} {version}" for package, version in versions.items())
 
 
 def probe_all(names: list[str], device: str, pythons: dict[str, str]) -> dict[str, Probe]:
@@ -93,23 +99,18 @@ def probe_all(names: list[str], device: str, pythons: dict[str, str]) -> dict[st
 
     `pythons` has the Python of each backend that does not run by this process's.
     """
-
-    def probe_one(name: str) -> Probe:
-        return probe(BACKENDS[name], device, pythons.get(name, sys.executable))
-
+    backends = [BACKENDS[name] for name in names]
+    programs = [pythons.get(name, sys.executable) for name in names]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(names, pool.map(probe_one, names), strict=True))
-
-
-def try_out(backend: Backend, device: str) -> dict[str, object]:
-    """The outcome that `probe` reads from the process that it starts."""
-    missing = missing_packages(backend)
-    if missing:
-        return {"missing": missing}
-    module = load(backend)
-    return {"missing": [], "versions": module.versions(), "problem": trial(module, device)}
+        probes = pool.map(probe, backends, repeat(device), programs)
+    return dict(zip(names, probes, strict=True))
 
 
 if __name__ == "__main__":
     die_with_parent()
-    print(MARK + json.dumps(try_out(Backend.from_json(sys.argv[1]), sys.argv[2])))
+    entry = Backend.from_json(sys.argv[1])
+    outcome: dict[str, object] = {"missing": missing_packages(entry)}
+    if not outcome["missing"]:
+        module = load(entry)
+        outcome |= {"versions": module.versions(), "problem": trial(module, sys.argv[2])}
+    print(MARK + json.dumps(outcome))

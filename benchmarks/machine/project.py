@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from typing import Any
 
 from benchmarks.machine.settings import ROOT
 
-
-def _project() -> dict[str, Any]:
-    """The table [project]."""
-    content: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return content
-
-
-def version() -> str:
-    """The project's version."""
-    return str(_project()["version"])
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+VERSION: str = PROJECT["version"]
 
 
 def install_advice(backend: str, python: str) -> str:
@@ -25,6 +16,6 @@ def install_advice(backend: str, python: str) -> str:
 
     It is known for the running Python alone: another one may need another build of the framework.
     """
-    if python != sys.executable or backend not in _project()["optional-dependencies"]:
+    if python != sys.executable or backend not in PROJECT["optional-dependencies"]:
         return ""
     return f"; pip install -c constraints.txt '.[{backend}]'"

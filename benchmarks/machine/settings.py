@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,25 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PREFIXES = (
-    "OMP_",
-    "OPENBLAS_",
-    "PJRT_",
-    "MKL_",
-    "KMP_",
-    "XLA_",
-    "TF_ENABLE_",
-    "TF_FORCE_",
-    "TF_GPU_",
-    "TF_NUM_",
-    "TF_XLA_",
-    "JAX_",
-    "TORCH",
-    "PYTORCH_",
-    "CUDA_",
-    "NVIDIA_",
+OBEYED = re.compile(
+    "(OMP|OPENBLAS|PJRT|MKL|KMP|XLA|TF_(ENABLE|FORCE|GPU|NUM|XLA)|JAX|PYTORCH|CUDA|NVIDIA)_|TORCH"
 )
-"""The beginnings of the names of environment variables that frameworks obey."""
+"""How the names of environment variables that frameworks obey begin."""
 
 SHARED_GPU = {
     # Processes share the GPU, so memory is taken as needed instead of most of it at the start.
@@ -50,14 +36,11 @@ def worker_environment(device: str, threads: int, scratch: Path) -> dict[str, st
 
     `device` is "cpu" or "gpu"; compilers keep their caches in `scratch`.
     """
-    count = str(threads)
+    # BLAS and OpenMP libraries read the first three when they load, jaxlib the fourth.
+    counts = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC")
     return os.environ | {
         SESSION_PID: str(os.getpid()),
-        # BLAS and OpenMP libraries read these when they load; jaxlib reads PJRT_NPROC.
-        "OMP_NUM_THREADS": count,
-        "MKL_NUM_THREADS": count,
-        "OPENBLAS_NUM_THREADS": count,
-        "PJRT_NPROC": count,
+        **dict.fromkeys(counts, str(threads)),
         # A CPU run sees no GPU, so that none is initialised or used by accident.
         **({"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {}),
         "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda,cpu",
@@ -78,7 +61,7 @@ def framework_variables() -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(os.environ.items())
-        if name.startswith(PREFIXES) and not name.endswith("_DIR")
+        if OBEYED.match(name) and not name.endswith("_DIR")
     }
 
 
@@ -86,8 +69,8 @@ def framework_variables() -> dict[str, str]:
 def affinity(threads: int) -> Iterator[None]:
     """Bind this thread, and the processes it starts, to the first `threads` allowed CPUs.
 
-    A child inherits the affinity, so a worker has it before its first instruction. Systems without
-    affinity (macOS) leave everything as it is.
+    A child inherits the affinity, so a worker has it before its first instruction. On systems
+    without affinity (macOS) this does nothing.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield

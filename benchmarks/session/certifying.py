@@ -11,7 +11,6 @@ from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
 from benchmarks.plan.plan import Plan
 from benchmarks.session.jobs import make_job, make_ready, make_references, start_worker
-from benchmarks.session.launch import START_TIMEOUT_SECONDS
 from benchmarks.session.worker_process import WorkerError
 from benchmarks.worker.messages import Block, Certified
 
@@ -49,8 +48,7 @@ def certify_cases(plan: Plan, training: Split) -> Iterator[CertifiedCase | Faile
         for case in plan.cases:
             worker = start_worker(plan, case, Path(scratch))
             try:
-                job = make_job(plan, case, 0, references)
-                _, certified, warmup = make_ready(worker, job, START_TIMEOUT_SECONDS)
+                _, certified, warmup = make_ready(worker, make_job(plan, case, 0, references))
                 yield CertifiedCase(case=case, certified=certified, block=warmup.last)
             except WorkerError as error:
                 yield FailedCase(case=case, reason=str(error), output=worker.output())

@@ -18,8 +18,11 @@ from benchmarks.plan.plan import FEWEST_BLOCK_STEPS, STEPS_PER_CALL, Plan
 from benchmarks.plan.workload import Workload
 from benchmarks.session.worker_process import WorkerProcess
 from benchmarks.worker import messages
-from benchmarks.worker.messages import Certified, FloorJob, Job, Ready, WarmUp
+from benchmarks.worker.messages import Certified, Job, Ready, WarmUp
 from benchmarks.worker.reference import Reference, make_reference
+
+START_TIMEOUT_SECONDS = 300.0
+"""For each part of a worker's start: build and first call, certificate, warm-up."""
 
 References = dict[tuple[str, str], Reference]
 """The reference for each precision and form of Adam."""
@@ -33,7 +36,7 @@ def workload_of(plan: Plan, case: Case) -> Workload:
 
 def make_references(plan: Plan, training: Split) -> References:
     """Make every reference that the plan's cases need."""
-    by_kind: dict[tuple[str, str], Case] = {(c.precision, c.adam): c for c in plan.cases}
+    by_kind = {(case.precision, case.adam): case for case in plan.cases}
     # Where the training diverges, so does the reference; its bounds then prove nothing and say so.
     with np.errstate(all="ignore"):
         return {
@@ -44,41 +47,33 @@ def make_references(plan: Plan, training: Split) -> References:
 
 def make_job(
     plan: Plan, case: Case, launch: int, references: References, block_steps: int | None = None
-) -> Job | FloorJob:
+) -> Job:
     """Everything the worker of a case needs; `block_steps` as an earlier launch has set it."""
-    execution = Execution(
-        mode=case.mode,
-        input=case.input,
-        precision=case.precision,
-        device=case.device,
-        threads=plan.threads,
-        steps_per_call=STEPS_PER_CALL,
-    )
     # With shorter blocks than the others, a case would not reach the last batch readings.
     calibrate = block_steps is None and plan.readings is None
     block_steps = block_steps or plan.block_steps
-    if case.mode == FLOOR:
-        return FloorJob(
-            backend=BACKENDS[case.backend],
-            execution=execution,
-            network=plan.workload.network,
-            batch_size=plan.workload.batch_size,
-            # Shorter than a case's, since floors do not rank anything.
-            block_steps=min(block_steps, FEWEST_BLOCK_STEPS[case.device]),
-            calibrate=calibrate,
-            first=launch == 0,
-        )
+    is_floor, first = case.mode == FLOOR, launch == 0
+    if is_floor:
+        # Shorter than a case's, since floors do not rank anything.
+        block_steps = min(block_steps, FEWEST_BLOCK_STEPS[case.device])
     return Job(
         backend=BACKENDS[case.backend],
-        execution=execution,
+        execution=Execution(
+            mode=case.mode,
+            input=case.input,
+            precision=case.precision,
+            device=case.device,
+            threads=plan.threads,
+            steps_per_call=STEPS_PER_CALL,
+        ),
         workload=workload_of(plan, case),
         seed=plan.seed + launch,
         block_steps=block_steps,
         calibrate=calibrate,
+        reference=None if is_floor else references[case.precision, case.adam],
         slowed_by=case.slowed_by,
-        reference=references[case.precision, case.adam],
-        profile=str(plan.profile / file_name(case.name)) if plan.profile and launch == 0 else None,
-        first=launch == 0,
+        profile=str(plan.profile / file_name(case.name)) if plan.profile and first else None,
+        first=first,
         reading_steps=plan.reading_steps,
         reading_images=plan.readings.images if plan.readings else 0,
     )
@@ -100,12 +95,9 @@ def start_worker(plan: Plan, case: Case, scratch: Path) -> WorkerProcess:
 
 
 def make_ready(
-    worker: WorkerProcess, job: Job | FloorJob, timeout: float
+    worker: WorkerProcess, job: Job, timeout: float = START_TIMEOUT_SECONDS
 ) -> tuple[Ready, Certified, WarmUp]:
-    """Have a worker do everything that comes before its first timed block.
-
-    `timeout` is in seconds and holds for each of the three requests. Raises WorkerError.
-    """
+    """Have a worker do everything that comes before its first timed block; raises WorkerError."""
     return (
         worker.ask(messages.Build(job), timeout),
         worker.ask(messages.Certify(), timeout),

@@ -8,58 +8,55 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import monotonic, process_time
 from typing import Protocol
 
 import numpy as np
 
-from benchmarks.bundle.writer import BundleWriter
+from backends.registry import FLOOR
+from benchmarks.bundle.writer import BundleWriter, Rows
 from benchmarks.machine.disturbance import Monitor, steal_share
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
 from benchmarks.session.jobs import References, make_job, make_ready, start_worker
-from benchmarks.session.member import Member
 from benchmarks.session.worker_process import WorkerError, WorkerProcess
-from benchmarks.worker.messages import Block, Certified, Ready
+from benchmarks.worker import messages
+from benchmarks.worker.messages import Block, Certified, Final, Reading, Ready, WarmUp
 
 READING_STEPS = 50
 """The accuracy is read after every block, but not more often than after this many steps: the blocks
 of large networks are shorter than a reading."""
 MOST_REPEATED = 4
 """At most one in this many rounds is repeated because it was disturbed."""
-START_TIMEOUT_SECONDS = 300.0
-"""For each part of a worker's start: build and first call, certificate, warm-up."""
-ANSWER_TIMEOUT_SECONDS = 120.0
-"""For every other answer; a block has 20 times as long as it took in the warm-up in addition."""
 ORDER_STREAM = 2
 """Keeps the order of the cases independent of what else is drawn from the seed."""
+ANSWER_TIMEOUT_SECONDS = 120.0
+"""For each answer after the start; a block has 20 times as long as it took in the warm-up in
+addition."""
 
 
 class Progress(Protocol):
-    """Receives the events of a session, for a person to see."""
+    """Receives the events of a session, for a person to see.
 
-    def launch(self, number: int, seed: int) -> None:
-        """A launch begins."""
+    A launch begins; a case's worker is starting, the case is ready, a block was timed, it failed.
+    """
 
-    def starting(self, case: Case) -> None:
-        """A case's worker is being started."""
-
-    def ready(self, case: Case, ready: Ready, certified: Certified) -> None:
-        """A case is ready to be timed."""
-
-    def block(self, case: Case, round_number: int, block: Block) -> None:
-        """A block was timed."""
-
-    def failed(self, case: Case, reason: str) -> None:
-        """A case has failed."""
+    def launch(self, number: int, seed: int) -> None: ...
+    def starting(self, case: Case) -> None: ...
+    def ready(self, case: Case, ready: Ready, certified: Certified) -> None: ...
+    def block(self, case: Case, round_number: int, block: Block) -> None: ...
+    def failed(self, case: Case, reason: str) -> None: ...
 
 
 @dataclass(kw_only=True)
 class SharedState:
-    """What one launch leaves for the next, and for the session."""
+    """What the launches of a run share, and what one leaves for the next."""
 
+    plan: Plan
+    writer: BundleWriter
+    progress: Progress
     failures: dict[Case, str] = field(default_factory=dict)
     """Why each failed case failed; it is left out of later launches."""
     block_steps: dict[Case, int] = field(default_factory=dict)
@@ -72,54 +69,127 @@ class SharedState:
     """Whether the time limit has left out launches or rounds."""
 
 
-@dataclass(kw_only=True)
+@dataclass
+class Member:
+    """A case whose worker is ready to be timed. What asks the worker raises WorkerError."""
+
+    case: Case
+    worker: WorkerProcess
+    rows: Rows
+    """With the launch, its seed and the case."""
+    ready: Ready
+    certified: Certified
+    warmup: WarmUp
+    steps: int = 0
+    train_seconds: float = 0.0
+    last_reading: Reading | None = None
+    batch_readings: int = 0
+    """How many of the plan's batch readings have been taken."""
+    finished: bool = False
+    """Whether the row of the launch is written."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether this is a case that trains; a floor does not."""
+        return self.case.mode != FLOOR
+
+    def write_certificate(self) -> None:
+        """Write the checks of the certificate, the parts of a step, and the ledger."""
+        for check in self.certified.checks:
+            row = asdict(check)
+            row["relative_error"] = row.pop("error")
+            self.rows.append("certificates", **row, passed=check.passed)
+        for part, value in self.certified.parts.items():
+            self.rows.append("parts", part=part, value=value)
+        for entry, text in (self.certified.ledger | self.certified.versions).items():
+            self.rows.append("ledger", entry=entry, value=text)
+
+    def train_block(self) -> Block:
+        """Train the next block; the caller writes its sample."""
+        timeout = ANSWER_TIMEOUT_SECONDS + 20 * self.warmup.last.seconds
+        block = self.worker.ask(messages.TrainBlock(), timeout)
+        self.steps += block.steps
+        self.train_seconds += block.seconds
+        return block
+
+    def read(self) -> None:
+        """Read losses and accuracies, and write them."""
+        self.last_reading = self.worker.ask(messages.TakeReading(), ANSWER_TIMEOUT_SECONDS)
+        self.rows.append("accuracy", self.last_reading, train_seconds=self.train_seconds)
+
+    def read_due_batches(self, reading_steps: tuple[int, ...]) -> None:
+        """Take the batch readings due before the end of the next block, which starts after them.
+
+        `reading_steps` are the plan's. The steps trained to get there are not timed.
+        """
+        for steps in reading_steps[self.batch_readings :]:
+            if steps >= self.steps + self.warmup.block_steps:
+                return
+            reading = self.worker.ask(messages.TakeBatchReading(), ANSWER_TIMEOUT_SECONDS)
+            self.batch_readings += 1
+            self.steps = reading.updates
+            # A loop that trains on batch i and prints then has made i + 1 updates.
+            self.rows.append("readings", reading, step=reading.updates - 1)
+
+    def finish(self) -> None:
+        """Train the steps after the last whole block, untimed, and take the final figures."""
+        self.steps = self.worker.ask(messages.TrainRest(), ANSWER_TIMEOUT_SECONDS)
+        if self.last_reading is None or self.last_reading.step != self.steps:
+            self.read()
+        self.write_launch(self.worker.ask(messages.Finish(), ANSWER_TIMEOUT_SECONDS))
+
+    def write_launch(self, final: Final | None = None) -> None:
+        """Write the row of the launch.
+
+        Without `final`, which an interrupted launch lacks, peak memory is that of the first call,
+        and the other final figures are empty.
+        """
+        self.finished = True
+        self.rows.append(
+            "launches",
+            self.ready,
+            *([final] if final else []),
+            certificate_seconds=self.certified.seconds,
+            warmup_steps=self.warmup.steps,
+            warmup_seconds=self.warmup.seconds,
+            warmup_steady=self.warmup.steady,
+            block_steps=self.warmup.block_steps,
+            steps=self.steps,
+            train_seconds=self.train_seconds,
+            validation_accuracy=self.last_reading and self.last_reading.validation_accuracy,
+        )
+
+
 class Launch:
     """One launch; `start`, then `measure`, and `end` in every case."""
 
-    number: int
-    plan: Plan
-    writer: BundleWriter
-    progress: Progress
-    state: SharedState
-    start_timeout_seconds: float = START_TIMEOUT_SECONDS
-    answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS
-
-    def __post_init__(self) -> None:
-        self.seed = self.plan.seed + self.number
-        self._generator = np.random.default_rng([self.seed, ORDER_STREAM])
-        self._rows = self.writer.rows(launch=self.number, seed=self.seed)
+    def __init__(self, number: int, state: SharedState) -> None:
+        self.number, self.plan, self.state = number, state.plan, state
+        seed = self.plan.seed + number
+        state.progress.launch(number, seed)
+        self._generator = np.random.default_rng([seed, ORDER_STREAM])
+        self._rows = state.writer.rows(launch=number, seed=seed)
         self._workers: dict[Case, WorkerProcess] = {}
         self._members: list[Member] = []
 
     def start(self, references: References, scratch: Path) -> None:
-        """Start the workers of all cases that have not failed, one after the other."""
-        self.progress.launch(self.number, self.seed)
-        cases = (*self.plan.cases, *self.plan.floors)
+        """Start the workers of all cases that have not failed, each when the last one is ready."""
+        plan, state = self.plan, self.state
+        cases = (*plan.cases, *plan.floors)
         for case in [cases[index] for index in self._generator.permutation(len(cases))]:
-            if case not in self.state.failures:
-                self._start(case, references, scratch)
-
-    def _start(self, case: Case, references: References, scratch: Path) -> None:
-        """Start the worker of a case and wait until it is ready."""
-        self.progress.starting(case)
-        block_steps = self.state.block_steps
-        job = make_job(self.plan, case, self.number, references, block_steps.get(case))
-        worker = self._workers[case] = start_worker(self.plan, case, scratch)
-        with self._failing_alone(case):
-            ready, certified, warmup = make_ready(worker, job, self.start_timeout_seconds)
-            member = Member(
-                case=case,
-                worker=worker,
-                rows=self.writer.rows(launch=self.number, seed=self.seed, **case.identity()),
-                answer_timeout_seconds=self.answer_timeout_seconds,
-                ready=ready,
-                certified=certified,
-                warmup=warmup,
-            )
-            block_steps[case] = warmup.block_steps
-            member.write_certificate()
-            self._members.append(member)
-            self.progress.ready(case, ready, certified)
+            if case in state.failures:
+                continue
+            state.progress.starting(case)
+            job = make_job(plan, case, self.number, references, state.block_steps.get(case))
+            worker = self._workers[case] = start_worker(plan, case, scratch)
+            with self._failing_alone(case):
+                ready, certified, warmup = make_ready(worker, job)
+                state.block_steps[case] = warmup.block_steps
+                rows = replace(self._rows, columns=self._rows.columns | case.identity())
+                member = Member(case, worker, rows, ready, certified, warmup)
+                member.write_certificate()
+                self._members.append(member)
+                state.progress.ready(case, ready, certified)
 
     def measure(self, deadline: float) -> None:
         """Run rounds until the training ends or `deadline` comes, then repeat disturbed ones.
@@ -184,6 +254,7 @@ class Launch:
         return disturbed
 
     def _block(self, member: Member, round_number: int, position: int) -> None:
+        """Train the next block of a case, and write its sample."""
         began, cpu_began = monotonic(), process_time()
         block = member.train_block()
         self.state.waited_seconds += monotonic() - began
@@ -192,7 +263,7 @@ class Launch:
         member.rows.append(
             "samples", block, round=round_number, position=position, batch_size=batch_size
         )
-        self.progress.block(member.case, round_number, block)
+        self.state.progress.block(member.case, round_number, block)
 
     def _read_due_batches(self) -> None:
         self._each_that_trains(lambda member: member.read_due_batches(self.plan.reading_steps))
@@ -213,8 +284,8 @@ class Launch:
             worker = self._workers.pop(case)
             worker.end()
             reason = self.state.failures[case] = str(error)
-            self.writer.keep_output(case.name, worker.output())
-            self.writer.append(
+            self.state.writer.keep_output(case.name, worker.output())
+            self.state.writer.append(
                 "outcomes", **case.identity(), status="failed", launch=self.number, reason=reason
             )
-            self.progress.failed(case, reason)
+            self.state.progress.failed(case, reason)

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from time import monotonic
 
 from benchmarks.bundle.records import Environment
-from benchmarks.bundle.writer import BundleWriter
-from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
-from benchmarks.plan.plan import Plan
 from benchmarks.session.jobs import References, make_references
-from benchmarks.session.launch import (
-    ANSWER_TIMEOUT_SECONDS,
-    START_TIMEOUT_SECONDS,
-    Launch,
-    Progress,
-    SharedState,
-)
+from benchmarks.session.launch import Launch, SharedState
 from benchmarks.worker.messages import ENERGY_SECONDS
 
 CLOSING_SECONDS = 8.0
@@ -29,37 +20,21 @@ CLOSING_SECONDS = 8.0
 
 
 @dataclass(kw_only=True)
-class Session:
+class Session(SharedState):
     """Runs a plan and writes what it measures."""
 
-    plan: Plan
     training: Split
     """The images and labels from which the certificates' batches are taken."""
-    writer: BundleWriter
-    progress: Progress
     environment: Environment
     """What environment.json holds; it is replaced as more is known."""
     started: float
     """When the time limit began to run, by `time.monotonic`."""
-    start_timeout_seconds: float = START_TIMEOUT_SECONDS
-    answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS
     settled: Callable[[], bool] = bool
     """Called between launches: whether every verdict that can be decided is."""
     finished_launches: int = 0
-    _state: SharedState = field(default_factory=SharedState)
     _startup_seconds: float = 0.0
     _launch_seconds: float = 0.0
     """How long the last launch took, and its start-up alone."""
-
-    @property
-    def failures(self) -> dict[Case, str]:
-        """The cases that have failed, and why."""
-        return self._state.failures
-
-    @property
-    def out_of_time(self) -> bool:
-        """Whether the time limit has left out launches or rounds."""
-        return self._state.out_of_time
 
     def run(self) -> None:
         """Run all launches; a case that has failed in one is left out of the next."""
@@ -70,29 +45,25 @@ class Session:
             self.writer.append(
                 "outcomes", **case.identity(), status="skipped", launch="", reason=reason
             )
+        planned = self.plan.launches
         with tempfile.TemporaryDirectory(prefix="workers-") as scratch:
             for number in count():
                 if all(case in self.failures for case in self.plan.cases):
                     return
-                if number >= self.plan.launches and self._enough():
+                if number >= planned and (
+                    self.out_of_time or not self.plan.until_settled or self.settled()
+                ):
                     return
-                if number and monotonic() + self._needed_seconds(number) > self._end():
-                    self._state.out_of_time = number < self.plan.launches
+                # A planned launch is worth its start-up, an additional one needs all its rounds.
+                needed = self._startup_seconds if number < planned else self._launch_seconds
+                if number and monotonic() + needed > self._end():
+                    self.out_of_time = number < planned
                     return
                 self._launch(number, references, Path(scratch))
                 self._write_progress()
 
     def _launch(self, number: int, references: References, scratch: Path) -> None:
-        launch = Launch(
-            number=number,
-            plan=self.plan,
-            writer=self.writer,
-            progress=self.progress,
-            state=self._state,
-            start_timeout_seconds=self.start_timeout_seconds,
-            answer_timeout_seconds=self.answer_timeout_seconds,
-        )
-        began = monotonic()
+        began, launch = monotonic(), Launch(number, self)
         try:
             launch.start(references, scratch)
             self._startup_seconds = monotonic() - began
@@ -105,18 +76,10 @@ class Session:
     def _write_progress(self) -> None:
         """Write how far the run has come, so that it can be analysed if it is killed later."""
         changes: dict[str, float] = {"finished_launches": self.finished_launches}
-        if waited := self._state.waited_seconds:
-            changes["session_cpu_share"] = self._state.waiting_cpu_seconds / waited
+        if waited := self.waited_seconds:
+            changes["session_cpu_share"] = self.waiting_cpu_seconds / waited
         self.environment = self.environment.with_run(**changes)
         self.writer.write_environment(self.environment)
-
-    def _enough(self) -> bool:
-        """Whether no launch beyond the planned ones is wanted."""
-        return self.out_of_time or not self.plan.until_settled or self.settled()
-
-    def _needed_seconds(self, number: int) -> float:
-        """The seconds a launch needs: a planned one its start-up, an additional one all of it."""
-        return self._startup_seconds if number < self.plan.launches else self._launch_seconds
 
     def _end(self) -> float:
         """When all measuring must have ended."""
@@ -125,14 +88,11 @@ class Session:
     def _rounds_deadline(self, number: int) -> float:
         """When the rounds of a launch must end.
 
-        The time left, without the start-up of the launches still to come and without what follows
-        the rounds, is shared evenly among them and this one.
+        The time left, without the start-up of the launches still to come, is shared evenly among
+        them and this one; on a GPU, measuring each case's energy follows the rounds.
         """
         later = max(self.plan.launches - number - 1, 0)
         left = self._end() - monotonic() - later * self._startup_seconds
-        return monotonic() + left / (later + 1) - self._energy_seconds()
-
-    def _energy_seconds(self) -> float:
-        """The seconds a launch takes to measure the energy of its cases."""
         on_gpu = self.plan.cases[0].device == "gpu"
-        return ENERGY_SECONDS * len(self.plan.cases) if on_gpu else 0.0
+        energy_seconds = ENERGY_SECONDS * len(self.plan.cases) if on_gpu else 0.0
+        return monotonic() + left / (later + 1) - energy_seconds

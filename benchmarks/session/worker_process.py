@@ -33,12 +33,7 @@ class WorkerProcess:
     """One worker process, its pipe, and the file that holds what it prints."""
 
     def __init__(
-        self,
-        *,
-        log: Path,
-        environment: dict[str, str],
-        threads: int,
-        python: str = sys.executable,
+        self, *, log: Path, environment: dict[str, str], threads: int, python: str = sys.executable
     ) -> None:
         self._log = log
         self._sees_gpu = environment.get("CUDA_VISIBLE_DEVICES") != "-1"

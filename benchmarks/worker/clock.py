@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter, process_time
-from typing import Any
+from typing import TypeVar
 
 from backends.contract import Array, Floor, Trainer
-from benchmarks.worker.messages import Block, WarmUp
+from benchmarks.worker.messages import Block, Job, WarmUp
+
+Result = TypeVar("Result")
 
 MOST_WARMUP_BLOCKS = 6
 CALIBRATION_STEPS = 10
@@ -31,34 +33,35 @@ def train_block(trainer: Trainer | Floor, rows: Array) -> Block:
     )
 
 
-def fetch_block(trainer: Trainer, rows: Array) -> float:
-    """The seconds that fetching the batches of a block takes, without training on them."""
+def timed(make: Callable[[], Result]) -> tuple[Result, float]:
+    """The result of a call, and the seconds until it has returned."""
     start = perf_counter()
-    trainer.fetch(rows)
-    trainer.synchronise()
+    return make(), perf_counter() - start
+
+
+def seconds_until_done(call: Callable[[], object], device: Trainer | Floor) -> float:
+    """The seconds from a call until the device has finished what it asked for."""
+    start = perf_counter()
+    call()
+    device.synchronise()
     return perf_counter() - start
 
 
-def multiply_block(floor: Floor, matrix: Any) -> float:
-    """The seconds that a product of a `square` matrix with itself takes."""
-    start = perf_counter()
-    floor.multiply(matrix)
-    floor.synchronise()
-    return perf_counter() - start
+def fitting_steps(trainer: Trainer | Floor, rows: Array, job: Job) -> int:
+    """The steps of a block: the job's, or if it is to be calibrated at most what BLOCK_SECONDS fit.
 
-
-def fitting_steps(trainer: Trainer | Floor, rows: Array, planned: int, call: int) -> int:
-    """The steps of a block: as many as `planned`, or as fit BLOCK_SECONDS where that is fewer.
-
-    `rows` has at least as many lines as are tried; `call` is the number of steps in one call of the
-    framework, and a block consists of whole calls.
+    `rows` has at least as many lines as are tried. A block consists of whole calls, unless not even
+    one fits.
     """
+    if not job.calibrate:
+        return job.block_steps
+    call = job.steps_per_call
     sample = rows[: max(call, CALIBRATION_STEPS)]
     seconds = min(train_block(trainer, sample).seconds for _ in range(2))
     fitting = int(BLOCK_SECONDS * len(sample) / seconds)
-    if fitting >= planned:
-        return planned
-    return max(fitting - fitting % call, 1) if fitting >= call else max(fitting, 1)
+    if fitting >= job.block_steps:
+        return job.block_steps
+    return max(fitting - fitting % call if fitting >= call else fitting, 1)
 
 
 def steady(blocks: list[Block]) -> bool:

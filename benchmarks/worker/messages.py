@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from backends.contract import Execution, Network
+from backends.contract import Execution
 from backends.registry import Backend
 from benchmarks.plan.workload import Workload
 from benchmarks.worker.certificate import Check, first_failure
@@ -21,7 +21,7 @@ ENERGY_SECONDS = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Everything a worker needs to build its trainer."""
+    """Everything a worker needs to build its trainer, or its floor where the mode is FLOOR."""
 
     backend: Backend
     execution: Execution
@@ -30,31 +30,23 @@ class Job:
     block_steps: int
     calibrate: bool
     """Whether `block_steps` may still be reduced to what fits into BLOCK_SECONDS."""
-    slowed_by: float
+    reference: Reference | None = None
+    """The reference of the certificate; a floor has neither."""
+    slowed_by: float = 0.0
     """See Case."""
-    reference: Reference
     profile: str | None = None
     """The folder for a trace by the framework's own profiler, where one is wanted."""
     first: bool = True
     """Whether this is the first launch, in which the certificate is taken at the exact level too
     and the parts of a step are measured."""
+    # See Plan.reading_steps and BatchReadings.
     reading_steps: tuple[int, ...] = ()
-    """See Plan.reading_steps."""
     reading_images: int = 0
-    """See BatchReadings."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class FloorJob:
-    """Everything a worker needs to time a floor."""
-
-    backend: Backend
-    execution: Execution
-    network: Network
-    batch_size: int
-    block_steps: int
-    calibrate: bool
-    first: bool
+    @property
+    def steps_per_call(self) -> int:
+        """The number of steps that one call of the framework trains."""
+        return self.backend.steps_per_call(self.execution)
 
 
 # Answers.
@@ -68,10 +60,10 @@ class Ready:
     build_seconds: float
     first_call_seconds: float
     first_call_steps: int
+    # The peaks until the first call has returned; NaN for a floor.
     peak_rss_mib: float = float("nan")
-    """Peak resident memory until the first call has returned; NaN for a floor."""
     peak_device_mib: float = float("nan")
-    """Peak device memory until the first call has returned; NaN on the CPU and for a floor."""
+    """NaN on the CPU too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,10 +144,9 @@ class Final:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The answer to any request that raised an exception in the worker."""
+    """The answer to any request that raised an exception in the worker, which it names."""
 
     message: str
-    """The exception in one line."""
 
 
 # Requests.
@@ -171,7 +162,7 @@ class Request(Generic[Answer]):
 class Build(Request[Ready]):
     """Build what the job describes and call it once, which compiles its programs."""
 
-    job: Job | FloorJob
+    job: Job
 
 
 class Certify(Request[Certified]):

@@ -31,21 +31,16 @@ def host_seconds(backend: ModuleType, job: Job) -> float:
     This times the same program for a network of one unit a layer and batches of one image: what
     remains is the time that Python, the framework and its launches take for each step.
     """
-    sizes = job.workload.network.layer_sizes
-    network = Network(layer_sizes=(1,) * len(sizes))
-    execution = job.execution
-    trainer = backend.TRAINERS[execution.mode](
-        Training(
-            network=network,
-            adam=job.workload.adam,
-            training_set=TrainingSet(
-                images=np.ones((2, 1), execution.stored), labels=np.zeros(2, np.int32)
-            ),
-            start=workload.initial_parameters(network, job.seed),
-        ),
-        execution,
+    network = Network(layer_sizes=(1,) * len(job.workload.network.layer_sizes))
+    images = np.ones((2, 1), job.execution.stored)
+    training = Training(
+        network=network,
+        adam=job.workload.adam,
+        training_set=TrainingSet(images=images, labels=np.zeros(2, np.int32)),
+        start=workload.initial_parameters(network, job.seed),
     )
-    call = job.backend.steps_per_call(execution)
+    trainer = backend.TRAINERS[job.execution.mode](training, job.execution)
+    call = job.steps_per_call
     rows = np.zeros((max(STEPS - STEPS % call, call), 1), np.int32)
     trainer.train(rows[:call])
     trainer.synchronise()
@@ -59,4 +54,5 @@ def input_seconds(job: Job, trainer: Trainer) -> float:
     """
     work = job.workload
     rows = workload.batch_rows(work.training_images, work.batch_size, STEPS, job.seed)
-    return min(clock.fetch_block(trainer, rows) for _ in range(TRIES)) / len(rows)
+    seconds = (clock.seconds_until_done(lambda: trainer.fetch(rows), trainer) for _ in range(TRIES))
+    return min(seconds) / len(rows)

@@ -15,7 +15,7 @@ amplifies rounding least, and the bound says how much that still is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -37,17 +37,10 @@ from backends.numpy.model import product_in
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload, batch_rows
 
-STEPS = 10
-
-VARIANTS = 12
-
-CANDIDATES = 3
-
+STEPS, VARIANTS, CANDIDATES = 10, 12, 3
 LARGE_STEP_FLOPS = 5e9
 """Where a step has more operations than this, a single candidate has to suffice."""
-
 SAFETY = 10.0
-
 REDUCED_SAFETY = 3.0
 """The safety where products have fewer bits than parameters. Adam's first steps go by the sign of a
 gradient, and so few bits lose the signs of many small gradients: a bound ten times as large would
@@ -57,25 +50,23 @@ Figures = dict[tuple[str, str], Array]
 """The computed figures, by stage and parameter."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Reference:
     """Parameters and batches, the figures computed from them, and the bounds on their errors."""
 
-    start: Parameters = field(repr=False)
-    rows: Array = field(repr=False)
+    start: Parameters
+    rows: Array
     """(steps, batch_size): at least STEPS batches, and as many as a call trains."""
-    batches: Split = field(repr=False)
+    batches: Split
     """The images and labels that stand in `rows`, each once."""
-    batch_rows: Array = field(repr=False)
+    batch_rows: Array
     """`rows`, as indices into `batches`."""
-    figures: Figures = field(repr=False)
-    bounds: dict[tuple[str, str], float] = field(repr=False)
+    figures: Figures
+    bounds: dict[tuple[str, str], float]
 
     def first_images(self, dtype: str) -> Array:
         """The images of the first batch, (batch_size, pixels)."""
-        rows = self.batch_rows[0]
-        part = Split(images=self.batches.images[rows], labels=self.batches.labels[rows])
-        return part.stored_as(dtype).images
+        return self.batches.stored_as(dtype).images[self.batch_rows[0]]
 
 
 def by_parameter(stage: str, parameters: Parameters) -> Figures:
@@ -138,11 +129,8 @@ def relative_error(value: Array, reference: Array, scale: Array) -> float:
 
 def errors(figures: Figures, reference: Figures, start: Parameters) -> dict[tuple[str, str], float]:
     """The relative error of every figure there is."""
-    origin = {
-        (stage, parameter): array
-        for stage in ("parameters_1_step", "parameters_10_steps")
-        for (_, parameter), array in by_parameter(stage, start).items()
-    }
+    stages = "parameters_1_step", "parameters_10_steps"
+    origin = by_parameter(stages[0], start) | by_parameter(stages[1], start)
     return {
         key: relative_error(value, reference[key], reference[key] - origin.get(key, 0.0))
         for key, value in figures.items()
@@ -163,12 +151,8 @@ class Relabelling:
 
     def apply(self, parameters: Parameters) -> Parameters:
         """The parameters of the relabelled network."""
-        return [
-            (weight[np.ix_(before, after)], bias[after])
-            for (weight, bias), before, after in zip(
-                parameters, self.units, self.units[1:], strict=False
-            )
-        ]
+        layers = zip(parameters, pairwise(self.units), strict=False)
+        return [(w[np.ix_(inputs, outputs)], b[outputs]) for (w, b), (inputs, outputs) in layers]
 
     def undo(self, parameters: Parameters) -> Parameters:
         """The parameters with the original labels."""
@@ -186,17 +170,13 @@ class Relabelled(Eager):
         rounding = np.random.default_rng(number)
         # The two precisions in which frameworks compute the bias corrections, by turns.
         self.correction_type = data.images.dtype.type if number % 2 else float
-        super().__init__(
-            Training(
-                network=Network(layer_sizes=tuple(len(unit) for unit in labels.units)),
-                adam=adam,
-                training_set=TrainingSet(
-                    images=data.images[:, labels.units[0]], labels=data.labels
-                ),
-                start=[],
-            ),
-            Execution(mode="eager", precision=precision),
+        training = Training(
+            network=Network(layer_sizes=tuple(len(unit) for unit in labels.units)),
+            adam=adam,
+            training_set=TrainingSet(images=data.images[:, labels.units[0]], labels=data.labels),
+            start=[],
         )
+        super().__init__(training, Execution(mode="eager", precision=precision))
         self._product = product_in(precision, rounding)
 
     def reset(self, parameters: Parameters) -> None:
@@ -213,24 +193,18 @@ class Relabelled(Eager):
 
 
 def rounding_errors(
-    work: Workload,
-    batches: Split,
-    precision: str,
-    start: Parameters,
-    rows: Array,
-    exact: Figures,
+    work: Workload, batches: Split, precision: str, start: Parameters, rows: Array, exact: Figures
 ) -> dict[tuple[str, str], float]:
     """The largest error of each figure in `precision`, over all variants."""
-    network, adam = work.network, work.adam
     data = batches.stored_as(PRECISIONS[precision].stored)
     largest = dict.fromkeys(exact, 0.0)
     for number in range(VARIANTS):
         generator = np.random.default_rng(number)
-        labels = Relabelling.draw(network, generator)
+        labels = Relabelling.draw(work.network, generator)
         order = generator.permutation(rows.shape[1])
-        variant = Relabelled(labels, adam, data, precision, number)
-        first = data.images[rows[0, order]]
-        figures, _ = collect(variant, adam, start, rows[:, order], first)
+        variant = Relabelled(labels, work.adam, data, precision, number)
+        first_images = data.images[rows[0, order]]
+        figures, _ = collect(variant, work.adam, start, rows[:, order], first_images)
         figures["logits", ""] = figures["logits", ""][np.argsort(order)]
         for key, error in errors(figures, exact, start).items():
             largest[key] = max(largest[key], error)
@@ -239,13 +213,9 @@ def rounding_errors(
 
 def draw_start(network: Network, seed: int) -> Parameters:
     """Weights and biases uniform in ±1/√inputs: no bias is zero, so that a lost one shows."""
-    generator = np.random.default_rng(seed)
-    start: Parameters = []
-    for inputs, outputs in pairwise(network.layer_sizes):
-        limit = inputs**-0.5
-        weight = generator.uniform(-limit, limit, (inputs, outputs))
-        start.append((weight, generator.uniform(-limit, limit, outputs)))
-    return start
+    uniform = np.random.default_rng(seed).uniform
+    layers = [(m, n, m**-0.5) for m, n in pairwise(network.layer_sizes)]
+    return [(uniform(-limit, limit, (m, n)), uniform(-limit, limit, n)) for m, n, limit in layers]
 
 
 def make_candidate(

@@ -18,24 +18,14 @@ from typing import Any
 import numpy as np
 
 from backends import registry
-from backends.contract import Array
+from backends.contract import Array, Execution, Parameters, Trainer, TrainingSet
 from backends.numpy.model import log_softmax
 from benchmarks.machine import advice, nvml
 from benchmarks.plan import data, workload
 from benchmarks.worker import certificate, clock, energy, ledger, messages, parts
 from benchmarks.worker.certificate import Check
 from benchmarks.worker.floor import FloorWorker
-from benchmarks.worker.messages import (
-    BatchReading,
-    Block,
-    Certified,
-    Final,
-    FloorJob,
-    Job,
-    Reading,
-    Ready,
-    WarmUp,
-)
+from benchmarks.worker.reference import Reference
 
 PROFILED_STEPS = 20
 
@@ -60,14 +50,12 @@ def forget_peak_rss() -> None:
 class Worker:
     """A trainer with its data, and how far it has come."""
 
-    def __init__(self, job: Job) -> None:
-        start = perf_counter()
-        backend = registry.load(job.backend)
-        self._import_seconds = perf_counter() - start
-        backend.configure(job.execution)
-        self._backend = backend
+    def __init__(self, job: messages.Job) -> None:
+        self._job, work = job, job.workload
+        self._backend, self._import_seconds = clock.timed(lambda: registry.load(job.backend))
+        self._backend.configure(job.execution)
 
-        dataset = data.load(Path(job.workload.data_dir))
+        dataset = data.load(Path(work.data_dir))
         stored = job.execution.stored
         training_set = dataset.training.stored_as(stored)
         self._sample = training_set.images[: len(dataset.validation.labels)]
@@ -75,34 +63,33 @@ class Worker:
         self._validation = dataset.validation.stored_as(stored)
         self._test = dataset.test.stored_as(stored)
         self._rows = workload.batch_rows(
-            job.workload.training_images, job.workload.batch_size, job.workload.steps, job.seed
+            work.training_images, work.batch_size, work.steps, job.seed
         )
-        self._job = job
-        self._step = 0
-        self._batch_readings = 0
+        self._step = self._batch_readings = 0
         self._block_steps = job.block_steps
-
-        self._start = workload.initial_parameters(job.workload.network, job.seed)
-        start = perf_counter()
-        self._trainer = backend.TRAINERS[job.execution.mode](
-            job.workload.training(training_set, self._start), job.execution
+        self._start = workload.initial_parameters(work.network, job.seed)
+        self._trainer, self._build_seconds = clock.timed(
+            lambda: self._make_trainer(job.execution, training_set, self._start)
         )
-        self._trainer.synchronise()
-        self._build_seconds = perf_counter() - start
 
-    def first_call(self) -> Ready:
+    def _make_trainer(
+        self, execution: Execution, training_set: TrainingSet, start: Parameters
+    ) -> Trainer:
+        training = self._job.workload.training(training_set, start)
+        trainer: Trainer = self._backend.TRAINERS[execution.mode](training, execution)
+        trainer.synchronise()
+        return trainer
+
+    def first_call(self) -> messages.Ready:
         """Make the first call, which compiles."""
-        execution = self._job.execution
-        rows = self._rows[: self._job.backend.steps_per_call(execution)]
-        block = clock.train_block(self._trainer, rows)
+        block = clock.train_block(self._trainer, self._rows[: self._job.steps_per_call])
         self._programs = self._trainer.compilations()
         self._peak_rss_mib = peak_rss_mib()
         # Read now and not at the end, because JAX cannot reset it after the certificate.
         peak = self._trainer.peak_device_bytes()
         # Read only now, because parameters that a step has computed lie where it was computed.
-        device = self._trainer.describe().device
-        execution.check_device(device)
-        return Ready(
+        self._job.execution.check_device(self._trainer.describe().device)
+        return messages.Ready(
             import_seconds=self._import_seconds,
             build_seconds=self._build_seconds,
             first_call_seconds=block.seconds,
@@ -111,23 +98,23 @@ class Worker:
             peak_device_mib=float("nan") if peak is None else peak / 2**20,
         )
 
-    def certify(self) -> Certified:
+    def certify(self) -> messages.Certified:
         """Take the certificate, read the ledger, and measure the parts of a step."""
         start = perf_counter()
-        work, reference = self._job.workload, self._job.reference
-        stored = self._job.execution.stored
+        job, reference, stored = self._job, self._job.reference, self._job.execution.stored
+        assert reference is not None, "only a floor has no certificate"
         timed = certificate.certify(
-            self._trainer, work.adam, reference, reference.rows, stored, "as timed"
+            self._trainer, job.workload.adam, reference, reference.rows, stored, "as timed"
         )
         entries = ledger.read(self._trainer, stored, reference.rows[:1], self._programs)
         # The worker draws these itself, with the NumPy of its own Python.
         entries["drawn"] = workload.checksum(self._start, self._rows)
-        exact = self._certify_in_float64() if self._job.first else []
-        costs = parts.measure(self._backend, self._job, self._trainer) if self._job.first else {}
+        exact = self._certify_in_float64(reference) if job.first else []
+        costs = parts.measure(self._backend, job, self._trainer) if job.first else {}
         # Memory that only the certificate needed does not count as the training's.
         gc.collect()
         forget_peak_rss()
-        return Certified(
+        return messages.Certified(
             checks=(*exact, *timed),
             ledger=entries,
             versions=self._backend.versions(),
@@ -135,114 +122,93 @@ class Worker:
             seconds=perf_counter() - start,
         )
 
-    def _certify_in_float64(self) -> list[Check]:
+    def _certify_in_float64(self, reference: Reference) -> list[Check]:
         """The same backend and mode in float64, on the batches of the reference alone."""
-        job, work = self._job, self._job.workload
-        execution = replace(job.execution, precision="float64")
+        execution = replace(self._job.execution, precision="float64")
         self._backend.configure(execution)
         try:
-            trainer = self._backend.TRAINERS[execution.mode](
-                work.training(job.reference.batches.stored_as("float64"), job.reference.start),
-                execution,
-            )
-            return certificate.certify(
-                trainer, work.adam, job.reference, job.reference.batch_rows, "float64", "exact"
-            )
+            batches, adam = reference.batches.stored_as("float64"), self._job.workload.adam
+            trainer = self._make_trainer(execution, batches, reference.start)
+            rows = reference.batch_rows
+            return certificate.certify(trainer, adam, reference, rows, "float64", "exact")
         finally:
-            self._backend.configure(job.execution)
+            self._backend.configure(self._job.execution)
 
-    def warm_up(self) -> WarmUp:
+    def warm_up(self) -> messages.WarmUp:
         """Train until blocks no longer get faster, then return to the initial parameters."""
-        if self._job.calibrate:
-            self._block_steps = clock.fitting_steps(
-                self._trainer,
-                self._rows,
-                self._job.block_steps,
-                self._job.backend.steps_per_call(self._job.execution),
-            )
-        warmup = clock.warm_up(self._block, self._block_steps)
+        self._block_steps = clock.fitting_steps(self._trainer, self._rows, self._job)
+        warmup = clock.warm_up(self.train, self._block_steps)
         self.read()
         self._trainer.reset(self._start)
         self._trainer.synchronise()
         self._step = 0
         return warmup
 
-    def train(self) -> Block:
-        """The next block of the training run."""
-        return self._block()
-
-    def train_rest(self) -> int:
-        """Train the steps after the last whole block, untimed; return all steps trained so far."""
-        left = max(self._job.workload.steps - self._step, 0)
-        if 0 < left < self._block_steps:
-            self._trainer.train(self._rows[self._step : self._step + left])
-            self._trainer.synchronise()
-            self._step += left
-        return self._step
-
-    def _block(self) -> Block:
-        """Train one block under the clock; past the end of the training, batches start over."""
+    def train(self) -> messages.Block:
+        """Train the next block under the clock; past the last step, batches start over."""
         uncounted = round(self._job.slowed_by * self._block_steps)
         steps = np.arange(self._step, self._step + self._block_steps + uncounted)
         rows = self._rows.take(steps, axis=0, mode="wrap")
         before = self._trainer.compilations()
         block = clock.train_block(self._trainer, rows)
         self._step += self._block_steps
-        return replace(
-            block,
-            steps=self._block_steps,
-            compilations=self._trainer.compilations() - before,
-        )
+        compilations = self._trainer.compilations() - before
+        return replace(block, steps=self._block_steps, compilations=compilations)
 
-    def read(self) -> Reading:
+    def train_rest(self) -> int:
+        """Train the steps after the last whole block, untimed; return all steps trained so far."""
+        if self._job.workload.steps - self._step < self._block_steps:
+            self._train_to(self._job.workload.steps)
+        return self._step
+
+    def _train_to(self, step: int) -> None:
+        """Train up to a step, untimed; do nothing past it."""
+        if self._step < step:
+            self._trainer.train(self._rows[self._step : step])
+            self._trainer.synchronise()
+            self._step = step
+
+    def read(self) -> messages.Reading:
         """Read losses and accuracy; the training loss is on as many images as validation has."""
         train_loss, _ = self._evaluate(self._sample, self._sample_labels)
         loss, accuracy = self._evaluate(self._validation.images, self._validation.labels)
-        return Reading(
+        return messages.Reading(
             step=self._step,
             train_loss=train_loss,
             validation_loss=loss,
             validation_accuracy=accuracy,
         )
 
-    def read_batch(self) -> BatchReading:
+    def read_batch(self) -> messages.BatchReading:
         """Train, untimed, up to the next of the job's batch readings, and take it."""
-        number, job = self._batch_readings, self._job
-        left = job.reading_steps[number] - self._step
-        if left > 0:
-            self._trainer.train(self._rows[self._step : self._step + left])
-            self._trainer.synchronise()
-            self._step += left
-        validation = self._validation
+        number, job, validation = self._batch_readings, self._job, self._validation
+        self._train_to(job.reading_steps[number])
         rows = workload.validation_rows(
             len(validation.labels), job.reading_images, len(job.reading_steps), job.seed
         )[number]
         loss, accuracy = self._evaluate(validation.images[rows], validation.labels[rows])
         self._batch_readings += 1
-        return BatchReading(updates=self._step, images=len(rows), loss=loss, accuracy=accuracy)
+        return messages.BatchReading(
+            updates=self._step, images=len(rows), loss=loss, accuracy=accuracy
+        )
 
-    def finish(self) -> Final:
+    def finish(self) -> messages.Final:
         """Test figures, peak memory and energy."""
         loss, accuracy = self._evaluate(self._test.images, self._test.labels)
         if self._job.profile and self._backend.profiled:
             self._profile(Path(self._job.profile))
-        return Final(
+        counter = nvml.energy_counter() if self._job.execution.device == "gpu" else None
+        return messages.Final(
             test_loss=loss,
             test_accuracy=accuracy,
             peak_rss_mib=max(self._peak_rss_mib, peak_rss_mib()),
-            energy_mj_per_step=self._energy(),
+            energy_mj_per_step=energy.per_step(self.train, counter) if counter else float("nan"),
         )
-
-    def _energy(self) -> float:
-        """Millijoules a step, from more untimed training; NaN without a GPU that counts them."""
-        on_gpu = self._job.execution.device == "gpu"
-        counter = nvml.energy_counter() if on_gpu else None
-        return energy.per_step(self._block, counter) if counter else float("nan")
 
     def _profile(self, folder: Path) -> None:
         """Some steps under the framework's own profiler, after the training and off the clock."""
         folder.mkdir(parents=True, exist_ok=True)
-        steps = max(PROFILED_STEPS, self._job.backend.steps_per_call(self._job.execution))
+        steps = max(PROFILED_STEPS, self._job.steps_per_call)
         with self._backend.profiled(folder):
             self._trainer.train(self._rows[:steps])
             self._trainer.synchronise()
@@ -269,8 +235,8 @@ def serve(connection: Connection) -> None:
         answer: object
         try:
             if isinstance(request, messages.Build):
-                job = request.job
-                worker = FloorWorker(job) if isinstance(job, FloorJob) else Worker(job)
+                kind = FloorWorker if request.job.execution.mode == registry.FLOOR else Worker
+                worker = kind(request.job)
                 answer = worker.first_call()
             else:
                 answer = answer_to(request, worker)

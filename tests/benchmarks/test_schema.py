@@ -34,8 +34,6 @@ from benchmarks.schema import (
 from benchmarks.schema.tables import COMPUTED, IDENTITY, MEASURED, TABLES, Column, Table, read
 from tests.synthetic_bundles import write_bundle
 
-SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy", "--launches", "1")
-
 EMPTY_WITHOUT_GPU = {"gpu_mhz", "gpu_celsius", "peak_device_mib", "energy_mj_per_step"}
 EMPTY_WITHOUT_FAILURES = {"not_read", "reason", "diverged"}
 
@@ -52,11 +50,11 @@ def problems_of(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run that writes every table: the tutorial's preset has readings."""
     folder = tmp_path_factory.mktemp("schema") / "bundle"
-    arguments = ["--preset", "tutorial", *SMALL, "--steps", "200", "--output", str(folder)]
-    assert run_all.main(arguments) == 0
+    effort = ("--preset", "tutorial", "--steps", "200", "--launches", "1")
+    assert run_all.main([*small, *effort, "--output", str(folder)]) == 0
     return folder
 
 

@@ -25,7 +25,7 @@ from benchmarks.reports import run as run_report
 from benchmarks.session.jobs import make_job, make_references
 from benchmarks.session.session import Session
 from benchmarks.worker import messages
-from benchmarks.worker.messages import Block, Build, Failure, FloorJob, Job, Request
+from benchmarks.worker.messages import Block, Build, Failure, Job, Request
 from benchmarks.worker.worker import serve
 from tests.synthetic_bundles import environment_record
 
@@ -35,22 +35,22 @@ STEPS = 300
 
 
 @pytest.fixture(scope="module")
-def dataset() -> data.Dataset:
-    return data.load()
+def dataset(images: Path) -> data.Dataset:
+    return data.load(images)
 
 
 @pytest.fixture(scope="module")
-def plan(dataset: data.Dataset) -> Plan:
+def plan(images: Path, dataset: data.Dataset) -> Plan:
     """Six rounds of 50 steps for a case and its control."""
     return Plan(
         name="test",
         workload=Workload(
-            network=Network(layer_sizes=(784, 16, 10)),
+            network=Network(layer_sizes=(dataset.pixels, 16, 10)),
             adam=Adam(),
             batch_size=32,
             steps=STEPS,
             training_images=len(dataset.training.labels),
-            data_dir=str(data.EMBEDDED),
+            data_dir=str(images),
         ),
         cases=(CASE, CONTROL),
         skipped={},
@@ -134,7 +134,7 @@ def test_a_run_interrupted_in_its_first_launch_reports_what_it_measured(first_la
         assert row["train_seconds"] == pytest.approx(samples["seconds"].sum()[case])
         assert row["validation_accuracy"] == readings["validation_accuracy"][case] > 0.2
         assert row[["import_seconds", "first_call_seconds", "warmup_seconds"]].notna().all()
-        assert row["peak_rss_mib"] > 50
+        assert row["peak_rss_mib"] > 30
         assert row[["test_accuracy", "test_loss", "energy_mj_per_step"]].isna().all()
     assert launches.loc[CASE.name, "steps"] == 200
     bundle = Bundle.read(folder)
@@ -173,7 +173,7 @@ def test_every_table_says_which_repetition_of_a_case_a_row_belongs_to(first_laun
         assert repetitions[CONTROL.name].tolist() == [1]
 
 
-def answers(job: Job | FloorJob) -> dict[type[Request[Any]], object]:
+def answers(job: Job) -> dict[type[Request[Any]], object]:
     """What a worker answers to each request, `Build` first, and then in the order of messages."""
     ours, workers = Pipe()
     thread = Thread(target=serve, args=(workers,))
@@ -201,7 +201,6 @@ def test_a_worker_answers_each_request_with_the_type_that_it_names(
 ) -> None:
     plan = replace(plan, workload=replace(plan.workload, steps=60))
     job = make_job(plan, CASE, 0, make_references(plan, dataset.training))
-    assert isinstance(job, Job)
     given = answers(replace(job, reading_steps=(1,), reading_images=8))
     assert {kind: type(answer) for kind, answer in given.items()} == {
         kind: answer_type(kind) for kind in Request.__subclasses__()

@@ -29,8 +29,6 @@ from benchmarks.worker.reference import make_reference
 from benchmarks.worker.worker import Worker
 from tests.synthetic_bundles import write_bundle
 
-SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy", "--launches", "1")
-
 
 def plan_of(steps: int, every: int = 1000, pixels: int = 4) -> Plan:
     cases = select_cases(
@@ -154,11 +152,11 @@ def test_validation_batches_are_drawn_from_the_seed_and_hold_no_image_twice() ->
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The preset with NumPy: 1,260 steps in blocks of 50, the last 9 of them untimed."""
     folder = tmp_path_factory.mktemp("tutorial") / "bundle"
-    arguments = ["--preset", "tutorial", *SMALL, "--steps", "1260", "--output", str(folder)]
-    assert run_all.main(arguments) == 0
+    effort = ("--preset", "tutorial", "--steps", "1260", "--launches", "1")
+    assert run_all.main([*small, *effort, "--output", str(folder)]) == 0
     return folder
 
 
@@ -185,23 +183,30 @@ def test_a_run_takes_the_readings(run: Path) -> None:
     assert json.loads((run / "environment.json").read_text())["run"]["state"] == "complete"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_blocks_that_do_not_fit_between_readings_leave_untimed_steps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocks of 50, of which one fits into 70 steps; the 20 after it are trained untimed."""
     odd = replace(PRESETS["tutorial"], readings=BatchReadings(every=70, images=64))
     monkeypatch.setitem(PRESETS, "tutorial", odd)
-    arguments = ["--preset", "tutorial", *SMALL, "--steps", "400"]
-    assert run_all.main([*arguments, "--output", str(tmp_path / "odd")]) == 0
+    effort = ("--preset", "tutorial", "--steps", "400", "--launches", "1")
+    assert run_all.main([*small, *effort, "--output", str(tmp_path / "odd")]) == 0
     readings = pd.read_csv(tmp_path / "odd" / "readings.csv").query("case == 'numpy eager'")
     assert readings["updates"].tolist() == [1, 71, 141, 211, 281, 351]
     accuracy = pd.read_csv(tmp_path / "odd" / "accuracy.csv").query("case == 'numpy eager'")
     assert accuracy["step"].tolist() == [0, 51, 121, 191, 261, 331, 400]
 
 
-def test_readings_leave_the_training_as_it_is(run: Path, tmp_path: Path) -> None:
-    arguments = ["--preset", "quick", *SMALL, "--steps", "1260", "--learning-rate", "0.01"]
-    assert run_all.main([*arguments, "--output", str(tmp_path / "plain")]) == 0
+@pytest.mark.usefixtures("undrawn")
+def test_readings_leave_the_training_as_it_is(
+    run: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    effort = ("--steps", "1260", "--launches", "1", "--learning-rate", "0.01")
+    assert (
+        run_all.main([*small, "--preset", "quick", *effort, "--output", str(tmp_path / "plain")])
+        == 0
+    )
     plain, with_readings = (
         pd.read_csv(folder / "launches.csv") for folder in (tmp_path / "plain", run)
     )

@@ -20,7 +20,7 @@ from benchmarks.plan.workload import Workload
 from benchmarks.worker.certificate import first_failure
 from benchmarks.worker.clock import steady, train_block
 from benchmarks.worker.floor import FloorWorker
-from benchmarks.worker.messages import Block, FloorJob, Job
+from benchmarks.worker.messages import Block, Job
 from benchmarks.worker.reference import make_reference
 from benchmarks.worker.worker import Worker, forget_peak_rss, peak_rss_mib
 
@@ -44,7 +44,6 @@ def job() -> Job:
         seed=0,
         block_steps=12,
         calibrate=False,
-        slowed_by=0.0,
         reference=make_reference(work, "float32", data.load().training),
     )
 
@@ -120,18 +119,16 @@ def test_a_profile_is_written_if_one_is_wanted(
     assert profiled[0].is_dir()
 
 
-def test_the_worker_of_a_floor() -> None:
-    worker = FloorWorker(
-        FloorJob(
-            backend=registry.BACKENDS["numpy"],
-            execution=Execution(mode="floor"),
-            network=Network(layer_sizes=(31, 17, 9)),
-            batch_size=8,
-            block_steps=12,
-            calibrate=True,
-            first=True,
-        )
+def test_the_worker_of_a_floor(job: Job) -> None:
+    network = Network(layer_sizes=(31, 17, 9))
+    floor = replace(
+        job,
+        execution=Execution(mode="floor"),
+        workload=replace(job.workload, network=network, batch_size=8),
+        reference=None,
+        calibrate=True,
     )
+    worker = FloorWorker(floor)
     assert worker.first_call().first_call_steps == 50
     certified = worker.certify()
     assert certified.passed
