@@ -24,7 +24,8 @@ from benchmarks.analysis import (
     tutorial,
 )
 from benchmarks.bundle.reader import Bundle
-from benchmarks.schema import ACCURACY_MARGIN_POINTS, COMPUTED, IDENTITY, repetition_in
+from benchmarks.schema import ACCURACY_MARGIN_POINTS, repetition_in
+from benchmarks.schema.tables import COMPUTED, IDENTITY
 
 MOST_TRAININGS = 10
 """Total times are computed for up to this many times the steps of the run."""

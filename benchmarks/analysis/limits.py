@@ -9,7 +9,8 @@ import pandas as pd
 
 from backends.registry import FLOOR
 from benchmarks.analysis import statistics, tables
-from benchmarks.schema import COMPUTED, HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS
+from benchmarks.schema import HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS
+from benchmarks.schema.tables import COMPUTED
 
 BOUNDS = {
     "arithmetic": "the products at the peak rate of a large one",

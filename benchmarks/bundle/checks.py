@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.schema import Column, Table
+from benchmarks.schema.tables import Column, Table
 
 FLAGS = ("True", "False")
 MISSING = ("", "nan")

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.bundle.folders import file_name
 from benchmarks.bundle.records import Environment
-from benchmarks.schema import COLUMNS
+from benchmarks.schema.tables import MEASURED
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class BundleWriter:
         self.folder = folder
         self._files: dict[str, TextIOWrapper] = {}
         self._writers: dict[str, csv.DictWriter[str]] = {}
-        for table, columns in COLUMNS.items():
-            file = (folder / f"{table}.csv").open("w", newline="", buffering=1)
-            self._files[table] = file
-            self._writers[table] = csv.DictWriter(file, columns, lineterminator="\n")
-            self._writers[table].writeheader()
+        for name, table in MEASURED.items():
+            file = (folder / f"{name}.csv").open("w", newline="", buffering=1)
+            self._files[name] = file
+            self._writers[name] = csv.DictWriter(file, table.names, lineterminator="\n")
+            self._writers[name].writeheader()
 
     def append(self, table: str, **row: Any) -> None:
         """Append one row and flush it; columns that are not named stay empty.
