@@ -54,7 +54,7 @@ class Session(SharedState):
                     self.out_of_time or not self.plan.until_settled or self.settled()
                 ):
                     return
-                # A planned launch is worth its start-up, an additional one needs all its rounds.
+                # There must be time for the start-up of a planned launch, for all of another one.
                 needed = self._startup_seconds if number < planned else self._launch_seconds
                 if number and monotonic() + needed > self._end():
                     self.out_of_time = number < planned

@@ -29,7 +29,6 @@ from backends.contract import (
     NotKeptError,
     Parameters,
     Trainer,
-    Training,
     TrainingSet,
 )
 from backends.numpy.idiomatic import Eager
@@ -151,20 +150,16 @@ class Relabelled(Eager):
     """The reference on a relabelled network; its figures carry the original labels."""
 
     def __init__(
-        self, order: list[Array], adam: Adam, data: TrainingSet, precision: str, number: int
+        self, order: list[Array], work: Workload, data: TrainingSet, precision: str, number: int
     ) -> None:
         self._order, self._undoing = order, [np.argsort(units) for units in order]
         # Frameworks round to fewer bits in different places; here chance decides.
         rounding = np.random.default_rng(number)
         # The two precisions in which frameworks compute the bias corrections, by turns.
         self.correction_type = data.images.dtype.type if number % 2 else float
-        training = Training(
-            network=Network(layer_sizes=tuple(map(len, order))),
-            adam=adam,
-            training_set=TrainingSet(images=data.images[:, order[0]], labels=data.labels),
-            start=[],
-        )
-        super().__init__(training, Execution(mode="eager", precision=precision))
+        training_set = TrainingSet(images=data.images[:, order[0]], labels=data.labels)
+        execution = Execution(mode="eager", precision=precision)
+        super().__init__(work.training(training_set, start=[]), execution)
         self._product = product_in(precision, rounding)
 
     def reset(self, parameters: Parameters) -> None:
@@ -190,7 +185,7 @@ def rounding_errors(
         generator = np.random.default_rng(number)
         order = draw_order(work.network, generator)
         shuffle = generator.permutation(rows.shape[1])
-        variant = Relabelled(order, work.adam, data, precision, number)
+        variant = Relabelled(order, work, data, precision, number)
         first_images = data.images[rows[0, shuffle]]
         figures, _ = collect(variant, work.adam, start, rows[:, shuffle], first_images)
         figures["logits", ""] = figures["logits", ""][np.argsort(shuffle)]
