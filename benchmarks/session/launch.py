@@ -81,7 +81,7 @@ class Member:
     certified: Certified
     warmup: WarmUp
     reading_steps: tuple[int, ...]
-    """The plan's."""
+    """See Plan.reading_steps."""
     steps: int = 0
     train_seconds: float = 0.0
     last_reading: Reading | None = None

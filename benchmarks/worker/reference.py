@@ -141,7 +141,7 @@ def draw_order(network: Network, generator: np.random.Generator) -> list[Array]:
 
 
 def relabel(parameters: Parameters, order: list[Array]) -> Parameters:
-    """The same network with its pixels and hidden units in another order, and so its sums."""
+    """The same network with pixels and hidden units reordered: its sums run in another order."""
     layers = zip(parameters, pairwise(order), strict=False)
     return [(w[np.ix_(inputs, outputs)], b[outputs]) for (w, b), (inputs, outputs) in layers]
 
