@@ -47,7 +47,7 @@ def compute_limits(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> 
     waited = (samples["seconds"] - samples["dispatch_seconds"]) / samples["steps"]
     waited_ms = waited.groupby(samples["case"]).median() * 1000
     rows: list[dict[str, object]] = []
-    nearest = floors["case"].iloc[0] if len(floors) else None
+    nearest = str(floors["case"].iloc[0]) if len(floors) else ""
     timed = samples.loc[samples["mode"] != FLOOR, ["case", "backend"]].drop_duplicates()
     for case, backend in timed.itertuples(index=False):
         step = statistics.interval_of_logs(np.log(table[case])).value
@@ -59,14 +59,15 @@ def compute_limits(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> 
         by_part = pd.Series(
             {"arithmetic": arithmetic, "memory": memory, "dispatch": dispatch, "input": fetching}
         )
-        backends_floor = f"{backend} {FLOOR}"
-        against_nearest = statistics.ratio(table, case, nearest) if nearest else statistics.NOTHING
+        # Without a floor there is nothing to compare with.
+        against_nearest, against_backends = (
+            statistics.ratio(table, case, floor) if floor in table else statistics.NOTHING
+            for floor in (nearest, f"{backend} {FLOOR}")
+        )
         row = {
             "case": case,
             **statistics.with_interval("x_floor", against_nearest),
-            "x_own_floor": statistics.ratio(table, case, backends_floor).value
-            if backends_floor in table
-            else float("nan"),
+            "x_own_floor": against_backends.value,
             "gflops": flops / step / 1e9,
             "peak_share": flops / step / peak,
             **{f"{part}_ms": seconds * 1000 for part, seconds in by_part.items()},
@@ -81,15 +82,9 @@ def compute_limits(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> 
 def _floors(samples: pd.DataFrame, table: pd.DataFrame, median: pd.Series) -> pd.DataFrame:
     """The table `floors`; `table` has seconds a step, `median` that of each case and part."""
     floors = samples.loc[samples["mode"] == FLOOR, ["case", "backend"]].drop_duplicates()
-    rows = [
-        {
-            "case": case,
-            "backend": backend,
-            **statistics.with_interval(
-                "step_ms", statistics.interval_of_logs(np.log(table[case])), scale=1000
-            ),
-            "peak_gflops": median.get((case, PEAK_FLOPS), float("nan")) / 1e9,
-        }
-        for case, backend in floors.itertuples(index=False)
-    ]
+    rows = []
+    for case, backend in floors.itertuples(index=False):
+        step = statistics.interval_of_logs(np.log(table[case]))
+        row = {"case": case, "backend": backend, **statistics.with_interval("step_ms", step, 1000)}
+        rows.append(row | {"peak_gflops": median.get((case, PEAK_FLOPS), float("nan")) / 1e9})
     return tables.from_rows("floors", rows).sort_values("step_ms", ignore_index=True)
