@@ -4,25 +4,65 @@ from __future__ import annotations
 
 from typing import Self
 
+import numpy as np
+import pandas as pd
+from rich import progress
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.table import Table as RichTable
 
-from benchmarks.commands.live_table import LiveTable
+from benchmarks.analysis import statistics
+from benchmarks.commands.terminal import rich_table
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
+from benchmarks.reports.sections import CASE, STEP, TIMES_FASTEST, Column, Table
 from benchmarks.worker.messages import Block, Certified, Ready
 
 LINES_A_LAUNCH = 4
 """The number of lines that plain output has for a launch's rounds."""
+
+
+class LiveTable:
+    """The blocks timed so far, and the table of estimates from them."""
+
+    def __init__(self, cases: tuple[Case, ...]) -> None:
+        """`cases` are in the order of the table's rows."""
+        self._cases = [case.name for case in cases]
+        self._seconds: dict[tuple[int, int], dict[str, float]] = {}
+
+    def add(self, case: Case, launch: int, round_number: int, block: Block) -> None:
+        """Add a timed block."""
+        blocks = self._seconds.setdefault((launch, round_number), {})
+        blocks[case.name] = block.seconds / block.steps
+
+    def table(self) -> RichTable:
+        """Step times and ratios to the fastest, over the rounds that are complete.
+
+        Intervals come with the second launch, as in the report. Disturbed rounds, which the report
+        excludes, are included.
+        """
+        # In the round that is under way, cases may lack a block.
+        complete = list(self._seconds)[:-1]
+        seconds = pd.DataFrame(
+            [self._seconds[key] for key in complete],
+            index=pd.MultiIndex.from_tuples(complete, names=["launch", "round"]),
+            columns=self._cases,
+            dtype=float,
+        )
+        fastest = min(
+            self._cases, key=lambda name: np.nan_to_num(seconds[name].median(), nan=np.inf)
+        )
+        rows = [
+            {"case": name, "rounds": seconds[name].count()}
+            | statistics.with_interval(
+                "step_ms", statistics.interval_of_logs(np.log(seconds[name])), 1000
+            )
+            | statistics.with_interval("times_fastest", statistics.ratio(seconds, name, fastest))
+            for name in self._cases
+        ]
+        shown = Table([CASE, Column("rounds", "rounds"), STEP, TIMES_FASTEST], pd.DataFrame(rows))
+        looks = {"box": None, "padding": (0, 2), "title": "so far", "title_justify": "left"}
+        return rich_table(shown, **looks)
 
 
 class RunProgress:
@@ -33,10 +73,17 @@ class RunProgress:
         self._console = console
         self._live = console.is_terminal
         self._launch, self._launches = 0, plan.launches
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
-        steps = (MofNCompleteColumn(), TextColumn("steps ·"))
-        time = (TimeElapsedColumn(), TextColumn("· left"), TimeRemainingColumn())
-        self._bar = Progress(*columns, *steps, *time, console=console)
+        self._bar = progress.Progress(
+            progress.SpinnerColumn(),
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("steps ·"),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("· left"),
+            progress.TimeRemainingColumn(),
+            console=console,
+        )
         self._per_launch = plan.rounds * plan.block_steps * len((*plan.cases, *plan.floors))
         total = plan.launches * self._per_launch
         self._task = self._bar.add_task("starting", total=total)

@@ -14,10 +14,9 @@ from benchmarks.analysis.comparison import Comparison
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import accuracy, comparison, run
-from benchmarks.reports.sections import Note
+from benchmarks.reports.sections import Note, Table
 from benchmarks.reports.sentences import cautions
 from benchmarks.reports.several import differences_table
-from benchmarks.reports.tables import Table
 
 
 def rich_table(table: Table, **looks: Any) -> RichTable:

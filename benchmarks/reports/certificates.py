@@ -7,9 +7,8 @@ import pandas as pd
 
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.formats import MISSING, stage_title
-from benchmarks.reports.sections import Figure, Section, section
+from benchmarks.reports.sections import CASE, Column, Figure, Part, Section, Table
 from benchmarks.reports.sentences import departure
-from benchmarks.reports.tables import CASE, Table, columns
 from benchmarks.schema import EXACT_BOUND, LEVELS, STAGES
 
 
@@ -21,11 +20,10 @@ def certificates(bundle: Bundle) -> Section | None:
     exact, timed = (checks[checks["level"] == level] for level in LEVELS)
     not_read = checks[checks["not_read"].notna()].drop_duplicates(["case", "stage"])
     failed = checks[~checks["passed"]].drop_duplicates("case")
-    return section(
-        "Certificates",
+    parts: list[Part] = [
         "Relative errors against the float64 reference; over all parameters and launches, the one "
         "that came closest to its bound.",
-        Figure("certificates", "How far each error lies below its bound"),
+        Figure("certificates", "How far each error lies below its bound", drawn=False),
         f"*Exact*: the same backend and mode in float64, where no error may exceed "
         f"{EXACT_BOUND:.0e}.",
         _errors(exact),
@@ -41,7 +39,8 @@ def certificates(bundle: Bundle) -> Section | None:
             f"✗ {row['case']} first departs from the reference at {departure(row)}."
             for _, row in failed.iterrows()
         ),
-    )
+    ]
+    return Section("Certificates", parts)
 
 
 def _errors(checks: pd.DataFrame, *, with_bound: bool = False) -> Table:
@@ -49,14 +48,13 @@ def _errors(checks: pd.DataFrame, *, with_bound: bool = False) -> Table:
     rows = [
         {"case": case}
         | {
-            stage: _worst(of_case[of_case["stage"] == stage], with_bound=with_bound)
-            for stage in STAGES
+            str(stage): _worst(of_stage, with_bound=with_bound)
+            for stage, of_stage in of_case.groupby("stage")
         }
         for case, of_case in checks.groupby("case", sort=False)
     ]
-    titles = {stage: stage_title(stage) for stage in STAGES}
-    frame = pd.DataFrame(rows, columns=["case", *STAGES]).rename(columns=titles)
-    return Table([CASE, *columns(titles.values())], frame)
+    columns = [CASE, *(Column(stage_title(stage), stage) for stage in STAGES)]
+    return Table(columns, pd.DataFrame(rows, columns=["case", *STAGES]))
 
 
 def _worst(checks: pd.DataFrame, *, with_bound: bool) -> str:

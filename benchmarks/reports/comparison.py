@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from benchmarks.analysis.comparison import Comparison, beyond
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
-from benchmarks.reports.formats import MS, as_interval, as_number, interval, joined, percent
-from benchmarks.reports.sections import Note, Part, document, section
+from benchmarks.reports.formats import MS, as_interval, interval, joined, number
+from benchmarks.reports.sections import CASE, Column, Note, Part, Section, Table, document
 from benchmarks.reports.several import environment_differences
-from benchmarks.reports.tables import CASE, Column, Table
 
 METHOD = f"""\
 A launch contributes the median, over its undisturbed rounds, of the logarithm of the step time, or
@@ -24,34 +23,37 @@ def table(comparison: Comparison) -> Table:
     """A row a case, with its verdict."""
     unit = "times baseline" if comparison.baseline else "ms a step"
     scale, form = (1, ".2f") if comparison.baseline else (1000, MS)
-    sides = comparison.rows[["before", "after"]] * scale
+    sides = ["before", "after"]
     columns = [
         CASE,
-        *(Column(f"{side} ({unit})", side, as_number(form)) for side in ("before", "after")),
+        *(Column(f"{side} ({unit})", side, form) for side in sides),
         Column("after / before", "ratio", as_interval(".3f")),
         Column("verdict", "verdict", text=True),
     ]
-    return Table(columns, comparison.rows.assign(**sides))
+    return Table(columns, comparison.rows.assign(**comparison.rows[sides] * scale))
 
 
 def notes(comparison: Comparison, limit: float | None) -> list[Note]:
     """The verdicts in sentences, and what a reader must know about them."""
     rows, baseline = comparison.rows, comparison.baseline_ratio
-    sentences = []
-    for verdict in ("slower", "faster", "tie", "undecided"):
-        cases = list(rows.loc[rows["verdict"] == verdict, "case"])
-        sentences += [f"{verdict}: {joined(cases)}."] if cases else []
+    verdicts = [
+        Note(f"{verdict}: {joined(cases)}.")
+        for verdict in ("slower", "faster", "tie", "undecided")
+        if (cases := list(rows.loc[rows["verdict"] == verdict, "case"]))
+    ]
     if baseline is not None:
-        sentences.append(
-            f"The baseline itself, {comparison.baseline}, takes "
-            f"{interval(baseline.value, baseline.low, baseline.high, '.3f')} times as long after "
-            "as before; a change in its own software shows in every other case."
+        times = interval(baseline.value, baseline.low, baseline.high, ".3f")
+        sentence = (
+            f"The baseline itself, {comparison.baseline}, takes {times} times as long after as "
+            "before; a change in its own software shows in every other case."
         )
-    left_out = [f"Not compared: {case}, which {why}." for case, why in comparison.left_out.items()]
-    warnings = [Note(f"{warning}.", "warning") for warning in comparison.warnings]
-    cautions = map(Note, [f"{caution}." for caution in comparison.cautions])
-    verdicts = [*map(Note, sentences), *gate(comparison, limit)]
-    return [*verdicts, *map(Note, left_out), *warnings, *cautions]
+        verdicts.append(Note(sentence))
+    return [
+        *(*verdicts, *gate(comparison, limit)),
+        *(Note(f"Not compared: {case}, which {why}.") for case, why in comparison.left_out.items()),
+        *(Note(f"{warning}.", "warning") for warning in comparison.warnings),
+        *(Note(f"{caution}.") for caution in comparison.cautions),
+    ]
 
 
 def gate(comparison: Comparison, limit: float | None) -> list[Note]:
@@ -59,21 +61,18 @@ def gate(comparison: Comparison, limit: float | None) -> list[Note]:
     if limit is None:
         return []
     shown, possible = (joined(cases) for cases in beyond(comparison.rows, limit))
-    notes = []
+    slower, notes = f"slower by more than {number(limit, '.1%')}", []
     if shown:
-        notes.append(Note(f"Slower by more than {percent(limit)}: {shown}.", "warning"))
+        notes.append(Note(f"{slower.capitalize()}: {shown}.", "warning"))
     if possible:
-        notes.append(Note(f"May be slower by more than {percent(limit)}, not shown: {possible}."))
-    return notes or [Note(f"No case is slower by more than {percent(limit)}, by its estimate.")]
+        notes.append(Note(f"May be {slower}, not shown: {possible}."))
+    return notes or [Note(f"No case is {slower}, by its estimate.")]
 
 
 def markdown(comparison: Comparison, before: str, after: str, limit: float | None) -> str:
     """The whole report; `before` and `after` name the bundles."""
-    opening: list[Part] = [
-        f"Before is {before}, after is {after}.",
-        table(comparison),
-        notes(comparison, limit),
-    ]
+    names = f"Before is {before}, after is {after}."
+    opening: list[Part] = [names, table(comparison), notes(comparison, limit)]
     differences = environment_differences(comparison.differences)
-    sections = [differences, section("How it was compared", METHOD)]
+    sections = [differences, Section("How it was compared", [METHOD])]
     return document(f"{after} against {before}", opening, sections)

@@ -22,9 +22,8 @@ from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import run, sentences, several
 from benchmarks.reports.figures import interactive, looks
 from benchmarks.reports.figures.charts import Chart
-from benchmarks.reports.formats import as_number
-from benchmarks.reports.sections import Figure, Section, section
-from benchmarks.reports.tables import Column, Table
+from benchmarks.reports.formats import Row, as_text, joined, number
+from benchmarks.reports.sections import Column, Figure, Section, Table
 
 TEMPLATES = Path(__file__).parent / "templates"
 ORDER = (
@@ -45,10 +44,11 @@ def write(bundle: Bundle, findings: Findings, folder: Path) -> None:
 
 def html(bundle: Bundle, findings: Findings) -> str:
     """The whole page of a bundle."""
-    shown = [section("Ranking", *run.ranking(findings)), *run.sections(bundle, findings)]
+    shown = [Section("Ranking", run.ranking(findings)), *run.content(bundle, findings)]
     shown.sort(key=lambda one: 1 + ORDER.index(one.heading) if one.heading in ORDER else 0)
     first, *others = [*sentences.fastest(findings), ""]
     notes = sentences.cautions(bundle, findings)
+    figures = {part.name for one in shown for part in one.parts if isinstance(part, Figure)}
     return page(
         title=run.title(findings),
         opening={
@@ -59,7 +59,11 @@ def html(bundle: Bundle, findings: Findings) -> str:
             "about": _about(bundle),
         },
         sections=shown,
-        charts={name: draw(bundle, findings) for name, draw in _drawn(shown)},
+        charts={
+            name: draw(bundle, findings)
+            for name, draw in interactive.FIGURES.items()
+            if name in figures
+        },
     )
 
 
@@ -67,9 +71,9 @@ def merged(bundles: Mapping[str, tuple[Bundle, Findings]]) -> str:
     """The whole page of several bundles, by name."""
     summaries = {name: findings.summary for name, (_, findings) in bundles.items()}
     return page(
-        title=several.title(bundles),
+        title=joined(list(bundles)),
         opening={"lead": "", "rest": several.INTRODUCTION, "warnings": [], "about": []},
-        sections=several.sections(bundles),
+        sections=several.content(bundles),
         charts={"bundles": interactive.bundles(summaries)},
     )
 
@@ -114,12 +118,6 @@ def identifier(heading: str) -> str:
     return "-".join(re.findall(r"\w+", heading.lower()))
 
 
-def _drawn(sections: Sequence[Section]) -> list[tuple[str, interactive.Draw]]:
-    """The functions that draw the figures of the sections, but for those that are images alone."""
-    names = {p.name for one in sections for p in one.parts if isinstance(p, Figure)}
-    return [(name, draw) for name, draw in interactive.FIGURES.items() if name in names]
-
-
 def _about(bundle: Bundle) -> list[str]:
     """Where and when the bundle was measured."""
     run, machine = bundle.environment.run, bundle.environment.machine
@@ -141,12 +139,10 @@ def _csv(chart: Chart) -> str:
 
 def _rows(chart: Chart) -> Table:
     """The rows behind a chart as a table; floats have five digits."""
-    data = chart.data
-    floats = data.select_dtypes("float").columns
-    columns = [
-        Column(str(name), str(name), as_number(",.5g"))
-        if name in floats
-        else Column(str(name), str(name), text=data[name].dtype == object)
-        for name in data
-    ]
-    return Table(columns, data)
+
+    def cell(row: Row, name: str) -> str:
+        value = row[name]
+        return number(value, ",.5g") if isinstance(value, float) else as_text(row, name)
+
+    types = chart.data.dtypes.items()
+    return Table([Column(str(n), str(n), cell, text=t.kind == "O") for n, t in types], chart.data)

@@ -9,24 +9,14 @@ from benchmarks.analysis import break_even, limits
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.bundle.reader import Bundle, end_of_output
 from benchmarks.bundle.records import Run
-from benchmarks.reports import accuracy, certificates, sentences
+from benchmarks.reports import accuracy, certificates, sections, sentences
 from benchmarks.reports.cases import comparable_groups, ranked
 from benchmarks.reports.figures import static
-from benchmarks.reports.formats import (
-    MISSING,
-    MS,
-    as_interval,
-    as_number,
-    as_percent,
-    as_text,
-    bullets,
-    joined,
-    percent,
-)
-from benchmarks.reports.sections import Figure, Part, Section, document, section
-from benchmarks.reports.tables import CASE, STEP, TEST, TIER, TIMES_FASTEST, Column, Table, numbers
+from benchmarks.reports.formats import MISSING, MS, as_interval, as_text, bullets, joined, number
+from benchmarks.reports.sections import CASE, Column, Figure, Part, Section, Table, document
 
-RANK = Column("rank", "rank")
+RANKED = [Column("rank", "rank"), CASE, sections.TIER, sections.STEP, sections.TIMES_FASTEST]
+TEST = Column("test", "test_accuracy", ".2%")
 STARTUP = {
     "import_seconds": "import (s)",
     "build_seconds": "build (s)",
@@ -43,19 +33,17 @@ def ranking(findings: Findings) -> list[Part]:
     groups = comparable_groups(findings)
     if not groups:
         return ["Nothing could be ranked."]
-    against_floor = (
+    against_floor = [
         Column("times the floor", "x_floor", as_interval()),
-        Column("GFLOP/s", "gflops", as_number(",.0f")),
-        Column("of peak", "peak_share", as_percent(0)),
-    )
-    columns = [
-        *(RANK, CASE, TIER, STEP, TIMES_FASTEST),
-        *(against_floor if len(findings.floors) else ()),
-        *(Column("validation", "validation_accuracy", as_percent(2)), TEST),
-        Column("steps", "steps", as_number(",.0f")),
+        Column("GFLOP/s", "gflops", ",.0f"),
+        Column("of peak", "peak_share", ".0%"),
     ]
-    title = "Times the fastest, with 95% intervals"
-    parts: list[Part] = [Figure("ranking", title, f"figures/{static.RANKING}")]
+    columns = [
+        *RANKED,
+        *(against_floor if len(findings.floors) else []),
+        *(Column("validation", "validation_accuracy", ".2%"), TEST, sections.STEPS),
+    ]
+    parts: list[Part] = [Figure("ranking", "Times the fastest, with 95% intervals")]
     for where, group in groups:
         parts += [f"Ranked {where}:"] if len(groups) > 1 else []
         parts.append(Table(columns, group))
@@ -64,11 +52,8 @@ def ranking(findings: Findings) -> list[Part]:
 
 def terminal_ranking(findings: Findings) -> list[tuple[str, Table]]:
     """The main tables in short, for a terminal, each with what its cases have in common."""
-    columns = [
-        *(RANK, CASE, TIER, STEP, TIMES_FASTEST),
-        *(Column("times the floor", "x_floor", as_number(".2f")), TEST),
-        Column("start-up (s)", "startup_seconds", as_number(".1f")),
-    ]
+    floor = Column("times the floor", "x_floor", ".2f")
+    columns = [*RANKED, floor, TEST, Column("start-up (s)", "startup_seconds", ".1f")]
     return [(where, Table(columns, group)) for where, group in comparable_groups(findings)]
 
 
@@ -89,8 +74,7 @@ def not_ranked(bundle: Bundle, findings: Findings) -> Section | None:
         if (printed := end_of_output(bundle.folder, case))
     ]
     rows = rows.assign(reason=rows["status"].map(reasons).fillna(rows["reason"]))
-    columns = [CASE, Column("what", "status", text=True), Column("why", "reason", text=True)]
-    return section("Not ranked", Table(columns, rows), *outputs)
+    return Section("Not ranked", [Table([CASE, sections.STATUS, sections.REASON], rows), *outputs])
 
 
 def where_the_time_goes(findings: Findings) -> Section | None:
@@ -101,16 +85,15 @@ def where_the_time_goes(findings: Findings) -> Section | None:
     floors = [
         Column("implemented in", "backend", lambda row, name: title_of(row[name]), text=True),
         Column("floor (ms)", "step_ms", as_interval(MS)),
-        Column("peak (GFLOP/s)", "peak_gflops", as_number(",.0f")),
+        Column("peak (GFLOP/s)", "peak_gflops", ",.0f"),
     ]
     columns = [
         CASE,
-        *numbers(".2f", {f"{part}_ms": part for part in (*limits.BOUNDS, "waited")}),
-        Column("times its own floor", "x_own_floor", as_number(".2f")),
+        *(Column(part, f"{part}_ms", ".2f") for part in (*limits.BOUNDS, "waited")),
+        Column("times its own floor", "x_own_floor", ".2f"),
         Column("bound by", "bound", lambda row, name: as_text(row, name) or MISSING, text=True),
     ]
-    return section(
-        "Where the time goes",
+    parts: list[Part] = [
         "The floor is a step that is nothing but its matrix products and one pass over Adam's "
         "arrays, timed in the same rounds; the peak is the rate of a large square product. *Times "
         "the floor* refers to the fastest of these, *times its own floor* to that of the case's "
@@ -119,10 +102,11 @@ def where_the_time_goes(findings: Findings) -> Section | None:
         "Milliseconds of a step. "
         + " ".join(f"*{name.capitalize()}*: {about}." for name, about in limits.BOUNDS.items())
         + " *Waited*: time from the call's return until the device had finished.",
-        Figure("parts", "The parts of a step", f"figures/{static.STEP_PARTS}"),
+        Figure("step_parts", "The parts of a step"),
         Table(columns, measured),
         bullets(sentences.bounds(measured)),
-    )
+    ]
+    return Section("Where the time goes", parts)
 
 
 def startup(findings: Findings) -> Section | None:
@@ -131,13 +115,14 @@ def startup(findings: Findings) -> Section | None:
     if rows.empty:
         return None
     on_gpu = [
-        Column("peak GPU memory (MiB)", "peak_device_mib", as_number(",.0f")),
-        Column("energy (mJ a step)", "energy_mj_per_step", as_number(MS)),
+        Column("peak GPU memory (MiB)", "peak_device_mib", ",.0f"),
+        Column("energy (mJ a step)", "energy_mj_per_step", MS),
     ]
     on_gpu = [column for column in on_gpu if rows[column.source].notna().any()]
     columns = [
-        *(CASE, *numbers(".2f", STARTUP)),
-        *numbers(",.0f", {"warmup_steps": "warm-up (steps)", "peak_rss_mib": "peak memory (MiB)"}),
+        *(CASE, *(Column(heading, source, ".2f") for source, heading in STARTUP.items())),
+        Column("warm-up (steps)", "warmup_steps", ",.0f"),
+        Column("peak memory (MiB)", "peak_rss_mib", ",.0f"),
         *on_gpu,
     ]
     device = (
@@ -145,16 +130,15 @@ def startup(findings: Findings) -> Section | None:
         "that of the whole GPU, by the GPU's own counter, while training went on for a second or "
         "more after the last round."
     )
-    return section(
-        "Start-up and memory",
+    about = (
         "Medians over launches. Import is the framework's own, build puts model and data in place, "
         "the first call compiles: with empty caches in the first launch, and again in the later "
         "ones, where a compiler may find what it kept. Warm-up is training that was discarded, "
         "before the first timed block. None of this is in the step time."
-        + (device if on_gpu else ""),
-        Figure("startup", "Start-up by parts; a dot is the sum of one launch"),
-        Table(columns, rows),
     )
+    figure = Figure("startup", "Start-up by parts; a dot is the sum of one launch", drawn=False)
+    table = Table(columns, rows)
+    return Section("Start-up and memory", [about + device * bool(on_gpu), figure, table])
 
 
 def paying_off(findings: Findings) -> Section | None:
@@ -164,22 +148,23 @@ def paying_off(findings: Findings) -> Section | None:
     (_, first), *later = break_even.leaders(findings.totals)
     leaders = f"{first} is ahead from the first step"
     leaders += "".join(f"; from about {steps:,} steps on, {case}" for steps, case in later)
-    columns = [
-        *(CASE, Column("overtakes", "overtakes", text=True)),
-        Column("steps, empty caches", "first_steps", as_number(",.0f")),
-        Column("steps, caches filled", "steps", as_interval(",.0f")),
-    ]
-    overtaking: tuple[Part, ...] = (
-        "The number of steps after which the slower starter has overtaken the other:",
-        Figure("break_even", "Steps after which the first has overtaken the second"),
-        Table(columns, findings.break_even),
-    )
-    return section(
-        "When a slower start pays off",
+    parts: list[Part] = [
         f"Start-up and steps together, once compilers have filled their caches: {leaders}.",
-        Figure("total_time", "Total time against steps", f"figures/{static.TOTAL_TIME}"),
-        *(overtaking if len(findings.break_even) else ()),
-    )
+        Figure("total_time", "Total time against steps"),
+    ]
+    if len(findings.break_even):
+        title = "Steps after which the first has overtaken the second"
+        columns = [
+            *(CASE, Column("overtakes", "overtakes", text=True)),
+            Column("steps, empty caches", "first_steps", ",.0f"),
+            Column("steps, caches filled", "steps", as_interval(",.0f")),
+        ]
+        parts += [
+            "The number of steps after which the slower starter has overtaken the other:",
+            Figure("break_even", title, drawn=False),
+            Table(columns, findings.break_even),
+        ]
+    return Section("When a slower start pays off", parts)
 
 
 def what_differs(findings: Findings) -> Section | None:
@@ -194,12 +179,11 @@ def what_differs(findings: Findings) -> Section | None:
         Column("value", "value", text=True),
         Column("cases", "cases", lambda row, name: ", ".join(row[name]), text=True),
     ]
-    return section(
-        "What the cases did differently",
+    about = (
         "Read back from the running frameworks; what is not listed was the same in all cases. "
-        "ledger.csv has everything.",
-        Table(columns, rows),
+        "ledger.csv has everything."
     )
+    return Section("What the cases did differently", [about, Table(columns, rows)])
 
 
 def environment(bundle: Bundle) -> Section:
@@ -222,7 +206,7 @@ def environment(bundle: Bundle) -> Section:
         **_session_load(run),
         "commit": recorded.git_commit + (" with changes" if recorded.git_modified else ""),
     }
-    return section("Environment", entries)
+    return Section("Environment", [entries])
 
 
 def _session_load(run: Run) -> dict[str, str]:
@@ -230,7 +214,7 @@ def _session_load(run: Run) -> dict[str, str]:
     share = run.session_cpu_share
     if share is None:
         return {}
-    return {"the session itself": f"{percent(share)} of a CPU while it waited for blocks"}
+    return {"the session itself": f"{number(share, '.1%')} of a CPU while it waited for blocks"}
 
 
 def title(findings: Findings) -> str:
@@ -246,12 +230,12 @@ def answer(findings: Findings) -> str:
     return " ".join([*lead, sentences.accuracy(findings), resolution])
 
 
-def sections(bundle: Bundle, findings: Findings) -> list[Section]:
+def content(bundle: Bundle, findings: Findings) -> list[Section]:
     """All that follows the answer and the ranking."""
     cautions = [*sentences.cautions(bundle, findings), sentences.SCOPE]
     candidates = [
         not_ranked(bundle, findings),
-        section("What this run cannot tell", cautions),
+        Section("What this run cannot tell", [cautions]),
         accuracy.accuracy(bundle, findings),
         accuracy.tutorial(bundle, findings),
         accuracy.time_to_accuracy(findings),
@@ -260,7 +244,7 @@ def sections(bundle: Bundle, findings: Findings) -> list[Section]:
         paying_off(findings),
         certificates.certificates(bundle),
         what_differs(findings),
-        section("How it was measured", sentences.METHOD),
+        Section("How it was measured", [sentences.METHOD]),
         environment(bundle),
     ]
     return [one for one in candidates if one]
@@ -269,10 +253,10 @@ def sections(bundle: Bundle, findings: Findings) -> list[Section]:
 def markdown(bundle: Bundle, findings: Findings) -> str:
     """The whole report as markdown."""
     opening = [answer(findings), *ranking(findings)]
-    return document(title(findings), opening, sections(bundle, findings))
+    return document(title(findings), opening, content(bundle, findings))
 
 
 def write(bundle: Bundle, findings: Findings, folder: Path) -> None:
     """Write report.md and its figures."""
-    static.write(findings, folder / "figures")
+    static.write(findings, folder)
     (folder / "report.md").write_text(markdown(bundle, findings))

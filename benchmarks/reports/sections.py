@@ -1,23 +1,82 @@
-"""What reports consist of, whatever they are written as: sections of text, tables and figures."""
+"""What reports consist of, whatever they are written as: sections of text, tables and figures.
+
+A table's columns say where their cells come from and how they are written; the terminal, markdown
+and the page make their tables from these.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.reports import tables
-from benchmarks.reports.formats import bullets
-from benchmarks.reports.tables import Table
+import pandas as pd
+from tabulate import tabulate
+
+from benchmarks.reports.formats import MS, Form, Row, as_interval, as_text, bullets, number
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    `source` is the column of the rows that its cells come from, `form` how they are written: by a
+    function or, for numbers, in a format such as ".2f". `text` columns are aligned to the left,
+    others, which hold numbers, to the right.
+    """
+
+    heading: str
+    source: str
+    form: Form | str = as_text
+    text: bool = False
+
+    def cell(self, row: Row) -> str:
+        """The cell of a row, as it is shown."""
+        if isinstance(self.form, str):
+            return number(row[self.source], self.form)
+        return self.form(row, self.source)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; `rows` has the sources of the columns, and may have more."""
+
+    columns: Sequence[Column]
+    rows: pd.DataFrame
+
+    def cells(self) -> list[list[str]]:
+        """The cells as they are shown, row by row."""
+        rows = self.rows.to_dict("records")
+        return [[column.cell(row) for column in self.columns] for row in rows]
+
+
+# The columns that several tables share.
+CASE = Column("case", "case", text=True)
+TIER = Column("tier", "tier", text=True)
+STATUS = Column("what", "status", text=True)
+REASON = Column("why", "reason", text=True)
+STEP = Column("ms a step", "step_ms", as_interval(MS))
+TIMES_FASTEST = Column("times the fastest", "times_fastest", as_interval())
+STEPS = Column("steps", "steps", ",.0f")
+
+
+def columns(names: Iterable[object], *, text: bool = False) -> list[Column]:
+    """Columns that are headed by their sources and show them as they are."""
+    return [Column(str(name), str(name), text=text) for name in names]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure by its name, and the file of the image that markdown shows, if there is one."""
+    """A figure by the name of what draws it; `drawn` if markdown shows an image of it."""
 
     name: str
     title: str
-    image: str = ""
+    drawn: bool = True
+
+
+def image(name: str) -> str:
+    """The file of a figure's image, in a bundle."""
+    return f"figures/{name.replace('_', '-')}.svg"
 
 
 @dataclass(frozen=True)
@@ -42,34 +101,33 @@ class Section:
     """A part of a report under a heading."""
 
     heading: str
-    parts: tuple[Part, ...]
+    parts: Sequence[Part]
 
 
-def section(heading: str, *parts: Part) -> Section:
-    """A section of these parts."""
-    return Section(heading, parts)
-
-
-def markdown(parts: Sequence[Part]) -> list[str]:
-    """The parts of a section as markdown; figures without an image are left out."""
-    paragraphs = []
-    for part in parts:
-        if isinstance(part, Table):
-            paragraphs.append(tables.markdown(part))
-        elif isinstance(part, dict):
-            paragraphs.append(bullets([f"{term}: {meaning}" for term, meaning in part.items()]))
-        elif isinstance(part, list):
-            paragraphs.append(bullets([note.markdown for note in part]))
-        elif isinstance(part, str):
-            paragraphs.append(part)
-        elif part.image:
-            paragraphs.append(f"![{part.title}]({part.image})")
-    return paragraphs
+def markdown(part: Part) -> str:
+    """A part of a section as markdown; empty for a figure without an image."""
+    match part:
+        case Table():
+            return tabulate(
+                part.cells(),
+                headers=[column.heading for column in part.columns],
+                tablefmt="pipe",
+                disable_numparse=True,
+                colalign=["left" if column.text else "right" for column in part.columns],
+            )
+        case Figure():
+            return f"![{part.title}]({image(part.name)})" if part.drawn else ""
+        case dict():
+            return bullets([f"{term}: {meaning}" for term, meaning in part.items()])
+        case list():
+            return bullets([note.markdown for note in part])
+        case str():
+            return part
 
 
 def document(title: str, opening: Sequence[Part], sections: Sequence[Section]) -> str:
     """A whole report as markdown."""
-    paragraphs = [f"# {title}", *markdown(opening)]
+    parts = [f"# {title}", *opening]
     for section in sections:
-        paragraphs += [f"## {section.heading}", *markdown(section.parts)]
-    return "\n\n".join(paragraphs) + "\n"
+        parts += [f"## {section.heading}", *section.parts]
+    return "\n\n".join(filter(None, map(markdown, parts))) + "\n"

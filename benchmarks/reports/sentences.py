@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -12,25 +11,11 @@ from backends.contract import TEXTBOOK
 from backends.registry import FLOOR, title_of
 from benchmarks.analysis.accuracy import MOST_SEEDS, NOT_CERTIFIED
 from benchmarks.analysis.findings import Findings, control_of
-from benchmarks.analysis.statistics import (
-    SIGNIFICANCE,
-    SMALLEST_DIFFERENCE,
-    TIE_MARGIN,
-    smallest_difference,
-)
+from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
 from benchmarks.bundle.reader import Bundle
 from benchmarks.bundle.records import Run
 from benchmarks.reports.cases import comparable_groups
-from benchmarks.reports.formats import (
-    MS,
-    as_interval,
-    as_percent_interval,
-    counted,
-    joined,
-    number,
-    percent,
-    stage_title,
-)
+from benchmarks.reports.formats import MS, Row, as_interval, counted, joined, number, stage_title
 from benchmarks.reports.sections import Note
 
 MOST_NAMED = 2
@@ -43,66 +28,54 @@ def fastest(findings: Findings) -> list[str]:
     for where, group in comparable_groups(findings):
         cases = group.sort_values("step_ms")
         best = cases.iloc[0]
-        sentences.append(_leader(findings, where, best, list(group["case"])))
-        for backend, others in cases.groupby("backend", sort=False):
-            if backend == best["backend"]:
-                continue
-            times = as_interval()(others.iloc[0], "times_fastest")
+        sentences.append(_leader(findings.verdicts, where, best, list(group["case"])))
+        for _, row in cases.drop_duplicates("backend")[1:].iterrows():
+            times = as_interval()(row, "times_fastest")
             sentences.append(
-                f"The best of {title_of(str(backend))}, {others['case'].iloc[0]}, takes "
-                f"{times} times as long as {best['case']}."
+                f"The best of {title_of(row['backend'])}, {row['case']}, takes {times} times as "
+                f"long as {best['case']}."
             )
     return sentences
 
 
-def _leader(findings: Findings, where: str, best: pd.Series, cases: list[str]) -> str:
+def _leader(verdicts: pd.DataFrame, where: str, best: pd.Series, cases: list[str]) -> str:
     """Whether the case with the lowest estimate is the fastest of its group."""
-    step = f"{number(best['step_ms'], MS)} ms a step"
-    rivals = _rivals(findings, best["case"], cases)
+    name, step = best["case"], f"{number(best['step_ms'], MS)} ms a step"
     if len(cases) == 1:
-        return f"{best['case']} takes {step} {where}; there is nothing to compare it with."
+        return f"{name} takes {step} {where}; there is nothing to compare it with."
+    mirrored = verdicts.rename(columns={"case": "other", "other": "case"})
+    mirrored["verdict"] = mirrored["verdict"].replace({"faster": "slower", "slower": "faster"})
+    pairs = pd.concat([verdicts, mirrored])
+    pairs = pairs[(pairs["case"] == name) & pairs["other"].isin(cases)]
+    is_slower = pairs["verdict"] == "faster"
+    rivals = [case for case in cases if case not in {name, *pairs.loc[is_slower, "other"]}]
     if not rivals:
-        return f"**{best['case']}** trains fastest {where}: {step}."
-    pairs = _pairs(findings.verdicts, best["case"], rivals)
+        return f"**{name}** trains fastest {where}: {step}."
+    pairs = pairs[~is_slower]
     tie = len(pairs) > 0 and (pairs["verdict"] == "tie").all()
+    why = f"are a tie, within {TIE_MARGIN:.1%}" if tie else "cannot be told apart here"
     launches = pairs.loc[pairs["verdict"] == "undecided", "launches_needed"]
     decidable = len(launches) and launches.notna().all()
     more = f" About {launches.max():.0f} launches would likely decide it." if decidable else ""
-    why = f"are a tie, within {percent(TIE_MARGIN)}" if tie else "cannot be told apart here"
     return (
-        f"No single case is shown to be fastest {where}: {joined([best['case'], *rivals])} {why}; "
-        f"{best['case']} has the lowest estimate, {step}.{more}"
+        f"No single case is shown to be fastest {where}: {joined([name, *rivals])} {why}; {name} "
+        f"has the lowest estimate, {step}.{more}"
     )
 
 
-def _rivals(findings: Findings, best: str, cases: list[str]) -> list[str]:
-    """The cases that no verdict shows to be slower than `best`."""
-    verdicts = findings.verdicts
-    slower = {
-        *verdicts.loc[(verdicts["other"] == best) & (verdicts["verdict"] == "slower"), "case"],
-        *verdicts.loc[(verdicts["case"] == best) & (verdicts["verdict"] == "faster"), "other"],
-    }
-    return [case for case in cases if case != best and case not in slower]
-
-
-def _pairs(verdicts: pd.DataFrame, best: str, rivals: list[str]) -> pd.DataFrame:
-    """The verdicts between a case and some others, whichever is named first."""
-    first = (verdicts["case"] == best) & verdicts["other"].isin(rivals)
-    return verdicts[first | ((verdicts["other"] == best) & verdicts["case"].isin(rivals))]
-
-
-def departure(check: Mapping[str, Any] | pd.Series) -> str:
+def departure(check: Row) -> str:
     """Where a failed check departs from the reference, and by how much.
 
     `check` has level, stage, parameter, relative_error and bound, as a row of certificates.csv.
     """
-    parameter = check["parameter"] if isinstance(check["parameter"], str) else ""
-    where = ", ".join(filter(None, [stage_title(check["stage"]), parameter]))
-    why = f"{check['relative_error']:.1e} where the bound is {check['bound']:.1e}"
-    return f"{where} ({check['level']}): relative error {why}"
+    parameter = f", {check['parameter']}" if isinstance(check["parameter"], str) else ""
+    return (
+        f"{stage_title(check['stage'])}{parameter} ({check['level']}): relative error "
+        f"{check['relative_error']:.1e} where the bound is {check['bound']:.1e}"
+    )
 
 
-def equivalence(row: Mapping[Any, Any] | pd.Series) -> str:
+def equivalence(row: Row) -> str:
     """The verdict on a pair of equivalences.csv."""
     if row["verdict"] == NOT_CERTIFIED:
         return f"within {row['margin_points']:g} points, but not certified to train alike"
@@ -130,13 +103,13 @@ def accuracy(findings: Findings) -> str:
     titles = {name: title_of(name) for name in backends["group"]}
     names = joined(list(titles.values()))
     if len(backends) == 1:
-        mean = as_percent_interval(backends.iloc[0], "test_accuracy")
+        mean = as_interval(".2%")(backends.iloc[0], "test_accuracy")
         return f"The mean test accuracy of {names} is {mean}."
     pairs = findings.equivalences
     pairs = pairs[pairs["group"].isin(titles) & pairs["other"].isin(titles)]
     if pairs.empty:
         return "No two backends that do the same training were trained to the end."
-    worst, best = (percent(f(backends["test_accuracy"]), 2) for f in (min, max))
+    worst, best = (number(f(backends["test_accuracy"]), ".2%") for f in (min, max))
     span = f"accuracies from {worst} to {best}" if worst != best else f"accuracy {best}"
     return _difference(pairs, titles, f"{names} (test {span})")
 
@@ -157,8 +130,8 @@ def _difference(pairs: pd.DataFrame, titles: Mapping[str, str], names: str) -> s
         ]
         return f"**Accuracy differs**: {joined(differences)}."
     undecided = pairs[pairs["verdict"] == "too few seeds"]
-    seeds, needed = undecided["seeds"].min(), undecided["seeds_needed"].max(skipna=False)
-    about = seeds_needed(seeds, needed)
+    seeds = undecided["seeds"].min()
+    about = seeds_needed(seeds, undecided["seeds_needed"].max(skipna=False))
     return (
         f"Whether accuracy differs is open: over {counted(seeds, 'seed')}, {names} are shown "
         "neither to differ nor to be equivalent"
@@ -172,8 +145,8 @@ def bounds(measured: pd.DataFrame) -> list[str]:
     for _, row in measured[(measured["bound"] != "") & ~control_of(measured)].iterrows():
         share = row[f"{row['bound']}_ms"] / row["step_ms"]
         sentences.append(
-            f"{row['case']} is bound by {row['bound']}: {percent(share, 0)} of its step. It takes "
-            f"{number(row['x_floor'], '.2f')} times as long as the fastest floor, and "
+            f"{row['case']} is bound by {row['bound']}: {number(share, '.0%')} of its step. It "
+            f"takes {number(row['x_floor'], '.2f')} times as long as the fastest floor, and "
             f"{number(row['x_own_floor'], '.2f')} times as long as its own framework's."
         )
     return sentences
@@ -183,11 +156,11 @@ def resolution(findings: Findings) -> str:
     """How small a difference this run can show."""
     if math.isnan(findings.resolution):
         return "This run has no usable control, so its resolution is unknown."
-    margin = smallest_difference(findings.resolution)
+    margin = max(SMALLEST_DIFFERENCE, findings.resolution)
     coarsest = margin == findings.resolution
-    smaller = "smaller differences" if coarsest else f"differences under {percent(margin)}"
+    smaller = "smaller differences" if coarsest else f"differences under {number(margin, '.1%')}"
     return (
-        f"Two copies of the same case differed by up to {percent(findings.resolution)} "
+        f"Two copies of the same case differed by up to {number(findings.resolution, '.1%')} "
         f"(95% interval), so {smaller} are not ranked."
     )
 
@@ -260,8 +233,8 @@ def _disturbances(bundle: Bundle) -> list[str]:
     ]
     if (share := bundle.tables["rounds"]["disturbed"].mean()) > 0:
         notes.append(
-            f"{percent(share)} of rounds were disturbed by other load on the machine; they were "
-            "excluded and repeated."
+            f"{number(share, '.1%')} of rounds were disturbed by other load on the machine; they "
+            "were excluded and repeated."
         )
     unsteady = launches.loc[~launches["warmup_steady"].astype(bool), "case"].unique()
     if len(unsteady):
@@ -277,9 +250,9 @@ faster. Every case has its own process; in every round each case is timed once, 
 ratios are taken within rounds. A launch is a set of fresh processes with a seed of its own, and
 contributes the median of its rounds; intervals are 95%, by Student's t over launches. A case is
 called faster or slower if the p-value of the pair, adjusted for the number of pairs (Benjamini and
-Hochberg), is at most {100 * SIGNIFICANCE:.0f}% and the ratio differs from one by more than
-{100 * SMALLEST_DIFFERENCE:.0f}% and by more than the resolution; two cases are a tie if the whole
-interval lies within {100 * TIE_MARGIN:.0f}%. More launches run until every pair is decided or
+Hochberg), is at most {SIGNIFICANCE:.0%} and the ratio differs from one by more than
+{SMALLEST_DIFFERENCE:.0%} and by more than the resolution; two cases are a tie if the whole
+interval lies within {TIE_MARGIN:.0%}. More launches run until every pair is decided or
 cannot be, or until the time limit. Beside every round a small fixed workload is timed, which shows
 whether other load on the machine disturbed the round; disturbed rounds are kept in the CSVs,
 excluded from the estimates and repeated (rounds.csv). A case's rank is one more than the number of

@@ -9,9 +9,9 @@ import pandas as pd
 from benchmarks.analysis.environments import differing
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports.formats import as_percent, joined
-from benchmarks.reports.sections import Figure, Section, document, section
-from benchmarks.reports.tables import CASE, STEP, TIER, TIMES_FASTEST, Column, Table, columns
+from benchmarks.reports import sections
+from benchmarks.reports.formats import joined
+from benchmarks.reports.sections import Column, Figure, Section, Table
 
 INTRODUCTION = """\
 Each bundle is a run of its own, in the order in which they were named; nothing is ranked across
@@ -22,15 +22,10 @@ comparable case of the same bundle; it may be compared with that of another mach
 
 def markdown(bundles: Mapping[str, tuple[Bundle, Findings]]) -> str:
     """One report of all bundles, by name."""
-    return document(title(bundles), [INTRODUCTION], sections(bundles))
+    return sections.document(joined(list(bundles)), [INTRODUCTION], content(bundles))
 
 
-def title(bundles: Mapping[str, tuple[Bundle, Findings]]) -> str:
-    """The names of the bundles."""
-    return joined(list(bundles))
-
-
-def sections(bundles: Mapping[str, tuple[Bundle, Findings]]) -> list[Section]:
+def content(bundles: Mapping[str, tuple[Bundle, Findings]]) -> list[Section]:
     """What follows the introduction."""
     rows = pd.concat(
         [findings.summary.assign(bundle=name) for name, (_, findings) in bundles.items()],
@@ -39,14 +34,14 @@ def sections(bundles: Mapping[str, tuple[Bundle, Findings]]) -> list[Section]:
     uncertified = (rows["status"] == "measured") & ~rows["certified"]
     rows["status"] = rows["status"].mask(uncertified, "not certified")
     shown = [
-        *(Column("bundle", "bundle", text=True), CASE, TIER),
-        *(Column("status", "status", text=True), STEP, TIMES_FASTEST),
-        Column("test accuracy", "test_accuracy", as_percent(2)),
+        *(Column("bundle", "bundle", text=True), sections.CASE, sections.TIER),
+        *(Column("status", "status", text=True), sections.STEP, sections.TIMES_FASTEST),
+        Column("test accuracy", "test_accuracy", ".2%"),
     ]
-    figure = Figure("bundles", "The cases of each bundle, with 95% intervals")
+    figure = Figure("bundles", "The cases of each bundle, with 95% intervals", drawn=False)
     environments = {name: bundle.environment for name, (bundle, _) in bundles.items()}
     return [
-        section("Cases", figure, Table(shown, rows)),
+        Section("Cases", [figure, Table(shown, rows)]),
         environment_differences(differing(environments)),
     ]
 
@@ -54,10 +49,10 @@ def sections(bundles: Mapping[str, tuple[Bundle, Findings]]) -> list[Section]:
 def differences_table(differences: pd.DataFrame) -> Table:
     """What `differing` returns, as a table."""
     rows = differences.rename_axis("what").reset_index()
-    return Table(columns(rows.columns, text=True), rows)
+    return Table(sections.columns(rows.columns, text=True), rows)
 
 
 def environment_differences(differences: pd.DataFrame) -> Section:
     """What `differing` returns, as a part of a report."""
     content = differences_table(differences) if len(differences) else "Nothing that is recorded."
-    return section("What the environments differ in", content)
+    return Section("What the environments differ in", [content])

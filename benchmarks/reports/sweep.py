@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.reports import sections
 from benchmarks.reports.cases import ranked
 from benchmarks.reports.figures import static
 from benchmarks.reports.formats import MS, joined, number
-from benchmarks.reports.sections import Figure, Section, document, section
-from benchmarks.reports.tables import CASE, Column, Table, columns
+from benchmarks.reports.sections import Column, Figure, Section, Table, columns, image
 
 INTRODUCTION = """\
 Each factor is varied alone; every point is a bundle of its own under points/, with all that the
@@ -35,9 +35,8 @@ def changes(points: pd.DataFrame) -> list[str]:
 
 def by_factor(folder: Path, factor: str, points: pd.DataFrame) -> Section:
     """One factor of the report; draws its figure."""
-    name = f"{factor.replace(' ', '-')}.svg"
-    points = ranked(points)
-    static.by_value(points, factor, folder / "figures" / name)
+    figure = Figure(factor.replace(" ", "_"), f"Images a second by {factor}")
+    static.save(static.by_value(points, factor), folder / image(figure.name))
     rows = [
         {factor: f"{value:,}"}
         | {
@@ -48,27 +47,19 @@ def by_factor(folder: Path, factor: str, points: pd.DataFrame) -> Section:
     ]
     headings = [factor, *dict.fromkeys(points.sort_values("rank")["case"])]
     table = Table(columns(headings), pd.DataFrame(rows))
-    figure = Figure("by_value", f"Images a second by {factor}", f"figures/{name}")
-    return section(factor.capitalize(), " ".join(changes(points)), table, figure)
-
-
-def markdown(folder: Path, points: pd.DataFrame) -> str:
-    """The whole report; `points` is sweep.csv."""
-    sections = [
-        by_factor(folder, str(factor), rows)
-        for factor, rows in points.groupby("factor", sort=False)
-        if len(ranked(rows))
-    ]
-    missing = points[points["status"].ne("measured")]
-    if len(missing):
-        shown = [
-            Column("where", "value", lambda row, n: f"{row['factor']} {row[n]:,}", text=True),
-            *(CASE, Column("what", "status", text=True), Column("why", "reason", text=True)),
-        ]
-        sections.append(section("Not measured", Table(shown, missing)))
-    return document("Where the ranking changes", [INTRODUCTION], sections)
+    return Section(factor.capitalize(), [" ".join(changes(points)), table, figure])
 
 
 def write(folder: Path, points: pd.DataFrame) -> None:
-    """Write report.md and its figures."""
-    (folder / "report.md").write_text(markdown(folder, points))
+    """Write report.md and its figures; `points` is sweep.csv."""
+    parts = [
+        by_factor(folder, str(factor), rows)
+        for factor, rows in ranked(points).groupby("factor", sort=False)
+    ]
+    missing = points[points["status"] != "measured"]
+    if len(missing):
+        where = Column("where", "value", lambda row, n: f"{row['factor']} {row[n]:,}", text=True)
+        shown = [where, sections.CASE, sections.STATUS, sections.REASON]
+        parts.append(Section("Not measured", [Table(shown, missing)]))
+    text = sections.document("Where the ranking changes", [INTRODUCTION], parts)
+    (folder / "report.md").write_text(text)

@@ -40,7 +40,7 @@ def timed(make: Callable[[], Result]) -> tuple[Result, float]:
 
 
 def seconds_until_done(call: Callable[[], object], device: Trainer | Floor) -> float:
-    """The seconds from a call until the device has finished what it asked for."""
+    """The seconds from the start of a call until the device has finished its work."""
     start = perf_counter()
     call()
     device.synchronise()

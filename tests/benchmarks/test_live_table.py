@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from benchmarks.commands.live_table import LiveTable
+from benchmarks.commands.progress import LiveTable
 from benchmarks.plan.cases import Case
 from benchmarks.worker.messages import Block
 

@@ -261,7 +261,7 @@ KNOWN: dict[str, Callable[[Sources, dict[str, str]], dict[str, list[Any]]]] = {
 
 BEHIND = {
     "figure-ranking": "summary",
-    "figure-parts": "summary",
+    "figure-step_parts": "summary",
     "figure-curves": "curves",
     "figure-time_to_accuracy": "time_to_accuracy",
     "figure-equivalence": "equivalences",

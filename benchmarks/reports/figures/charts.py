@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from backends.registry import title_of
 from benchmarks.reports.figures.looks import GRID, INK, PAPER, PARTS, look
-from benchmarks.reports.formats import Row
+from benchmarks.reports.formats import Row, ends
 
 BLACK = "#000000"
 """The colour of what is drawn upon bright bars, on light and dark pages."""
@@ -21,7 +21,7 @@ ROW = 38
 """Height of a row of bars in pixels: its name takes two lines."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Chart:
     """A figure's views, by the label of the button that shows each, and the rows behind them."""
 
@@ -66,10 +66,12 @@ def rows(
     across: str, names: Iterable[str], *, height: int = ROW, grouped: bool = True
 ) -> go.Figure:
     """An empty figure of named rows, the first at the top, each `height` pixels high."""
-    order = [name if "<br>" in name else two_lines(name) for name in names][::-1]
+    order = [two_lines(name) for name in names][::-1]
     figure = blank(across, height=height * len(order), grouped=grouped)
-    figure.update_yaxes(categoryorder="array", categoryarray=order, showgrid=False)
-    return figure.update_yaxes(range=[-0.5, len(order) - 0.5])
+    limits = [-0.5, len(order) - 0.5]
+    return figure.update_yaxes(
+        categoryorder="array", categoryarray=order, showgrid=False, range=limits
+    )
 
 
 def legend(case: str) -> dict[str, Any]:
@@ -109,13 +111,12 @@ def patterned(
 
 
 def estimates(rows: pd.DataFrame, column: str) -> dict[str, Any]:
-    """The values of a column along the x axis, each with an error bar from `_low` to `_high`."""
-    value, low, high = (list(rows[f"{column}{end}"]) for end in ("", "_low", "_high"))
+    """The values of a column along the x axis, each with its interval as an error bar."""
+    value, low, high = (rows[name] for name in ends(column))
     error: dict[str, Any] = {"type": "data", "symmetric": False}
     error |= {"color": INK, "thickness": 1.5, "width": 4}
-    error["array"] = [top - middle for middle, top in zip(value, high, strict=True)]
-    error["arrayminus"] = [middle - bottom for middle, bottom in zip(value, low, strict=True)]
-    return {"x": value, "error_x": error}
+    error |= {"array": list(high - value), "arrayminus": list(value - low)}
+    return {"x": list(value), "error_x": error}
 
 
 def hover(text: str, title: str = "%{y}") -> str:
@@ -137,11 +138,21 @@ def bars(figure: go.Figure, rows: pd.DataFrame, column: str, text: Callable[[Row
 
 
 def marks(
-    figure: go.Figure, y: Any, marker: Any, text: str, title: str = "%{y}", **more: Any
+    figure: go.Figure,
+    names: Iterable[str],
+    marker: Mapping[str, Any],
+    text: str,
+    title: str = "%{y}",
+    **more: Any,
 ) -> None:
-    """Add marks in rows; `text` is what they show when pointed at, under a title."""
-    hovertemplate = hover(text, title)
-    figure.add_scatter(y=y, mode="markers", marker=marker, hovertemplate=hovertemplate, **more)
+    """Add marks in the rows of these names; `text` is what they show when pointed at."""
+    figure.add_scatter(
+        y=[two_lines(name) for name in names],
+        mode="markers",
+        marker=marker,
+        hovertemplate=hover(text, title),
+        **more,
+    )
 
 
 def stack(figure: go.Figure, rows: pd.DataFrame, parts: Mapping[str, str], value: str) -> None:
@@ -158,9 +169,9 @@ def stack(figure: go.Figure, rows: pd.DataFrame, parts: Mapping[str, str], value
     figure.update_layout(barmode="stack", bargap=0.35)
 
 
-def two_lines(case: str) -> str:
-    """A case's name, for narrow windows."""
-    return case.replace(" ", "<br>", 1)
+def two_lines(name: str) -> str:
+    """A row's name, such as a case, for narrow windows."""
+    return name if "<br>" in name else name.replace(" ", "<br>", 1)
 
 
 def mark(figure: go.Figure, x: float, text: str) -> None:
@@ -173,13 +184,12 @@ def mark(figure: go.Figure, x: float, text: str) -> None:
     figure.update_layout(margin_t=30)
 
 
-def from_zero(values: pd.Series, highs: pd.Series) -> list[float]:
-    """A range that holds the values and their intervals, but for parts of very long ones."""
+def from_zero(figure: go.Figure, values: pd.Series, highs: pd.Series) -> go.Figure:
+    """Let the x axis hold values and their intervals, but for parts of very long ones."""
     longest = max(values.max(), min(highs.max(), 1.6 * values.max()))
-    return [0.0, 1.04 * longest]
+    return figure.update_xaxes(range=[0.0, 1.04 * longest])
 
 
-def with_intervals(rows: pd.DataFrame, names: list[str], columns: list[str]) -> pd.DataFrame:
-    """The columns `names` of a table, and some estimates with the ends of their intervals."""
-    ends = [f"{column}{end}" for column in columns for end in ("", "_low", "_high")]
-    return rows[[*names, *ends]]
+def shown(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """These columns of a table, and those of their intervals where they have one."""
+    return rows[[name for column in columns for name in ends(column) if name in rows]]

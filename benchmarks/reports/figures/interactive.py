@@ -1,7 +1,6 @@
 """The figures of report.html, drawn by plotly, each with the rows that it is drawn from.
 
-A figure shows what is in the bundle's CSVs and nothing else. The figures of what was learned are in
-`interactive_accuracy`.
+A figure shows what is in the bundle's CSVs and nothing else.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import cases
 from benchmarks.reports.figures import charts, looks
 from benchmarks.reports.figures.charts import Chart
-from benchmarks.reports.figures.interactive_accuracy import curves, equivalence, time_to_accuracy
-from benchmarks.reports.formats import MS, as_interval, stage_title
+from benchmarks.reports.formats import MS, as_interval, ends, stage_title
 from benchmarks.schema import LEVELS, STAGES
 
 
@@ -30,22 +28,135 @@ def ranking(_: Bundle, findings: Findings) -> Chart:
     units = {"times the fastest": "times_fastest", "times the floor": "x_floor"}
     groups = cases.comparable_groups(findings)
     ranked = cases.ranked(findings.summary)
-    views = {}
-    for where, rows in groups:
-        for unit, column in units.items():
-            if rows[column].notna().any():
-                views[unit if len(groups) == 1 else f"{unit} {where}"] = _bars(rows, column, unit)
+    views = {
+        unit if len(groups) == 1 else f"{unit} {where}": _bars(rows, column, unit)
+        for where, rows in groups
+        for unit, column in units.items()
+        if rows[column].notna().any()
+    }
     views["ms a step"] = _bars(ranked, "step_ms", "ms a step")
-    columns = [*units.values(), "step_ms"]
-    return Chart(views=views, data=charts.with_intervals(ranked, ["rank", "case", "tier"], columns))
+    return Chart(views, charts.shown(ranked, "rank", "case", "tier", *units.values(), "step_ms"))
 
 
 def _bars(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
     """A bar a case with its interval, in the order of the rows from the top."""
     figure = charts.rows(unit, rows["case"])
     charts.bars(figure, rows, column, lambda row: f"{as_interval(MS)(row, column)} {unit}")
-    figure.update_xaxes(range=charts.from_zero(rows[column], rows[f"{column}_high"]))
+    charts.from_zero(figure, rows[column], rows[f"{column}_high"])
     return figure.update_layout(barmode="overlay", bargap=0.35)
+
+
+def curves(_: Bundle, findings: Findings) -> Chart:
+    """Validation accuracy as training goes on, with intervals over seeds."""
+    rows = cases.in_summary_order(findings.curves, findings)
+    views = {
+        "by training time": _curves(rows, "train_seconds", "seconds of training"),
+        "by steps": _curves(rows, "step", "steps trained"),
+    }
+    names = ("case", "step", "seeds", "train_seconds", "validation_accuracy")
+    return Chart(views, charts.shown(rows, *names))
+
+
+def _curves(rows: pd.DataFrame, column: str, across: str) -> go.Figure:
+    """A line a case, in a band that shows its interval."""
+    later = rows.loc[rows["step"] > 0, "validation_accuracy"]
+    # All begin at chance: the axis begins where they differ, and its title says so.
+    lowest = np.floor(100 * later.min() - 0.5) / 100 if len(later) else 0.0
+    up = f"validation accuracy, from {lowest:.0%}" if lowest > 0 else "validation accuracy"
+    figure = charts.blank(across, up, height=420)
+    value, low, high = ends("validation_accuracy")
+    for case, curve in rows.groupby("case", sort=False):
+        band = curve.dropna(subset=[low])
+        figure.add_scatter(
+            x=pd.concat([band[column], band[column][::-1]]),
+            y=pd.concat([band[high], band[low][::-1]]),
+            fill="toself",
+            fillcolor=looks.look(str(case)).colour,
+            opacity=0.08,
+            mode="none",
+            hoverinfo="skip",
+            **charts.legend(str(case)) | {"showlegend": False},
+        )
+    numbers = (
+        "%{y:.2%} [%{customdata[1]:.2%}, %{customdata[2]:.2%}]<br>"
+        f"step %{{customdata[0]:,}}, %{{x:,.3~g}} {across}"
+    )
+    for case, curve in rows.groupby("case", sort=False):
+        figure.add_scatter(
+            x=curve[column],
+            y=curve[value],
+            mode="lines+markers",
+            line=charts.line(str(case)),
+            marker=charts.marker(str(case)),
+            customdata=curve[["step", low, high]],
+            hovertemplate=charts.hover(numbers, str(case)),
+            **charts.legend(str(case)),
+        )
+    highest = min(1.0, float(rows[value].max()) + 0.006) if len(rows) else 1.0
+    figure.update_yaxes(range=[lowest, highest], tickformat=".1%")
+    return charts.from_zero(figure, rows[column], rows[column])
+
+
+def time_to_accuracy(_: Bundle, findings: Findings) -> Chart:
+    """Start-up and training until an accuracy is reached, for each target that was."""
+    rows = cases.in_summary_order(findings.time_to_accuracy, findings)
+    reached = rows[rows["reached"] > 0]
+    views = {f"{target:.0%}": _time_to(times) for target, times in reached.groupby("target")}
+    names = ("case", "target", "seeds", "reached", "steps", "startup_seconds", "total_seconds")
+    return Chart(views, charts.shown(rows, *names, "train_seconds"))
+
+
+def _time_to(rows: pd.DataFrame) -> go.Figure:
+    """A bar a case: start-up, and upon it the training with its interval."""
+    rows = rows.sort_values("total_seconds")
+    figure = charts.rows("seconds from the start of the process", rows["case"])
+    figure.add_bar(
+        name="import, build, first call",
+        legendgroup="start-up",
+        legendgrouptitle={"text": "Start-up"},
+        x=rows["startup_seconds"],
+        y=rows["case"].map(charts.two_lines),
+        orientation="h",
+        marker={"color": looks.SHADE, "line": {"color": looks.INK, "width": 0.5}},
+        hovertemplate=charts.hover("start-up %{x:.3g} s"),
+    )
+    charts.bars(
+        figure,
+        rows,
+        "train_seconds",
+        lambda row: (
+            f"training {as_interval(MS)(row, 'train_seconds')} s, {row['steps']:,.0f} steps"
+            f"<br>reached in {row['reached']} of {row['seeds']} seeds"
+        ),
+    )
+    highs = rows["startup_seconds"] + rows["train_seconds_high"]
+    charts.from_zero(figure, rows["total_seconds"], highs)
+    return figure.update_layout(barmode="stack", bargap=0.35)
+
+
+def equivalence(_: Bundle, findings: Findings) -> Chart:
+    """The differences in accuracy between backends, and the margin within which they are equal."""
+    rows = findings.equivalences
+    names = [f"{row['group']}<br>less {row['other']}" for _, row in rows.iterrows()]
+    difference, low, high = ends("difference_points")
+    figure = charts.rows("percentage points", names)
+    charts.marks(
+        figure,
+        names,
+        {"color": looks.INK, "symbol": "diamond", "size": 10},
+        "%{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}] points<br>%{customdata[2]}",
+        customdata=rows[[low, high, "verdict"]],
+        showlegend=False,
+        **charts.estimates(rows, difference),
+    )
+    margin = rows["margin_points"].max()
+    band = {"fillcolor": looks.SHADE, "opacity": 0.6, "line_width": 0, "layer": "below"}
+    figure.add_vrect(x0=-margin, x1=margin, **band)
+    charts.mark(figure, 0, "as good as equal")
+    widest = 1.05 * np.nanmax([*rows[[difference, low, high]].abs().to_numpy().flat, 2 * margin])
+    figure.update_xaxes(range=[-widest, widest])
+    columns = ("group", "other", "seeds", "margin_points", "p_equivalent", "p_different", "verdict")
+    return Chart({"": figure}, charts.shown(rows, *columns, difference))
 
 
 def startup(bundle: Bundle, findings: Findings) -> Chart:
@@ -53,14 +164,16 @@ def startup(bundle: Bundle, findings: Findings) -> Chart:
     rows = findings.summary[(findings.summary["launches"] > 0) & ~control_of(findings.summary)]
     launches = bundle.tables["launches"]
     launches = launches[launches["case"].isin(rows["case"])]
-    views = {}
-    for name, call, dots in (
-        ("caches filled", "first_call_again_seconds", launches[launches["launch"] > 0]),
-        ("empty caches", "first_call_seconds", launches[launches["launch"] == 0]),
-    ):
-        if rows[call].notna().any():
-            views[name] = _startup(rows, call, dots)
-    return Chart(views=views, data=launches[["case", "launch", *STARTUP]])
+    calls = {
+        "caches filled": ("first_call_again_seconds", launches["launch"] > 0),
+        "empty caches": ("first_call_seconds", launches["launch"] == 0),
+    }
+    views = {
+        name: _startup(rows, call, launches[dots])
+        for name, (call, dots) in calls.items()
+        if rows[call].notna().any()
+    }
+    return Chart(views, launches[["case", "launch", *STARTUP]])
 
 
 def _startup(rows: pd.DataFrame, call: str, launches: pd.DataFrame) -> go.Figure:
@@ -70,9 +183,8 @@ def _startup(rows: pd.DataFrame, call: str, launches: pd.DataFrame) -> go.Figure
     figure = charts.rows("seconds", rows["case"], grouped=False)
     charts.stack(figure, rows, parts, "%{x:.2f} s")
     dot = {"color": looks.SHADE, "size": 7, "line": {"color": looks.INK, "width": 1.5}}
-    names = launches["case"].map(charts.two_lines)
     sums: dict[str, Any] = {"name": "one launch", "x": launches[STARTUP].sum(axis=1)}
-    charts.marks(figure, names, dot, "%{x:.2f} s in one launch", **sums)
+    charts.marks(figure, launches["case"], dot, "%{x:.2f} s in one launch", **sums)
     return figure.update_xaxes(rangemode="tozero")
 
 
@@ -90,14 +202,14 @@ def total_time(_: Bundle, findings: Findings) -> Chart:
         )
     figure.update_xaxes(type="log", tickformat="~s")
     figure.update_yaxes(type="log", tickformat=",", dtick="D2")
-    return Chart(views={"": figure}, data=findings.totals)
+    return Chart({"": figure}, findings.totals)
 
 
 def break_even(_: Bundle, findings: Findings) -> Chart:
     """The number of steps after which each slower starter has overtaken the other case."""
     rows = findings.break_even
     names = [f"{row['case']}<br>past {row['overtakes']}" for _, row in rows.iterrows()]
-    colours = [charts.line(case)["color"] for case in rows["case"]]
+    colours = [looks.look(case).colour for case in rows["case"]]
     figure = charts.rows("steps trained", names, grouped=False)
     charts.marks(
         figure,
@@ -113,25 +225,23 @@ def break_even(_: Bundle, findings: Findings) -> Chart:
     charts.marks(figure, names, hollow, "after %{x:,.0f} steps, with empty caches", **first)
     steps = rows[["first_steps", "steps"]].to_numpy()
     # An interval may reach absurd counts: there it leaves the figure.
-    ends = [np.nanmin(steps) / 20, np.nanmax(steps) * 20] if np.isfinite(steps).any() else [1, 10]
-    figure.update_xaxes(type="log", tickformat="~s", range=list(np.log10(ends)))
-    return Chart(views={"": figure}, data=rows)
+    across = [np.nanmin(steps) / 20, np.nanmax(steps) * 20] if np.isfinite(steps).any() else [1, 10]
+    figure.update_xaxes(type="log", tickformat="~s", range=list(np.log10(across)))
+    return Chart({"": figure}, rows)
 
 
-def parts(_: Bundle, findings: Findings) -> Chart:
+def step_parts(_: Bundle, findings: Findings) -> Chart:
     """The parts of each case's step, beside the floor."""
     rows = cases.measured(findings.summary)
     columns = {f"{part}_ms": part for part in looks.PARTS}
     figure = charts.rows("ms a step", rows["case"], grouped=False)
     charts.stack(figure, rows, columns, "%{x:.3f} ms")
-    names = rows["case"].map(charts.two_lines)
     stroke = {"color": looks.INK, "symbol": "line-ns-open", "size": 12}
     whole = charts.estimates(rows, "step_ms") | {"name": "whole step, 95% interval"}
-    charts.marks(figure, names, stroke, "%{x:.3f} ms a step", **whole)
+    charts.marks(figure, rows["case"], stroke, "%{x:.3f} ms a step", **whole)
     charts.mark(figure, findings.floors["step_ms"].iloc[0], "the floor")
-    figure.update_xaxes(range=charts.from_zero(rows["step_ms"], rows["step_ms_high"]))
-    data = charts.with_intervals(rows, ["case"], ["step_ms"]).join(rows[list(columns)])
-    return Chart(views={"": figure}, data=data)
+    charts.from_zero(figure, rows["step_ms"], rows["step_ms_high"])
+    return Chart({"": figure}, charts.shown(rows, "case", "step_ms", *columns))
 
 
 def certificates(bundle: Bundle, findings: Findings) -> Chart:
@@ -143,29 +253,30 @@ def certificates(bundle: Bundle, findings: Findings) -> Chart:
     worst = cases.in_summary_order(worst, findings)
     views = {name: _errors(worst[worst["level"] == name]) for name in LEVELS[::-1]}
     columns = ["case", "level", "stage", "parameter", "launch", "relative_error", "bound"]
-    return Chart(views=views, data=worst[columns])
+    return Chart(views, worst[columns])
 
 
 def _errors(rows: pd.DataFrame) -> go.Figure:
     """A mark a case in each stage; errors of zero have no place on a logarithmic axis."""
     names = {stage: stage_title(stage.replace("_", "<br>", 1)) for stage in STAGES}
-    across = "relative error, as a share of its bound"
-    figure = charts.rows(across, names.values(), height=2 * charts.ROW)
-    for case, shown in rows[rows["share"] > 0].groupby("case", sort=False):
+    label = "relative error, as a share of its bound"
+    figure = charts.rows(label, names.values(), height=2 * charts.ROW)
+    rows = rows[rows["share"] > 0]
+    for case, errors in rows.groupby("case", sort=False):
         charts.marks(
             figure,
-            shown["stage"].map(names),
+            errors["stage"].map(names),
             charts.marker(str(case)) | {"size": 9},
             "%{y}: error %{customdata[0]:.1e} of %{customdata[1]:.1e}",
             title=str(case),
-            x=shown["share"],
+            x=errors["share"],
             orientation="h",
-            customdata=shown[["relative_error", "bound"]],
+            customdata=errors[["relative_error", "bound"]],
             **charts.legend(str(case)),
         )
-    shares = np.log10(rows.loc[rows["share"] > 0, "share"])
-    ends = [min(shares.min(), -1) - 0.4, max(shares.max(), 0) + 0.6] if len(shares) else [-1, 0]
-    figure.update_xaxes(type="log", dtick=1, tickformat="~g", range=ends)
+    shares = np.log10(rows["share"])
+    across = [min(shares.min(), -1) - 0.4, max(shares.max(), 0) + 0.6] if len(shares) else [-1, 0]
+    figure.update_xaxes(type="log", dtick=1, tickformat="~g", range=across)
     charts.mark(figure, 1, "the bound")
     return figure.update_layout(scattermode="group", scattergap=0.3)
 
@@ -175,32 +286,28 @@ def bundles(summaries: Mapping[str, pd.DataFrame]) -> Chart:
     named = [rows.assign(bundle=name) for name, rows in summaries.items()]
     rows = cases.measured(pd.concat(named, ignore_index=True))
     units = {"times the fastest": "times_fastest", "ms a step": "step_ms"}
-    names = ["bundle", "case", "tier"]
-    return Chart(
-        views={name: _bundles(rows, column, name) for name, column in units.items()},
-        data=charts.with_intervals(rows, names, list(units.values())),
-    )
+    views = {name: _bundles(rows, column, name) for name, column in units.items()}
+    return Chart(views, charts.shown(rows, "bundle", "case", "tier", *units.values()))
 
 
 def _bundles(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
     """A row a case, in it a mark with its interval for each bundle."""
     height = max(charts.ROW, 18 * rows["bundle"].nunique())
     figure = charts.rows(unit, rows["case"].unique(), height=height, grouped=False)
-    for (bundle, shown), (_, symbol) in zip(
-        rows.groupby("bundle", sort=False), cycle(looks.MARKERS), strict=False
-    ):
+    by_bundle = rows.groupby("bundle", sort=False)
+    for (bundle, of_bundle), (_, symbol) in zip(by_bundle, cycle(looks.MARKERS), strict=False):
         charts.marks(
             figure,
-            shown["case"].map(charts.two_lines),
+            of_bundle["case"],
             {"color": looks.INK, "symbol": symbol, "size": 9},
             f"%{{x:.3g}} [%{{customdata[0]:.3g}}, %{{customdata[1]:.3g}}] {unit}<br>{bundle}",
             title="%{customdata[2]}",
             name=bundle,
             orientation="h",
-            customdata=shown[[f"{column}_low", f"{column}_high", "case"]],
-            **charts.estimates(shown, column),
+            customdata=of_bundle[[f"{column}_low", f"{column}_high", "case"]],
+            **charts.estimates(of_bundle, column),
         )
-    figure.update_xaxes(range=charts.from_zero(rows[column], rows[f"{column}_high"]))
+    charts.from_zero(figure, rows[column], rows[f"{column}_high"])
     return figure.update_layout(scattermode="group", scattergap=0.35)
 
 
@@ -210,7 +317,7 @@ FIGURES: dict[str, Draw] = {
     function.__name__: function
     for function in (
         *(ranking, curves, time_to_accuracy, equivalence, startup),
-        *(total_time, break_even, parts, certificates),
+        *(total_time, break_even, step_parts, certificates),
     )
 }
 """The function that draws each figure, by the name that reports use."""

@@ -15,17 +15,17 @@ from backends.registry import BACKENDS, mode_names
 
 COLOURS = {
     "pytorch": ("#d55e00", "#ee7a2b"),
-    "tensorflow": ("#e69f00", "#e69f00"),
+    "tensorflow": ("#c08400", "#e69f00"),
     "jax": ("#0072b2", "#56a8e0"),
     "numpy": ("#595959", "#a8adb5"),
 }
 """Colours on a light and on a dark page: Okabe and Ito's, which people who do not see all colours
-can tell apart, and lighter ones for a dark page where needed."""
+can tell apart, darker or lighter where a page asks for it: each has a contrast of 3 or more."""
 SPARE_COLOURS = (
     *("#009e73", "#cc79a7", "#8457d6", "#8a7a00"),
     *("#c0506a", "#2f8f9d", "#5f8a3a", "#a9683a"),
 )
-"""Colours of further backends, in turn: each has a contrast of 3 or more with both pages."""
+"""Colours of further backends, in turn, with the same contrast on both pages."""
 
 INK, GRID, SHADE, PAPER = "#23272e", "#dfe2e7", "#e9ebef", "#ffffff"
 DARK = {INK: "#e4e6ea", GRID: "#363b44", SHADE: "#3f4651", PAPER: "#15181d"}

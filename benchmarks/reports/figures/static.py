@@ -16,17 +16,158 @@ from backends.registry import title_of
 from benchmarks.analysis.findings import Findings
 from benchmarks.reports.cases import comparable_groups, in_summary_order, measured
 from benchmarks.reports.figures.looks import PARTS, look
-from benchmarks.reports.formats import MS, number
-
-TOTAL_TIME = "total-time.svg"
-RANKING = "ranking.svg"
-STEP_PARTS = "step-parts.svg"
-ACCURACY = "accuracy.svg"
-ACCURACY_SECONDS = "accuracy-seconds.svg"
-TIME_TO_ACCURACY = "time-to-accuracy.svg"
+from benchmarks.reports.formats import MS, ends, number
+from benchmarks.reports.sections import image
 
 AXIS_STARTS = (0.0, 0.5, 0.8, 0.9, 0.95)
 """Where the axis of accuracies may start; accuracies at step 0, by chance, may lie below it."""
+
+
+def write(findings: Findings, folder: Path) -> None:
+    """Draw every figure of a run for which there are results, into its bundle."""
+    timed, groups = measured(findings.summary), comparable_groups(findings)
+    curves = in_summary_order(findings.curves, findings)
+    times = in_summary_order(findings.time_to_accuracy, findings)
+    figures: dict[str, Figure] = {}
+    if len(findings.totals):
+        figures["total_time"] = total_time(findings.totals)
+    if groups:
+        figures["ranking"] = ranking(groups)
+    if len(findings.floors) and len(timed):
+        figures["step_parts"] = step_parts(timed, findings.floors["step_ms"].min())
+    if len(curves):
+        seconds = "seconds of training, without start-up"
+        figures["accuracy"] = accuracy(curves, "step", "steps trained")
+        figures["accuracy_seconds"] = accuracy(curves, "train_seconds", seconds)
+    if times["reached"].any():
+        figures["time_to_accuracy"] = time_to_accuracy(times)
+    for name, figure in figures.items():
+        save(figure, folder / image(name))
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure, such that the same figure always gives the same file."""
+    path.parent.mkdir(exist_ok=True)
+    with mpl.rc_context({"svg.hashsalt": path.name, "svg.fonttype": "none"}):
+        figure.savefig(path, format="svg", metadata={"Date": None}, facecolor="white")
+
+
+def ranking(groups: list[tuple[str, pd.DataFrame]]) -> Figure:
+    """Each ranked case's time as a multiple of the fastest, with its 95% interval."""
+    heights = [len(group) for _, group in groups]
+    figure = Figure(figsize=(7.5, 1.1 * len(groups) + 0.32 * sum(heights)), layout="constrained")
+    panels = figure.subplots(len(groups), sharex=True, squeeze=False, height_ratios=heights)
+    for axes, (where, group) in zip(panels.flat, groups, strict=True):
+        for place, (_, row) in enumerate(group.iterrows()):
+            _interval(axes, place, row, "times_fastest")
+            _beside(axes, place, f"{number(row['step_ms'], MS)} ms")
+        _rows(axes, list(group["case"]))
+        _log_across(axes, (1, 1.2, 1.5, 2, 3, 4, 5, 7))
+        axes.axvline(1, color="black", linewidth=0.8)
+        axes.set_title(where, fontsize=9, loc="left")
+    panels.flat[-1].set_xlabel("times the fastest, within rounds; 95% intervals (right: step time)")
+    return figure
+
+
+def total_time(seconds: pd.DataFrame) -> Figure:
+    """Total time against steps; `seconds` as `break_even.totals` returns it."""
+    figure, axes = _blank("steps trained", "seconds from the start of the process")
+    for place, (case, rows) in enumerate(seconds.groupby("case", sort=False)):
+        # Markers of different cases at different places, so that none hides another.
+        looks = style(str(case)) | {"label": case, "markevery": (2 * place % 12, 12)}
+        axes.loglog(rows["steps"], rows["total_seconds"], **looks)
+    _legend(axes)
+    return figure
+
+
+def by_value(points: pd.DataFrame, factor: str) -> Figure:
+    """Images a second of each case against a factor's value, with 95% intervals.
+
+    `points` has the columns of sweep.csv, for one factor.
+    """
+    figure, axes = _blank(factor, "images a second")
+    axes.set(xscale="log", yscale="log")
+    for case, line in points.sort_values("value").groupby("case", sort=False):
+        rate, (step, low, high) = line["images_per_second"], (line[n] for n in ends("step_ms"))
+        reach = [rate * (1 - step / high), rate * (step / low - 1)]
+        axes.errorbar(line["value"], rate, yerr=reach, label=case, capsize=2, **style(str(case)))
+    values = sorted(points["value"].unique())
+    axes.set_xticks(values, labels=[f"{value:,}" for value in values])
+    axes.minorticks_off()
+    _legend(axes)
+    return figure
+
+
+def step_parts(timed: pd.DataFrame, floor: float) -> Figure:
+    """The parts of each case's step, against the floor in milliseconds."""
+    figure, axes = _blank("milliseconds of a step", "", height=1.5 + 0.32 * len(timed))
+    left = np.zeros(len(timed))
+    for part, (colour, hatch, _) in PARTS.items():
+        width = timed[f"{part}_ms"].fillna(0).to_numpy()
+        axes.barh(
+            np.arange(len(timed)), width, 0.7, left, label=part, color=colour, hatch=hatch,
+            edgecolor="black", linewidth=0.5,
+        )  # fmt: skip
+        left = left + width
+    axes.axvline(floor, color="black", linestyle="dashed", label=f"floor: {floor:.2f} ms")
+    _rows(axes, list(timed["case"]))
+    _legend(axes)
+    return figure
+
+
+def accuracy(curves: pd.DataFrame, across: str, label: str) -> Figure:
+    """Validation accuracy against a column of curves.csv: means, with 95% intervals as bands.
+
+    A panel a backend, with the others in grey.
+    """
+    backends = curves["case"].str.split().str[0]
+    names = list(dict.fromkeys(backends))
+    figure = Figure(figsize=(2.2 + 2.6 * len(names), 4), layout="constrained")
+    panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)
+    for axes, name in zip(panels.flat, names, strict=True):
+        for _, line in curves[backends != name].groupby("case"):
+            axes.plot(line[across], line["validation_accuracy"], color="#bbbbbb", linewidth=0.6)
+        for place, (case, line) in enumerate(curves[backends == name].groupby("case", sort=False)):
+            looks = style(str(case))
+            value, low, high = (line[column] for column in ends("validation_accuracy"))
+            axes.fill_between(
+                line[across], low, high, color=looks["color"], alpha=0.12, linewidth=0
+            )
+            axes.plot(line[across], value, label=case, markevery=(place % 3, 3), **looks)
+        axes.legend(loc="lower right", fontsize=7)
+        axes.grid(alpha=0.3, linewidth=0.5)
+        axes.set_title(title_of(name), fontsize=9)
+    learned = curves.loc[curves["step"] > 0, "validation_accuracy"].min()
+    start = max((start for start in AXIS_STARTS if start < learned), default=0.0)
+    panels.flat[0].set(
+        xlim=(0, None), ylim=(start, 1), ylabel=f"validation accuracy (axis from {start:.0%})"
+    )
+    panels.flat[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    figure.supxlabel(f"{label}; bands: 95% intervals over seeds", fontsize="medium")
+    return figure
+
+
+def time_to_accuracy(times: pd.DataFrame) -> Figure:
+    """Seconds to each target that was reached, with 95% intervals, and with the start-up added."""
+    cases = list(times["case"].unique())
+    targets = sorted(times.loc[times["reached"] > 0, "target"].unique())
+    figure = Figure(figsize=(3 + 2.6 * len(targets), 1.4 + 0.34 * len(cases)), layout="constrained")
+    panels = figure.subplots(1, len(targets), sharex=True, sharey=True, squeeze=False)
+    for axes, target in zip(panels.flat, targets, strict=True):
+        _log_across(axes, (1, 2, 5))
+        axes.set_title(f"{target:.0%}", fontsize=9)
+        for _, row in times[times["target"] == target].iterrows():
+            place, colour = cases.index(row["case"]), look(row["case"]).colour
+            _interval(axes, place, row, "train_seconds")
+            axes.plot(row["total_seconds"], place, marker="|", markersize=11, color=colour)
+            _beside(axes, place, f"{row['reached']}/{row['seeds']}")
+        _rows(axes, cases)
+    figure.supxlabel(
+        "seconds of training, 95% intervals over seeds; │: start-up added; "
+        "right: seeds that reached it",
+        fontsize="medium",
+    )
+    return figure
 
 
 def style(case: str) -> dict[str, Any]:
@@ -41,157 +182,12 @@ def style(case: str) -> dict[str, Any]:
     }
 
 
-def write(findings: Findings, folder: Path) -> None:
-    """Draw every figure of a run for which there are results."""
-    folder.mkdir(exist_ok=True)
-    timed, groups = measured(findings.summary), comparable_groups(findings)
-    curves = in_summary_order(findings.curves, findings)
-    times = in_summary_order(findings.time_to_accuracy, findings)
-    if len(findings.totals):
-        total_time(findings.totals, folder / TOTAL_TIME)
-    if groups:
-        ranking(groups, folder / RANKING)
-    if len(findings.floors) and len(timed):
-        step_parts(timed, findings.floors, folder / STEP_PARTS)
-    if len(curves):
-        accuracy(curves, "step", "steps trained", folder / ACCURACY)
-        seconds = "seconds of training, without start-up"
-        accuracy(curves, "train_seconds", seconds, folder / ACCURACY_SECONDS)
-    if times["reached"].any():
-        time_to_accuracy(times, folder / TIME_TO_ACCURACY)
-
-
-def total_time(seconds: pd.DataFrame, path: Path) -> None:
-    """Total time against steps; `seconds` as `break_even.totals` returns it."""
-    figure, axes = _blank("steps trained", "seconds from the start of the process")
-    for place, (case, rows) in enumerate(seconds.groupby("case", sort=False)):
-        # Markers of different cases at different places, so that none hides another.
-        every = (2 * place % 12, 12)
-        axes.loglog(
-            rows["steps"], rows["total_seconds"], label=case, markevery=every, **style(str(case))
-        )
-    _legend(axes)
-    _save(figure, path)
-
-
-def by_value(points: pd.DataFrame, factor: str, path: Path) -> None:
-    """Images a second of each case against a factor's value, with 95% intervals.
-
-    `points` has the columns of sweep.csv, for one factor.
-    """
-    figure, axes = _blank(factor, "images a second")
-    axes.set(xscale="log", yscale="log")
-    for case, line in points.sort_values("value").groupby("case", sort=False):
-        rate = line["images_per_second"]
-        reach = [
-            rate * (1 - line["step_ms"] / line["step_ms_high"]),
-            rate * (line["step_ms"] / line["step_ms_low"] - 1),
-        ]
-        axes.errorbar(line["value"], rate, yerr=reach, label=case, capsize=2, **style(str(case)))
-    values = sorted(points["value"].unique())
-    axes.set_xticks(values, labels=[f"{value:,}" for value in values])
-    axes.minorticks_off()
-    _legend(axes)
-    _save(figure, path)
-
-
-def ranking(groups: list[tuple[str, pd.DataFrame]], path: Path) -> None:
-    """Each ranked case's time as a multiple of the fastest, with its 95% interval."""
-    heights = [len(group) for _, group in groups]
-    figure = Figure(figsize=(7.5, 1.1 * len(groups) + 0.32 * sum(heights)), layout="constrained")
-    panels = figure.subplots(len(groups), sharex=True, squeeze=False, height_ratios=heights)
-    for axes, (where, group) in zip(panels.flat, groups, strict=True):
-        for place, (_, row) in enumerate(group.iterrows()):
-            _interval(axes, place, row, "times_fastest", str(row["case"]))
-            _beside(axes, place, f"{number(row['step_ms'], MS)} ms")
-        _rows(axes, list(group["case"]))
-        _log_across(axes, (1, 1.2, 1.5, 2, 3, 4, 5, 7))
-        axes.axvline(1, color="black", linewidth=0.8)
-        axes.set_title(where, fontsize=9, loc="left")
-    panels.flat[-1].set_xlabel("times the fastest, within rounds; 95% intervals (right: step time)")
-    _save(figure, path)
-
-
-def step_parts(timed: pd.DataFrame, floors: pd.DataFrame, path: Path) -> None:
-    """The parts of each case's step, against the floor."""
-    figure, axes = _blank("milliseconds of a step", "", height=1.5 + 0.32 * len(timed))
-    places = np.arange(len(timed))
-    left = np.zeros(len(timed))
-    for part, (colour, hatch, _) in PARTS.items():
-        width = timed[f"{part}_ms"].fillna(0).to_numpy()
-        axes.barh(
-            places, width, 0.7, left, label=part, color=colour, hatch=hatch,
-            edgecolor="black", linewidth=0.5,
-        )  # fmt: skip
-        left = left + width
-    floor = floors["step_ms"].min()
-    axes.axvline(floor, color="black", linestyle="dashed", label=f"floor: {floor:.2f} ms")
-    _rows(axes, list(timed["case"]))
-    _legend(axes)
-    _save(figure, path)
-
-
-def accuracy(curves: pd.DataFrame, across: str, label: str, path: Path) -> None:
-    """Validation accuracy against a column of curves.csv: means, with 95% intervals as bands.
-
-    A panel a backend, with the others in grey.
-    """
-    backends = curves["case"].str.split().str[0]
-    names = list(dict.fromkeys(backends))
-    figure = Figure(figsize=(2.2 + 2.6 * len(names), 4), layout="constrained")
-    panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)
-    for axes, name in zip(panels.flat, names, strict=True):
-        for _, line in curves[backends != name].groupby("case"):
-            axes.plot(line[across], line["validation_accuracy"], color="#bbbbbb", linewidth=0.6)
-        for place, (case, line) in enumerate(curves[backends == name].groupby("case", sort=False)):
-            x, looks = line[across], style(str(case))
-            low, high = line["validation_accuracy_low"], line["validation_accuracy_high"]
-            axes.fill_between(x, low, high, color=looks["color"], alpha=0.12, linewidth=0)
-            every = (place % 3, 3)
-            axes.plot(x, line["validation_accuracy"], label=case, markevery=every, **looks)
-        axes.legend(loc="lower right", fontsize=7)
-        axes.grid(alpha=0.3, linewidth=0.5)
-        axes.set_title(title_of(name), fontsize=9)
-    learned = curves.loc[curves["step"] > 0, "validation_accuracy"].min()
-    start = max((start for start in AXIS_STARTS if start < learned), default=0.0)
-    panels.flat[0].set(
-        xlim=(0, None), ylim=(start, 1), ylabel=f"validation accuracy (axis from {start:.0%})"
-    )
-    panels.flat[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    figure.supxlabel(f"{label}; bands: 95% intervals over seeds", fontsize="medium")
-    _save(figure, path)
-
-
-def time_to_accuracy(times: pd.DataFrame, path: Path) -> None:
-    """Seconds to each target that was reached, with 95% intervals, and with the start-up added."""
-    cases = list(times["case"].unique())
-    targets = sorted(times.loc[times["reached"] > 0, "target"].unique())
-    figure = Figure(figsize=(3 + 2.6 * len(targets), 1.4 + 0.34 * len(cases)), layout="constrained")
-    panels = figure.subplots(1, len(targets), sharex=True, sharey=True, squeeze=False)
-    for axes, target in zip(panels.flat, targets, strict=True):
-        rows = times[times["target"] == target]
-        _log_across(axes, (1, 2, 5))
-        axes.set_title(f"{target:.0%}", fontsize=9)
-        for _, row in rows.iterrows():
-            place, colour = cases.index(row["case"]), look(row["case"]).colour
-            _interval(axes, place, row, "train_seconds", row["case"])
-            axes.plot(row["total_seconds"], place, marker="|", markersize=11, color=colour)
-            _beside(axes, place, f"{row['reached']}/{row['seeds']}")
-        _rows(axes, cases)
-    figure.supxlabel(
-        "seconds of training, 95% intervals over seeds; │: start-up added; "
-        "right: seeds that reached it",
-        fontsize="medium",
-    )
-    _save(figure, path)
-
-
-def _interval(axes: Axes, place: int, row: pd.Series, name: str, case: str) -> None:
-    """Draw one estimate with its interval, if it has one, along the x axis."""
-    value = row[name]
-    reach = np.array([[value - row[f"{name}_low"]], [row[f"{name}_high"] - value]])
+def _interval(axes: Axes, place: int, row: pd.Series, name: str) -> None:
+    """Draw one estimate of a case with its interval, if it has one, along the x axis."""
+    value, low, high = (row[column] for column in ends(name))
+    reach = np.array([[value - low], [high - value]])
     bars = reach if np.isfinite(reach).all() else None
-    axes.errorbar(value, place, xerr=bars, capsize=3, **style(case) | {"linestyle": "solid"})
+    axes.errorbar(value, place, xerr=bars, capsize=3, **style(row["case"]) | {"linestyle": "solid"})
 
 
 def _beside(axes: Axes, place: int, text: str) -> None:
@@ -230,10 +226,3 @@ def _blank(across: str, up: str, height: float = 4.5) -> tuple[Figure, Axes]:
 def _legend(axes: Axes) -> None:
     """Put the legend beside the axes."""
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write a figure, such that the same figure always gives the same file."""
-    path.parent.mkdir(exist_ok=True)
-    with mpl.rc_context({"svg.hashsalt": path.name, "svg.fonttype": "none"}):
-        figure.savefig(path, format="svg", metadata={"Date": None}, facecolor="white")
