@@ -201,7 +201,7 @@ def _warnings(differences: pd.DataFrame, baseline: str | None) -> list[str]:
 
 
 def _cautions(bundles: dict[str, Bundle], differences: pd.DataFrame) -> list[str]:
-    """What else differs between the runs, and what is missing from one of them."""
+    """The cautions about other differences between the runs, and about what one of them lacks."""
     notes = []
     for name in ("threads", "steps", "block steps"):
         if name in differences.index:

@@ -135,8 +135,8 @@ def compute_findings(bundle: Bundle) -> Findings:
     summary["diverged"] = [diverged.get(case, "") for case in summary["case"]]
     without_controls = summary[~control_of(summary)]
     flops = Network(layer_sizes=workload.layer_sizes).step_flops(workload.batch_size)
-    limit = limits.compute_limits(flops, samples, bundle.tables["parts"])
-    summary = summary.merge(limit.cases, how="left", on="case")
+    floors, limited = limits.compute_limits(flops, samples, bundle.tables["parts"])
+    summary = summary.merge(limited, how="left", on="case")
     against_fastest = _against_fastest(summary[rankable], step_seconds)
     summary = summary.merge(against_fastest, how="left", on="case")
     ranks = statistics.ranks(summary[rankable], verdicts)
@@ -162,7 +162,7 @@ def compute_findings(bundle: Bundle) -> Findings:
         settled=statistics.settled(verdicts),
         unfair=_unfair(summary[summary["rank"].notna()], entries),
         resolution=statistics.resolution(statistics.control_medians(samples, step_seconds)),
-        floors=limit.floors,
+        floors=floors,
         break_even=break_even.find_overtakings(samples, launches, measured),
         totals=break_even.totals(
             summary[is_measured & summary["startup_seconds"].notna()],

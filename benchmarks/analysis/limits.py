@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
@@ -24,21 +22,14 @@ _SUMMARY = COMPUTED["summary"].names
 CASE_COLUMNS = _SUMMARY[_SUMMARY.index("x_floor") : _SUMMARY.index("bound") + 1]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The floors of a run, and its cases against them."""
+def compute_limits(
+    flops: float, samples: pd.DataFrame, parts: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The floors of a run whose steps have `flops` operations, and its cases against them.
 
-    floors: pd.DataFrame
-    """The table `floors`, the fastest first."""
-    cases: pd.DataFrame
-    """The columns of the table `summary` from `x_floor` to `bound`, and the case. The parts of
-    BOUNDS sum up to the step; `waited_ms` overlaps with them."""
-
-
-def compute_limits(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> Limits:
-    """The limits of a run whose steps have `flops` floating-point operations.
-
-    `samples` are those of undisturbed rounds, `parts` is the table of that name.
+    `samples` are those of undisturbed rounds, `parts` is the table of that name. The result is the
+    table `floors`, the fastest first, and the columns of the table `summary` from `x_floor` to
+    `bound` with the case. The parts of BOUNDS sum up to the step; `waited_ms` overlaps with them.
     """
     table = statistics.step_seconds(samples)
     median = parts.groupby(["case", "part"])["value"].median()
@@ -75,8 +66,7 @@ def compute_limits(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> 
             "bound": by_part.idxmax() if by_part.notna().all() else "",
         }
         rows.append(row)
-    cases = pd.DataFrame(rows, columns=None if rows else ["case", *CASE_COLUMNS])
-    return Limits(floors=floors, cases=cases)
+    return floors, pd.DataFrame(rows, columns=None if rows else ["case", *CASE_COLUMNS])
 
 
 def _floors(samples: pd.DataFrame, table: pd.DataFrame, median: pd.Series) -> pd.DataFrame:
