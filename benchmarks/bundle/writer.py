@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 from dataclasses import asdict, dataclass
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,14 @@ class BundleWriter:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._files: dict[str, TextIOWrapper] = {}
-        self._writers: dict[str, csv.DictWriter[str]] = {}
-        for name, table in MEASURED.items():
-            file = (folder / f"{name}.csv").open("w", newline="", buffering=1)
-            self._files[name] = file
-            self._writers[name] = csv.DictWriter(file, table.names, lineterminator="\n")
-            self._writers[name].writeheader()
+        self._files = {name: (folder / f"{name}.csv").open("w", newline="") for name in MEASURED}
+        self._writers = {
+            name: csv.DictWriter(file, MEASURED[name].names, lineterminator="\n")
+            for name, file in self._files.items()
+        }
+        for name, writer in self._writers.items():
+            writer.writeheader()
+            self._files[name].flush()
 
     def append(self, table: str, **row: Any) -> None:
         """Append one row and flush it; columns that are not named stay empty.

@@ -14,21 +14,14 @@ EXACT_BOUND = 1e-9
 LEVELS = ("exact", "as timed")
 
 STAGES = (
-    "logits",
-    "loss",
-    "gradients",
-    "parameters_1_step",
-    "loss_10_steps",
-    "parameters_10_steps",
+    *("logits", "loss", "gradients"),
+    *("parameters_1_step", "loss_10_steps", "parameters_10_steps"),
 )
 
 HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS = "host_seconds", "input_seconds", "peak_flops"
 """The parts by their names in parts.csv: what the host takes for a step of any size and, where it
 can be measured apart, what fetching its batch takes (both in seconds a step); and a floor's rate
 for a large matrix product (operations a second)."""
-
-OUTCOMES = ("measured", "failed", "skipped", "not reached")
-"""What may have become of a case."""
 
 ACCURACY_MARGIN_POINTS = 0.3
 """Test accuracies that differ by less than this many percentage points are treated as equivalent.

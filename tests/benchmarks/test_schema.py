@@ -17,7 +17,6 @@ from backends.contract import EPSILON_HAT, PRECISIONS, TEXTBOOK
 from benchmarks.analysis import tables
 from benchmarks.analysis.findings import compute_findings, control_of, write
 from benchmarks.bundle.__main__ import page
-from benchmarks.bundle.checks import check_file, check_table
 from benchmarks.bundle.reader import Bundle, read_table
 from benchmarks.commands import sweep
 from benchmarks.machine.settings import ROOT
@@ -25,13 +24,13 @@ from benchmarks.schema import (
     HOST_SECONDS,
     INPUT_SECONDS,
     LEVELS,
-    OUTCOMES,
     PEAK_FLOPS,
     STAGES,
     control_name,
     repetition_in,
 )
 from benchmarks.schema.tables import COMPUTED, IDENTITY, MEASURED, TABLES, Column, Table, read
+from tests.support.schema_checks import check_file, check_table
 from tests.synthetic_bundles import write_bundle
 
 EMPTY_WITHOUT_GPU = {"gpu_mhz", "gpu_celsius", "peak_device_mib", "energy_mj_per_step"}
@@ -250,11 +249,6 @@ def test_columns_are_described_in_sentences(table: Table) -> None:
 def test_choices_are_those_of_the_program(name: str, choices: Iterable[str]) -> None:
     columns = [one for table in TABLES.values() for one in table.columns if one.name == name]
     assert {column.choices for column in columns} == {tuple(choices)}
-
-
-def test_a_case_has_one_of_the_outcomes_of_the_program() -> None:
-    (column,) = (one for one in TABLES["summary"].columns if one.name == "status")
-    assert column.choices == OUTCOMES
 
 
 def test_an_estimate_is_followed_by_its_interval() -> None:

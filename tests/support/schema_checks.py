@@ -1,4 +1,4 @@
-"""Holds the tables of a bundle to the schema."""
+"""Finds where the CSV files of a bundle are not as the schema describes them."""
 
 from __future__ import annotations
 
