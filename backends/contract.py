@@ -138,6 +138,11 @@ class Execution:
         """The type of images, parameters and Adam's moments."""
         return PRECISIONS[self.precision].stored
 
+    @property
+    def multiplied(self) -> str:
+        """The type of a matrix product's factors; TF32 has no type of its own."""
+        return "bfloat16" if self.precision == "bfloat16" else self.stored
+
     def check_device(self, actual: str) -> None:
         """Raise RuntimeError where results lie on another device than the requested one."""
         if actual != self.device:
@@ -155,12 +160,12 @@ class Description:
     """The type of the parameters."""
     threads: int
     """As requested, where a framework does not tell."""
-    compiler: str
-    steps_per_call: int
+    compiler: str = "none"
+    steps_per_call: int = 1
     input: str
     optimizer: str
     epsilon: float
-    adam_form: str
+    adam_form: str = TEXTBOOK
 
 
 class Program(NamedTuple):

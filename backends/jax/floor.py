@@ -9,17 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from backends import contract
-from backends.contract import (
-    PASS_DECAY,
-    PASS_RATE,
-    Array,
-    Execution,
-    Network,
-    Program,
-    calls,
-    floor_arrays,
-)
-from backends.jax.setup import device_of, product_type
+from backends.contract import Array, Execution, Network, Program
+from backends.jax.model import device_of
 
 
 class Floor(contract.Floor):
@@ -27,13 +18,13 @@ class Floor(contract.Floor):
 
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
-        images, *state = floor_arrays(network, batch_size, execution.stored)
-        self._images = jax.device_put(images.astype(product_type(execution)))
+        images, *state = contract.floor_arrays(network, batch_size, execution.stored)
+        self._images = jnp.asarray(images, execution.multiplied)
         self._state = jax.device_put(state)
         self._program = jax.jit(self._steps, donate_argnums=0, static_argnums=2)
 
     def train(self, rows: Array) -> None:
-        for part in calls(rows, self._steps_per_call):
+        for part in contract.calls(rows, self._steps_per_call):
             self._state = self._program(self._state, self._images, len(part))
 
     def _steps(self, state: Any, images: jax.Array, steps: int) -> Any:
@@ -54,13 +45,13 @@ class Floor(contract.Floor):
             gradients.insert(0, inputs.T @ delta)
             if len(gradients) < len(weights):
                 delta = delta @ weight.T
-        first_moments = [
-            (m + g) * PASS_DECAY for m, g in zip(first_moments, gradients, strict=True)
-        ]
-        second_moments = [
-            (v + g) * PASS_DECAY for v, g in zip(second_moments, gradients, strict=True)
-        ]
-        weights = [w - PASS_RATE * m for w, m in zip(weights, first_moments, strict=True)]
+
+        def averaged(moment: jax.Array, gradient: jax.Array) -> jax.Array:
+            return (moment + gradient) * contract.PASS_DECAY
+
+        first_moments = jax.tree.map(averaged, first_moments, gradients)
+        second_moments = jax.tree.map(averaged, second_moments, gradients)
+        weights = jax.tree.map(lambda w, m: w - contract.PASS_RATE * m, weights, first_moments)
         return [weights, first_moments, second_moments]
 
     def synchronise(self) -> None:

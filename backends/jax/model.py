@@ -32,3 +32,9 @@ class State(NamedTuple):
 
     parameters: list[jax.Array]
     adam: optax.OptState
+
+
+def device_of(array: jax.Array) -> str:
+    """The device whose memory holds an array: "cpu" or "gpu"."""
+    platform = next(iter(array.devices())).platform
+    return "gpu" if platform == "cuda" else platform

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from backends.contract import TEXTBOOK, Array, Execution, Parameters, Training
-from backends.numpy.inspection import Inspection
-from backends.numpy.model import loss_and_gradients, product_in
+from backends import contract
+from backends.contract import TEXTBOOK, Array, Execution, Parameters, Trainer, Training
+from backends.numpy.model import forward, loss_and_gradients, product_in
 
 
-class Eager(Inspection):
+class Eager(Trainer):
     """One NumPy call after another, in place where that saves a pass over memory."""
 
     correction_type: Callable[[float], Any] = float
@@ -79,3 +79,36 @@ class Eager(Inspection):
 
     def synchronise(self) -> None:
         """Do nothing: NumPy has finished when it returns."""
+
+    # Read by certificate and ledger; never timed.
+
+    def losses(self) -> Array:
+        return np.array([self._loss])
+
+    def parameters(self) -> Parameters:
+        return [(weight.copy(), bias.copy()) for weight, bias in self._parameters]
+
+    def first_moments(self) -> Parameters:
+        copies = [moment.copy() for moment in self._first_moments]
+        return list(zip(copies[::2], copies[1::2], strict=True))
+
+    def logits(self, images: Array) -> Array:
+        return forward(self._parameters, images, self._product)[-1]
+
+    def product(self, a: Array, b: Array) -> Array:
+        return self._product(a, b)
+
+    def weight_address(self) -> int:
+        return self._parameters[0][0].ctypes.data
+
+    def describe(self) -> contract.Description:
+        return contract.Description(
+            device="cpu",
+            device_name="cpu",
+            precision=self._parameters[0][0].dtype.name,
+            threads=self._execution.threads,
+            input="gathered from memory of the cpu",
+            optimizer="Adam by NumPy, array by array",
+            epsilon=self._adam.epsilon,
+            adam_form=self._adam.form,
+        )

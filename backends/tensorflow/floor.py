@@ -5,18 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from backends import contract
-from backends.contract import (
-    PASS_DECAY,
-    PASS_RATE,
-    Array,
-    Execution,
-    Network,
-    Program,
-    calls,
-    floor_arrays,
-)
-from backends.tensorflow.model import counted_loop
-from backends.tensorflow.setup import device_of, product_type
+from backends.contract import Array, Execution, Network, Program
+from backends.tensorflow.model import counted_loop, device_of
 
 
 class Floor(contract.Floor):
@@ -24,13 +14,13 @@ class Floor(contract.Floor):
 
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
-        images, *state = floor_arrays(network, batch_size, execution.stored)
-        self._images = tf.cast(images, product_type(execution))
+        images, *state = contract.floor_arrays(network, batch_size, execution.stored)
+        self._images = tf.cast(images, execution.multiplied)
         self._variables = [[tf.Variable(array) for array in arrays] for arrays in state]
         self._program = tf.function(self._steps, jit_compile=True)
 
     def train(self, rows: Array) -> None:
-        for part in calls(rows, self._steps_per_call):
+        for part in contract.calls(rows, self._steps_per_call):
             self._program(len(part))
 
     def _steps(self, steps: int) -> None:
@@ -54,8 +44,8 @@ class Floor(contract.Floor):
                 delta = tf.matmul(delta, weight, transpose_b=True)
         for w, m, v, g in zip(variables, first_moments, second_moments, gradients, strict=True):
             for moment in (m, v):
-                moment.assign((moment + tf.cast(g, moment.dtype)) * PASS_DECAY)
-            w.assign_sub(PASS_RATE * m)
+                moment.assign((moment + tf.cast(g, moment.dtype)) * contract.PASS_DECAY)
+            w.assign_sub(contract.PASS_RATE * m)
 
     def synchronise(self) -> None:
         tf.test.experimental.sync_devices()

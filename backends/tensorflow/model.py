@@ -79,3 +79,8 @@ class Pipeline:
         # 200 steps took 630 ms instead of 360 in every second call.
         options.autotune.enabled = False
         return tf.data.Dataset.range(steps).map(cut).prefetch(2).with_options(options)
+
+
+def device_of(tensor: tf.Tensor) -> str:
+    """The device whose memory holds a tensor: "cpu" or "gpu"."""
+    return "gpu" if "GPU" in tensor.device else "cpu"
