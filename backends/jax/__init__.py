@@ -4,8 +4,7 @@ The modes differ only in how that function is run: as it stands (`eager`), under
 (`compiled`), or many times inside one program by `jax.lax.scan` (`multistep`).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import flax
@@ -20,11 +19,7 @@ from backends.jax.tuned import MultiStep
 
 __all__ = ["TRAINERS", "Floor", "configure", "profiled", "versions"]
 
-TRAINERS: dict[str, type[Trainer]] = {
-    "eager": Eager,
-    "compiled": Compiled,
-    "multistep": MultiStep,
-}
+TRAINERS: dict[str, type[Trainer]] = {"eager": Eager, "compiled": Compiled, "multistep": MultiStep}
 
 
 def versions() -> dict[str, str]:
@@ -43,8 +38,6 @@ def configure(execution: Execution) -> None:
     jax.config.update("jax_default_matmul_precision", "TF32_TF32_F32" if tf32 else "highest")
 
 
-@contextmanager
-def profiled(folder: Path) -> Iterator[None]:
+def profiled(folder: Path) -> AbstractContextManager[None]:
     """Leave a trace in the folder, which TensorBoard and Perfetto open."""
-    with jax.profiler.trace(str(folder), create_perfetto_trace=True):
-        yield
+    return jax.profiler.trace(str(folder), create_perfetto_trace=True)

@@ -1,7 +1,5 @@
 """The least that a step can be in JAX."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax
@@ -9,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from backends import contract
-from backends.contract import Array, Execution, Network, Program
+from backends.contract import PASS_DECAY, PASS_RATE, Array, Execution, Network, Program
 from backends.jax.model import device_of
 
 
@@ -28,31 +26,24 @@ class Floor(contract.Floor):
             self._state = self._program(self._state, self._images, len(part))
 
     def _steps(self, state: Any, images: jax.Array, steps: int) -> Any:
-        def step(state: Any, _: None) -> tuple[Any, None]:
-            return self._step(state, images), None
-
-        return jax.lax.scan(step, state, length=steps)[0]
+        state, _ = jax.lax.scan(lambda s, _: (self._step(s, images), None), state, length=steps)
+        return state
 
     def _step(self, state: Any, images: jax.Array) -> Any:
-        weights, first_moments, second_moments = state
+        weights, *moments = state
         factors = [weight.astype(images.dtype) for weight in weights]
         outputs = [images]
         for weight in factors:
             outputs.append(outputs[-1] @ weight)
         delta = outputs.pop()
         gradients: list[jax.Array] = []
-        for weight, inputs in zip(reversed(factors), reversed(outputs), strict=True):
-            gradients.insert(0, inputs.T @ delta)
-            if len(gradients) < len(weights):
-                delta = delta @ weight.T
-
-        def averaged(moment: jax.Array, gradient: jax.Array) -> jax.Array:
-            return (moment + gradient) * contract.PASS_DECAY
-
-        first_moments = jax.tree.map(averaged, first_moments, gradients)
-        second_moments = jax.tree.map(averaged, second_moments, gradients)
-        weights = jax.tree.map(lambda w, m: w - contract.PASS_RATE * m, weights, first_moments)
-        return [weights, first_moments, second_moments]
+        for layer in reversed(range(len(factors))):
+            gradients.insert(0, outputs[layer].T @ delta)
+            if layer:
+                delta = delta @ factors[layer].T
+        moments = [jax.tree.map(lambda m, g: (m + g) * PASS_DECAY, ms, gradients) for ms in moments]
+        weights = jax.tree.map(lambda w, m: w - PASS_RATE * m, weights, moments[0])
+        return [weights, *moments]
 
     def synchronise(self) -> None:
         jax.block_until_ready(self._state)

@@ -1,7 +1,5 @@
 """The idiomatic tier: JAX as its documentation teaches it, operation by operation or jitted."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax
@@ -35,9 +33,7 @@ class Eager(Trainer):
         blank = nnx.eval_shape(lambda: MLP(sizes, *types, rngs=nnx.Rngs(0)))
         self._graph, self._blank = nnx.split(blank)
         self._layout = jax.tree.structure(self._blank)
-        self._optimizer = optax.adam(
-            adam.learning_rate, b1=adam.beta_1, b2=adam.beta_2, eps=adam.epsilon
-        )
+        self._optimizer = optax.adam(adam.learning_rate, adam.beta_1, adam.beta_2, eps=adam.epsilon)
         self._jitted_forward = jax.jit(self._forward)
         self._build()
         self.reset(training.start)
@@ -56,9 +52,8 @@ class Eager(Trainer):
 
     def train(self, rows: Array) -> None:
         for batch in rows:
-            self._state, self._losses = self._step(
-                self._state, self._images[batch], self._labels[batch]
-            )
+            images, labels = self._images[batch], self._labels[batch]
+            self._state, self._losses = self._step(self._state, images, labels)
 
     def _step(self, state: State, images: jax.Array, labels: jax.Array) -> tuple[State, jax.Array]:
         loss, gradients = jax.value_and_grad(self._batch_loss)(state.parameters, images, labels)

@@ -1,7 +1,5 @@
 """The network, and the state that a step changes."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Any, NamedTuple
 

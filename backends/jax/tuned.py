@@ -1,7 +1,5 @@
 """The tuned tier: many steps in one program."""
 
-from __future__ import annotations
-
 import jax
 
 from backends.contract import Array, calls

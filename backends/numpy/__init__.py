@@ -25,5 +25,4 @@ def configure(execution: Execution) -> None:
     """Set nothing: the BLAS reads its number of threads from the environment when it loads."""
 
 
-profiled = None
-"""NumPy has no profiler of its own."""
+profiled = None  # NumPy has no profiler of its own.

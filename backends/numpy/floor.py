@@ -1,11 +1,9 @@
 """The least that a step can be in NumPy."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from backends import contract
-from backends.contract import Array, Execution, Network
+from backends.contract import PASS_DECAY, PASS_RATE, Array, Execution, Network
 
 
 class Floor(contract.Floor):
@@ -35,8 +33,8 @@ class Floor(contract.Floor):
         for w, m, v, g in zip(weights, first_moments, second_moments, gradients, strict=True):
             for moment in (m, v):
                 moment += g
-                moment *= contract.PASS_DECAY
-            w -= contract.PASS_RATE * m
+                moment *= PASS_DECAY
+            w -= PASS_RATE * m
 
     def synchronise(self) -> None:
         """Do nothing: NumPy has finished when it returns."""

@@ -1,7 +1,5 @@
 """The idiomatic tier, and NumPy's only one: one call after another."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +17,7 @@ class Eager(Trainer):
     """The type that 1 − βᵗ is computed in; some frameworks take the parameters' own."""
 
     def __init__(self, training: Training, execution: Execution) -> None:
-        adam = training.adam
-        self._adam = adam
+        self._adam = adam = training.adam
         # Keras, whose own form that is, computes the corrections from decay rates that were rounded
         # to float32, whatever the precision of the rest.
         through = float if adam.form == TEXTBOOK else np.float32
@@ -57,13 +54,9 @@ class Eager(Trainer):
         step_size = float(adam.learning_rate / (1 - beta_1**self._steps))
         correction = float(np.sqrt(1 - beta_2**self._steps))
         epsilon = adam.epsilon if adam.form == TEXTBOOK else adam.epsilon / correction
-        for parameter, gradient, m, v in zip(
-            self._arrays(self._parameters),
-            self._arrays(gradients),
-            self._first_moments,
-            self._second_moments,
-            strict=True,
-        ):
+        arrays = self._arrays(self._parameters), self._arrays(gradients)
+        moments = self._first_moments, self._second_moments
+        for parameter, gradient, m, v in zip(*arrays, *moments, strict=True):
             m *= adam.beta_1
             m += (1 - adam.beta_1) * gradient
             v *= adam.beta_2

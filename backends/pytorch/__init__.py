@@ -18,11 +18,7 @@ from backends.pytorch.tuned import MultiStep
 
 __all__ = ["TRAINERS", "Floor", "configure", "profiled", "versions"]
 
-TRAINERS: dict[str, type[Trainer]] = {
-    "eager": Eager,
-    "compiled": Compiled,
-    "multistep": MultiStep,
-}
+TRAINERS: dict[str, type[Trainer]] = {"eager": Eager, "compiled": Compiled, "multistep": MultiStep}
 
 
 def versions() -> dict[str, str]:

@@ -1,14 +1,12 @@
 """The least that a step can be in PyTorch."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from backends import contract
-from backends.contract import Array, Execution, Network
+from backends.contract import PASS_DECAY, PASS_RATE, Array, Execution, Network
 from backends.pytorch import graphs
 from backends.pytorch.model import multiply
 
@@ -28,8 +26,7 @@ class Floor(contract.Floor):
         self._state = [[torch.from_numpy(a).to(self._device) for a in arrays] for arrays in state]
         self._gradients = [torch.empty_like(weight, dtype=dtype) for weight in self._state[0]]
         first = torch.from_numpy(images).to(self._device, dtype)
-        sizes = network.layer_sizes[1:]
-        self._outputs = [first, *(first.new_empty(batch_size, size) for size in sizes)]
+        self._outputs = [first, *(first.new_empty(batch_size, n) for n in network.layer_sizes[1:])]
         self._deltas = [torch.empty_like(output) for output in self._outputs]
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
@@ -62,9 +59,9 @@ class Floor(contract.Floor):
                 delta = multiply(delta, factors[layer].T, self._deltas[layer])
         gradients = [gradient.to(weights[0].dtype) for gradient in gradients]
         # All arrays in one kernel on a GPU; one after another on a CPU.
-        torch._foreach_lerp_(first_moments, gradients, contract.PASS_DECAY)
-        torch._foreach_lerp_(second_moments, gradients, contract.PASS_DECAY)
-        torch._foreach_add_(weights, first_moments, alpha=-contract.PASS_RATE)
+        torch._foreach_lerp_(first_moments, gradients, PASS_DECAY)
+        torch._foreach_lerp_(second_moments, gradients, PASS_DECAY)
+        torch._foreach_add_(weights, first_moments, alpha=-PASS_RATE)
 
     def synchronise(self) -> None:
         if self._device.type == "cuda":

@@ -1,7 +1,5 @@
 """The idiomatic tier: PyTorch as its tutorials teach it, operation by operation or compiled."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -23,6 +21,7 @@ class Eager(Trainer):
     optimizer = "torch.optim.Adam"
     fused: bool | None = None
     linear: type[nn.Linear] = nn.Linear
+    multiply = staticmethod(torch.mm)
 
     def __init__(self, training: Training, execution: Execution) -> None:
         self._execution = execution
@@ -81,10 +80,9 @@ class Eager(Trainer):
     def _sent(self, array: Array) -> Tensor:
         """A batch's array on the device."""
         tensor = torch.from_numpy(array)
-        if self._device.type == "cpu":
-            return tensor
         # From pinned memory the copy to a GPU runs while the step before is computed.
-        return tensor.pin_memory().to(self._device, non_blocking=True)
+        tensor = tensor.pin_memory() if self._device.type == "cuda" else tensor
+        return tensor.to(self._device, non_blocking=True)
 
     def _step(self, *batch: Tensor) -> Tensor:
         self._optimizer.zero_grad()
@@ -135,11 +133,8 @@ class Eager(Trainer):
     def product(self, a: Array, b: Array) -> Array:
         dtype = getattr(torch, self._execution.multiplied)
         first, second = (torch.from_numpy(array).to(self._device, dtype) for array in (a, b))
-        result = self._multiply(first, second)
+        result = self.multiply(first, second)
         return result.to(getattr(torch, self._execution.stored)).numpy(force=True)
-
-    def _multiply(self, a: Tensor, b: Tensor) -> Tensor:
-        return a @ b
 
     def weight_address(self) -> int:
         return self._linear_layers[0].weight.data_ptr()
@@ -172,11 +167,11 @@ class Compiled(Eager):
     fused = True
 
     def _build(self) -> None:
+        self._compile("_batch_loss")
+
+    def _compile(self, method: str) -> None:
         # One shape, so nothing is compiled for shapes in general.
-        self._batch_loss = torch.compile(  # type: ignore[method-assign]
-            super()._batch_loss, fullgraph=True, dynamic=False
-        )
+        setattr(self, method, torch.compile(getattr(self, method), fullgraph=True, dynamic=False))
 
     def compilations(self) -> int:
-        """The number of graphs that torch.compile has made in this process."""
         return int(counters["stats"]["unique_graphs"])

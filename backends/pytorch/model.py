@@ -1,7 +1,5 @@
 """The network, and a linear layer whose products oneDNN computes."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Any
 

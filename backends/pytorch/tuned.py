@@ -1,7 +1,5 @@
 """The tuned tier: as few launches, passes over memory and Python calls a step as PyTorch allows."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch
@@ -16,6 +14,8 @@ from backends.pytorch.model import OneDNNLinear, multiply
 TRACES_DERIVATIVES = hasattr(torch._dynamo.config, "trace_autograd_ops")
 """Whether this version of torch.compile takes torch.autograd.grad into a graph."""
 
+ADAM_OPTIONS = ("lr", "eps", "weight_decay", "amsgrad", "maximize", "capturable")
+
 
 class MultiStep(Compiled):
     """Gather, loss and derivative as one compiled graph; on a GPU many steps in one CUDA graph.
@@ -25,6 +25,7 @@ class MultiStep(Compiled):
 
     compiler = "torch.compile: gather, model, loss and derivative"
     linear = OneDNNLinear
+    multiply = staticmethod(multiply)
     fetch = Trainer.fetch  # The compiled graph fetches its batches itself.
 
     def _build(self) -> None:
@@ -38,15 +39,13 @@ class MultiStep(Compiled):
                 "exp_avg_sq": torch.zeros_like(weight),
             }
         self._graph: torch.cuda.CUDAGraph | None = None
-        function = "_loss_of_rows"
         if TRACES_DERIVATIVES:
             # One graph forward and back: 0.88 of the time that two graphs take, which meet in
             # autograd's engine.
             torch._dynamo.config.trace_autograd_ops = True
-            function = "_loss_and_gradients"
-        # One shape, so nothing is compiled for shapes in general.
-        compiled = torch.compile(getattr(self, function), fullgraph=True, dynamic=False)
-        setattr(self, function, compiled)
+            self._compile("_loss_and_gradients")
+        else:
+            self._compile("_loss_of_rows")
 
     def _forget(self) -> None:
         # In place, since a CUDA graph holds the addresses.
@@ -86,24 +85,18 @@ class MultiStep(Compiled):
         A training step takes 0.96 of the time that it takes with `step`.
         """
         for group in self._optimizer.param_groups:
-            weights: list[Tensor] = group["params"]
-            states = [self._optimizer.state[weight] for weight in weights]
+            states = [self._optimizer.state[weight] for weight in group["params"]]
             adam_update(
-                weights,
-                [gradients[weight] for weight in weights],
+                group["params"],
+                [gradients[weight] for weight in group["params"]],
                 [state["exp_avg"] for state in states],
                 [state["exp_avg_sq"] for state in states],
                 max_exp_avg_sqs=[],
                 state_steps=[state["step"] for state in states],
-                lr=group["lr"],
                 beta1=group["betas"][0],
                 beta2=group["betas"][1],
-                eps=group["eps"],
-                weight_decay=0.0,
-                amsgrad=False,
-                maximize=False,
                 fused=True,
-                capturable=group["capturable"],
+                **{option: group[option] for option in ADAM_OPTIONS},
             )
 
     def _replay(self, rows: Tensor) -> None:
@@ -121,8 +114,6 @@ class MultiStep(Compiled):
         return torch.stack([self._step(batch) for batch in self._graph_rows])
 
     # Read by certificate and ledger; never timed.
-
-    _multiply = staticmethod(multiply)
 
     def describe(self) -> Description:
         steps = self._execution.steps_per_call if self.graphed else 1

@@ -6,8 +6,7 @@ own loop, given what a knowledgeable user gives it.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -50,8 +49,6 @@ def configure(execution: Execution) -> None:
     keras.config.set_floatx(execution.stored)
 
 
-@contextmanager
-def profiled(folder: Path) -> Iterator[None]:
+def profiled(folder: Path) -> AbstractContextManager[None]:
     """Leave a trace in the folder, which TensorBoard opens."""
-    with tf.profiler.experimental.Profile(str(folder)):
-        yield
+    return tf.profiler.experimental.Profile(str(folder))

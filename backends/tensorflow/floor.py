@@ -1,11 +1,9 @@
 """The least that a step can be in TensorFlow."""
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 from backends import contract
-from backends.contract import Array, Execution, Network, Program
+from backends.contract import PASS_DECAY, PASS_RATE, Array, Execution, Network, Program
 from backends.tensorflow.model import counted_loop, device_of
 
 
@@ -38,14 +36,14 @@ class Floor(contract.Floor):
             outputs.append(outputs[-1] @ weight)
         delta = outputs.pop()
         gradients: list[tf.Tensor] = []
-        for weight, inputs in zip(reversed(weights), reversed(outputs), strict=True):
-            gradients.insert(0, tf.matmul(inputs, delta, transpose_a=True))
-            if len(gradients) < len(weights):
-                delta = tf.matmul(delta, weight, transpose_b=True)
+        for layer in reversed(range(len(weights))):
+            gradients.insert(0, tf.matmul(outputs[layer], delta, transpose_a=True))
+            if layer:
+                delta = tf.matmul(delta, weights[layer], transpose_b=True)
         for w, m, v, g in zip(variables, first_moments, second_moments, gradients, strict=True):
             for moment in (m, v):
-                moment.assign((moment + tf.cast(g, moment.dtype)) * contract.PASS_DECAY)
-            w.assign_sub(contract.PASS_RATE * m)
+                moment.assign((moment + tf.cast(g, moment.dtype)) * PASS_DECAY)
+            w.assign_sub(PASS_RATE * m)
 
     def synchronise(self) -> None:
         tf.test.experimental.sync_devices()

@@ -1,7 +1,5 @@
 """The idiomatic tier: one step as Keras' guides write it, in three ways, and Keras' own loop."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 
@@ -103,14 +101,11 @@ class Eager(Trainer):
 
     def weight_address(self) -> int | None:
         weight = self._model.trainable_variables[0].value.read_value()
-        if device_of(weight) == "gpu":
-            return None
-        return int(np.asarray(memoryview(weight)).ctypes.data)
+        return None if device_of(weight) == "gpu" else np.asarray(memoryview(weight)).ctypes.data
 
     def peak_device_bytes(self) -> int | None:
-        if device_of(self._model.trainable_variables[0].value) == "cpu":
-            return None
-        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+        on_gpu = device_of(self._model.trainable_variables[0].value) == "gpu"
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"] if on_gpu else None
 
     def describe(self) -> contract.Description:
         weight = self._model.trainable_variables[0].value
@@ -187,12 +182,9 @@ class Fit(Eager):
     compiler = "Model.fit with XLA"
 
     def _build(self) -> None:
-        self.steps_per_call = self._execution.steps_per_call
+        steps = self.steps_per_call = self._execution.steps_per_call
         self._model.compile(
-            optimizer=self._optimizer,
-            loss=self._loss_function,
-            jit_compile=True,
-            steps_per_execution=self.steps_per_call,
+            self._optimizer, self._loss_function, jit_compile=True, steps_per_execution=steps
         )
         self._traces = 0
         train_step = self._model.train_step

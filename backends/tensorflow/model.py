@@ -1,7 +1,5 @@
 """The network, the textbook's Adam, the pipeline of batches, and a loop that XLA can count."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -36,9 +34,8 @@ class TextbookAdam(keras.optimizers.Adam):  # type: ignore[misc]
 def mlp(layer_sizes: tuple[int, ...]) -> keras.Sequential:
     """A dense network: ReLU between its layers, logits out."""
     hidden = [keras.layers.Dense(size, activation="relu") for size in layer_sizes[1:-1]]
-    return keras.Sequential(
-        [keras.Input(layer_sizes[:1]), *hidden, keras.layers.Dense(layer_sizes[-1])]
-    )
+    inputs, outputs = keras.Input(layer_sizes[:1]), keras.layers.Dense(layer_sizes[-1])
+    return keras.Sequential([inputs, *hidden, outputs])
 
 
 def counted_loop(steps: int, step: Callable[[Any, Any], tuple[Any, Any]], carried: Any) -> Any:

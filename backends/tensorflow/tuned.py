@@ -1,7 +1,5 @@
 """The tuned tier: many steps in one XLA program."""
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 from backends.contract import Array, calls
