@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmarks import commands
 from benchmarks.commands import exit_codes
 from benchmarks.errors import UsageError
-from benchmarks.machine import platforms
+from benchmarks.machine import project
 
 
 def interrupt(*_: object) -> NoReturn:
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     # Without a terminal to take the width from, wide enough for the tables.
     console = Console(width=None if sys.stdout.isatty() else 112)
     try:
-        platforms.check_system()
+        project.check_system()
         for ending in (signal.SIGTERM, signal.SIGHUP):
             # A hang-up that is ignored, as nohup arranges it, stays ignored.
             if signal.getsignal(ending) != signal.SIG_IGN:

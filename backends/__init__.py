@@ -1,5 +1,4 @@
-"""The same training in several frameworks, one file each, behind one contract.
+"""The same training in several frameworks, a folder each: see `contract.py` and `registry.py`.
 
-`contract.py` says what every backend provides, `registry.py` lists them. Nothing here knows of
-clocks, files or reports, and importing this package imports no framework.
+Nothing here knows of clocks, files or reports, and importing this package imports no framework.
 """

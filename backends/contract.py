@@ -1,16 +1,15 @@
 """What a backend is given and what it must provide.
 
-Values travel as frozen dataclasses and NumPy arrays, so nothing of a framework leaks out of its
+Frozen dataclasses and NumPy arrays go in and out, so nothing of a framework leaks out of its
 backend. The module that the registry names has:
 
-    versions()          the versions of the packages it runs on: {package: version}
-    configure(execution)
-                        makes the process-wide settings, before anything is built; called again
-                        with another precision where one process trains in two
-    profiled(folder)    a context manager that runs the framework's own profiler and leaves its
-                        trace in the folder; None where the framework has none
-    TRAINERS            the modes it offers: {mode: subclass of Trainer}
-    Floor               the least that a step can be in this framework: a subclass of Floor
+    TRAINERS              the modes it offers: {mode: subclass of Trainer}
+    Floor                 the least that a step can be in this framework: a subclass of Floor
+    versions()            the versions of the packages it runs on: {package: version}
+    configure(execution)  makes the process-wide settings, before anything is built; called again
+                          with another precision where one process trains in two
+    profiled(folder)      a context manager that runs the framework's own profiler and leaves its
+                          trace in the folder; None where the framework has none
 """
 
 from __future__ import annotations
@@ -28,27 +27,23 @@ Array = NDArray[Any]
 Parameters = list[tuple[Array, Array]]
 """One (weight, bias) a layer, input side first; weight (inputs, outputs), bias (outputs,)."""
 
-TEXTBOOK, EPSILON_HAT = "textbook", "epsilon-hat"
-"""The forms of Adam; the class `Adam` defines them."""
+TEXTBOOK, EPSILON_HAT = "textbook", "epsilon-hat"  # forms of Adam, which the class Adam defines
 
 
-@dataclass(frozen=True, kw_only=True)
-class Precision:
+class Precision(NamedTuple):
     """The number formats that a network is trained in."""
 
-    stored: str
-    """The type of images, parameters and Adam's moments."""
-    bits: int
-    """Stored significand bits of a matrix product's factors."""
+    stored: str  # the type of images, parameters and Adam's moments
+    bits: int  # stored significand bits of a matrix product's factors
 
 
 PRECISIONS = {
-    "float64": Precision(stored="float64", bits=52),
-    "float32": Precision(stored="float32", bits=23),
+    "float64": Precision("float64", 52),
+    "float32": Precision("float32", 23),
     # On GPUs, and in matrix products alone: the hardware cuts float32 factors to 10 bits.
-    "tf32": Precision(stored="float32", bits=10),
+    "tf32": Precision("float32", 10),
     # Mixed: activations and products in bfloat16; parameters, loss and Adam in float32.
-    "bfloat16": Precision(stored="float32", bits=7),
+    "bfloat16": Precision("float32", 7),
 }
 
 
@@ -57,7 +52,6 @@ class NotKeptError(Exception):
 
 
 FETCHES_ITSELF = "the program that trains fetches its batches itself"
-"""Why a mode cannot `fetch` alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +111,7 @@ class Training:
     network: Network
     adam: Adam
     training_set: TrainingSet
-    start: Parameters = field(repr=False)
-    """The initial parameters; a trainer copies them."""
+    start: Parameters = field(repr=False)  # the initial parameters, which a trainer copies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,13 +123,17 @@ class Execution:
     precision: str = "float32"
     device: str = "cpu"
     threads: int = 1
-    steps_per_call: int = 50
-    """Steps in one call of the framework, in modes that train many steps a call."""
+    steps_per_call: int = 50  # in modes that train many steps in one call of the framework
 
     @property
     def stored(self) -> str:
-        """The type of images, parameters and Adam's moments."""
+        """The type of images, parameters and Adam's moments, by its NumPy name."""
         return PRECISIONS[self.precision].stored
+
+    @property
+    def multiplied(self) -> str:
+        """The type of a matrix product's factors; TF32 has no type of its own."""
+        return "bfloat16" if self.precision == "bfloat16" else self.stored
 
     def check_device(self, actual: str) -> None:
         """Raise RuntimeError where results lie on another device than the requested one."""
@@ -148,19 +145,16 @@ class Execution:
 class Description:
     """What a trainer really uses, read back from the live framework."""
 
-    device: str
-    """The device whose memory holds a result: "cpu" or "gpu"."""
+    device: str  # the one whose memory holds a result: "cpu" or "gpu"
     device_name: str
-    precision: str
-    """The type of the parameters."""
-    threads: int
-    """As requested, where a framework does not tell."""
-    compiler: str
-    steps_per_call: int
+    precision: str  # the type of the parameters
+    threads: int  # as requested, where a framework does not tell
+    compiler: str = "none"
+    steps_per_call: int = 1
     input: str
     optimizer: str
     epsilon: float
-    adam_form: str
+    adam_form: str = TEXTBOOK
 
 
 class Program(NamedTuple):
@@ -241,8 +235,8 @@ class Trainer(ABC):
     def peak_device_bytes(self) -> int | None:
         """The most GPU memory in bytes that the framework has had in use in this process.
 
-        This is the framework's own count, without what it keeps for later and what CUDA and its
-        libraries take for themselves. None where it does not count, as on a CPU.
+        The framework's own count, without its cache and without what CUDA and its libraries take.
+        None where it does not count, as on a CPU.
         """
         return None
 
@@ -316,16 +310,12 @@ def floor_arrays(
     network: Network, batch_size: int, dtype: str
 ) -> tuple[Array, list[Array], list[Array], list[Array]]:
     """Images (batch_size, pixels), weights and two moments (inputs, outputs) to start a floor."""
-    generator = np.random.default_rng(0)
-    images = generator.normal(size=(batch_size, network.layer_sizes[0])).astype(dtype)
-    weights = [
-        (generator.normal(size=shape) / shape[0] ** 0.5).astype(dtype)
-        for shape in pairwise(network.layer_sizes)
-    ]
+    sizes, normal = network.layer_sizes, np.random.default_rng(0).normal
+    images = normal(size=(batch_size, sizes[0])).astype(dtype)
+    weights = [(normal(size=(m, n)) / m**0.5).astype(dtype) for m, n in pairwise(sizes)]
     return images, weights, [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
 
 
 def calls(rows: Array, steps_per_call: int) -> Iterator[Array]:
     """Cut `rows` (steps, batch_size) into parts of at most `steps_per_call` steps."""
-    for start in range(0, len(rows), steps_per_call):
-        yield rows[start : start + steps_per_call]
+    return (rows[start : start + steps_per_call] for start in range(0, len(rows), steps_per_call))

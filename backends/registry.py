@@ -17,24 +17,18 @@ from backends.contract import EPSILON_HAT, PRECISIONS, TEXTBOOK, Execution
 
 IDIOMATIC, TUNED = "idiomatic", "tuned"
 RESIDENT, STREAMED = ("resident",), ("streamed",)
-BOTH = RESIDENT + STREAMED
-
-FLOOR = "floor"
-"""The mode of a floor, which trains nothing: the least that a step can be. See contract.Floor."""
+FLOOR = "floor"  # the mode of contract.Floor: trains nothing, the least that a step can be
 
 
 @dataclass(frozen=True)
 class Mode:
     """One way of writing the training in a framework."""
 
-    tier: str
-    """Who writes it so: `idiomatic` (the framework's ordinary users) or `tuned` (experts)."""
+    tier: str  # who writes it so: `idiomatic` (ordinary users) or `tuned` (experts)
     about: str
-    source: str = ""
-    """The page of the framework's documentation that teaches it."""
-    inputs: tuple[str, ...] = BOTH
-    many_steps: bool = False
-    """Whether one call of the framework trains many steps."""
+    source: str = ""  # the page of the framework's documentation that teaches it
+    inputs: tuple[str, ...] = RESIDENT + STREAMED
+    many_steps: bool = False  # whether one call of the framework trains many steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +37,14 @@ class Backend:
 
     name: str
     title: str
-    module: str
-    """The module that has what contract.py lists."""
-    packages: tuple[str, ...]
-    """The packages that it imports."""
-    distributions: tuple[str, ...]
-    """The names, as in the Python Package Index, whose installed versions a run records."""
+    module: str  # has what contract.py lists
+    packages: tuple[str, ...]  # that it imports
+    distributions: tuple[str, ...]  # in the Python Package Index; a run records their versions
     modes: dict[str, Mode]
     devices: tuple[str, ...] = ("cpu", "gpu")
     precisions: tuple[str, ...] = tuple(PRECISIONS)
-    adam_forms: tuple[str, ...] = (TEXTBOOK,)
-    """The forms of Adam that its cases can run with."""
-    folder: str = ""
-    """The folder that `module` is imported from; empty for this checkout."""
+    adam_forms: tuple[str, ...] = (TEXTBOOK,)  # that its cases can run with
+    folder: str = ""  # that `module` is imported from; empty for this checkout
 
     def steps_per_call(self, execution: Execution) -> int:
         """The number of steps that one call of the framework trains."""

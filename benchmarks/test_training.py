@@ -38,15 +38,8 @@ BATCH_SIZE = 128
 TRAINED_STEPS = 4000
 
 CASES = [
-    pytest.param(
-        name,
-        mode,
-        input_,
-        device,
-        id=f"{name}-{mode}-{input_}-{device}",
-        marks=[pytest.mark.gpu] if device == "gpu" else [],
-    )
-    for device in ("cpu", "gpu")
+    pytest.param(name, mode, input_, device, id=f"{name}-{mode}-{input_}-{device}", marks=marks)
+    for device, marks in (("cpu", []), ("gpu", [pytest.mark.gpu]))
     for name, backend in BACKENDS.items()
     for mode, about in backend.modes.items()
     for input_ in about.inputs
@@ -63,8 +56,7 @@ def dataset() -> data.Dataset:
 @cache
 def backend_for(name: str, device: str) -> ModuleType:
     """The backend, configured for this process; skips the test where it cannot run."""
-    missing = missing_packages(BACKENDS[name])
-    if missing:
+    if missing := missing_packages(BACKENDS[name]):
         pytest.skip(f"not installed: {', '.join(missing)}")
     if device == "gpu" and not gpus():
         pytest.skip("no GPU here")
@@ -73,8 +65,7 @@ def backend_for(name: str, device: str) -> ModuleType:
     # The frameworks share the GPU here; JAX reads this when it is imported.
     os.environ.update(SHARED_GPU)
     module = load(BACKENDS[name])
-    problem = trial(module, device, available_cpus())
-    if problem:
+    if problem := trial(module, device, available_cpus()):
         pytest.skip(f"{name} cannot compute on the {device}: {problem}")
     module.configure(Execution(mode="eager", device=device, threads=available_cpus()))
     return module
@@ -84,22 +75,17 @@ def make_trainer(name: str, mode: str, input_: str, device: str) -> tuple[Traine
     """A trainer of a case, and what it really uses, with the versions of its packages."""
     module = backend_for(name, device)
     network = Network(layer_sizes=(dataset().pixels, 512, 512, dataset().classes))
+    training = Training(
+        network=network,
+        adam=Adam(),
+        training_set=dataset().training.stored_as("float32"),
+        start=initial_parameters(network, seed=0),
+    )
+    threads = available_cpus()
     execution = Execution(
-        mode=mode,
-        input=input_,
-        device=device,
-        threads=available_cpus(),
-        steps_per_call=STEPS_PER_CALL,
+        mode=mode, input=input_, device=device, threads=threads, steps_per_call=STEPS_PER_CALL
     )
-    trainer: Trainer = module.TRAINERS[mode](
-        Training(
-            network=network,
-            adam=Adam(),
-            training_set=dataset().training.stored_as("float32"),
-            start=initial_parameters(network, seed=0),
-        ),
-        execution,
-    )
+    trainer: Trainer = module.TRAINERS[mode](training, execution)
     return trainer, described(trainer.describe()) | module.versions()
 
 

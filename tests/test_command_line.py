@@ -16,7 +16,7 @@ import run_all
 from backends.registry import BACKENDS
 from benchmarks import commands
 from benchmarks.commands import certify, exit_codes, measure, options
-from benchmarks.machine import platforms, probe, project
+from benchmarks.machine import probe, project
 from benchmarks.machine.settings import ROOT
 
 REFERENCE = ROOT / "results" / "reference" / "epyc-2-cores"
@@ -97,7 +97,7 @@ def test_valid_numbers_keep_their_type_and_value() -> None:
     assert options.percentage("2.5%") == 0.025
 
 
-# Words
+# Commands and help
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +141,7 @@ def test_exit_codes_cover_the_commands() -> None:
         (["warp"], "unknown command warp. The commands are "),
     ],
 )
-def test_an_unknown_word_says_which_commands_there_are(
+def test_an_unknown_command_is_refused_with_the_known_ones(
     argv: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     printed = refusal(capsys, *argv)
@@ -171,7 +171,7 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], str, dict[s
     return calls
 
 
-def test_list_as_a_word_and_as_an_option_print_the_same(
+def test_list_as_a_command_and_as_an_option_print_the_same(
     probed: list[tuple[list[str], str, dict[str, str]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     printed = []
@@ -240,7 +240,7 @@ def test_what_is_no_bundle_is_refused_in_one_line(
         assert f"is {path} a bundle" in refusal(capsys, *argv)
 
 
-# What is supported
+# Supported systems and devices
 
 
 @pytest.mark.parametrize(
@@ -260,9 +260,12 @@ def test_unsupported_devices_are_refused_by_name(
     assert refusal(capsys, command, "--device", device).endswith(line)
 
 
-def test_every_device_of_the_table_is_accepted_or_refused() -> None:
-    for name, device in platforms.DEVICES.items():
-        assert (platforms.device_problem(name) == "") == device.supported
+def test_supported_devices_are_accepted_and_the_others_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert [project.device_problem(device) for device in ("cpu", "gpu")] == ["", ""]
+    assert all(map(project.device_problem, project.UNSUPPORTED_DEVICES))
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["report", str(REFERENCE)]], ids=str)
@@ -279,15 +282,15 @@ def test_macos_computes_on_the_cpu_and_says_what_it_lacks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    platforms.check_system()
-    assert "cannot be bound to CPUs" in platforms.limitations()
+    project.check_system()
+    assert "cannot be bound to CPUs" in project.LIMITATIONS["darwin"]
     assert "Apple GPUs are not supported" in refusal(capsys, "--device", "gpu")
 
 
 def test_linux_lacks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    platforms.check_system()
-    assert platforms.limitations() == ""
+    project.check_system()
+    assert "linux" not in project.LIMITATIONS
 
 
 # Errors

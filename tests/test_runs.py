@@ -124,7 +124,7 @@ def test_certify_prints_certificate_and_ledger(small: tuple[str, ...]) -> None:
 
 
 def test_help_and_list(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "examples:" in run_process("--help").output
+    assert "For example:" in run_process("--help").output
     listed = run(capsys, "--list", "--backends", "numpy")
     assert listed.code == 0
     assert "numpy" in listed.output

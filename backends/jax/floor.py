@@ -1,7 +1,5 @@
 """The least that a step can be in JAX."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax
@@ -9,17 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from backends import contract
-from backends.contract import (
-    PASS_DECAY,
-    PASS_RATE,
-    Array,
-    Execution,
-    Network,
-    Program,
-    calls,
-    floor_arrays,
-)
-from backends.jax.setup import device_of, product_type
+from backends.contract import PASS_DECAY, PASS_RATE, Array, Execution, Network, Program
+from backends.jax.model import device_of
 
 
 class Floor(contract.Floor):
@@ -27,41 +16,34 @@ class Floor(contract.Floor):
 
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
-        images, *state = floor_arrays(network, batch_size, execution.stored)
-        self._images = jax.device_put(images.astype(product_type(execution)))
+        images, *state = contract.floor_arrays(network, batch_size, execution.stored)
+        self._images = jnp.asarray(images, execution.multiplied)
         self._state = jax.device_put(state)
         self._program = jax.jit(self._steps, donate_argnums=0, static_argnums=2)
 
     def train(self, rows: Array) -> None:
-        for part in calls(rows, self._steps_per_call):
+        for part in contract.calls(rows, self._steps_per_call):
             self._state = self._program(self._state, self._images, len(part))
 
     def _steps(self, state: Any, images: jax.Array, steps: int) -> Any:
-        def step(state: Any, _: None) -> tuple[Any, None]:
-            return self._step(state, images), None
-
-        return jax.lax.scan(step, state, length=steps)[0]
+        state, _ = jax.lax.scan(lambda s, _: (self._step(s, images), None), state, length=steps)
+        return state
 
     def _step(self, state: Any, images: jax.Array) -> Any:
-        weights, first_moments, second_moments = state
+        weights, *moments = state
         factors = [weight.astype(images.dtype) for weight in weights]
         outputs = [images]
         for weight in factors:
             outputs.append(outputs[-1] @ weight)
         delta = outputs.pop()
         gradients: list[jax.Array] = []
-        for weight, inputs in zip(reversed(factors), reversed(outputs), strict=True):
-            gradients.insert(0, inputs.T @ delta)
-            if len(gradients) < len(weights):
-                delta = delta @ weight.T
-        first_moments = [
-            (m + g) * PASS_DECAY for m, g in zip(first_moments, gradients, strict=True)
-        ]
-        second_moments = [
-            (v + g) * PASS_DECAY for v, g in zip(second_moments, gradients, strict=True)
-        ]
-        weights = [w - PASS_RATE * m for w, m in zip(weights, first_moments, strict=True)]
-        return [weights, first_moments, second_moments]
+        for layer in reversed(range(len(factors))):
+            gradients.insert(0, outputs[layer].T @ delta)
+            if layer:
+                delta = delta @ factors[layer].T
+        moments = [jax.tree.map(lambda m, g: (m + g) * PASS_DECAY, ms, gradients) for ms in moments]
+        weights = jax.tree.map(lambda w, m: w - PASS_RATE * m, weights, moments[0])
+        return [weights, *moments]
 
     def synchronise(self) -> None:
         jax.block_until_ready(self._state)

@@ -1,7 +1,5 @@
 """The idiomatic tier: JAX as its documentation teaches it, operation by operation or jitted."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax
@@ -10,22 +8,16 @@ import numpy as np
 import optax
 from flax import nnx
 
-from backends.contract import (
-    FETCHES_ITSELF,
-    Array,
-    Execution,
-    NotKeptError,
-    Parameters,
-    Program,
-    Training,
-)
-from backends.jax.inspection import Inspection
-from backends.jax.model import MLP, State
-from backends.jax.setup import product_type
+from backends import contract
+from backends.contract import Array, Execution, Parameters, Program, Trainer, Training
+from backends.jax.model import MLP, State, device_of
 
 
-class Eager(Inspection):
+class Eager(Trainer):
     """Operation by operation: each primitive is dispatched by itself, forward and backward."""
+
+    compiler = "none: XLA for each operation"
+    steps_per_call = 1
 
     def __init__(self, training: Training, execution: Execution) -> None:
         adam, images = training.adam, training.training_set.images
@@ -37,13 +29,11 @@ class Eager(Inspection):
         self._labels = place(training.training_set.labels)
         # An NNX module, or its State, costs host time at each call that takes one: it is split
         # once, and the steps work on the plain arrays. With the State a jitted step took 5% more.
-        sizes, types = training.network.layer_sizes, (images.dtype, product_type(execution))
+        sizes, types = training.network.layer_sizes, (images.dtype, execution.multiplied)
         blank = nnx.eval_shape(lambda: MLP(sizes, *types, rngs=nnx.Rngs(0)))
         self._graph, self._blank = nnx.split(blank)
         self._layout = jax.tree.structure(self._blank)
-        self._optimizer = optax.adam(
-            adam.learning_rate, b1=adam.beta_1, b2=adam.beta_2, eps=adam.epsilon
-        )
+        self._optimizer = optax.adam(adam.learning_rate, adam.beta_1, adam.beta_2, eps=adam.epsilon)
         self._jitted_forward = jax.jit(self._forward)
         self._build()
         self.reset(training.start)
@@ -62,9 +52,8 @@ class Eager(Inspection):
 
     def train(self, rows: Array) -> None:
         for batch in rows:
-            self._state, self._losses = self._step(
-                self._state, self._images[batch], self._labels[batch]
-            )
+            images, labels = self._images[batch], self._labels[batch]
+            self._state, self._losses = self._step(self._state, images, labels)
 
     def _step(self, state: State, images: jax.Array, labels: jax.Array) -> tuple[State, jax.Array]:
         loss, gradients = jax.value_and_grad(self._batch_loss)(state.parameters, images, labels)
@@ -90,6 +79,52 @@ class Eager(Inspection):
     def synchronise(self) -> None:
         jax.block_until_ready((self._state, self._losses))
 
+    # Read by certificate and ledger; never timed.
+
+    def losses(self) -> Array:
+        return np.ravel(self._losses)
+
+    def parameters(self) -> Parameters:
+        return self._as_layers(self._state.parameters)
+
+    def first_moments(self) -> Parameters:
+        return self._as_layers(self._state.adam[0].mu)
+
+    def _as_layers(self, parameters: list[jax.Array]) -> Parameters:
+        layers = self._model(parameters).layers
+        return [(np.array(layer.kernel[...]), np.array(layer.bias[...])) for layer in layers]
+
+    def logits(self, images: Array) -> Array:
+        return np.asarray(self._jitted_forward(self._state.parameters, images))
+
+    def product(self, a: Array, b: Array) -> Array:
+        first, second = (jnp.asarray(array, self._execution.multiplied) for array in (a, b))
+        return np.asarray(jnp.matmul(first, second).astype(a.dtype))
+
+    def weight_address(self) -> int:
+        return self._state.parameters[0].unsafe_buffer_pointer()
+
+    def peak_device_bytes(self) -> int | None:
+        device = next(iter(self._state.parameters[0].devices()))
+        # None on a CPU, and with an allocator that does not count.
+        return (device.memory_stats() or {}).get("peak_bytes_in_use")
+
+    def describe(self) -> contract.Description:
+        result = self._state.parameters[0]
+        return contract.Description(
+            device=device_of(result),
+            device_name=next(iter(result.devices())).device_kind,
+            precision=result.dtype.name,
+            threads=self._execution.threads,
+            compiler=self.compiler,
+            steps_per_call=self.steps_per_call,
+            input=f"gathered from memory of the {device_of(self._images)}"
+            if self._resident
+            else "cut by NumPy on the host",
+            optimizer="optax.adam",
+            epsilon=self._adam.epsilon,
+        )
+
 
 class Compiled(Eager):
     """One program for the whole step; its state is donated, so that it is updated in place."""
@@ -105,21 +140,24 @@ class Compiled(Eager):
 
     def train(self, rows: Array) -> None:
         # Calls return before the work is done, so the host cuts the next batch meanwhile.
-        images, labels = self._images, self._labels
         for batch in rows:
-            arguments = (
-                (images, labels, batch) if self._resident else (images[batch], labels[batch])
-            )
-            self._state, self._losses = self._program(self._state, *arguments)
+            self._state, self._losses = self._program(*self._arguments(batch))
+
+    def _arguments(self, rows: Array) -> tuple[Any, ...]:
+        """The arguments of one call of the program that trains on `rows`."""
+        images, labels = self._images, self._labels
+        batch = (images, labels, rows) if self._resident else (images[rows], labels[rows])
+        return self._state, *batch
 
     def fetch(self, rows: Array) -> None:
         if self._resident:
-            raise NotKeptError(FETCHES_ITSELF)
+            raise contract.NotKeptError(contract.FETCHES_ITSELF)
         super().fetch(rows)
 
     # Read by certificate and ledger; never timed.
 
+    def compilations(self) -> int:
+        return self._program._cache_size()
+
     def program(self, rows: Array) -> Program:
-        images, labels = self._images, self._labels
-        batch = (images, labels, rows) if self._resident else (images[rows], labels[rows])
-        return Program(self._program, (self._state, *batch))
+        return Program(self._program, self._arguments(rows))

@@ -1,7 +1,5 @@
 """The network, and the state that a step changes."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -32,3 +30,9 @@ class State(NamedTuple):
 
     parameters: list[jax.Array]
     adam: optax.OptState
+
+
+def device_of(array: jax.Array) -> str:
+    """The device whose memory holds an array: "cpu" or "gpu"."""
+    platform = next(iter(array.devices())).platform
+    return "gpu" if platform == "cuda" else platform

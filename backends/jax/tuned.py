@@ -1,15 +1,13 @@
 """The tuned tier: many steps in one program."""
 
-from __future__ import annotations
-
 import jax
 
-from backends.contract import FETCHES_ITSELF, Array, NotKeptError, Program, calls
-from backends.jax.idiomatic import Eager
+from backends.contract import Array, calls
+from backends.jax.idiomatic import Compiled
 from backends.jax.model import State
 
 
-class MultiStep(Eager):
+class MultiStep(Compiled):
     """Many steps in one program: `lax.scan` over the rows of each batch."""
 
     compiler = "jax.jit: lax.scan over steps"
@@ -26,12 +24,4 @@ class MultiStep(Eager):
 
     def train(self, rows: Array) -> None:
         for part in calls(rows, self.steps_per_call):
-            self._state, self._losses = self._program(self._state, self._images, self._labels, part)
-
-    def fetch(self, rows: Array) -> None:
-        raise NotKeptError(FETCHES_ITSELF)
-
-    # Read by certificate and ledger; never timed.
-
-    def program(self, rows: Array) -> Program:
-        return Program(self._program, (self._state, self._images, self._labels, rows))
+            self._state, self._losses = self._program(*self._arguments(part))

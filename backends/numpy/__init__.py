@@ -4,11 +4,25 @@ It is the reference: run in float64 it says what every other backend must comput
 as what a program without a framework, with one BLAS call for each matrix product, takes.
 """
 
-from backends.contract import Trainer
+import numpy as np
+
+from backends.contract import Execution, Trainer
 from backends.numpy.floor import Floor
 from backends.numpy.idiomatic import Eager
-from backends.numpy.setup import configure, profiled, versions
 
 __all__ = ["TRAINERS", "Eager", "Floor", "configure", "profiled", "versions"]
 
 TRAINERS: dict[str, type[Trainer]] = {"eager": Eager}
+
+
+def versions() -> dict[str, str]:
+    """The versions of the packages that this backend runs on."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return {"numpy": np.__version__, "blas": f"{blas['name']} {blas['version']}"}
+
+
+def configure(execution: Execution) -> None:
+    """Set nothing: the BLAS reads its number of threads from the environment when it loads."""
+
+
+profiled = None  # NumPy has no profiler of its own.

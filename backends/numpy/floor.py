@@ -1,21 +1,17 @@
 """The least that a step can be in NumPy."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from backends import contract
-from backends.contract import PASS_DECAY, PASS_RATE, Array, Execution, Network, floor_arrays
+from backends.contract import PASS_DECAY, PASS_RATE, Array, Execution, Network
 
 
 class Floor(contract.Floor):
     """One BLAS call for each product, into arrays that are kept; NumPy's own loops for the pass."""
 
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
-        images, self._weights, self._first_moments, self._second_moments = floor_arrays(
-            network, batch_size, execution.stored
-        )
-        self._gradients = [np.empty_like(weight) for weight in self._weights]
+        images, *self._state = contract.floor_arrays(network, batch_size, execution.stored)
+        self._gradients = [np.empty_like(weight) for weight in self._state[0]]
         sizes = network.layer_sizes[1:]
         self._outputs = [images, *(np.empty((batch_size, n), images.dtype) for n in sizes)]
         self._deltas = [np.empty_like(output) for output in self._outputs]
@@ -25,7 +21,8 @@ class Floor(contract.Floor):
             self._step()
 
     def _step(self) -> None:
-        outputs, weights, gradients = self._outputs, self._weights, self._gradients
+        weights, first_moments, second_moments = self._state
+        outputs, gradients = self._outputs, self._gradients
         for layer, weight in enumerate(weights):
             np.matmul(outputs[layer], weight, out=outputs[layer + 1])
         delta = outputs[-1]
@@ -33,9 +30,7 @@ class Floor(contract.Floor):
             np.matmul(outputs[layer].T, delta, out=gradients[layer])
             if layer:
                 delta = np.matmul(delta, weights[layer].T, out=self._deltas[layer])
-        for w, m, v, g in zip(
-            weights, self._first_moments, self._second_moments, gradients, strict=True
-        ):
+        for w, m, v, g in zip(weights, first_moments, second_moments, gradients, strict=True):
             for moment in (m, v):
                 moment += g
                 moment *= PASS_DECAY
@@ -51,7 +46,7 @@ class Floor(contract.Floor):
         np.matmul(matrix, matrix)
 
     def arrays(self) -> list[list[Array]]:
-        return [self._weights, self._first_moments, self._second_moments]
+        return self._state
 
     def device(self) -> str:
         return "cpu"

@@ -1,26 +1,23 @@
 """The idiomatic tier, and NumPy's only one: one call after another."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from backends.contract import TEXTBOOK, Array, Execution, Parameters, Training
-from backends.numpy.inspection import Inspection
-from backends.numpy.model import loss_and_gradients, product_in
+from backends import contract
+from backends.contract import TEXTBOOK, Array, Execution, Parameters, Trainer, Training
+from backends.numpy.model import forward, loss_and_gradients, product_in
 
 
-class Eager(Inspection):
+class Eager(Trainer):
     """One NumPy call after another, in place where that saves a pass over memory."""
 
     correction_type: Callable[[float], Any] = float
     """The type that 1 − βᵗ is computed in; some frameworks take the parameters' own."""
 
     def __init__(self, training: Training, execution: Execution) -> None:
-        adam = training.adam
-        self._adam = adam
+        self._adam = adam = training.adam
         # Keras, whose own form that is, computes the corrections from decay rates that were rounded
         # to float32, whatever the precision of the rest.
         through = float if adam.form == TEXTBOOK else np.float32
@@ -57,13 +54,9 @@ class Eager(Inspection):
         step_size = float(adam.learning_rate / (1 - beta_1**self._steps))
         correction = float(np.sqrt(1 - beta_2**self._steps))
         epsilon = adam.epsilon if adam.form == TEXTBOOK else adam.epsilon / correction
-        for parameter, gradient, m, v in zip(
-            self._arrays(self._parameters),
-            self._arrays(gradients),
-            self._first_moments,
-            self._second_moments,
-            strict=True,
-        ):
+        arrays = self._arrays(self._parameters), self._arrays(gradients)
+        moments = self._first_moments, self._second_moments
+        for parameter, gradient, m, v in zip(*arrays, *moments, strict=True):
             m *= adam.beta_1
             m += (1 - adam.beta_1) * gradient
             v *= adam.beta_2
@@ -79,3 +72,36 @@ class Eager(Inspection):
 
     def synchronise(self) -> None:
         """Do nothing: NumPy has finished when it returns."""
+
+    # Read by certificate and ledger; never timed.
+
+    def losses(self) -> Array:
+        return np.array([self._loss])
+
+    def parameters(self) -> Parameters:
+        return [(weight.copy(), bias.copy()) for weight, bias in self._parameters]
+
+    def first_moments(self) -> Parameters:
+        copies = [moment.copy() for moment in self._first_moments]
+        return list(zip(copies[::2], copies[1::2], strict=True))
+
+    def logits(self, images: Array) -> Array:
+        return forward(self._parameters, images, self._product)[-1]
+
+    def product(self, a: Array, b: Array) -> Array:
+        return self._product(a, b)
+
+    def weight_address(self) -> int:
+        return self._parameters[0][0].ctypes.data
+
+    def describe(self) -> contract.Description:
+        return contract.Description(
+            device="cpu",
+            device_name="cpu",
+            precision=self._parameters[0][0].dtype.name,
+            threads=self._execution.threads,
+            input="gathered from memory of the cpu",
+            optimizer="Adam by NumPy, array by array",
+            epsilon=self._adam.epsilon,
+            adam_form=self._adam.form,
+        )

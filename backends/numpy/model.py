@@ -1,7 +1,5 @@
 """The network: its outputs, its loss, and its gradients by the chain rule."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

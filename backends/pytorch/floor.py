@@ -1,25 +1,14 @@
 """The least that a step can be in PyTorch."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from backends import contract
-from backends.contract import (
-    PASS_DECAY,
-    PASS_RATE,
-    Array,
-    Execution,
-    Network,
-    calls,
-    floor_arrays,
-)
+from backends.contract import PASS_DECAY, PASS_RATE, Array, Execution, Network
 from backends.pytorch import graphs
-from backends.pytorch.model import OneDNNLinear, linear_by_onednn
-from backends.pytorch.setup import device_of, product_type
+from backends.pytorch.model import multiply
 
 
 class Floor(contract.Floor):
@@ -29,20 +18,15 @@ class Floor(contract.Floor):
     """
 
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
-        self._execution = execution
-        self._device = device_of(execution)
-        self._product_type = product_type(execution)
+        self._steps_per_call = execution.steps_per_call
+        self._device = torch.device("cuda" if execution.device == "gpu" else "cpu")
         self.graphed = self._device.type == "cuda"
-        images, *rest = floor_arrays(network, batch_size, execution.stored)
-        self._weights, self._first_moments, self._second_moments = (
-            [torch.from_numpy(array).to(self._device) for array in arrays] for arrays in rest
-        )
-        first = torch.from_numpy(images).to(self._device, self._product_type)
-        self._gradients = [
-            torch.empty_like(weight, dtype=self._product_type) for weight in self._weights
-        ]
-        sizes = network.layer_sizes[1:]
-        self._outputs = [first, *(first.new_empty(batch_size, size) for size in sizes)]
+        dtype = getattr(torch, execution.multiplied)
+        images, *state = contract.floor_arrays(network, batch_size, execution.stored)
+        self._state = [[torch.from_numpy(a).to(self._device) for a in arrays] for arrays in state]
+        self._gradients = [torch.empty_like(weight, dtype=dtype) for weight in self._state[0]]
+        first = torch.from_numpy(images).to(self._device, dtype)
+        self._outputs = [first, *(first.new_empty(batch_size, n) for n in network.layer_sizes[1:])]
         self._deltas = [torch.empty_like(output) for output in self._outputs]
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
@@ -50,10 +34,10 @@ class Floor(contract.Floor):
         if not self.graphed:
             self._steps(len(rows))
             return
-        state = [*self._weights, *self._first_moments, *self._second_moments]
-        for part in calls(rows, self._execution.steps_per_call):
+        for part in contract.calls(rows, self._steps_per_call):
             steps = len(part)
             if steps not in self._graphs:
+                state = [tensor for tensors in self._state for tensor in tensors]
                 self._graphs[steps], _ = graphs.capture(partial(self._steps, steps), state)
             self._graphs[steps].replay()
 
@@ -63,27 +47,21 @@ class Floor(contract.Floor):
 
     @torch.no_grad()
     def _step(self) -> None:
-        weights = [weight.to(self._product_type) for weight in self._weights]
+        weights, first_moments, second_moments = self._state
+        factors = [weight.to(self._outputs[0].dtype) for weight in weights]
         gradients, outputs = self._gradients, self._outputs
-        for layer, weight in enumerate(weights):
-            outputs[layer + 1] = self._product(outputs[layer], weight, outputs[layer + 1])
+        for layer, factor in enumerate(factors):
+            outputs[layer + 1] = multiply(outputs[layer], factor, outputs[layer + 1])
         delta = outputs[-1]
-        for layer in reversed(range(len(weights))):
-            gradients[layer] = self._product(outputs[layer].T, delta, gradients[layer])
+        for layer in reversed(range(len(factors))):
+            gradients[layer] = multiply(outputs[layer].T, delta, gradients[layer])
             if layer:
-                delta = self._product(delta, weights[layer].T, self._deltas[layer])
-        gradients = [gradient.to(self._weights[0].dtype) for gradient in gradients]
+                delta = multiply(delta, factors[layer].T, self._deltas[layer])
+        gradients = [gradient.to(weights[0].dtype) for gradient in gradients]
         # All arrays in one kernel on a GPU; one after another on a CPU.
-        torch._foreach_lerp_(self._first_moments, gradients, PASS_DECAY)
-        torch._foreach_lerp_(self._second_moments, gradients, PASS_DECAY)
-        torch._foreach_add_(self._weights, self._first_moments, alpha=-PASS_RATE)
-
-    @staticmethod
-    def _product(a: Tensor, b: Tensor, kept: Tensor) -> Tensor:
-        """The product of `a` and `b`, in the memory of `kept` where the library allows that."""
-        if OneDNNLinear.serves(a):
-            return linear_by_onednn(a, b.T)
-        return torch.mm(a, b, out=kept)
+        torch._foreach_lerp_(first_moments, gradients, PASS_DECAY)
+        torch._foreach_lerp_(second_moments, gradients, PASS_DECAY)
+        torch._foreach_add_(weights, first_moments, alpha=-PASS_RATE)
 
     def synchronise(self) -> None:
         if self._device.type == "cuda":
@@ -93,11 +71,10 @@ class Floor(contract.Floor):
         return torch.ones(size, size, dtype=self._outputs[0].dtype, device=self._device)
 
     def multiply(self, matrix: Tensor) -> None:
-        self._product(matrix, matrix, torch.empty_like(matrix))
+        multiply(matrix, matrix, torch.empty_like(matrix))
 
     def arrays(self) -> list[list[Array]]:
-        state = (self._weights, self._first_moments, self._second_moments)
-        return [[tensor.numpy(force=True) for tensor in tensors] for tensors in state]
+        return [[tensor.numpy(force=True) for tensor in tensors] for tensors in self._state]
 
     def device(self) -> str:
         return "gpu" if self._outputs[-1].is_cuda else "cpu"

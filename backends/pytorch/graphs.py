@@ -1,7 +1,5 @@
 """CUDA graphs: many steps recorded once, then launched by a single call."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,42 +1,41 @@
 """The idiomatic tier: PyTorch as its tutorials teach it, operation by operation or compiled."""
 
-from __future__ import annotations
-
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
-from backends.contract import Array, Execution, Parameters, Training
-from backends.pytorch.inspection import Inspection, compiled_graphs
+from backends.contract import Array, Description, Execution, Parameters, Trainer, Training
 from backends.pytorch.model import mlp
-from backends.pytorch.setup import device_of
 
 
-class Eager(Inspection):
+class Eager(Trainer):
     """Operation by operation, with the optimizer's defaults."""
 
+    compiler = "none"
+    optimizer = "torch.optim.Adam"
     fused: bool | None = None
     linear: type[nn.Linear] = nn.Linear
+    multiply = staticmethod(torch.mm)
 
     def __init__(self, training: Training, execution: Execution) -> None:
         self._execution = execution
         self._resident = execution.input == "resident"
-        self._device = device_of(execution)
-        self._images = torch.from_numpy(training.training_set.images)
-        self._labels = torch.from_numpy(training.training_set.labels).long()
+        self._device = torch.device("cuda" if execution.device == "gpu" else "cpu")
+        self._images: Any = training.training_set.images
+        self._labels: Any = training.training_set.labels.astype(np.int64)
         if self._resident:
-            self._images = self._images.to(self._device)
-            self._labels = self._labels.to(self._device)
-        else:
-            self._host_images = self._images.numpy()
-            self._host_labels = self._labels.numpy()
+            self._images = torch.from_numpy(self._images).to(self._device)
+            self._labels = torch.from_numpy(self._labels).to(self._device)
         # In bfloat16 PyTorch itself takes products from oneDNN.
         linear = nn.Linear if execution.precision == "bfloat16" else self.linear
         model = mlp(training.network.layer_sizes, linear)
-        self._model = model.to(self._device, self._images.dtype)
+        self._model = model.to(self._device, getattr(torch, execution.stored))
         self._linear_layers = [layer for layer in self._model if isinstance(layer, nn.Linear)]
         adam = training.adam
         self._optimizer = torch.optim.Adam(
@@ -76,17 +75,14 @@ class Eager(Inspection):
                 yield self._images[batch], self._labels[batch]
         else:
             for batch in rows:
-                yield self._sent(self._host_images[batch]), self._sent(self._host_labels[batch])
+                yield self._sent(self._images[batch]), self._sent(self._labels[batch])
 
     def _sent(self, array: Array) -> Tensor:
         """A batch's array on the device."""
         tensor = torch.from_numpy(array)
         # From pinned memory the copy to a GPU runs while the step before is computed.
-        return (
-            tensor.pin_memory().to(self._device, non_blocking=True)
-            if self._device.type == "cuda"
-            else tensor
-        )
+        tensor = tensor.pin_memory() if self._device.type == "cuda" else tensor
+        return tensor.to(self._device, non_blocking=True)
 
     def _step(self, *batch: Tensor) -> Tensor:
         self._optimizer.zero_grad()
@@ -112,6 +108,56 @@ class Eager(Inspection):
         if self._device.type == "cuda":
             torch.cuda.synchronize()
 
+    # Read by certificate and ledger; never timed.
+
+    def losses(self) -> Array:
+        return np.atleast_1d(self._loss.numpy(force=True))
+
+    def parameters(self) -> Parameters:
+        return self._as_layers(self._model.parameters())
+
+    def first_moments(self) -> Parameters:
+        state = self._optimizer.state
+        return self._as_layers(state[weight]["exp_avg"] for weight in self._model.parameters())
+
+    @staticmethod
+    def _as_layers(flat: Iterable[Tensor]) -> Parameters:
+        # PyTorch's weights are (outputs, inputs).
+        arrays = [tensor.numpy(force=True).T.copy() for tensor in flat]
+        return list(zip(arrays[::2], arrays[1::2], strict=True))
+
+    @torch.no_grad()
+    def logits(self, images: Array) -> Array:
+        return self._forward(torch.from_numpy(images).to(self._device)).numpy(force=True)
+
+    def product(self, a: Array, b: Array) -> Array:
+        dtype = getattr(torch, self._execution.multiplied)
+        first, second = (torch.from_numpy(array).to(self._device, dtype) for array in (a, b))
+        result = self.multiply(first, second)
+        return result.to(getattr(torch, self._execution.stored)).numpy(force=True)
+
+    def weight_address(self) -> int:
+        return self._linear_layers[0].weight.data_ptr()
+
+    def peak_device_bytes(self) -> int | None:
+        return torch.cuda.max_memory_allocated() if self._device.type == "cuda" else None
+
+    def describe(self) -> Description:
+        weight = self._linear_layers[0].weight
+        device = "gpu" if weight.is_cuda else "cpu"
+        return Description(
+            device=device,
+            device_name=torch.cuda.get_device_name() if weight.is_cuda else "cpu",
+            precision=str(weight.dtype).removeprefix("torch."),
+            threads=torch.get_num_threads(),
+            compiler=self.compiler,
+            input=f"gathered from memory of the {device}"
+            if self._resident
+            else "cut by NumPy on the host",
+            optimizer=self.optimizer,
+            epsilon=self._optimizer.param_groups[0]["eps"],
+        )
+
 
 class Compiled(Eager):
     """Model and loss compiled, with the derivative that goes with them; fused Adam beside."""
@@ -121,10 +167,11 @@ class Compiled(Eager):
     fused = True
 
     def _build(self) -> None:
+        self._compile("_batch_loss")
+
+    def _compile(self, method: str) -> None:
         # One shape, so nothing is compiled for shapes in general.
-        self._batch_loss = torch.compile(  # type: ignore[method-assign]
-            super()._batch_loss, fullgraph=True, dynamic=False
-        )
+        setattr(self, method, torch.compile(getattr(self, method), fullgraph=True, dynamic=False))
 
     def compilations(self) -> int:
-        return compiled_graphs()
+        return int(counters["stats"]["unique_graphs"])

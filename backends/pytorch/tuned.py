@@ -1,33 +1,32 @@
 """The tuned tier: as few launches, passes over memory and Python calls a step as PyTorch allows."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam as adam_update
 
-from backends.contract import FETCHES_ITSELF, Array, Description, NotKeptError
+from backends.contract import Array, Description, Trainer, calls
 from backends.pytorch import graphs
-from backends.pytorch.idiomatic import Eager
-from backends.pytorch.inspection import compiled_graphs
-from backends.pytorch.model import OneDNNLinear, linear_by_onednn
+from backends.pytorch.idiomatic import Compiled
+from backends.pytorch.model import OneDNNLinear, multiply
 
 TRACES_DERIVATIVES = hasattr(torch._dynamo.config, "trace_autograd_ops")
 """Whether this version of torch.compile takes torch.autograd.grad into a graph."""
 
+ADAM_OPTIONS = ("lr", "eps", "weight_decay", "amsgrad", "maximize", "capturable")
 
-class MultiStep(Eager):
+
+class MultiStep(Compiled):
     """Gather, loss and derivative as one compiled graph; on a GPU many steps in one CUDA graph.
 
     `graphed` says whether whole calls are replayed as a CUDA graph, which graphs.capture makes.
     """
 
     compiler = "torch.compile: gather, model, loss and derivative"
-    optimizer = "torch.optim.Adam(fused=True)"
-    fused = True
     linear = OneDNNLinear
+    multiply = staticmethod(multiply)
+    fetch = Trainer.fetch  # The compiled graph fetches its batches itself.
 
     def _build(self) -> None:
         self.graphed = self._device.type == "cuda"
@@ -44,13 +43,9 @@ class MultiStep(Eager):
             # One graph forward and back: 0.88 of the time that two graphs take, which meet in
             # autograd's engine.
             torch._dynamo.config.trace_autograd_ops = True
-            self._loss_and_gradients = torch.compile(  # type: ignore[method-assign]
-                self._loss_and_gradients, fullgraph=True, dynamic=False
-            )
+            self._compile("_loss_and_gradients")
         else:
-            self._loss_of_rows = torch.compile(  # type: ignore[method-assign]
-                self._loss_of_rows, fullgraph=True, dynamic=False
-            )
+            self._compile("_loss_of_rows")
 
     def _forget(self) -> None:
         # In place, since a CUDA graph holds the addresses.
@@ -61,12 +56,13 @@ class MultiStep(Eager):
         return [tensor for state in self._optimizer.state.values() for tensor in state.values()]
 
     def train(self, rows: Array) -> None:
-        on_device = torch.from_numpy(rows).to(self._device)
-        if self.graphed:
-            self._replay(on_device)
-        else:
-            for batch in on_device:
-                self._loss = self._step(batch)
+        steps_per_call = self._execution.steps_per_call
+        for part in calls(torch.from_numpy(rows).to(self._device), steps_per_call):
+            if self.graphed and len(part) == steps_per_call:
+                self._replay(part)
+            else:
+                for batch in part:
+                    self._loss = self._step(batch)
 
     def _step(self, *batch: Tensor) -> Tensor:
         loss, gradients = self._loss_and_gradients(*batch)
@@ -89,59 +85,35 @@ class MultiStep(Eager):
         A training step takes 0.96 of the time that it takes with `step`.
         """
         for group in self._optimizer.param_groups:
-            weights: list[Tensor] = group["params"]
-            states = [self._optimizer.state[weight] for weight in weights]
+            states = [self._optimizer.state[weight] for weight in group["params"]]
             adam_update(
-                weights,
-                [gradients[weight] for weight in weights],
+                group["params"],
+                [gradients[weight] for weight in group["params"]],
                 [state["exp_avg"] for state in states],
                 [state["exp_avg_sq"] for state in states],
                 max_exp_avg_sqs=[],
                 state_steps=[state["step"] for state in states],
-                lr=group["lr"],
                 beta1=group["betas"][0],
                 beta2=group["betas"][1],
-                eps=group["eps"],
-                weight_decay=0.0,
-                amsgrad=False,
-                maximize=False,
                 fused=True,
-                capturable=group["capturable"],
+                **{option: group[option] for option in ADAM_OPTIONS},
             )
 
     def _replay(self, rows: Tensor) -> None:
-        """Train through one CUDA graph of `steps_per_call` steps, and single steps for the rest."""
-        call = self._execution.steps_per_call
-        whole = len(rows) - len(rows) % call
-        for start in range(0, whole, call):
-            part = rows[start : start + call]
-            if self._graph is None:
-                self._graph_rows = part.clone()
-                state = [*(weight.detach() for weight in self._weights), *self._optimizer_tensors()]
-                self._graph, self._graph_losses = graphs.capture(self._graph_steps, state)
-            self._graph_rows.copy_(part)
-            self._graph.replay()
-            self._loss = self._graph_losses
-        for batch in rows[whole:]:
-            self._loss = self._step(batch)
+        """Train through one CUDA graph, which always has `steps_per_call` steps."""
+        if self._graph is None:
+            self._graph_rows = rows.clone()
+            state = [*(weight.detach() for weight in self._weights), *self._optimizer_tensors()]
+            self._graph, self._graph_losses = graphs.capture(self._graph_steps, state)
+        self._graph_rows.copy_(rows)
+        self._graph.replay()
+        self._loss = self._graph_losses
 
     def _graph_steps(self) -> Tensor:
         """Train the steps of the graph; their losses."""
         return torch.stack([self._step(batch) for batch in self._graph_rows])
 
-    def fetch(self, rows: Array) -> None:
-        raise NotKeptError(FETCHES_ITSELF)
-
     # Read by certificate and ledger; never timed.
-
-    def product(self, a: Array, b: Array) -> Array:
-        first, second = self._factors(a, b)
-        if OneDNNLinear.serves(first):
-            return linear_by_onednn(first, second.T).numpy()
-        return super().product(a, b)
-
-    def compilations(self) -> int:
-        return compiled_graphs()
 
     def describe(self) -> Description:
         steps = self._execution.steps_per_call if self.graphed else 1

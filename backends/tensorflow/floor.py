@@ -1,22 +1,10 @@
 """The least that a step can be in TensorFlow."""
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 from backends import contract
-from backends.contract import (
-    PASS_DECAY,
-    PASS_RATE,
-    Array,
-    Execution,
-    Network,
-    Program,
-    calls,
-    floor_arrays,
-)
-from backends.tensorflow.model import counted_loop
-from backends.tensorflow.setup import device_of, product_type
+from backends.contract import PASS_DECAY, PASS_RATE, Array, Execution, Network, Program
+from backends.tensorflow.model import counted_loop, device_of
 
 
 class Floor(contract.Floor):
@@ -24,13 +12,13 @@ class Floor(contract.Floor):
 
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
-        images, *state = floor_arrays(network, batch_size, execution.stored)
-        self._images = tf.cast(images, product_type(execution))
+        images, *state = contract.floor_arrays(network, batch_size, execution.stored)
+        self._images = tf.cast(images, execution.multiplied)
         self._variables = [[tf.Variable(array) for array in arrays] for arrays in state]
         self._program = tf.function(self._steps, jit_compile=True)
 
     def train(self, rows: Array) -> None:
-        for part in calls(rows, self._steps_per_call):
+        for part in contract.calls(rows, self._steps_per_call):
             self._program(len(part))
 
     def _steps(self, steps: int) -> None:
@@ -48,10 +36,10 @@ class Floor(contract.Floor):
             outputs.append(outputs[-1] @ weight)
         delta = outputs.pop()
         gradients: list[tf.Tensor] = []
-        for weight, inputs in zip(reversed(weights), reversed(outputs), strict=True):
-            gradients.insert(0, tf.matmul(inputs, delta, transpose_a=True))
-            if len(gradients) < len(weights):
-                delta = tf.matmul(delta, weight, transpose_b=True)
+        for layer in reversed(range(len(weights))):
+            gradients.insert(0, tf.matmul(outputs[layer], delta, transpose_a=True))
+            if layer:
+                delta = tf.matmul(delta, weights[layer], transpose_b=True)
         for w, m, v, g in zip(variables, first_moments, second_moments, gradients, strict=True):
             for moment in (m, v):
                 moment.assign((moment + tf.cast(g, moment.dtype)) * PASS_DECAY)

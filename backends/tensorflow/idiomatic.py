@@ -1,7 +1,5 @@
 """The idiomatic tier: one step as Keras' guides write it, in three ways, and Keras' own loop."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,22 +7,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from backends.contract import (
-    FETCHES_ITSELF,
-    TEXTBOOK,
-    Array,
-    Execution,
-    NotKeptError,
-    Parameters,
-    Program,
-    Training,
-)
-from backends.tensorflow.inspection import Inspection
-from backends.tensorflow.model import Pipeline, TextbookAdam, mlp
+from backends import contract
+from backends.contract import Array, Execution, Parameters, Program, Trainer, Training
+from backends.tensorflow.model import Pipeline, TextbookAdam, device_of, mlp
 
 
-class Eager(Inspection):
+class Eager(Trainer):
     """Operation by operation."""
+
+    compiler = "none"
+    steps_per_call = 1
 
     def __init__(self, training: Training, execution: Execution) -> None:
         adam, training_set = training.adam, training.training_set
@@ -39,7 +31,7 @@ class Eager(Inspection):
             self._pipeline = Pipeline(training_set)
         self._model = mlp(training.network.layer_sizes)
         self._loss_function = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        adam_type = TextbookAdam if adam.form == TEXTBOOK else keras.optimizers.Adam
+        adam_type = TextbookAdam if adam.form == contract.TEXTBOOK else keras.optimizers.Adam
         self._optimizer = adam_type(adam.learning_rate, adam.beta_1, adam.beta_2, adam.epsilon)
         self._optimizer.build(self._model.trainable_variables)
         self._forward = tf.function(self._model)
@@ -78,12 +70,65 @@ class Eager(Inspection):
 
     def fetch(self, rows: Array) -> None:
         if not self._resident:
-            raise NotKeptError("tf.data fetches batches while others are trained on")
+            raise contract.NotKeptError("tf.data fetches batches while others are trained on")
         for _ in self._batches(rows):
             pass
 
     def synchronise(self) -> None:
         tf.test.experimental.sync_devices()
+
+    # Read by certificate and ledger; never timed.
+
+    def losses(self) -> Array:
+        return np.ravel(self._loss)
+
+    def parameters(self) -> Parameters:
+        return self._as_layers(self._model.get_weights())
+
+    def first_moments(self) -> Parameters:
+        return self._as_layers([moment.numpy() for moment in self._optimizer._momentums])
+
+    @staticmethod
+    def _as_layers(flat: list[Array]) -> Parameters:
+        return list(zip(flat[::2], flat[1::2], strict=True))
+
+    def logits(self, images: Array) -> Array:
+        return tf.cast(self._forward(images), images.dtype).numpy()
+
+    def product(self, a: Array, b: Array) -> Array:
+        first, second = (tf.cast(array, self._execution.multiplied) for array in (a, b))
+        return tf.cast(tf.matmul(first, second), a.dtype).numpy()
+
+    def weight_address(self) -> int | None:
+        weight = self._model.trainable_variables[0].value.read_value()
+        return None if device_of(weight) == "gpu" else np.asarray(memoryview(weight)).ctypes.data
+
+    def peak_device_bytes(self) -> int | None:
+        on_gpu = device_of(self._model.trainable_variables[0].value) == "gpu"
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"] if on_gpu else None
+
+    def describe(self) -> contract.Description:
+        weight = self._model.trainable_variables[0].value
+        result = self._forward(tf.zeros((1, weight.shape[0]), weight.dtype))
+        device = name = device_of(result)
+        if device == "gpu":
+            gpu = tf.config.list_physical_devices("GPU")[0]
+            name = tf.config.experimental.get_device_details(gpu).get("device_name", "gpu")
+        update = " with the textbook's update" if self._adam.form == contract.TEXTBOOK else ""
+        return contract.Description(
+            device=device,
+            device_name=str(name),
+            precision=weight.dtype.name,
+            threads=tf.config.threading.get_intra_op_parallelism_threads(),
+            compiler=self.compiler,
+            steps_per_call=self.steps_per_call,
+            input=f"gathered from memory of the {device_of(self._images)}"
+            if self._resident
+            else "cut by tf.data on the host, prefetched",
+            optimizer="keras.optimizers.Adam" + update,
+            epsilon=self._optimizer.epsilon,
+            adam_form=self._adam.form,
+        )
 
 
 class Graph(Eager):
@@ -110,10 +155,13 @@ class Graph(Eager):
 
     def fetch(self, rows: Array) -> None:
         if self._resident:
-            raise NotKeptError(FETCHES_ITSELF)
+            raise contract.NotKeptError(contract.FETCHES_ITSELF)
         super().fetch(rows)
 
     # Read by certificate and ledger; never timed.
+
+    def compilations(self) -> int:
+        return self._program.experimental_get_tracing_count()
 
     def program(self, rows: Array) -> Program:
         if self._resident:
@@ -134,12 +182,9 @@ class Fit(Eager):
     compiler = "Model.fit with XLA"
 
     def _build(self) -> None:
-        self.steps_per_call = self._execution.steps_per_call
+        steps = self.steps_per_call = self._execution.steps_per_call
         self._model.compile(
-            optimizer=self._optimizer,
-            loss=self._loss_function,
-            jit_compile=True,
-            steps_per_execution=self.steps_per_call,
+            self._optimizer, self._loss_function, jit_compile=True, steps_per_execution=steps
         )
         self._traces = 0
         train_step = self._model.train_step
@@ -159,7 +204,7 @@ class Fit(Eager):
 
     def losses(self) -> Array:
         if self._trained > 1:
-            raise NotKeptError("Keras' fit keeps the mean over its steps")
+            raise contract.NotKeptError("Keras' fit keeps the mean over its steps")
         return super().losses()
 
     def compilations(self) -> int:

@@ -1,21 +1,18 @@
 """The tuned tier: many steps in one XLA program."""
 
-from __future__ import annotations
-
 import tensorflow as tf
 
-from backends.contract import FETCHES_ITSELF, Array, NotKeptError, Program, calls
-from backends.tensorflow.idiomatic import Eager
+from backends.contract import Array, calls
+from backends.tensorflow.idiomatic import Compiled
 from backends.tensorflow.model import counted_loop
 
 
-class MultiStep(Eager):
+class MultiStep(Compiled):
     """Many steps as one XLA program, with the loop inside it."""
 
     compiler = "tf.function with XLA: loop over steps"
 
     def _build(self) -> None:
-        @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
         def train_steps(rows: tf.Tensor) -> tf.Tensor:
             def step(index: tf.Tensor, losses: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
                 return index + 1, losses.write(index, self._step(*self._gather(rows[index])))
@@ -25,16 +22,8 @@ class MultiStep(Eager):
             return counted_loop(steps, step, losses).stack()
 
         self.steps_per_call = self._execution.steps_per_call
-        self._program = train_steps
+        self._program = tf.function(train_steps, jit_compile=True)
 
     def train(self, rows: Array) -> None:
         for part in calls(rows, self.steps_per_call):
             self._loss = self._program(tf.constant(part))
-
-    def fetch(self, rows: Array) -> None:
-        raise NotKeptError(FETCHES_ITSELF)
-
-    # Read by certificate and ledger; never timed.
-
-    def program(self, rows: Array) -> Program:
-        return Program(self._program, (tf.constant(rows),))

@@ -20,6 +20,7 @@ from scipy import stats
 
 from backends.contract import EPSILON_HAT, Array
 from benchmarks.analysis import statistics, tables
+from benchmarks.analysis.statistics import mean_with_interval
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
 
 SIGNIFICANCE = 0.05
@@ -39,11 +40,6 @@ FIGURES = ["validation_accuracy", "test_accuracy", "test_loss"]
 INTERVAL_ENDS = [f"difference_points_{end}" for end in ("low", "high", "low95", "high95")]
 
 
-def _mean(name: str, values: pd.Series) -> dict[str, float]:
-    """The mean over seeds as `name`, with its 95% interval."""
-    return statistics.with_interval(name, statistics.mean_of_launches(values))
-
-
 def curves(readings: pd.DataFrame) -> pd.DataFrame:
     """The table `curves`: means over launches for each case and step, from the table `accuracy`.
 
@@ -55,8 +51,8 @@ def curves(readings: pd.DataFrame) -> pd.DataFrame:
             "case": case,
             "step": step,
             "seeds": len(seeds),
-            **_mean("train_seconds", seeds["train_seconds"]),
-            **_mean("validation_accuracy", seeds["validation_accuracy"]),
+            **mean_with_interval("train_seconds", seeds["train_seconds"]),
+            **mean_with_interval("validation_accuracy", seeds["validation_accuracy"]),
             "validation_loss": seeds["validation_loss"].mean(skipna=False),
             "train_loss": seeds["train_loss"].mean(skipna=False),
         }
@@ -101,7 +97,7 @@ def accuracies(launches: pd.DataFrame, cases: pd.DataFrame, steps: int) -> pd.Da
         row = {"group": group, "backend": backend, "adam": adam}
         row |= {"cases": len(members), "seeds": len(seeds)}
         for figure in FIGURES:
-            row |= _mean(figure, seeds[figure])
+            row |= mean_with_interval(figure, seeds[figure])
         rows.append(row)
     return tables.from_rows("accuracies", rows)
 
@@ -126,16 +122,14 @@ def equivalences(
         rows.append({"group": group, "other": other} | _compare(differences, margin))
     adjusted = statistics.adjust([row["p_different"] for row in rows])
     for row, p_adjusted in zip(rows, adjusted, strict=True):
-        row["p_different_adjusted"] = p_adjusted
-        needed = row.pop("_needed")
         if row["p_equivalent"] <= SIGNIFICANCE:
             proven = NOT_CERTIFIED not in row["group"] + row["other"]
-            row["verdict"] = "equivalent" if proven else NOT_CERTIFIED
-        elif p_adjusted <= SIGNIFICANCE:
-            row["verdict"] = "different"
+            verdict = "equivalent" if proven else NOT_CERTIFIED
         else:
-            row["verdict"] = "too few seeds"
-            row["seeds_needed"] = needed
+            verdict = "different" if p_adjusted <= SIGNIFICANCE else "too few seeds"
+        row |= {"p_different_adjusted": p_adjusted, "verdict": verdict}
+        if verdict != "too few seeds":
+            row["seeds_needed"] = np.nan
     return tables.from_rows("equivalences", rows)
 
 
@@ -146,8 +140,7 @@ def _compare(differences: Array, margin: float) -> dict[str, Any]:
         "seeds": len(differences),
         "difference_points": differences.mean() if len(differences) else np.nan,
         "margin_points": margin,
-        "seeds_needed": np.nan,
-        "_needed": seeds_needed(differences, margin),
+        "seeds_needed": seeds_needed(differences, margin),
     }
     if len(differences) < 2:
         return row | {"p_equivalent": np.nan, "p_different": np.nan}
@@ -160,14 +153,9 @@ def _compare(differences: Array, margin: float) -> dict[str, Any]:
     above = stats.ttest_1samp(differences, -margin, alternative="greater")
     below = stats.ttest_1samp(differences, margin, alternative="less")
     inner, outer = (different.confidence_interval(level) for level in (1 - 2 * SIGNIFICANCE, 0.95))
-    return row | {
-        "difference_points_low": inner.low,
-        "difference_points_high": inner.high,
-        "difference_points_low95": outer.low,
-        "difference_points_high95": outer.high,
-        "p_equivalent": max(above.pvalue, below.pvalue),
-        "p_different": different.pvalue,
-    }
+    row |= zip(INTERVAL_ENDS, (*inner, *outer), strict=True)
+    p_equivalent = max(above.pvalue, below.pvalue)
+    return row | {"p_equivalent": p_equivalent, "p_different": different.pvalue}
 
 
 def seeds_needed(differences: Array, margin: float) -> float:
@@ -211,33 +199,29 @@ def time_to_accuracy(readings: pd.DataFrame, startup_seconds: pd.Series) -> pd.D
         launches = [launch.sort_values("step") for _, launch in case_readings.groupby("launch")]
         startup = startup_seconds.get(case, np.nan)
         for target in TARGETS:
-            positions = [
-                first_reached(launch["validation_accuracy"], target) for launch in launches
+            first = [
+                launch.iloc[position]
+                for launch in launches
+                if (position := first_reached(launch["validation_accuracy"], target)) is not None
             ]
-            reached = pd.DataFrame(
-                [
-                    launch.iloc[position]
-                    for launch, position in zip(launches, positions, strict=True)
-                    if position is not None
-                ],
-                columns=readings.columns,
-            )
+            reached = pd.DataFrame(first, columns=readings.columns)
             row = {"case": case, "target": target, "seeds": len(launches), "reached": len(reached)}
             row |= {"steps": reached["step"].astype(float).mean(), "startup_seconds": startup}
             logs = reached["train_seconds"].astype(float).map(np.log)
-            for name, value in _mean("train_seconds", logs).items():
-                row[name] = float(np.exp(value))
+            row |= {
+                n: float(np.exp(v)) for n, v in mean_with_interval("train_seconds", logs).items()
+            }
             rows.append(row | {"total_seconds": startup + row["train_seconds"]})
     return tables.from_rows("time_to_accuracy", rows)
 
 
 def find_failed_trainings(readings: pd.DataFrame, classes: int) -> dict[str, str]:
     """How training failed, for each case that diverged or learned nothing."""
-    failures = {}
-    for case, case_readings in readings.groupby("case", sort=False):
-        if failure := _diverged(case_readings) or _learned_nothing(case_readings, classes):
-            failures[str(case)] = failure
-    return failures
+    return {
+        str(case): failure
+        for case, rows in readings.groupby("case", sort=False)
+        if (failure := _diverged(rows) or _learned_nothing(rows, classes))
+    }
 
 
 def _diverged(readings: pd.DataFrame) -> str:
@@ -245,8 +229,7 @@ def _diverged(readings: pd.DataFrame) -> str:
     lost = readings[~np.isfinite(readings[["train_loss", "validation_loss"]]).all(axis=1)]
     first = lost.groupby("seed", as_index=False)["step"].min()
     where = [
-        f"from step {step:,} in {'seed' if len(seeds) == 1 else 'seeds'} "
-        + ", ".join(str(seed) for seed in seeds)
+        f"from step {step:,} in seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
         for step, seeds in first.groupby("step")["seed"]
     ]
     return f"diverged: the loss is not finite {' and '.join(where)}" if where else ""
@@ -254,13 +237,7 @@ def _diverged(readings: pd.DataFrame) -> str:
 
 def _learned_nothing(readings: pd.DataFrame, classes: int) -> str:
     """In which launches of one case the last accuracy is that of guessing; empty if in none."""
-    last = (
-        readings[readings["step"] > 0]
-        .sort_values("step")
-        .groupby("seed")
-        .tail(1)
-        .sort_values("seed")
-    )
+    last = readings[readings["step"] > 0].sort_values(["seed", "step"]).groupby("seed").tail(1)
     guessing = last[last["validation_accuracy"] <= CHANCE / classes]
     where = [
         f"{row['validation_accuracy']:.1%} validation accuracy at the last step, seed {row['seed']}"

@@ -31,19 +31,14 @@ def find_overtakings(
     measured = [case for case in cases if case in step and case in startup]
     for case, other in permutations(measured, 2):
         steps = (startup[case] - startup[other]) / (step[other] - step[case])
-        slower_start = (startup[case] > startup[other]).loc[steps.dropna().index]
-        if steps.dropna().empty or not (slower_start.all() and (steps.dropna() > 0).all()):
+        steps = steps.dropna()
+        slower_start = (startup[case] > startup[other]).loc[steps.index]
+        if steps.empty or not (slower_start.all() and (steps > 0).all()):
             continue
-        later = steps[steps.index > 0].dropna()
+        later = steps[steps.index > 0]
         estimate = statistics.interval_of_medians(np.log(later.to_numpy()))
-        rows.append(
-            {
-                "case": case,
-                "overtakes": other,
-                "first_steps": steps.get(0, np.nan),
-                **statistics.with_interval("steps", estimate),
-            }
-        )
+        row = {"case": case, "overtakes": other, "first_steps": steps.get(0, np.nan)}
+        rows.append(row | statistics.with_interval("steps", estimate))
     return tables.from_rows("break_even", rows)
 
 

@@ -16,23 +16,19 @@ import pandas as pd
 from scipy import stats
 
 from backends.contract import Array
+from benchmarks.analysis import statistics
 from benchmarks.analysis.environments import MACHINE, differing
 from benchmarks.analysis.findings import compute_findings, control_of
-from benchmarks.analysis.statistics import (
-    CONFIDENCE,
-    MATCHED,
-    SMALLEST_DIFFERENCE,
-    Estimate,
-    adjust,
-    launch_medians,
-    step_seconds,
-    verdict,
-    with_interval,
-)
+from benchmarks.analysis.statistics import MATCHED, Estimate
 from benchmarks.bundle.reader import Bundle
 from benchmarks.errors import UsageError
 
 BEFORE, AFTER = "before", "after"
+SAME_MACHINE = (
+    "The intervals cover how launches differ, not what else may have changed on the machine "
+    "between two runs; `--baseline CASE` divides out what slows all cases alike"
+)
+"""The caution of a comparison of absolute times on one machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +75,13 @@ def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Compa
     compared = [case for case in common if case != baseline]
     if not compared:
         raise UsageError(f"--baseline {baseline}: is the only case that both bundles have measured")
-    old, new = (step_seconds(one.undisturbed_samples) for one in (before, after))
-    unfair = [
-        f"In {name}: {sentence}" for name, findings in both.items() for sentence in findings.unfair
-    ]
+    old, new = (statistics.step_seconds(one.undisturbed_samples) for one in (before, after))
     differences = differing({BEFORE: before.environment, AFTER: after.environment})
+    warnings = _warnings(differences, baseline)
+    cautions = _cautions({BEFORE: before, AFTER: after}, differences)
+    if baseline is None and not warnings:
+        cautions.insert(0, SAME_MACHINE)
+    cautions += [f"In {name}: {one}" for name, findings in both.items() for one in findings.unfair]
     return Comparison(
         rows=rows_of(compared, old, new, baseline),
         baseline=baseline,
@@ -92,8 +90,8 @@ def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Compa
         else ratio(launch_values(old, baseline), launch_values(new, baseline)),
         left_out=left_out,
         differences=differences,
-        warnings=_warnings(differences, baseline),
-        cautions=[*_cautions(before, after, differences, baseline), *unfair],
+        warnings=warnings,
+        cautions=cautions,
     )
 
 
@@ -103,7 +101,7 @@ def launch_values(table: pd.DataFrame, case: str, baseline: str | None = None) -
     With a baseline, it is the median of the logarithm of the ratio to it.
     """
     logs = np.log(table[case])
-    return launch_medians(logs if baseline is None else logs - np.log(table[baseline]))
+    return statistics.launch_medians(logs if baseline is None else logs - np.log(table[baseline]))
 
 
 def ratio(before: Array, after: Array) -> Estimate:
@@ -115,7 +113,7 @@ def ratio(before: Array, after: Array) -> Estimate:
     if min(len(before), len(after)) < 2:
         return Estimate(value=value, low=np.nan, high=np.nan)
     test = stats.ttest_ind(after, before, equal_var=False)
-    low, high = np.exp(test.confidence_interval(CONFIDENCE))
+    low, high = np.exp(test.confidence_interval(statistics.CONFIDENCE))
     return Estimate(value=value, low=float(low), high=float(high), p_value=float(test.pvalue))
 
 
@@ -135,16 +133,16 @@ def rows_of(
     """One row for each case; the verdicts account for their number, as those within a run do."""
     values = [[launch_values(table, case, baseline) for table in (old, new)] for case in cases]
     ratios = [ratio(before, after) for before, after in values]
-    adjusted = adjust([estimate.p_value for estimate in ratios])
+    adjusted = statistics.adjust([estimate.p_value for estimate in ratios])
     rows = [
         {
             "case": case,
             "before": float(np.exp(before.mean())),
             "after": float(np.exp(after.mean())),
-            **with_interval("ratio", estimate),
+            **statistics.with_interval("ratio", estimate),
             "launches_before": len(before),
             "launches_after": len(after),
-            "verdict": verdict(estimate, SMALLEST_DIFFERENCE, p_adjusted),
+            "verdict": statistics.verdict(estimate, statistics.SMALLEST_DIFFERENCE, p_adjusted),
         }
         for case, (before, after), estimate, p_adjusted in zip(
             cases, values, ratios, adjusted, strict=True
@@ -177,12 +175,11 @@ def _left_out(summaries: dict[str, pd.DataFrame]) -> dict[str, str]:
                 reasons.append(f"was {status} in {name}")
             elif not summary.at[case, "certified"]:
                 reasons.append(f"failed its certificate in {name}")
-        if not reasons:
-            for column in MATCHED:
-                old, new = (str(summary.at[case, column]) for summary in summaries.values())
-                if old != new:
-                    what = column.replace("_", " ")
-                    reasons.append(f"has {what} {old} in before and {new} in after")
+        for column in () if reasons else MATCHED:
+            old, new = (str(summary.at[case, column]) for summary in summaries.values())
+            if old != new:
+                what = column.replace("_", " ")
+                reasons.append(f"has {what} {old} in before and {new} in after")
         if reasons:
             left_out[str(case)] = " and ".join(reasons)
     return left_out
@@ -203,23 +200,15 @@ def _warnings(differences: pd.DataFrame, baseline: str | None) -> list[str]:
     ]
 
 
-def _cautions(
-    before: Bundle, after: Bundle, differences: pd.DataFrame, baseline: str | None
-) -> list[str]:
-    """The cautions that a reader needs before quoting a ratio."""
+def _cautions(bundles: dict[str, Bundle], differences: pd.DataFrame) -> list[str]:
+    """The cautions about other differences between the runs, and about what one of them lacks."""
     notes = []
-    if baseline is None and not _warnings(differences, baseline):
-        notes.append(
-            "The intervals cover how launches differ, not what else may have changed on the "
-            "machine between two runs; `--baseline CASE` divides out what slows all cases alike"
-        )
     for name in ("threads", "steps", "block steps"):
         if name in differences.index:
             old, new = differences.loc[name, [BEFORE, AFTER]]
             notes.append(f"The runs differ in {name}: {old} before, {new} after")
-    for name, bundle in ((BEFORE, before), (AFTER, after)):
-        state = bundle.environment.run.state
-        if state != "complete":
+    for name, bundle in bundles.items():
+        if (state := bundle.environment.run.state) != "complete":
             notes.append(f"The run {name} is incomplete: {state}")
         if bundle.tables["samples"]["launch"].nunique() < 2:
             notes.append(

@@ -24,7 +24,8 @@ from benchmarks.analysis import (
     tutorial,
 )
 from benchmarks.bundle.reader import Bundle
-from benchmarks.schema import ACCURACY_MARGIN_POINTS, COMPUTED, IDENTITY, repetition_in
+from benchmarks.schema import ACCURACY_MARGIN_POINTS, repetition_in
+from benchmarks.schema.tables import COMPUTED, IDENTITY
 
 MOST_TRAININGS = 10
 """Total times are computed for up to this many times the steps of the run."""
@@ -65,12 +66,6 @@ def control_of(rows: pd.DataFrame) -> pd.Series:
     return rows["case"].map(repetition_in) > 0
 
 
-def _precision_found(entries: pd.DataFrame, case: pd.Series) -> str:
-    """The precision of the case's products by effect; the one asked for where it was not read."""
-    products = entries.loc[entries["entry"] == "product", "value"]
-    return str(products.iloc[0]) if len(products) else str(case["precision"])
-
-
 def _startup(launches: pd.DataFrame) -> dict[Any, Any]:
     """The parts of a case's start-up: medians over launches, but for the first call.
 
@@ -100,6 +95,7 @@ def _case_row(bundle: Bundle, case: pd.Series, step_seconds: pd.DataFrame) -> di
     # Accuracy is that of trainings that came to their end, where any did.
     to_end = launches[launches["steps"] == workload.steps]
     trained = to_end if len(to_end) else launches
+    products = ledger.loc[ledger["entry"] == "product", "value"]
     logs = np.log(step_seconds[name]) if name in step_seconds else pd.Series(dtype=float)
     status = "measured" if logs.notna().any() else "not reached"
     step = statistics.interval_of_logs(logs)
@@ -109,7 +105,8 @@ def _case_row(bundle: Bundle, case: pd.Series, step_seconds: pd.DataFrame) -> di
         "status": outcomes["status"].iloc[0] if len(outcomes) else status,
         "reason": outcomes["reason"].iloc[0] if len(outcomes) else "",
         "certified": bool(len(certificates) and certificates["passed"].all()),
-        "precision_found": _precision_found(ledger, case),
+        # As it was asked for where it was not read.
+        "precision_found": str(next(iter(products), case["precision"])),
         "launches": len(launches),
         "rounds": int(logs.notna().sum()),
         "steps": trained["steps"].min() if len(trained) else 0,
@@ -120,7 +117,7 @@ def _case_row(bundle: Bundle, case: pd.Series, step_seconds: pd.DataFrame) -> di
         **launches[["peak_rss_mib", "peak_device_mib", "energy_mj_per_step"]].median().to_dict(),
     }
     for figure in ("validation_accuracy", "test_accuracy"):
-        row |= statistics.with_interval(figure, statistics.mean_of_launches(trained[figure]))
+        row |= statistics.mean_with_interval(figure, trained[figure])
     return row
 
 
@@ -133,15 +130,13 @@ def compute_findings(bundle: Bundle) -> Findings:
     summary = pd.DataFrame([_case_row(bundle, case, step_seconds) for _, case in cases.iterrows()])
     rankable = (summary["status"] == "measured") & summary["certified"] & ~control_of(summary)
     verdicts = statistics.verdicts(samples, summary[rankable])
-    network = Network(layer_sizes=workload.layer_sizes)
     readings, launches = bundle.tables["accuracy"], bundle.tables["launches"]
     diverged = accuracy.find_failed_trainings(readings, workload.layer_sizes[-1])
     summary["diverged"] = [diverged.get(case, "") for case in summary["case"]]
     without_controls = summary[~control_of(summary)]
-    limit = limits.compute_limits(
-        network.step_flops(workload.batch_size), samples, bundle.tables["parts"]
-    )
-    summary = summary.merge(limit.cases, how="left", on="case")
+    flops = Network(layer_sizes=workload.layer_sizes).step_flops(workload.batch_size)
+    floors, limited = limits.compute_limits(flops, samples, bundle.tables["parts"])
+    summary = summary.merge(limited, how="left", on="case")
     against_fastest = _against_fastest(summary[rankable], step_seconds)
     summary = summary.merge(against_fastest, how="left", on="case")
     ranks = statistics.ranks(summary[rankable], verdicts)
@@ -155,21 +150,19 @@ def compute_findings(bundle: Bundle) -> Findings:
     )
     is_measured = (summary["status"] == "measured") & ~control_of(summary)
     measured = list(summary.loc[is_measured, "case"])
-    entries = pd.concat(
-        [
-            bundle.tables["ledger"][["case", "entry", "value"]],
-            ledger_differences.timed_entries(samples),
-        ]
-    )
+    read = bundle.tables["ledger"][["case", "entry", "value"]]
+    entries = pd.concat([read, ledger_differences.timed_entries(samples)])
     final_accuracies = accuracy.final_accuracies(launches, without_controls, workload.steps)
+    margin = run.accuracy_margin_points
+    startup_seconds = summary.set_index("case")["startup_seconds"]
     return Findings(
         summary=summary,
         verdicts=verdicts,
         ledger=ledger_differences.find_differences(entries, measured),
         settled=statistics.settled(verdicts),
         unfair=_unfair(summary[summary["rank"].notna()], entries),
-        resolution=statistics.resolution(samples),
-        floors=limit.floors,
+        resolution=statistics.resolution(statistics.control_medians(samples, step_seconds)),
+        floors=floors,
         break_even=break_even.find_overtakings(samples, launches, measured),
         totals=break_even.totals(
             summary[is_measured & summary["startup_seconds"].notna()],
@@ -180,13 +173,9 @@ def compute_findings(bundle: Bundle) -> Findings:
         equivalences=accuracy.equivalences(
             final_accuracies,
             # Older bundles do not say.
-            ACCURACY_MARGIN_POINTS
-            if run.accuracy_margin_points is None
-            else run.accuracy_margin_points,
+            ACCURACY_MARGIN_POINTS if margin is None else margin,
         ),
-        time_to_accuracy=accuracy.time_to_accuracy(
-            readings, summary.set_index("case")["startup_seconds"]
-        ),
+        time_to_accuracy=accuracy.time_to_accuracy(readings, startup_seconds),
         tutorial=tutorial.beside_original(bundle.tables["readings"]),
     )
 
@@ -208,7 +197,7 @@ def _against_fastest(ranked: pd.DataFrame, step_seconds: pd.DataFrame) -> pd.Dat
         for case in group["case"]:
             ratio = statistics.ratio(step_seconds, case, fastest)
             rows.append({"case": case, **statistics.with_interval("times_fastest", ratio)})
-    columns = ["case", "times_fastest", "times_fastest_low", "times_fastest_high"]
+    columns = ["case", *statistics.with_interval("times_fastest", statistics.NOTHING)]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
 from backends.registry import FLOOR
 from benchmarks.analysis import statistics, tables
-from benchmarks.schema import COMPUTED, HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS
+from benchmarks.schema import HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS
+from benchmarks.schema.tables import COMPUTED
 
 BOUNDS = {
     "arithmetic": "the products at the peak rate of a large one",
@@ -23,21 +22,14 @@ _SUMMARY = COMPUTED["summary"].names
 CASE_COLUMNS = _SUMMARY[_SUMMARY.index("x_floor") : _SUMMARY.index("bound") + 1]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The floors of a run, and its cases against them."""
+def compute_limits(
+    flops: float, samples: pd.DataFrame, parts: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The floors of a run whose steps have `flops` operations, and its cases against them.
 
-    floors: pd.DataFrame
-    """The table `floors`, the fastest first."""
-    cases: pd.DataFrame
-    """The columns of the table `summary` from `x_floor` to `bound`, and the case. The parts of
-    BOUNDS sum up to the step; `waited_ms` overlaps with them."""
-
-
-def compute_limits(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> Limits:
-    """The limits of a run whose steps have `flops` floating-point operations.
-
-    `samples` are those of undisturbed rounds, `parts` is the table of that name.
+    `samples` are those of undisturbed rounds, `parts` is the table of that name. The result is the
+    table `floors`, the fastest first, and the columns of the table `summary` from `x_floor` to
+    `bound` with the case. The parts of BOUNDS sum up to the step; `waited_ms` overlaps with them.
     """
     table = statistics.step_seconds(samples)
     median = parts.groupby(["case", "part"])["value"].median()
@@ -46,7 +38,7 @@ def compute_limits(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> 
     waited = (samples["seconds"] - samples["dispatch_seconds"]) / samples["steps"]
     waited_ms = waited.groupby(samples["case"]).median() * 1000
     rows: list[dict[str, object]] = []
-    nearest = floors["case"].iloc[0] if len(floors) else None
+    nearest = str(floors["case"].iloc[0]) if len(floors) else ""
     timed = samples.loc[samples["mode"] != FLOOR, ["case", "backend"]].drop_duplicates()
     for case, backend in timed.itertuples(index=False):
         step = statistics.interval_of_logs(np.log(table[case])).value
@@ -58,14 +50,15 @@ def compute_limits(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> 
         by_part = pd.Series(
             {"arithmetic": arithmetic, "memory": memory, "dispatch": dispatch, "input": fetching}
         )
-        backends_floor = f"{backend} {FLOOR}"
-        against_nearest = statistics.ratio(table, case, nearest) if nearest else statistics.NOTHING
+        # Without a floor there is nothing to compare with.
+        against_nearest, against_backends = (
+            statistics.ratio(table, case, floor) if floor in table else statistics.NOTHING
+            for floor in (nearest, f"{backend} {FLOOR}")
+        )
         row = {
             "case": case,
             **statistics.with_interval("x_floor", against_nearest),
-            "x_own_floor": statistics.ratio(table, case, backends_floor).value
-            if backends_floor in table
-            else float("nan"),
+            "x_own_floor": against_backends.value,
             "gflops": flops / step / 1e9,
             "peak_share": flops / step / peak,
             **{f"{part}_ms": seconds * 1000 for part, seconds in by_part.items()},
@@ -73,22 +66,15 @@ def compute_limits(flops: float, samples: pd.DataFrame, parts: pd.DataFrame) -> 
             "bound": by_part.idxmax() if by_part.notna().all() else "",
         }
         rows.append(row)
-    cases = pd.DataFrame(rows, columns=None if rows else ["case", *CASE_COLUMNS])
-    return Limits(floors=floors, cases=cases)
+    return floors, pd.DataFrame(rows, columns=None if rows else ["case", *CASE_COLUMNS])
 
 
 def _floors(samples: pd.DataFrame, table: pd.DataFrame, median: pd.Series) -> pd.DataFrame:
     """The table `floors`; `table` has seconds a step, `median` that of each case and part."""
     floors = samples.loc[samples["mode"] == FLOOR, ["case", "backend"]].drop_duplicates()
-    rows = [
-        {
-            "case": case,
-            "backend": backend,
-            **statistics.with_interval(
-                "step_ms", statistics.interval_of_logs(np.log(table[case])), scale=1000
-            ),
-            "peak_gflops": median.get((case, PEAK_FLOPS), float("nan")) / 1e9,
-        }
-        for case, backend in floors.itertuples(index=False)
-    ]
+    rows = []
+    for case, backend in floors.itertuples(index=False):
+        step = statistics.interval_of_logs(np.log(table[case]))
+        row = {"case": case, "backend": backend, **statistics.with_interval("step_ms", step, 1000)}
+        rows.append(row | {"peak_gflops": median.get((case, PEAK_FLOPS), float("nan")) / 1e9})
     return tables.from_rows("floors", rows).sort_values("step_ms", ignore_index=True)

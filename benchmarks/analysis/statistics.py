@@ -120,16 +120,11 @@ def control_medians(samples: pd.DataFrame, table: pd.DataFrame) -> Array:
     return np.array([])
 
 
-def resolution(samples: pd.DataFrame) -> float:
-    """The largest difference within the interval between a control and the case that it repeats.
+def resolution(control: Array) -> float:
+    """The largest difference within the interval of `control`, which is that of `control_medians`.
 
     0.02 means that differences under 2% cannot be told apart. NaN without a control.
     """
-    return resolution_of(control_medians(samples, step_seconds(samples)))
-
-
-def resolution_of(control: Array) -> float:
-    """`resolution`, from `control_medians`."""
     estimate = interval_of_medians(control)
     return float(max(abs(np.log(estimate.low)), abs(np.log(estimate.high))))
 
@@ -174,8 +169,8 @@ def launches_needed(medians: Array, control: Array) -> float:
 
     margin = np.full(len(count), SMALLEST_DIFFERENCE)
     if len(control) > 1:
-        resolution = abs(control.mean()) + reach(1 - CONFIDENCE, control.std(ddof=1))
-        margin = np.maximum(margin, resolution)
+        furthest = abs(control.mean()) + reach(1 - CONFIDENCE, control.std(ddof=1))
+        margin = np.maximum(margin, furthest)
     different = (value > np.log1p(margin)) & (reach(SIGNIFICANCE, deviation) < value)
     equal = value + reach(1 - CONFIDENCE, deviation) < np.log1p(TIE_MARGIN)
     enough = count[different | equal]
@@ -190,37 +185,24 @@ def verdicts(samples: pd.DataFrame, comparable: pd.DataFrame) -> pd.DataFrame:
     """
     table = step_seconds(samples)
     control = control_medians(samples, table)
-    margin = smallest_difference(resolution_of(control))
-    rows: list[dict[str, object]] = []
-    estimates: list[Estimate] = []
-    for (_, first), (_, second) in combinations(comparable.iterrows(), 2):
-        if any(first[column] != second[column] for column in MATCHED):
-            continue
-        case, other = first["case"], second["case"]
-        if case not in table or other not in table:
-            continue
-        logs = (np.log(table[case]) - np.log(table[other])).dropna()
-        medians = launch_medians(logs)
-        estimate = interval_of_medians(medians)
-        estimates.append(estimate)
-        rows.append(
-            {
-                "case": case,
-                "other": other,
-                **with_interval("ratio", estimate),
-                "p_value": estimate.p_value,
-                "margin": margin,
-                "launches": len(medians),
-                "rounds": len(logs),
-                "launches_needed": launches_needed(medians, control),
-            }
-        )
+    margin = smallest_difference(resolution(control))
+    timed = comparable[comparable["case"].isin(table.columns)]
+    pairs = [
+        (first["case"], second["case"])
+        for (_, first), (_, second) in combinations(timed.iterrows(), 2)
+        if all(first[column] == second[column] for column in MATCHED)
+    ]
+    logs = [(np.log(table[case]) - np.log(table[other])).dropna() for case, other in pairs]
+    estimates = [interval_of_logs(ratios) for ratios in logs]
     adjusted = adjust([estimate.p_value for estimate in estimates])
-    for row, estimate, p_adjusted in zip(rows, estimates, adjusted, strict=True):
-        row["p_adjusted"] = p_adjusted
-        row["verdict"] = verdict(estimate, margin, p_adjusted)
-        if row["verdict"] != "undecided":
-            row["launches_needed"] = np.nan
+    rows = []
+    for pair, ratios, estimate, p_adjusted in zip(pairs, logs, estimates, adjusted, strict=True):
+        medians, outcome = launch_medians(ratios), verdict(estimate, margin, p_adjusted)
+        needed = launches_needed(medians, control) if outcome == "undecided" else np.nan
+        row = {"case": pair[0], "other": pair[1], **with_interval("ratio", estimate)}
+        row |= {"p_value": estimate.p_value, "p_adjusted": p_adjusted, "margin": margin}
+        row |= {"launches": len(medians), "rounds": len(ratios)}
+        rows.append(row | {"verdict": outcome, "launches_needed": needed})
     return tables.from_rows("verdicts", rows)
 
 
@@ -247,12 +229,9 @@ def adjust(p_values: list[float]) -> list[float]:
 
 def ranks(comparable: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, int]:
     """One more than the number of cases shown to be faster: those that tie share a rank."""
-    return {
-        case: 1
-        + int(((pairs["case"] == case) & (pairs["verdict"] == "slower")).sum())
-        + int(((pairs["other"] == case) & (pairs["verdict"] == "faster")).sum())
-        for case in comparable["case"]
-    }
+    slower = pairs["case"].where(pairs["verdict"] == "slower")
+    slower = slower.fillna(pairs["other"].where(pairs["verdict"] == "faster"))
+    return {case: 1 + int((slower == case).sum()) for case in comparable["case"]}
 
 
 def mean_of_launches(values: pd.Series) -> Estimate:
@@ -265,3 +244,8 @@ def mean_of_launches(values: pd.Series) -> Estimate:
         return Estimate(value=mean, low=np.nan, high=np.nan)
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, len(present) - 1) * float(stats.sem(present))
     return Estimate(value=mean, low=mean - reach, high=mean + reach)
+
+
+def mean_with_interval(name: str, values: pd.Series) -> dict[str, float]:
+    """The mean over launches as columns of a table; see `with_interval`."""
+    return with_interval(name, mean_of_launches(values))

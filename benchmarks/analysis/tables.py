@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.schema import TABLES
+from benchmarks.schema.tables import TABLES
 
 
 def from_rows(name: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -31,8 +31,8 @@ def beside_original(readings: pd.DataFrame) -> pd.DataFrame:
             "case": case,
             "step": step,
             "seeds": len(seeds),
-            **statistics.with_interval("loss", statistics.mean_of_launches(seeds["loss"])),
-            **statistics.with_interval("accuracy", statistics.mean_of_launches(seeds["accuracy"])),
+            **statistics.mean_with_interval("loss", seeds["loss"]),
+            **statistics.mean_with_interval("accuracy", seeds["accuracy"]),
             "original_loss": original["loss"].get(step, np.nan),
             "original_accuracy": original["accuracy"].get(step, np.nan),
         }

@@ -5,17 +5,10 @@ Run `python -m benchmarks.bundle > docs/bundles.md` after a change of either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 from benchmarks.bundle.records import CaseRecord, Environment, described_fields
-from benchmarks.schema import (
-    COMPUTED,
-    IDENTITY_COLUMNS,
-    LAUNCH_COLUMNS,
-    MEASURED,
-    Column,
-    Table,
-)
+from benchmarks.schema.tables import COMPUTED, MEASURED, SHARED, Column, Table
 
 INTRODUCTION = """\
 # The files of a bundle
@@ -35,29 +28,28 @@ Computed tables follow from them; `python run_all.py report FOLDER` computes the
 - Older bundles lack the column `repetition`; the name of a control, which ends in "(control)",
   shows it there. The other columns that older bundles may lack say so.
 
-This page is made from the schema (`benchmarks/schema/`) by `python -m benchmarks.bundle`.
+This page is made from `benchmarks/schema/tables.toml` by `python -m benchmarks.bundle`.
 """
 
 
-SHARED = {
-    "columns of the launch": LAUNCH_COLUMNS,
-    "columns of the case": IDENTITY_COLUMNS,
-    "columns of summary.csv": COMPUTED["summary"].columns,
+TITLES = {
+    "launch": "columns of the launch",
+    "case": "columns of the case",
+    "summary": "columns of summary.csv",
 }
-"""Columns that several tables have, one after another: each of these groups is described once."""
+"""What the page calls the groups of columns that several tables have."""
 
 
 def page() -> str:
     """The whole page, in markdown."""
-    launch, case, _ = SHARED.values()
     return "\n".join(
         [
             INTRODUCTION,
             "## Columns that many tables have\n",
             "The columns of the launch:\n",
-            _columns(launch),
+            _columns(SHARED["launch"]),
             "The columns of the case:\n",
-            _columns(case),
+            _columns(SHARED["case"]),
             "## Measured tables\n",
             *map(_section, MEASURED.values()),
             "## Computed tables\n",
@@ -73,27 +65,23 @@ def page() -> str:
 
 def _section(table: Table) -> str:
     added_later = " Older bundles lack the file.\n" if table.added_later else "\n"
-    shared = {title: group for title, group in SHARED.items() if len(group) < len(table.columns)}
-    return f"### {table.name}.csv\n\n{table.about}{added_later}\n" + _columns(table.columns, shared)
+    return f"### {table.name}.csv\n\n{table.about}{added_later}\n" + _columns(table.columns)
 
 
-def _columns(
-    columns: Sequence[Column], shared: Mapping[str, Sequence[Column]] | None = None
-) -> str:
-    """A table of columns, with one line for each group of `shared` columns."""
+def _columns(columns: tuple[Column, ...]) -> str:
+    """A table of columns, with one line for each shared group within them."""
     rows: list[tuple[str, ...]] = []
-    rest = tuple(columns)
+    rest = columns
     while rest:
-        for title, group in (shared or {}).items():
-            if rest[: len(group)] == group:
-                rows.append((f"{group[0].name}` … `{group[-1].name}", f"The {title}.", "", ""))
-                rest = rest[len(group) :]
-                break
+        groups = [one for one in SHARED if SHARED[one] == rest[: len(SHARED[one])] != columns]
+        group = SHARED[groups[0]] if groups else rest[:1]
+        first, last = group[0], group[-1]
+        if groups:
+            rows.append((f"{first.name}` … `{last.name}", f"The {TITLES[groups[0]]}.", "", ""))
         else:
-            column, *others = rest
-            added_later = " Older bundles lack it." if column.added_later else ""
-            rows.append((column.name, column.about + added_later, column.unit, column.values))
-            rest = tuple(others)
+            about = first.about + (" Older bundles lack it." if first.added_later else "")
+            rows.append((first.name, about, first.unit, first.values))
+        rest = rest[len(group) :]
     return _table(("column", "meaning", "unit", "values"), rows)
 
 

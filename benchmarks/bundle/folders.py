@@ -15,19 +15,15 @@ def check_folder(output: Path | None) -> None:
     if output is None:
         return
     try:
-        _check_folder(output)
+        if output.exists() and not output.is_dir():
+            raise UsageError(f"--output {output}: is a file, not a folder")
+        if output.is_dir() and any(output.iterdir()):
+            raise UsageError(f"--output {output}: is not empty; name a new folder")
+        nearest = next(path for path in (output, *output.absolute().parents) if path.exists())
+        if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+            raise UsageError(f"--output {output}: {nearest} cannot be written to")
     except OSError as error:
         raise UsageError(f"--output {output}: cannot be used ({error.strerror})") from None
-
-
-def _check_folder(output: Path) -> None:
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"--output {output}: is a file, not a folder")
-    if output.is_dir() and any(output.iterdir()):
-        raise UsageError(f"--output {output}: is not empty; name a new folder")
-    nearest = next(path for path in (output, *output.absolute().parents) if path.exists())
-    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
-        raise UsageError(f"--output {output}: {nearest} cannot be written to")
 
 
 def create_folder(output: Path | None, results: Path, name: str) -> Path:
@@ -36,11 +32,9 @@ def create_folder(output: Path | None, results: Path, name: str) -> Path:
     Raises UsageError where it cannot be made.
     """
     check_folder(output)
-    folder = output
-    if folder is None:
-        stem = f"{datetime.now():%Y-%m-%d-%H%M}-{name}"
-        candidates = [results / stem, *(results / f"{stem}-{n}" for n in range(2, 100))]
-        folder = next(path for path in candidates if not path.exists())
+    stem = f"{datetime.now():%Y-%m-%d-%H%M}-{name}"
+    candidates = [results / stem, *(results / f"{stem}-{n}" for n in range(2, 100))]
+    folder = output or next(path for path in candidates if not path.exists())
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from benchmarks.bundle.folders import file_name
 from benchmarks.bundle.records import Environment
 from benchmarks.errors import UsageError
-from benchmarks.schema import MEASURED, TABLES, repetition_in
+from benchmarks.schema import repetition_in
+from benchmarks.schema.tables import MEASURED, TABLES
 
 
 @dataclass(frozen=True, kw_only=True)

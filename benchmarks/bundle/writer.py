@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import csv
 from dataclasses import asdict, dataclass
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from benchmarks.bundle.folders import file_name
 from benchmarks.bundle.records import Environment
-from benchmarks.schema import COLUMNS
+from benchmarks.schema.tables import MEASURED
 
 
 @dataclass(frozen=True)
@@ -38,13 +37,14 @@ class BundleWriter:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._files: dict[str, TextIOWrapper] = {}
-        self._writers: dict[str, csv.DictWriter[str]] = {}
-        for table, columns in COLUMNS.items():
-            file = (folder / f"{table}.csv").open("w", newline="", buffering=1)
-            self._files[table] = file
-            self._writers[table] = csv.DictWriter(file, columns, lineterminator="\n")
-            self._writers[table].writeheader()
+        self._files = {name: (folder / f"{name}.csv").open("w", newline="") for name in MEASURED}
+        self._writers = {
+            name: csv.DictWriter(file, MEASURED[name].names, lineterminator="\n")
+            for name, file in self._files.items()
+        }
+        for name, writer in self._writers.items():
+            writer.writeheader()
+            self._files[name].flush()
 
     def append(self, table: str, **row: Any) -> None:
         """Append one row and flush it; columns that are not named stay empty.

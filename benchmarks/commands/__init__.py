@@ -18,7 +18,7 @@ COMMANDS = {
     "compare": "say what became faster or slower between two bundles",
     "list": "show what can run here, and why the rest cannot",
 }
-"""Every command and what it does; `measure` is meant where none is named."""
+"""Every command and what it does; `measure` is the default."""
 
 
 def pick(argv: list[str]) -> tuple[str, list[str]]:

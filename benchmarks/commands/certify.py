@@ -1,4 +1,13 @@
-"""The command `certify`: certificates and ledgers alone, without timing anything."""
+"""The command `certify`: certificates and ledgers alone, without timing anything.
+
+For each case: the error of every stage against the float64 reference, in float64 (exact) and in the
+precision that is timed, and what the framework really does. Where a case departs from the
+reference, the first stage and parameter that do are named. Without --modes, all modes of a backend.
+
+For example:
+  python run_all.py certify jax                       all modes of JAX
+  python run_all.py certify jax pytorch --modes eager
+"""
 
 from __future__ import annotations
 
@@ -16,23 +25,12 @@ from benchmarks.schema import ACCURACY_MARGIN_POINTS, ENTRIES, LEVELS, STAGES
 from benchmarks.session.certifying import CertifiedCase, FailedCase, certify_cases
 from benchmarks.worker.certificate import first_failure
 
-EPILOG = """\
-For each case: the error of every stage against the float64 reference, in float64 (exact) and in the
-precision that is timed, and what the framework really does. Where a case departs from the
-reference, the first stage and parameter that do are named. Without --modes, all modes of a backend.
-
-examples:
-  python run_all.py certify jax                       all modes of JAX
-  python run_all.py certify jax pytorch --modes eager
-"""
-
 
 def parser() -> options.Parser:
     """The command line of `certify`."""
-    parser = options.Parser("certify", EPILOG)
+    parser = options.Parser("certify", __doc__)
     options.add_named_backends(parser)
     options.add_case_options(parser)
-    options.add_workload_options(parser)
     parser.set_defaults(
         preset="full", steps=STEPS_PER_CALL, launches=1, seed=0, time_limit=None, output=None,
         accuracy_margin=ACCURACY_MARGIN_POINTS,
@@ -49,8 +47,9 @@ def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> N
     certified, block = outcome.certified, outcome.block
     table = Table("stage", title=outcome.case.name, title_justify="left")
     for level in LEVELS:
-        for heading in (level, "bound", "worst parameter"):
-            table.add_column(heading, justify="left" if heading.startswith("worst") else "right")
+        table.add_column(level, justify="right")
+        table.add_column("bound", justify="right")
+        table.add_column("worst parameter")
     for stage in STAGES:
         cells = []
         for level in LEVELS:
@@ -62,12 +61,11 @@ def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> N
             cells += [error, f"{worst.bound:.0e}", f"{where}{'' if worst.passed else ' ✗'}"]
         table.add_row(stage_title(stage), *cells)
     console.print(table)
-    failure = first_failure(certified.checks)
-    if failure is None:
-        console.print(f"certified in {certified.seconds:.1f} s")
-    else:
+    if failure := first_failure(certified.checks):
         check = asdict(failure) | {"relative_error": failure.error}
         console.print(f"NOT certified: first departs at {departure(check)}", markup=False)
+    else:
+        console.print(f"certified in {certified.seconds:.1f} s")
     entries = certified.ledger | {
         "cpus_used": f"{block.cpu_seconds / block.seconds:.1f}",
         "compiled_while_timed": str(block.compilations),

@@ -1,4 +1,15 @@
-"""The command `compare`: what became faster or slower between two bundles. It runs nothing."""
+"""The command `compare`: what became faster or slower between two bundles.
+
+For each case of both: how many times as long a step takes in AFTER, with its 95% interval, and
+whether AFTER is faster, slower, a tie or undecided. Both runs need two launches or more; with two
+or three the intervals are wide. No framework is needed.
+
+For example:
+  python run_all.py compare results/old results/new   an upgrade, on the same machine
+  python run_all.py compare results/old results/new --baseline "numpy eager" --fail-if-slower 5%
+                                                      as a gate in CI: machines differ, but
+                                                      ratios to a case that stayed the same do not
+"""
 
 from __future__ import annotations
 
@@ -12,22 +23,10 @@ from benchmarks.commands import exit_codes, options, report, terminal
 from benchmarks.errors import UsageError
 from benchmarks.reports import comparison as comparison_report
 
-EPILOG = """\
-For each case of both: how many times as long a step takes in AFTER, with its 95% interval, and
-whether AFTER is faster, slower, a tie or undecided. Both runs need two launches or more; with two
-or three the intervals are wide. No framework is needed.
-
-examples:
-  python run_all.py compare results/old results/new   an upgrade, on the same machine
-  python run_all.py compare results/old results/new --baseline "numpy eager" --fail-if-slower 5%
-                                                      as a gate in CI: machines differ, but
-                                                      ratios to a case that stayed the same do not
-"""
-
 
 def parser() -> options.Parser:
     """The command line of `compare`."""
-    parser = options.Parser("compare", EPILOG)
+    parser = options.Parser("compare", __doc__)
     parser.add_argument("before", type=Path, metavar="BEFORE", help="a bundle")
     parser.add_argument("after", type=Path, metavar="AFTER", help="the bundle that is judged")
     parser.add_argument("--baseline", metavar="CASE",

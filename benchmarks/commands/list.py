@@ -1,4 +1,11 @@
-"""The command `list`: what can run here, and why the rest cannot."""
+"""The command `list`: what can run here, and why the rest cannot.
+
+Each framework is imported in a process of its own and computes a small product on the device.
+
+For example:
+  python run_all.py list
+  python run_all.py list jax --device gpu
+"""
 
 from __future__ import annotations
 
@@ -12,18 +19,10 @@ from backends.registry import BACKENDS
 from benchmarks.commands import exit_codes, options
 from benchmarks.machine import probe
 
-EPILOG = """\
-Each framework is imported in a process of its own and computes a small product on the device.
-
-examples:
-  python run_all.py list
-  python run_all.py list jax --device gpu
-"""
-
 
 def parser() -> options.Parser:
     """The command line of `list`."""
-    parser = options.Parser("list", EPILOG)
+    parser = options.Parser("list", __doc__)
     options.add_named_backends(parser)
     options.add_backend_options(parser.add_argument_group("which backends, and where"))
     return parser

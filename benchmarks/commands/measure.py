@@ -1,4 +1,12 @@
-"""The command `measure`, which is meant where none is named: run the comparison and report it."""
+"""The command `measure`, the default: run the comparison and report it.
+
+For example:
+  python run_all.py                                   the default comparison, on the CPU
+  python run_all.py --preset quick                    a first look, in two minutes
+  python run_all.py --device gpu                      the same on the GPU
+  python run_all.py --backends jax pytorch --modes multistep --hidden 1024 1024 1024
+  python run_all.py --modes eager compiled --input resident streamed --steps 1000
+"""
 
 from __future__ import annotations
 
@@ -14,25 +22,15 @@ from benchmarks.machine.settings import ROOT
 from benchmarks.plan.cases import floors_of, with_control
 from benchmarks.plan.presets import PRESETS
 
-EPILOG = """\
-examples:
-  python run_all.py                                   the default comparison, on the CPU
-  python run_all.py --preset quick                    a first look, in two minutes
-  python run_all.py --device gpu                      the same on the GPU
-  python run_all.py --backends jax pytorch --modes multistep --hidden 1024 1024 1024
-  python run_all.py --modes eager compiled --input resident streamed --steps 1000
-
-commands, each with its own --help:
-""" + "".join(f"  python run_all.py {name:<10}{about}\n" for name, about in COMMANDS.items())
-
 
 def parser() -> options.Parser:
-    """The command line of a measurement."""
-    parser = options.Parser("measure", EPILOG)
+    """The command line of `measure`."""
+    lines = (f"  python run_all.py {name:<10}{about}\n" for name, about in COMMANDS.items())
+    commands = f"\ncommands, each with its own --help:\n{''.join(lines)}"
+    parser = options.Parser("measure", f"{__doc__}{commands}")
     options.add_case_options(parser)
-    options.add_workload_options(parser)
     options.add_run_options(parser)
-    more = parser.add_argument_group("what else there is")
+    more = parser.add_argument_group("other options")
     more.add_argument("--profile", action="store_true",
         help="leave a trace of some steps of each case in the bundle's profiles/, written by the "
         "framework's own profiler after training; Perfetto or TensorBoard opens it")  # fmt: skip

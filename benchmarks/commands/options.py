@@ -13,7 +13,7 @@ from typing import NoReturn
 from backends.contract import PRECISIONS
 from backends.registry import BACKENDS, mode_names
 from benchmarks.commands import COMMANDS, exit_codes
-from benchmarks.machine.platforms import device_problem
+from benchmarks.machine.project import device_problem
 from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
 from benchmarks.plan.cases import KERAS_ADAM
@@ -24,7 +24,7 @@ from benchmarks.schema import ACCURACY_MARGIN_POINTS
 def number(
     kind: Callable[[str], float], accepts: Callable[[float], bool], name: str
 ) -> Callable[[str], float]:
-    """A type of option: the numbers for which `accepts` is true, which messages call `name`."""
+    """A type for argparse: numbers for which `accepts` is true; error messages call them `name`."""
 
     def convert(text: str) -> float:
         try:
@@ -44,20 +44,21 @@ seed_number = number(int, lambda value: value >= 0, "a whole number of 0 or more
 
 
 def percentage(text: str) -> float:
-    """A share of at least 0, given in percent: "5%" and "5" are 0.05."""
+    """A share of 0 or more, given in percent: "5%" and "5" are 0.05."""
     share = number(float, lambda value: 0 <= value < math.inf, "a percentage of 0 or more")
     return share(text.removesuffix("%")) / 100
 
 
 def backend(text: str) -> str:
     """A backend's name."""
+    # Not by `choices`: where no backend is named, argparse looks for an empty list among them.
     if text not in BACKENDS:
         raise argparse.ArgumentTypeError(f"{text} is not one of {', '.join(BACKENDS)}")
     return text
 
 
 def device(text: str) -> str:
-    """A device that is supported here."""
+    """The name of a device that is supported here."""
     if problem := device_problem(text):
         raise argparse.ArgumentTypeError(f"{text}: {problem}")
     return text
@@ -78,14 +79,15 @@ def backend_python(text: str) -> tuple[str, str]:
 class Parser(argparse.ArgumentParser):
     """The parser of one command; refuses in one line, and takes no abbreviated options."""
 
-    def __init__(self, command: str, epilog: str) -> None:
-        """`command` is a key of COMMANDS; its exit codes are added to the `epilog`."""
+    def __init__(self, command: str, docstring: str | None) -> None:
+        """`command` is a key of COMMANDS; its help has all but the first line of the docstring."""
         codes = sorted((exit_codes.COMMON | exit_codes.MEANINGS[command]).items())
+        details = (docstring or "").partition("\n\n")[2]
         lines = (f"  {code:<5}{meaning}\n" for code, meaning in codes)
         super().__init__(
             prog="run_all.py" if command == "measure" else f"run_all.py {command}",
             description=f"{COMMANDS[command].capitalize()}.",
-            epilog=f"{epilog}\nexit codes:\n{''.join(lines)}",
+            epilog=f"{details}\nexit codes:\n{''.join(lines)}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -126,7 +128,7 @@ def add_named_backends(parser: argparse.ArgumentParser) -> None:
 
 
 def add_case_options(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of cases, and how many CPUs each may use."""
+    """Add the choice of cases, how many CPUs each may use, and the workload that they train."""
     cases = parser.add_argument_group("which cases (a case is a backend in a mode)")
     add_backend_options(cases)
     cases.add_argument("--modes", nargs="+", choices=mode_names(), metavar="MODE",
@@ -144,10 +146,6 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
         "default: %(default)s")  # fmt: skip
     cases.add_argument("--threads", type=positive_int, default=available_cpus(),
         help="CPUs for each case; default: all that may be used, here %(default)s")  # fmt: skip
-
-
-def add_workload_options(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of network, batch size, learning rate and data set."""
     work = parser.add_argument_group("what is trained")
     work.add_argument("--hidden", nargs="*", type=positive_int, default=[512, 512], metavar="SIZE",
         help="sizes of the hidden layers; --hidden alone means none; default: 512 512")  # fmt: skip
@@ -159,7 +157,7 @@ def add_workload_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of how much is measured, and where the results go."""
+    """Add the choice of how much is measured and where the results go."""
     effort = parser.add_argument_group("how it is measured")
     presets = "; ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items())
     effort.add_argument("--preset", choices=PRESETS, default="default", help=presets)

@@ -1,4 +1,18 @@
-"""The command `report`: what is computed from the rows of one or more bundles. It runs nothing."""
+"""The command `report`: write what is computed from the rows of one or more bundles.
+
+One bundle: writes the reports, the figures and the computed tables again, from the rows that were
+measured. Use it after a run that was killed, or with a newer version of this program.
+
+Several bundles: writes one report with the cases of all of them side by side, each with its ratio
+to the fastest of its own bundle, and what the environments differ in. Nothing is ranked across
+bundles.
+
+No framework is needed. report.html needs no network and no other file.
+
+For example:
+  python run_all.py report results/reference/epyc-2-cores
+  python run_all.py report results/laptop results/server --output results/machines
+"""
 
 from __future__ import annotations
 
@@ -17,30 +31,14 @@ from benchmarks.reports import run as run_report
 from benchmarks.reports import several
 
 PAGE_PACKAGES = ("plotly", "jinja2", "markdown_it")
-"""What report.html needs; without them everything else is written."""
+"""The packages that report.html needs; without them everything else is written."""
 NAMED_BUNDLES = 5
-"""How many of the bundles in a folder an error names."""
-
-EPILOG = """\
-One bundle: writes report.md, report.html, the figures, the summary and the other computed tables
-again, from the rows that were measured. Use it after a run that was killed, or with a newer version
-of this program.
-
-Several bundles: one report.md and report.html with the cases of all of them side by side, each with
-its ratio to the fastest of its own bundle, and what the environments differ in. Nothing is ranked
-across bundles.
-
-No framework is needed. report.html needs no network and no other file.
-
-examples:
-  python run_all.py report results/reference/epyc-2-cores
-  python run_all.py report results/laptop results/server --output results/machines
-"""
+"""The number of bundles in a folder that an error names."""
 
 
 def parser() -> options.Parser:
     """The command line of `report`."""
-    parser = options.Parser("report", EPILOG)
+    parser = options.Parser("report", __doc__)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="a bundle")
     parser.add_argument("--output", type=Path, metavar="FOLDER",
         help="write there, into a new folder; default: into the bundle itself if there is only "
@@ -56,9 +54,7 @@ def read_bundle(command: str, folder: Path) -> Bundle:
         if bundles := [str(path.parent) for path in paths]:
             more = len(bundles) - NAMED_BUNDLES
             # The newest; for `compare` the two newest, in the order of their age.
-            example = bundles[:1] if command == "report" else bundles[1::-1]
-            if command == "compare" and len(bundles) < 2:
-                example.append("AFTER")
+            example = bundles[:1] if command == "report" else [*bundles[1::-1], "AFTER"][:2]
             raise UsageError(
                 f"{folder} is not a bundle, since it has no environment.json; it holds bundles: "
                 f"{', '.join(bundles[:NAMED_BUNDLES])}{f' and {more} more' if more > 0 else ''}; "
@@ -74,7 +70,7 @@ def bundle_names(folders: list[Path]) -> list[str]:
 
 
 def missing_for_page() -> list[str]:
-    """The packages for want of which there is no report.html; empty if none is missing."""
+    """The packages that report.html needs and that are not installed."""
     return [name for name in PAGE_PACKAGES if find_spec(name) is None]
 
 

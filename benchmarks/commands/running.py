@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from benchmarks.bundle.writer import BundleWriter
 from benchmarks.commands import exit_codes
 from benchmarks.commands.progress import RunProgress
 from benchmarks.errors import UsageError
-from benchmarks.machine import environment, platforms, probe
+from benchmarks.machine import environment, probe, project
 from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
 from benchmarks.plan.cases import Case, select_cases
@@ -36,9 +37,9 @@ def prepare(
 
     `inputs` are those of cases for which the arguments name none.
     """
-    device, threads = arguments.device, arguments.threads
+    preset, device, threads = PRESETS[arguments.preset], arguments.device, arguments.threads
     cases = select_cases(
-        preset=replace(PRESETS[arguments.preset], inputs=inputs),
+        preset=replace(preset, inputs=inputs),
         backends=arguments.backends,
         modes=arguments.modes,
         inputs=arguments.input,
@@ -53,45 +54,13 @@ def prepare(
     if arguments.precision == "tf32" and device == "cpu":
         raise UsageError("--precision tf32: only GPUs have it; use --device gpu")
     check_folder(arguments.output)
-    names = sorted({case.backend for case in cases})
-    probes = probe.probe_all(names, device, dict(arguments.python))
-    return make_plan(arguments, cases, dataset, probes), dataset
-
-
-def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:
-    """Raise UsageError if the value of `option` is a batch larger than the training set."""
-    images = len(dataset.training.labels)
-    if size > images:
-        raise UsageError(f"{option} {size}: the training set has only {images:,} images")
-
-
-def make_plan(
-    arguments: argparse.Namespace,
-    cases: list[Case],
-    dataset: data.Dataset,
-    probes: dict[str, probe.Probe],
-) -> Plan:
-    """The plan that the arguments describe, without the cases that cannot run here.
-
-    Raises UsageError where none can.
-    """
-    preset, device = PRESETS[arguments.preset], arguments.device
-    skipped: dict[Case, str] = {}
-    for case in cases:
-        if problem := probes[case.backend].problem:
-            skipped[case] = problem
-        elif case.precision not in BACKENDS[case.backend].precisions:
-            skipped[case] = f"has no products in {case.precision}"
-    if len(skipped) == len(cases):
-        reasons = "; ".join(sorted({f"{case.backend} {why}" for case, why in skipped.items()}))
-        gpus = "; ".join(environment.gpus()) or "none"
-        driver = "" if device == "cpu" else f" (GPUs that the driver shows: {gpus})"
-        raise UsageError(f"nothing can run on the {device} here: {reasons}{driver}")
     pythons = dict(arguments.python)
+    probes = probe.probe_all(sorted({case.backend for case in cases}), device, pythons)
+    skipped = cannot_run(cases, probes)
     versions: dict[str, str] = {}
-    for name in pythons.keys() & probes.keys():
+    for name in sorted(pythons.keys() & probes.keys()):
         versions |= probes[name].versions
-    return Plan(
+    plan = Plan(
         name=f"{arguments.preset}-{device}",
         workload=Workload(
             network=Network(layer_sizes=(dataset.pixels, *arguments.hidden, dataset.classes)),
@@ -110,9 +79,34 @@ def make_plan(
         pythons=pythons,
         versions=versions,
         seed=arguments.seed,
-        threads=arguments.threads,
+        threads=threads,
         time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),
     )
+    return plan, dataset
+
+
+def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:
+    """Raise UsageError if the value of `option` is a batch larger than the training set."""
+    images = len(dataset.training.labels)
+    if size > images:
+        raise UsageError(f"{option} {size}: the training set has only {images:,} images")
+
+
+def cannot_run(cases: list[Case], probes: dict[str, probe.Probe]) -> dict[Case, str]:
+    """The cases that cannot run here, and why; raises UsageError where none can."""
+    reasons: dict[Case, str] = {}
+    for case in cases:
+        if problem := probes[case.backend].problem:
+            reasons[case] = problem
+        elif case.precision not in BACKENDS[case.backend].precisions:
+            reasons[case] = f"has no products in {case.precision}"
+    if len(reasons) == len(cases):
+        listed = "; ".join(sorted({f"{case.backend} {why}" for case, why in reasons.items()}))
+        gpus = "; ".join(environment.gpus()) or "none"
+        device = cases[0].device
+        driver = "" if device == "cpu" else f" (GPUs that the driver shows: {gpus})"
+        raise UsageError(f"nothing can run on the {device} here: {listed}{driver}")
+    return reasons
 
 
 def run(plan: Plan, training: data.Split, folder: Path, console: Console, started: float) -> int:
@@ -120,8 +114,8 @@ def run(plan: Plan, training: data.Split, folder: Path, console: Console, starte
 
     `started` is the time by `time.monotonic` from which the time limit counts.
     """
-    if lacking := platforms.limitations():
-        console.print(f"note: {lacking}", markup=False, highlight=False)
+    if limitation := project.LIMITATIONS.get(sys.platform):
+        console.print(f"note: {limitation}", markup=False, highlight=False)
     writer, described = BundleWriter(folder), describe_run(plan)
     writer.write_environment(described)
     with RunProgress(plan, console) as progress:

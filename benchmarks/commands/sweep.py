@@ -1,7 +1,15 @@
 """The command `sweep`: the comparison over batch sizes, widths and depths of the network.
 
-One factor is varied at a time while the others stay as in the base workload, so the time grows with
-the number of values. Each point is a bundle, under points/ of the sweep's folder.
+Varies the batch size, the width of the hidden layers and their number, one at a time from the base
+workload, so the time grows with the number of values. Only factors whose values are named are
+varied, or all three if none is named. Each point is a bundle under points/ of the sweep's folder,
+which also has sweep.csv, report.md and figures/.
+
+For example:
+  python run_all.py sweep                             all three factors; about half an hour
+  python run_all.py sweep --batch-sizes 32 128 512 --backends jax pytorch
+  python run_all.py sweep --resume results/2026-01-01-1200-sweep-cpu
+                                                      go on with one that was interrupted
 """
 
 from __future__ import annotations
@@ -40,18 +48,6 @@ FACTORS = {
 ARGUMENTS = "sweep.json"
 """The file with the arguments of a sweep, for --resume."""
 
-EPILOG = """\
-Varies the batch size, the width of the hidden layers and their number, one at a time from the base
-workload. Only factors whose values are named are varied, or all three if none is named. Each point
-is a bundle, and the sweep's own folder has sweep.csv, report.md and figures/.
-
-examples:
-  python run_all.py sweep                             all three factors; about half an hour
-  python run_all.py sweep --batch-sizes 32 128 512 --backends jax pytorch
-  python run_all.py sweep --resume results/2026-01-01-1200-sweep-cpu
-                                                      go on with one that was interrupted
-"""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
@@ -64,14 +60,14 @@ class Point:
 
     @property
     def name(self) -> str:
-        """The folder of its bundle; points of one workload share it."""
+        """The folder of the point's bundle; points with the same workload share it."""
         hidden = "-".join(str(size) for size in self.layer_sizes[1:-1])
         return f"batch-{self.batch_size}-hidden-{hidden or 'none'}"
 
 
 def parser() -> options.Parser:
     """The command line of `sweep`."""
-    parser = options.Parser("sweep", EPILOG)
+    parser = options.Parser("sweep", __doc__)
     factors = parser.add_argument_group("what is varied")
     for factor, defaults in FACTORS.items():
         factors.add_argument(f"--{factor.replace(' ', '-')}s", nargs="+",
@@ -80,7 +76,6 @@ def parser() -> options.Parser:
     factors.add_argument("--resume", type=Path, metavar="FOLDER",
         help="go on with the interrupted sweep in this folder, with its arguments")  # fmt: skip
     options.add_case_options(parser)
-    options.add_workload_options(parser)
     options.add_run_options(parser)
     parser.set_defaults(launches=3)
     return parser
@@ -117,7 +112,11 @@ def main(argv: list[str], console: Console) -> int:
     arguments = parser().read(argv)
     folder: Path | None = arguments.resume
     if folder:
-        arguments = parser().read(_read_arguments(folder))
+        try:
+            argv = json.loads((folder / ARGUMENTS).read_text())["arguments"]
+        except (OSError, ValueError, KeyError):
+            raise UsageError(f"--resume {folder}: holds no {ARGUMENTS} that can be read") from None
+        arguments = parser().read(argv)
         # The folder exists and is not empty, which --output would refuse.
         arguments.output = None
     plan, dataset = running.prepare(arguments, PRESETS[arguments.preset].inputs)
@@ -145,17 +144,8 @@ def main(argv: list[str], console: Console) -> int:
     return code
 
 
-def _read_arguments(folder: Path) -> list[str]:
-    """The arguments that a sweep was started with; raises UsageError where there are none."""
-    try:
-        arguments: list[str] = json.loads((folder / ARGUMENTS).read_text())["arguments"]
-    except (OSError, ValueError, KeyError):
-        raise UsageError(f"--resume {folder}: holds no {ARGUMENTS} that can be read") from None
-    return arguments
-
-
 def _complete(folder: Path) -> bool:
-    """Whether a point has been measured; what an interrupted one has left behind is removed."""
+    """Whether a point has been measured; removes what an interrupted one has left behind."""
     if not folder.exists():
         return False
     with suppress(UsageError):

@@ -1,1 +1,1 @@
-"""What is known of the machine, and the settings of the processes that run on it."""
+"""The machine, and the settings of the processes that run on it."""

@@ -1,9 +1,9 @@
 """Evidence of what else the machine is doing: a small fixed workload timed beside every round.
 
 It is timed while no case computes. A round is disturbed if the fixed workload ran much slower
-beside it than it usually does in the run, or if the machine's host took much processor time away
-during it. A disturbed round is kept in samples.csv, excluded from the estimates, and repeated. This
-rule does not depend on how fast any case was, so it cannot favour one.
+beside it than it usually does in the run, if the machine's host took much processor time away
+during it, or if the GPU was throttled. A disturbed round is kept in samples.csv, excluded from the
+estimates, and repeated. This rule does not depend on how fast any case was, so it favours none.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from benchmarks.machine import nvml
 SIZE = 60_000
 REPETITIONS = 20
 PAUSE_SECONDS = 0.05
-"""Waited before the fixed workload is timed, because the threads of the worker that has just
-answered spin for a while. Without the pause, and with matrix products on all processors as the
-workload, every third time was 1.5 times the median; with the pause, and with sorting on one
-processor, none of 44 was."""
+"""The pause before the fixed workload is timed, while the threads of the worker that has just
+answered still spin. Without it, and with matrix products on all processors as the workload, every
+third time was 1.5 times the median; with it, and with sorting on one processor, none of 44 was."""
 SLOWER = 1.5
-"""A round is disturbed if the fixed workload took more than this many times its median in the run,
-or if the host took a larger share than STEAL of the processors' time."""
+"""The time of the fixed workload, as a multiple of its median, above which a round is disturbed."""
 STEAL = 0.05
+"""The share of the processors' time taken by the host above which a round is disturbed."""
 FEWEST_OBSERVATIONS = 6
 """With fewer observations than this there is nothing to compare with."""
 

@@ -29,7 +29,7 @@ MARK = "probe: "
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What one backend can do here, or why it cannot."""
+    """Whether one backend can run here: its packages' versions, and the problem if it cannot."""
 
     versions: dict[str, str] = field(default_factory=dict)
     problem: str = ""
@@ -58,15 +58,12 @@ def probe(backend: Backend, device: str, python: str = sys.executable) -> Probe:
     """Try to import a backend's framework, by the Python that is to run it, and have it compute."""
     if device not in backend.devices:
         return Probe(problem=f"does not compute on a {device.upper()}")
+    command = [python, "-m", "benchmarks.machine.probe", backend.to_json(), device]
     with tempfile.TemporaryDirectory() as scratch:
+        env = worker_environment(device, 1, Path(scratch))
         try:
             done = subprocess.run(
-                [python, "-m", "benchmarks.machine.probe", backend.to_json(), device],
-                cwd=ROOT,
-                env=worker_environment(device, 1, Path(scratch)),
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_SECONDS,
+                command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
             )
         except OSError as error:
             return Probe(problem=f"cannot be run by {python}: {error.strerror}")

@@ -1,14 +1,44 @@
-"""What pyproject.toml says of this project: its version and its extras."""
+"""The project's version and extras, and the systems and devices that it does not support."""
 
 from __future__ import annotations
 
 import sys
 import tomllib
 
+from benchmarks.errors import UsageError
 from benchmarks.machine.settings import ROOT
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 VERSION: str = PROJECT["version"]
+UNSUPPORTED_SYSTEMS = {
+    "win32": "Windows is not supported; use Linux, macOS or the Windows Subsystem for Linux (WSL)"
+}
+"""Refusals of operating systems, by `sys.platform`; systems that are not named may work."""
+LIMITATIONS = {
+    "darwin": "macOS: the CPU only; processes cannot be bound to CPUs, so times vary more, and "
+    "--threads is only a request to each framework"
+}
+"""What an operating system lacks, by `sys.platform`."""
+UNSUPPORTED_DEVICES = {
+    "cuda": "use --device gpu",
+    "mps": "Apple GPUs are not supported; use --device cpu",
+    "rocm": "AMD GPUs are not supported; use --device cpu",
+    "tpu": "TPUs are not supported; use --device cpu",
+}
+"""Refusals of values that users may give `--device`."""
+
+
+def check_system() -> None:
+    """Raise UsageError on an operating system that is not supported."""
+    if problem := UNSUPPORTED_SYSTEMS.get(sys.platform):
+        raise UsageError(problem)
+
+
+def device_problem(device: str) -> str:
+    """Why `--device` cannot have this value here; empty where it can, and for unknown words."""
+    # The only GPU that macOS could offer is Apple's.
+    apple = (device, sys.platform) == ("gpu", "darwin")
+    return UNSUPPORTED_DEVICES.get("mps" if apple else device, "")
 
 
 def install_advice(backend: str, python: str) -> str:

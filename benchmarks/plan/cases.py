@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from backends.contract import EPSILON_HAT, TEXTBOOK
 from backends.registry import BACKENDS, FLOOR, tier_of
@@ -45,23 +45,11 @@ class Case:
             parts.append(f"slowed by {100 * self.slowed_by:g}%")
         return control_name(" ".join(parts), self.repetition)
 
-    @property
-    def tier(self) -> str:
-        """`idiomatic` (as its users would write it) or `tuned`."""
-        return tier_of(self.backend, self.mode)
-
     def identity(self) -> dict[str, str | int]:
         """The columns of every table that say which case a row belongs to."""
-        return {
-            "case": self.name,
-            "backend": self.backend,
-            "mode": self.mode,
-            "input": self.input,
-            "precision": self.precision,
-            "device": self.device,
-            "adam": self.adam,
-            "repetition": self.repetition,
-        }
+        columns = asdict(self)
+        del columns["slowed_by"]
+        return {"case": self.name, **columns}
 
 
 def select_cases(
@@ -91,12 +79,9 @@ def select_cases(
             if not inputs:
                 chosen = chosen or list(available[:1])
             forms = [f for f in KERAS_ADAM[keras_adam] if f in BACKENDS[name].adam_forms]
+            case = Case(backend=name, mode=mode, input="", precision=precision, device=device)
             cases += [
-                Case(
-                    backend=name, mode=mode, input=i, precision=precision, device=device, adam=form
-                )
-                for i in chosen
-                for form in forms or [TEXTBOOK]
+                replace(case, input=i, adam=form) for i in chosen for form in forms or [TEXTBOOK]
             ]
     if not cases:
         raise UsageError(
@@ -107,7 +92,8 @@ def select_cases(
 
 def with_control(cases: list[Case]) -> list[Case]:
     """The cases, and a control: the last tuned one a second time, the same program."""
-    tuned = [case for case in cases if case.tier == "tuned" and case.adam == TEXTBOOK]
+    textbook = [case for case in cases if case.adam == TEXTBOOK]
+    tuned = [case for case in textbook if tier_of(case.backend, case.mode) == "tuned"]
     return [*cases, replace((tuned or cases)[-1], repetition=1)]
 
 
@@ -116,16 +102,10 @@ def floors_of(cases: list[Case]) -> tuple[Case, ...]:
 
     On the CPU there is NumPy's as well: the machine's best BLAS may belong to no framework.
     """
-    first = cases[0]
-    names = {case.backend for case in cases} | ({"numpy"} if first.device == "cpu" else set())
+    precision, device = cases[0].precision, cases[0].device
+    names = {case.backend for case in cases} | ({"numpy"} if device == "cpu" else set())
     return tuple(
-        Case(
-            backend=name,
-            mode=FLOOR,
-            input="resident",
-            precision=first.precision,
-            device=first.device,
-        )
+        Case(backend=name, mode=FLOOR, input="resident", precision=precision, device=device)
         for name, backend in BACKENDS.items()
-        if name in names and first.precision in backend.precisions
+        if name in names and precision in backend.precisions
     )

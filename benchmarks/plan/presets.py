@@ -29,8 +29,8 @@ class Preset:
     """The inputs of every mode that offers them; None for the first that a mode offers."""
     steps: int
     """Training steps in a launch."""
-    launches: int
     time_limit_minutes: float
+    launches: int = 3
     floors: bool = True
     """Whether cases are compared with the machine's limit, which takes start-ups of its own."""
     learning_rate: float = Adam.learning_rate
@@ -46,7 +46,6 @@ PRESETS = {
         modes={"pytorch": ("eager",), "tensorflow": ("compiled",), "jax": ("compiled",)},
         inputs=None,
         steps=500,
-        launches=3,
         time_limit_minutes=1.9,
         floors=False,
     ),
@@ -59,7 +58,6 @@ PRESETS = {
         },
         inputs=None,
         steps=4000,
-        launches=3,
         time_limit_minutes=11.5,
     ),
     "full": Preset(
@@ -67,7 +65,6 @@ PRESETS = {
         modes={name: tuple(backend.modes) for name, backend in BACKENDS.items()},
         inputs=("resident", "streamed"),
         steps=4000,
-        launches=3,
         time_limit_minutes=90.0,
     ),
     "tutorial": Preset(
@@ -76,7 +73,6 @@ PRESETS = {
         modes={"pytorch": ("eager",), "tensorflow": ("compiled",), "jax": ("compiled",)},
         inputs=("streamed",),
         steps=4001,
-        launches=3,
         time_limit_minutes=6.5,
         floors=False,
         learning_rate=0.01,

@@ -1,68 +1,83 @@
-"""The schema of a bundle: every table and column, and the words that stand in their cells.
+"""The schema of a bundle: what stands in its cells (here), and its tables (tables.py).
 
-Writers, readers, checks and docs/bundles.md all take the columns from here.
+Workers use the names here; they need not be able to read the tables.
 """
 
 from __future__ import annotations
 
-from benchmarks.schema.columns import Column, Table
-from benchmarks.schema.computed import COMPUTED
-from benchmarks.schema.measured import IDENTITY_COLUMNS, LAUNCH_COLUMNS, MEASURED
-from benchmarks.schema.names import (
-    ACCURACY_MARGIN_POINTS,
-    ENTRIES,
-    EXACT_BOUND,
-    HOST_SECONDS,
-    INPUT_SECONDS,
-    LEVELS,
-    OUTCOMES,
-    PEAK_FLOPS,
-    STAGES,
-    Entry,
-    control_name,
-    repetition_in,
+import re
+from dataclasses import dataclass
+
+EXACT_BOUND = 1e-9
+"""The largest relative error that a certificate allows at the exact level."""
+
+LEVELS = ("exact", "as timed")
+
+STAGES = (
+    *("logits", "loss", "gradients"),
+    *("parameters_1_step", "loss_10_steps", "parameters_10_steps"),
 )
 
-__all__ = [
-    "ACCURACY_MARGIN_POINTS",
-    "COLUMNS",
-    "COLUMNS_ADDED_LATER",
-    "COMPUTED",
-    "ENTRIES",
-    "EXACT_BOUND",
-    "HOST_SECONDS",
-    "IDENTITY",
-    "IDENTITY_COLUMNS",
-    "INPUT_SECONDS",
-    "LAUNCH",
-    "LAUNCH_COLUMNS",
-    "LEVELS",
-    "MEASURED",
-    "OUTCOMES",
-    "PEAK_FLOPS",
-    "STAGES",
-    "TABLES",
-    "Column",
-    "Entry",
-    "Table",
-    "control_name",
-    "repetition_in",
-]
+HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS = "host_seconds", "input_seconds", "peak_flops"
+"""The parts by their names in parts.csv: what the host takes for a step of any size and, where it
+can be measured apart, what fetching its batch takes (both in seconds a step); and a floor's rate
+for a large matrix product (operations a second)."""
 
-TABLES = MEASURED | COMPUTED
-"""Every table of a bundle, and of a sweep, by name."""
+ACCURACY_MARGIN_POINTS = 0.3
+"""Test accuracies that differ by less than this many percentage points are treated as equivalent.
+On MNIST's 10,000 test images one standard error of an accuracy of 98% is 0.14 points."""
 
-IDENTITY = tuple(column.name for column in IDENTITY_COLUMNS)
-"""The columns that say which case a row belongs to."""
 
-LAUNCH = tuple(column.name for column in LAUNCH_COLUMNS)
-"""The columns that say which launch a row belongs to."""
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One thing that may differ between cases, as the ledger names it."""
 
-COLUMNS = {name: tuple(table.names) for name, table in MEASURED.items()}
-"""The columns of the tables that are written as a run goes."""
+    title: str
+    unfair: bool = False
+    """Whether it is unfair to rank cases that differ in this against each other."""
 
-COLUMNS_ADDED_LATER = {
-    name: tuple(column.name for column in table.columns if column.added_later)
-    for name, table in MEASURED.items()
+
+ENTRIES = {
+    "device": Entry(title="device of the results", unfair=True),
+    "device_name": Entry(title="its name", unfair=True),
+    "precision": Entry(title="type of the parameters", unfair=True),
+    "product": Entry(title="precision of a product, by effect", unfair=True),
+    "epsilon": Entry(title="Adam's ε", unfair=True),
+    "threads": Entry(title="threads set", unfair=True),
+    "cpus_allowed": Entry(title="CPUs allowed", unfair=True),
+    "cpus_used": Entry(title="CPUs used (CPU time over wall time)"),
+    "compiled_while_timed": Entry(title="compilations within blocks"),
+    "programs": Entry(title="programs compiled by the first call"),
+    "compiler": Entry(title="compiler"),
+    "optimizer": Entry(title="optimizer"),
+    "steps_per_call": Entry(title="steps a call"),
+    "input": Entry(title="batches"),
+    "parameters": Entry(title="a step's new parameters"),
+    "denormals": Entry(title="denormal numbers"),
+    "drawn": Entry(title="initial parameters and batches (checksum)", unfair=True),
+    "python": Entry(title="Python"),
+    "numpy": Entry(title="NumPy"),
+    "variables": Entry(title="environment variables"),
 }
-"""Columns that older bundles lack: they are read as empty."""
+
+
+CONTROL = re.compile(r" \(control(?: (\d+))?\)$")
+
+
+def control_name(case: str, repetition: int) -> str:
+    """The name of a case's control: its own with "(control)", or "(control 2)" and so on.
+
+    With a repetition of 0 it is the case's own name.
+    """
+    if repetition == 0:
+        return case
+    return f"{case} (control{f' {repetition}' if repetition > 1 else ''})"
+
+
+def repetition_in(name: str) -> int:
+    """The inverse of `control_name`: which repetition of another case a case's name stands for.
+
+    For bundles from before the column `repetition`, and for tables that name the case alone.
+    """
+    control = CONTROL.search(name)
+    return int(control[1] or 1) if control else 0

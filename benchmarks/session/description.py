@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.bundle.records import CaseRecord, Environment, Run, WorkloadRecord
@@ -22,10 +23,7 @@ def describe_run(plan: Plan) -> Environment:
         workload=WorkloadRecord(
             layer_sizes=work.network.layer_sizes,
             parameters=work.network.parameter_count,
-            learning_rate=work.adam.learning_rate,
-            beta_1=work.adam.beta_1,
-            beta_2=work.adam.beta_2,
-            epsilon=work.adam.epsilon,
+            **asdict(work.adam),
             batch_size=work.batch_size,
             steps=work.steps,
             training_images=work.training_images,

@@ -80,6 +80,8 @@ class Member:
     ready: Ready
     certified: Certified
     warmup: WarmUp
+    reading_steps: tuple[int, ...]
+    """See Plan.reading_steps."""
     steps: int = 0
     train_seconds: float = 0.0
     last_reading: Reading | None = None
@@ -117,12 +119,12 @@ class Member:
         self.last_reading = self.worker.ask(messages.TakeReading(), ANSWER_TIMEOUT_SECONDS)
         self.rows.append("accuracy", self.last_reading, train_seconds=self.train_seconds)
 
-    def read_due_batches(self, reading_steps: tuple[int, ...]) -> None:
+    def read_due_batches(self) -> None:
         """Take the batch readings due before the end of the next block, which starts after them.
 
-        `reading_steps` are the plan's. The steps trained to get there are not timed.
+        The steps trained to get there are not timed.
         """
-        for steps in reading_steps[self.batch_readings :]:
+        for steps in self.reading_steps[self.batch_readings :]:
             if steps >= self.steps + self.warmup.block_steps:
                 return
             reading = self.worker.ask(messages.TakeBatchReading(), ANSWER_TIMEOUT_SECONDS)
@@ -186,7 +188,7 @@ class Launch:
                 ready, certified, warmup = make_ready(worker, job)
                 state.block_steps[case] = warmup.block_steps
                 rows = replace(self._rows, columns=self._rows.columns | case.identity())
-                member = Member(case, worker, rows, ready, certified, warmup)
+                member = Member(case, worker, rows, ready, certified, warmup, plan.reading_steps)
                 member.write_certificate()
                 self._members.append(member)
                 state.progress.ready(case, ready, certified)
@@ -206,12 +208,12 @@ class Launch:
             if number and began + longest_round > deadline:
                 self.state.out_of_time = True
                 break
-            self._read_due_batches()
+            self._each_that_trains(Member.read_due_batches)
             disturbed += self._round(number)
             if (number + 1) % read_every == 0:
                 self._each_that_trains(Member.read)
             longest_round = max(longest_round, monotonic() - began)
-        self._read_due_batches()
+        self._each_that_trains(Member.read_due_batches)
         self._each_that_trains(Member.finish)
         # Repeated once the training has its final figures, and only so many.
         for extra in range(min(disturbed, -(-plan.rounds // MOST_REPEATED))):
@@ -259,14 +261,9 @@ class Launch:
         block = member.train_block()
         self.state.waited_seconds += monotonic() - began
         self.state.waiting_cpu_seconds += process_time() - cpu_began
-        batch_size = self.plan.workload.batch_size
-        member.rows.append(
-            "samples", block, round=round_number, position=position, batch_size=batch_size
-        )
+        row = {"round": round_number, "position": position}
+        member.rows.append("samples", block, **row, batch_size=self.plan.workload.batch_size)
         self.state.progress.block(member.case, round_number, block)
-
-    def _read_due_batches(self) -> None:
-        self._each_that_trains(lambda member: member.read_due_batches(self.plan.reading_steps))
 
     def _each_that_trains(self, action: Callable[[Member], None]) -> None:
         """Do something with every member but the floors."""

@@ -54,13 +54,18 @@ class Session(SharedState):
                     self.out_of_time or not self.plan.until_settled or self.settled()
                 ):
                     return
-                # A planned launch is worth its start-up, an additional one needs all its rounds.
+                # There must be time for the start-up of a planned launch, for all of another one.
                 needed = self._startup_seconds if number < planned else self._launch_seconds
                 if number and monotonic() + needed > self._end():
                     self.out_of_time = number < planned
                     return
                 self._launch(number, references, Path(scratch))
-                self._write_progress()
+                # How far the run has come, so that it can be analysed if it is killed later.
+                changes: dict[str, float] = {"finished_launches": self.finished_launches}
+                if waited := self.waited_seconds:
+                    changes["session_cpu_share"] = self.waiting_cpu_seconds / waited
+                self.environment = self.environment.with_run(**changes)
+                self.writer.write_environment(self.environment)
 
     def _launch(self, number: int, references: References, scratch: Path) -> None:
         began, launch = monotonic(), Launch(number, self)
@@ -72,14 +77,6 @@ class Session(SharedState):
         finally:
             launch.end()
         self.finished_launches += 1
-
-    def _write_progress(self) -> None:
-        """Write how far the run has come, so that it can be analysed if it is killed later."""
-        changes: dict[str, float] = {"finished_launches": self.finished_launches}
-        if waited := self.waited_seconds:
-            changes["session_cpu_share"] = self.waiting_cpu_seconds / waited
-        self.environment = self.environment.with_run(**changes)
-        self.writer.write_environment(self.environment)
 
     def _end(self) -> float:
         """When all measuring must have ended."""

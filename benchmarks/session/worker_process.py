@@ -81,10 +81,8 @@ class WorkerProcess:
             return "closed its pipe without ending"
         if code == -signal.SIGKILL:
             return "killed by signal 9 (the system does this where memory runs out)"
-        if code < 0:
-            how = f"killed by signal {-code} ({signal.strsignal(-code)})"
-        else:
-            how = f"ended with exit code {code}"
+        killed = f"killed by signal {-code} ({signal.strsignal(-code)})" if code < 0 else ""
+        how = killed or f"ended with exit code {code}"
         # A library that ends its process says why in the last lines that it prints.
         last = "\n".join(self.output().splitlines()[-LAST_LINES:]) if self._sees_gpu else ""
         return advised(how, last)

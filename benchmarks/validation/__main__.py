@@ -44,9 +44,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("which", choices=("synthetic", "real", "widths", "bare-loops"))
-    parser.add_argument(
-        "--runs", type=int, default=10, help="number of real runs; default: %(default)s"
-    )
+    parser.add_argument("--runs", type=int, default=10, help="real runs; default: %(default)s")
     arguments = parser.parse_args()
     # All but the simulation write after each run, since a validation of an hour may be cut short.
     if arguments.which == "synthetic":

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from benchmarks.analysis import statistics
 from benchmarks.machine.settings import ROOT, affinity, available_cpus, worker_environment
 from benchmarks.plan import data
 from benchmarks.plan.workload import Workload, batch_rows
+from benchmarks.worker.clock import timed
 from benchmarks.worker.messages import Job
 from benchmarks.worker.worker import Worker
 
@@ -45,10 +45,23 @@ def calls(rows: Array, many: bool) -> Array:
     return rows.reshape(-1, STEPS_PER_CALL, BATCH_SIZE) if many else rows
 
 
-def weights() -> list[Array]:
-    """Initial weights of each layer, (inputs, outputs)."""
+def initial_arrays() -> list[Array]:
+    """Initial weights (inputs, outputs) and biases (outputs,) in turns, from the first layer on."""
     draw = np.random.default_rng(0).normal
-    return [draw(0, m**-0.5, (m, n)).astype("float32") for m, n in pairwise(SIZES)]
+    layers = [(draw(0, m**-0.5, (m, n)), np.zeros(n)) for m, n in pairwise(SIZES)]
+    return [array.astype("float32") for layer in layers for array in layer]
+
+
+def default_workload(training: data.Split, steps: int) -> Workload:
+    """What a run trains by default, for so many steps."""
+    return Workload(
+        network=Network(layer_sizes=SIZES),
+        adam=Adam(),
+        batch_size=BATCH_SIZE,
+        steps=steps,
+        training_images=len(training.labels),
+        data_dir=str(data.EMBEDDED),
+    )
 
 
 def pytorch(images: Array, labels: Array, compiled: bool) -> Loop:
@@ -84,10 +97,9 @@ def pytorch_multistep(images: Array, labels: Array) -> Loop:
     torch.set_num_threads(available_cpus())
     torch.set_flush_denormal(True)
     x, y = torch.from_numpy(images), torch.from_numpy(labels).long()
-    shapes = [shape for m, n in pairwise(SIZES) for shape in ((m, n), (n,))]
-    parameters = [torch.randn(shape) * 0.05 for shape in shapes]
-    gradients, first, second = ([torch.zeros(shape) for shape in shapes] for _ in range(3))
-    counts = [torch.zeros(()) for _ in shapes]
+    parameters = [torch.from_numpy(array) for array in initial_arrays()]
+    gradients, first, second = ([torch.zeros_like(p) for p in parameters] for _ in range(3))
+    counts = [torch.zeros(()) for _ in parameters]
 
     @torch.no_grad()
     def step(batch: Any) -> None:
@@ -122,14 +134,14 @@ def jax(images: Array, labels: Array, many: bool) -> Loop:
     import optax
 
     x, y = jax.device_put(images), jax.device_put(labels)
-    parameters = [(jnp.array(weight), jnp.zeros(weight.shape[1])) for weight in weights()]
+    parameters = [jnp.array(array) for array in initial_arrays()]
     optimizer = optax.adam(0.001)
     state = parameters, optimizer.init(parameters)
 
     def loss_of(parameters: Any, inputs: Any, targets: Any) -> Any:
-        for weight, bias in parameters[:-1]:
+        for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
             inputs = jax.nn.relu(inputs @ weight + bias)
-        logits = inputs @ parameters[-1][0] + parameters[-1][1]
+        logits = inputs @ parameters[-2] + parameters[-1]
         return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
 
     def step(state: Any, batch: Any) -> Any:
@@ -138,10 +150,7 @@ def jax(images: Array, labels: Array, many: bool) -> Loop:
         updates, moments = optimizer.update(gradients, moments)
         return (optax.apply_updates(parameters, updates), moments), loss
 
-    def steps(state: Any, rows: Any) -> Any:
-        return jax.lax.scan(step, state, rows)
-
-    program = jax.jit(steps if many else step, donate_argnums=0)
+    program = jax.jit(partial(jax.lax.scan, step) if many else step, donate_argnums=0)
 
     def loop(rows: Array) -> None:
         nonlocal state
@@ -157,9 +166,7 @@ def tensorflow(images: Array, labels: Array, many: bool) -> Loop:
     import tensorflow as tf
 
     x, y = tf.constant(images), tf.constant(labels)
-    variables = []
-    for weight in weights():
-        variables += [tf.Variable(weight), tf.Variable(tf.zeros(weight.shape[1]))]
+    variables = [tf.Variable(array) for array in initial_arrays()]
     first, second = ([tf.Variable(tf.zeros_like(v)) for v in variables] for _ in range(2))
     count = tf.Variable(0.0)
 
@@ -238,27 +245,23 @@ LOOPS: dict[tuple[str, str], Callable[[Array, Array], Loop]] = {
 
 def time_in_turn(backend: str, mode: str, launch: int) -> None:
     """Time blocks of the worker and of the bare loop in turn; print the rounds' ratios as JSON."""
-    threads = available_cpus()
-    training = data.load().training.stored_as("float32")
+    split = data.load().training
+    training = split.stored_as("float32")
     execution = Execution(
         mode=mode,
         input=BACKENDS[backend].modes[mode].inputs[0],
-        threads=threads,
+        threads=available_cpus(),
         steps_per_call=STEPS_PER_CALL,
     )
-    # The default workload, long enough for all rounds.
-    steps = BLOCK_STEPS * ROUNDS
-    workload = Workload(
-        network=Network(layer_sizes=SIZES), adam=Adam(), batch_size=BATCH_SIZE, steps=steps,
-        training_images=len(training.labels), data_dir=str(data.EMBEDDED),
-    )  # fmt: skip
     job = Job(
-        backend=BACKENDS[backend], execution=execution, workload=workload, seed=launch,
-        block_steps=BLOCK_STEPS, calibrate=False, slowed_by=0.0,
-        # Only a certificate needs one, and none is taken.
-        reference=None,  # type: ignore[arg-type]
-    )  # fmt: skip
-    rows = batch_rows(len(training.labels), BATCH_SIZE, steps, seed=launch)
+        backend=BACKENDS[backend],
+        execution=execution,
+        workload=default_workload(split, steps=BLOCK_STEPS * ROUNDS),
+        seed=launch,
+        block_steps=BLOCK_STEPS,
+        calibrate=False,
+    )
+    rows = batch_rows(len(training.labels), BATCH_SIZE, BLOCK_STEPS * ROUNDS, seed=launch)
     blocks = itertools.cycle(np.split(rows, ROUNDS))
 
     def make_loop() -> Loop:
@@ -277,19 +280,15 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
         loop(next(blocks))
 
     def time_loop() -> float:
-        block = next(blocks)
-        start = perf_counter()
-        loop(block)
-        return perf_counter() - start
+        return timed(lambda: loop(next(blocks)))[1]
 
     ratios = []
     for number in range(ROUNDS):
         if number % 2:
-            suite = worker.train().seconds
-            ratios.append(suite / time_loop())
+            suite, bare = worker.train().seconds, time_loop()
         else:
-            bare = time_loop()
-            ratios.append(worker.train().seconds / bare)
+            bare, suite = time_loop(), worker.train().seconds
+        ratios.append(suite / bare)
     print(json.dumps(ratios))
 
 
@@ -309,13 +308,10 @@ def compare(backend: str, mode: str) -> statistics.Estimate:
 
 def compare_all() -> Iterator[pd.DataFrame]:
     """Yield, after each case that has a loop here, the ratios of all cases so far."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for backend, mode in LOOPS:
         ratio = compare(backend, mode)
-        rows.append(
-            {"case": f"{backend} {mode}", "ratio": ratio.value}
-            | {"ratio_low": ratio.low, "ratio_high": ratio.high}
-        )
+        rows.append({"case": f"{backend} {mode}", **statistics.with_interval("ratio", ratio)})
         print(pd.DataFrame(rows[-1:]).round(3).to_string(index=False, header=False), flush=True)
         yield pd.DataFrame(rows)
 

@@ -11,7 +11,6 @@ from time import monotonic
 import numpy as np
 import pandas as pd
 
-from backends.contract import Adam, Network
 from benchmarks.analysis import comparison, statistics
 from benchmarks.bundle.reader import undisturbed
 from benchmarks.bundle.writer import BundleWriter
@@ -20,9 +19,9 @@ from benchmarks.plan import data
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
-from benchmarks.plan.workload import Workload
 from benchmarks.session.description import describe_run
 from benchmarks.session.session import Session
+from benchmarks.validation.bare_loops import default_workload
 
 CASE = Case(backend="jax", mode="compiled", input="resident", precision="float32", device="cpu")
 WIDTH_LAUNCHES = 5
@@ -44,19 +43,12 @@ def measure(
     A run without `launches` ends as all runs do: when everything is settled or its time is spent;
     each case has as much time as in a run of the preset's own cases and their control.
     """
-    dataset, about = data.load(), PRESETS[preset]
+    training, about = data.load().training, PRESETS[preset]
     preset_cases = sum(len(modes) for modes in about.modes.values()) + 1
     seconds = 60 * about.time_limit_minutes * len(cases) / preset_cases
     plan = Plan(
         name="validation",
-        workload=Workload(
-            network=Network(layer_sizes=(dataset.pixels, 512, 512, dataset.classes)),
-            adam=Adam(),
-            batch_size=128,
-            steps=about.steps,
-            training_images=len(dataset.training.labels),
-            data_dir=str(data.EMBEDDED),
-        ),
+        workload=default_workload(training, about.steps),
         cases=cases,
         skipped={},
         launches=launches or about.launches,
@@ -74,7 +66,7 @@ def measure(
 
         Session(
             plan=plan,
-            training=dataset.training,
+            training=training,
             writer=writer,
             progress=NoProgress(),  # type: ignore[arg-type]
             environment=describe_run(plan),
@@ -99,28 +91,19 @@ def compare_widths(runs: int) -> Iterator[pd.DataFrame]:
     other = replace(CASE, backend="pytorch", mode="eager")
     rows = []
     for seed in range(runs):
-        together = statistics.step_seconds(measure((CASE, other), "quick", seed, WIDTH_LAUNCHES))
-        interleaved = statistics.ratio(together, other.name, CASE.name)
-        first, second = (
-            statistics.launch_medians(
-                np.log(
-                    statistics.step_seconds(measure((case,), "quick", seed, WIDTH_LAUNCHES))[
-                        case.name
-                    ]
-                )
-            )
-            for case in (CASE, other)
+        together, *alone = (
+            statistics.step_seconds(measure(cases, "quick", seed, WIDTH_LAUNCHES))
+            for cases in ((CASE, other), (CASE,), (other,))
         )
-        separate = comparison.ratio(first, second)
-        rows.append(
-            {
-                "seed": seed,
-                "interleaved": interleaved.value,
-                "interleaved_width": np.log(interleaved.high / interleaved.low),
-                "separate": separate.value,
-                "separate_width": np.log(separate.high / separate.low),
-            }
-        )
+        values = map(comparison.launch_values, alone, (CASE.name, other.name))
+        estimates = {
+            "interleaved": statistics.ratio(together, other.name, CASE.name),
+            "separate": comparison.ratio(*values),
+        }
+        row: dict[str, float] = {"seed": seed}
+        for name, ratio in estimates.items():
+            row |= {name: ratio.value, f"{name}_width": np.log(ratio.high / ratio.low)}
+        rows.append(row)
         print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
         yield pd.DataFrame(rows)
 
@@ -133,12 +116,8 @@ def validate(runs: int) -> Iterator[pd.DataFrame]:
     tables = []
     for number in range(runs):
         for preset, slowed_by in (("default", 0.05), ("quick", 0.20)):
-            cases = (
-                CASE,
-                replace(CASE, repetition=1),
-                replace(CASE, repetition=2),
-                replace(CASE, slowed_by=slowed_by),
-            )
+            equals = (CASE, replace(CASE, repetition=1), replace(CASE, repetition=2))
+            cases = (*equals, replace(CASE, slowed_by=slowed_by))
             verdicts = verdicts_on(measure(cases, preset, seed=100 * number), cases)
             tables.append(verdicts.assign(preset=preset, seed=100 * number))
             columns = ["preset", "seed", "case", "other", "ratio", "ratio_low", "ratio_high"]

@@ -68,10 +68,9 @@ def two_speeds(generator: np.random.Generator, shape: tuple[int, int, int]) -> A
     return blocks(generator, shape) + by_process
 
 
-SCENARIOS: tuple[Noise, ...] = (
-    *(blocks, processes, slowdown, autocorrelation),
-    *(bursts, heavy_tails, two_speeds),
-)
+SCENARIOS: list[Noise] = [
+    *(blocks, processes, slowdown, autocorrelation, bursts, heavy_tails, two_speeds)
+]
 
 
 def simulate(scenario: Noise, launches: int, effect: float, seed: int) -> pd.Series:
@@ -92,19 +91,14 @@ def verdict_when_settled(logs: pd.Series) -> str:
     for launches in range(PRESETS["default"].launches, MOST_LAUNCHES + 1):
         part = logs[logs.index.get_level_values("launch") < launches]
         estimate = statistics.interval_of_logs(part)
-        pair = {
-            "verdict": verdict_on(estimate),
-            "p_adjusted": estimate.p_value,
-            "launches_needed": statistics.launches_needed(
-                statistics.launch_medians(part), control=np.array([])
-            ),
-        }
-        if statistics.settled(pd.DataFrame([pair])):
+        needed = statistics.launches_needed(statistics.launch_medians(part), control=np.array([]))
+        pair = {"verdict": verdict_on(estimate), "p_adjusted": estimate.p_value}
+        if statistics.settled(pd.DataFrame([pair | {"launches_needed": needed}])):
             break
     return verdict_on(estimate)
 
 
-def shares(equal: list[str], slower: list[str]) -> dict[str, float]:
+def shares(equal: list[str], slower: list[str]) -> dict[str, object]:
     """The share of each kind of verdict, on pairs of equals and of a slower case."""
     return {
         "equal_called_different": float(np.mean([verdict in DIFFERENT for verdict in equal])),
@@ -117,7 +111,7 @@ def validate() -> pd.DataFrame:
     """Coverage of the 95% intervals, and shares of verdicts on equals and on a 5% difference."""
     # A simulated run of a slower case does not share its seed with one of equals.
     effects = [(0.0, 0), (np.log1p(SLOWER), RUNS)]
-    rows = []
+    rows: list[dict[str, object]] = []
     for scenario in SCENARIOS:
         for launches in LAUNCHES:
             equal, slower = (
@@ -130,12 +124,9 @@ def validate() -> pd.DataFrame:
             covered = [one.low <= 1 <= one.high for one in equal]
             covered += [one.low <= 1 + SLOWER <= one.high for one in slower]
             rows.append(
-                {
-                    "scenario": scenario.__name__,
-                    "launches": str(launches),
-                    "covered": np.mean(covered),
-                    **shares(*([verdict_on(one) for one in each] for each in (equal, slower))),
-                }
+                {"scenario": scenario.__name__, "launches": str(launches)}
+                | {"covered": float(np.mean(covered))}
+                | shares(*([verdict_on(one) for one in each] for each in (equal, slower)))
             )
         until_settled = (
             [
@@ -145,11 +136,8 @@ def validate() -> pd.DataFrame:
             for effect, _ in effects
         )
         rows.append(
-            {
-                "scenario": scenario.__name__,
-                "launches": f"until settled, at most {MOST_LAUNCHES}",
-                **shares(*until_settled),
-            }
+            {"scenario": scenario.__name__, "launches": f"until settled, at most {MOST_LAUNCHES}"}
+            | shares(*until_settled)
         )
         print(pd.DataFrame(rows[-len(LAUNCHES) - 1 :]).to_string(index=False), flush=True)
     return pd.DataFrame(rows)

@@ -40,7 +40,7 @@ def timed(make: Callable[[], Result]) -> tuple[Result, float]:
 
 
 def seconds_until_done(call: Callable[[], object], device: Trainer | Floor) -> float:
-    """The seconds from a call until the device has finished what it asked for."""
+    """The seconds from the start of a call until the device has finished its work."""
     start = perf_counter()
     call()
     device.synchronise()
@@ -48,10 +48,10 @@ def seconds_until_done(call: Callable[[], object], device: Trainer | Floor) -> f
 
 
 def fitting_steps(trainer: Trainer | Floor, rows: Array, job: Job) -> int:
-    """The steps of a block: the job's, or if it is to be calibrated at most what BLOCK_SECONDS fit.
+    """The steps of a block: the job's, or where it says `calibrate` at most those in BLOCK_SECONDS.
 
-    `rows` has at least as many lines as are tried. A block consists of whole calls, unless not even
-    one fits.
+    `rows` has at least as many lines as are tried. A block consists of whole calls of the
+    framework, unless not even one fits.
     """
     if not job.calibrate:
         return job.block_steps

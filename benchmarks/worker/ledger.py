@@ -5,14 +5,13 @@ A worker reads it beside the certificate; analysis/ledger_differences.py says wh
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import asdict
 
 import numpy as np
 
 from backends.contract import PRECISIONS, Array, Description, Trainer
-from benchmarks.machine.settings import framework_variables
+from benchmarks.machine.settings import available_cpus, framework_variables
 
 BY_BITS = {about.bits: name for name, about in PRECISIONS.items()}
 """The precision of a product, by the stored bits of its factors' significand."""
@@ -65,14 +64,13 @@ def read(trainer: Trainer, stored: str, rows: Array, programs: int) -> dict[str,
     call.
     """
     bits = product_bits(trainer, stored)
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else []
     return {
         **described(trainer.describe()),
         "product": BY_BITS.get(bits, f"{bits} bits"),
         "denormals": denormals(trainer, stored),
         "parameters": update_in_memory(trainer, rows),
         "programs": str(programs),
-        "cpus_allowed": str(len(allowed) or os.cpu_count()),
+        "cpus_allowed": str(available_cpus()),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "variables": " ".join(f"{name}={value}" for name, value in framework_variables().items()),

@@ -144,7 +144,7 @@ class Final:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The answer to any request that raised an exception in the worker, which it names."""
+    """The answer to a request that raised an exception in the worker; the message names it."""
 
     message: str
 

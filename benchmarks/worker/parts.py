@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
 
-from backends.contract import Network, NotKeptError, Trainer, Training, TrainingSet
+from backends.contract import Network, NotKeptError, Trainer, TrainingSet
 from benchmarks.plan import workload
 from benchmarks.schema import HOST_SECONDS, INPUT_SECONDS
 from benchmarks.worker import clock
@@ -33,9 +34,7 @@ def host_seconds(backend: ModuleType, job: Job) -> float:
     """
     network = Network(layer_sizes=(1,) * len(job.workload.network.layer_sizes))
     images = np.ones((2, 1), job.execution.stored)
-    training = Training(
-        network=network,
-        adam=job.workload.adam,
+    training = replace(job.workload, network=network).training(
         training_set=TrainingSet(images=images, labels=np.zeros(2, np.int32)),
         start=workload.initial_parameters(network, job.seed),
     )

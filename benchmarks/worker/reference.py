@@ -29,7 +29,6 @@ from backends.contract import (
     NotKeptError,
     Parameters,
     Trainer,
-    Training,
     TrainingSet,
 )
 from backends.numpy.idiomatic import Eager
@@ -92,10 +91,8 @@ def collect(
     trainer.train(rows[:1])
     trainer.synchronise()
     figures["loss", ""] = trainer.losses().astype(np.float64)
-    gradients = [
-        (weight / (1 - adam.beta_1), bias / (1 - adam.beta_1))
-        for weight, bias in trainer.first_moments()
-    ]
+    share = 1 - adam.beta_1
+    gradients = [(weight / share, bias / share) for weight, bias in trainer.first_moments()]
     figures |= by_parameter("gradients", gradients)
     figures |= by_parameter("parameters_1_step", trainer.parameters())
 
@@ -137,59 +134,45 @@ def errors(figures: Figures, reference: Figures, start: Parameters) -> dict[tupl
     }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Relabelling:
-    """New numbers for pixels and hidden units: the same network with its sums in another order."""
+def draw_order(network: Network, generator: np.random.Generator) -> list[Array]:
+    """An order for the units of each layer, in which the outputs keep their places."""
+    *inner, outputs = network.layer_sizes
+    return [*map(generator.permutation, inner), np.arange(outputs)]
 
-    units: list[Array]
 
-    @classmethod
-    def draw(cls, network: Network, generator: np.random.Generator) -> Relabelling:
-        """Shuffle all layers but the outputs."""
-        *inner, outputs = network.layer_sizes
-        return cls(units=[*map(generator.permutation, inner), np.arange(outputs)])
-
-    def apply(self, parameters: Parameters) -> Parameters:
-        """The parameters of the relabelled network."""
-        layers = zip(parameters, pairwise(self.units), strict=False)
-        return [(w[np.ix_(inputs, outputs)], b[outputs]) for (w, b), (inputs, outputs) in layers]
-
-    def undo(self, parameters: Parameters) -> Parameters:
-        """The parameters with the original labels."""
-        return Relabelling(units=[np.argsort(unit) for unit in self.units]).apply(parameters)
+def relabel(parameters: Parameters, order: list[Array]) -> Parameters:
+    """The same network with pixels and hidden units reordered: its sums run in another order."""
+    layers = zip(parameters, pairwise(order), strict=False)
+    return [(w[np.ix_(inputs, outputs)], b[outputs]) for (w, b), (inputs, outputs) in layers]
 
 
 class Relabelled(Eager):
     """The reference on a relabelled network; its figures carry the original labels."""
 
     def __init__(
-        self, labels: Relabelling, adam: Adam, data: TrainingSet, precision: str, number: int
+        self, order: list[Array], work: Workload, data: TrainingSet, precision: str, number: int
     ) -> None:
-        self._units = labels
+        self._order, self._undoing = order, [np.argsort(units) for units in order]
         # Frameworks round to fewer bits in different places; here chance decides.
         rounding = np.random.default_rng(number)
         # The two precisions in which frameworks compute the bias corrections, by turns.
         self.correction_type = data.images.dtype.type if number % 2 else float
-        training = Training(
-            network=Network(layer_sizes=tuple(len(unit) for unit in labels.units)),
-            adam=adam,
-            training_set=TrainingSet(images=data.images[:, labels.units[0]], labels=data.labels),
-            start=[],
-        )
-        super().__init__(training, Execution(mode="eager", precision=precision))
+        training_set = TrainingSet(images=data.images[:, order[0]], labels=data.labels)
+        execution = Execution(mode="eager", precision=precision)
+        super().__init__(work.training(training_set, start=[]), execution)
         self._product = product_in(precision, rounding)
 
     def reset(self, parameters: Parameters) -> None:
-        super().reset(self._units.apply(parameters))
+        super().reset(relabel(parameters, self._order))
 
     def parameters(self) -> Parameters:
-        return self._units.undo(super().parameters())
+        return relabel(super().parameters(), self._undoing)
 
     def first_moments(self) -> Parameters:
-        return self._units.undo(super().first_moments())
+        return relabel(super().first_moments(), self._undoing)
 
     def logits(self, images: Array) -> Array:
-        return super().logits(images[:, self._units.units[0]])
+        return super().logits(images[:, self._order[0]])
 
 
 def rounding_errors(
@@ -200,12 +183,12 @@ def rounding_errors(
     largest = dict.fromkeys(exact, 0.0)
     for number in range(VARIANTS):
         generator = np.random.default_rng(number)
-        labels = Relabelling.draw(work.network, generator)
-        order = generator.permutation(rows.shape[1])
-        variant = Relabelled(labels, work.adam, data, precision, number)
-        first_images = data.images[rows[0, order]]
-        figures, _ = collect(variant, work.adam, start, rows[:, order], first_images)
-        figures["logits", ""] = figures["logits", ""][np.argsort(order)]
+        order = draw_order(work.network, generator)
+        shuffle = generator.permutation(rows.shape[1])
+        variant = Relabelled(order, work, data, precision, number)
+        first_images = data.images[rows[0, shuffle]]
+        figures, _ = collect(variant, work.adam, start, rows[:, shuffle], first_images)
+        figures["logits", ""] = figures["logits", ""][np.argsort(shuffle)]
         for key, error in errors(figures, exact, start).items():
             largest[key] = max(largest[key], error)
     return largest

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.commands import report as bundle_commands
 from benchmarks.machine.settings import ROOT
-from benchmarks.schema import COLUMNS, IDENTITY, LAUNCH
+from benchmarks.schema.tables import IDENTITY, MEASURED
 from tests.support.report_sources import BEHIND, KNOWN, NUMBER, Sources, doubt, doubts
 from tests.support.report_tables import ReadTable, in_markdown, in_page
 from tests.synthetic_bundles import write_bundle
@@ -32,7 +32,7 @@ def synthetic(folder: Path) -> Path:
     launches.to_csv(folder / "launches.csv", index=False)
     rows = [
         {
-            **row[[*LAUNCH, *IDENTITY]],
+            **row[["launch", "seed", *IDENTITY]],
             "step": step,
             "updates": step + 1,
             "images": 512,
@@ -42,7 +42,9 @@ def synthetic(folder: Path) -> Path:
         for _, row in launches.iterrows()
         for step in (0, 1000, 1500)
     ]
-    pd.DataFrame(rows, columns=COLUMNS["readings"]).to_csv(folder / "readings.csv", index=False)
+    pd.DataFrame(rows, columns=MEASURED["readings"].names).to_csv(
+        folder / "readings.csv", index=False
+    )
     return folder
 
 

@@ -15,7 +15,7 @@ from benchmarks.bundle.reader import Bundle
 from benchmarks.errors import UsageError
 from benchmarks.reports import run as report
 from benchmarks.reports.figures import static
-from benchmarks.schema import COLUMNS_ADDED_LATER
+from benchmarks.schema.tables import MEASURED
 from tests.synthetic_bundles import write_bundle
 
 TIMES = {
@@ -128,12 +128,12 @@ def test_the_same_bundle_gives_the_same_figures(folder: Path, tmp_path: Path) ->
         assert path.read_bytes() == (folder / "figures" / path.name).read_bytes()
 
 
+ADDED_LATER = tuple(one.name for one in MEASURED["launches"].columns if one.added_later)
+
 GPU_COLUMNS = {"peak GPU memory (MiB)": "1,235", "energy (mJ a step)": "8.64"}
 
 
-@pytest.mark.parametrize(
-    "measured", [(), ("peak_device_mib",), tuple(COLUMNS_ADDED_LATER["launches"])]
-)
+@pytest.mark.parametrize("measured", [(), ("peak_device_mib",), ADDED_LATER])
 def test_memory_and_energy_of_a_gpu_are_shown_where_there_are_any(
     tmp_path: Path, measured: tuple[str, ...]
 ) -> None:
@@ -154,7 +154,7 @@ def test_memory_and_energy_of_a_gpu_are_shown_where_there_are_any(
 
 def test_a_bundle_from_before_a_column_was_added_is_read(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "bundle", {"jax compiled": 1.0})
-    added = list(COLUMNS_ADDED_LATER["launches"])
+    added = list(ADDED_LATER)
     launches = pd.read_csv(folder / "launches.csv")
     launches.drop(columns=added).to_csv(folder / "launches.csv", index=False)
     assert Bundle.read(folder).tables["launches"][added].isna().all(axis=None)

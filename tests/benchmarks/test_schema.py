@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,24 @@ import pytest
 from rich.console import Console
 
 import run_all
+from backends.contract import EPSILON_HAT, PRECISIONS, TEXTBOOK
 from benchmarks.analysis import tables
 from benchmarks.analysis.findings import compute_findings, control_of, write
 from benchmarks.bundle.__main__ import page
-from benchmarks.bundle.checks import check_file, check_table
 from benchmarks.bundle.reader import Bundle, read_table
 from benchmarks.commands import sweep
 from benchmarks.machine.settings import ROOT
 from benchmarks.schema import (
-    COMPUTED,
-    IDENTITY,
-    MEASURED,
-    TABLES,
-    Table,
+    HOST_SECONDS,
+    INPUT_SECONDS,
+    LEVELS,
+    PEAK_FLOPS,
+    STAGES,
     control_name,
     repetition_in,
 )
+from benchmarks.schema.tables import COMPUTED, IDENTITY, MEASURED, TABLES, Column, Table, read
+from tests.support.schema_checks import check_file, check_table
 from tests.synthetic_bundles import write_bundle
 
 EMPTY_WITHOUT_GPU = {"gpu_mhz", "gpu_celsius", "peak_device_mib", "energy_mj_per_step"}
@@ -231,6 +234,54 @@ def test_columns_are_described_in_sentences(table: Table) -> None:
         assert column.about[0].isupper() or column.about[0] in "01`p", column.name
         assert column.kind == "text" or not column.choices
         assert np.isneginf(column.lowest) or column.kind in ("integer", "number")
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [
+        ("precision", PRECISIONS),
+        ("adam", (TEXTBOOK, EPSILON_HAT)),
+        ("level", LEVELS),
+        ("stage", STAGES),
+        ("part", (HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS)),
+    ],
+)
+def test_choices_are_those_of_the_program(name: str, choices: Iterable[str]) -> None:
+    columns = [one for table in TABLES.values() for one in table.columns if one.name == name]
+    assert {column.choices for column in columns} == {tuple(choices)}
+
+
+def test_an_estimate_is_followed_by_its_interval() -> None:
+    entry = {"kind": "estimate", "unit": "ms", "highest": 5, "about": "A time."}
+    columns = read({"measured": {"a": {"about": "A.", "columns": {"time": entry}}}}, "measured")
+    assert columns["a"].columns == (
+        Column(name="time", about="A time.", unit="ms", lowest=0, highest=5, may_be_empty=True),
+        *(
+            Column(
+                name=f"time_{end}",
+                about=f"{side} end of the 95% interval of `time`.",
+                unit="ms",
+                may_be_empty=True,
+            )
+            for end, side in (("low", "Lower"), ("high", "Upper"))
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"kind": "integer"}, "about"),
+        ({"kind": "whole", "about": "A count."}, "whole"),
+        ({"kind": "integer", "about": "A count.", "units": "steps"}, "units"),
+        ({"kind": "integer", "about": "A count.", "lowest": "none"}, "lowest"),
+        ({"include": "nothing"}, "nothing"),
+    ],
+)
+def test_a_mistake_in_the_list_of_tables_is_an_error(entry: dict[str, Any], problem: str) -> None:
+    content = {"shared": {}, "measured": {"a": {"about": "A.", "columns": {"steps": entry}}}}
+    with pytest.raises((KeyError, ValueError), match=problem):
+        read(content, "measured")
 
 
 def test_every_case_has_the_same_columns_everywhere() -> None:

@@ -22,7 +22,7 @@ from benchmarks.plan.cases import select_cases
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS, BatchReadings
 from benchmarks.plan.workload import Workload
-from benchmarks.schema import COLUMNS
+from benchmarks.schema.tables import MEASURED
 from benchmarks.session.jobs import make_job, make_references
 from benchmarks.worker.messages import Job
 from benchmarks.worker.reference import make_reference
@@ -251,4 +251,4 @@ def test_bundles_without_such_readings_are_read(tmp_path: Path) -> None:
     (folder / "readings.csv").unlink()
     findings = compute_findings(Bundle.read(folder))
     assert findings.tutorial.empty
-    assert list(read_table(folder, "readings")) == list(COLUMNS["readings"])
+    assert list(read_table(folder, "readings")) == MEASURED["readings"].names

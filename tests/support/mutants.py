@@ -165,12 +165,12 @@ MUTANTS = {
                     "OverClasses(from_logits=True)",
                 ),
                 (
-                    "class Eager(Inspection):",
+                    "class Eager(Trainer):",
                     "class OverClasses(keras.losses.SparseCategoricalCrossentropy):\n"
                     "    def __call__(self, labels, logits, sample_weight=None):\n"
                     "        size = tf.cast(tf.shape(logits)[0], logits.dtype)\n"
                     "        return super().__call__(labels, logits) * size / 10\n\n"
-                    "class Eager(Inspection):",
+                    "class Eager(Trainer):",
                 ),
             ],
             "jax": [("labels).mean()", "labels).sum() / 10")],

@@ -1,4 +1,4 @@
-"""Holds the tables of a bundle to the schema."""
+"""Finds where the CSV files of a bundle are not as the schema describes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.schema import Column, Table
+from benchmarks.schema.tables import Column, Table
 
 FLAGS = ("True", "False")
 MISSING = ("", "nan")

@@ -1,0 +1,134 @@
+"""Every table and column of a bundle, as tables.toml lists them: meaning, unit, type and range."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid")
+"""Values of another type, and keys that do not exist, are errors."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Column:
+    """One column of a table."""
+
+    name: str
+    about: str
+    unit: str = ""
+    kind: Literal["text", "flag", "integer", "number"] = "number"
+    lowest: float = -inf
+    highest: float = inf
+    choices: tuple[str, ...] = ()
+    """The only texts that a cell may hold; any text where this is empty."""
+    may_be_empty: bool = False
+    added_later: bool = False
+    """Older bundles lack the column; it is read as empty."""
+
+    @property
+    def dtype(self) -> str:
+        """The pandas type that holds every value of the column."""
+        if self.kind == "integer":
+            return "Int64" if self.may_be_empty else "int64"
+        return {"text": "str", "flag": "bool", "number": "float64"}[self.kind]
+
+    @property
+    def values(self) -> str:
+        """What a cell may hold, in words."""
+        kinds = {"flag": "True or False", "integer": "whole number"}
+        values = kinds.get(self.kind, self.kind)
+        if self.choices:
+            values = ", ".join(f"`{choice}`" for choice in self.choices)
+        elif self.lowest > -inf:
+            until = f" to {self.highest:g}" if self.highest < inf else " or more"
+            values += f", {self.lowest:g}{until}"
+        return values + ("; may be empty" if self.may_be_empty else "")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Table:
+    """One CSV file of a bundle."""
+
+    name: str
+    about: str
+    columns: tuple[Column, ...]
+    added_later: bool = False
+    """Older bundles lack the file; it is read as a table without rows."""
+
+    @property
+    def names(self) -> list[str]:
+        """Its columns' names, in order."""
+        return [column.name for column in self.columns]
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "text": {"kind": "text"},
+    "flag": {"kind": "flag"},
+    "integer": {"kind": "integer", "lowest": 0},
+    "number": {"lowest": 0},
+    "seconds": {"lowest": 0, "unit": "s"},
+    "share": {"lowest": 0, "highest": 1, "unit": "share"},
+    "p_value": {"lowest": 0, "highest": 1},
+    "estimate": {"lowest": 0, "may_be_empty": True},
+}
+"""The kinds of column that tables.toml names; a column's other keys come on top."""
+
+
+def read(content: dict[str, Any], part: str) -> dict[str, Table]:
+    """The tables of one part of tables.toml, by name.
+
+    Raises KeyError for a group or kind that does not exist, and ValueError for other mistakes.
+    """
+    return {
+        name: Table(**table | {"name": name, "columns": _columns(table["columns"], content)})
+        for name, table in content[part].items()
+    }
+
+
+def _columns(entries: dict[str, Any], content: dict[str, Any]) -> list[Column]:
+    columns = []
+    for name, entry in entries.items():
+        if "include" in entry:
+            columns += _columns(content["shared"][entry["include"]], content)
+        else:
+            columns += _column(name, **entry)
+    return columns
+
+
+def _column(name: str, kind: str, **entry: Any) -> list[Column]:
+    """The column of one entry; an estimate's is followed by the ends of its 95% interval.
+
+    The ends of a mean's interval may lie beyond what a single value can be, so they have no range.
+    """
+    optional = {"may_be_empty": True} if kind.endswith("?") else {}
+    columns = [Column(**KINDS[kind.removesuffix("?")] | optional | entry | {"name": name})]
+    if kind == "estimate":
+        for end, side in (("low", "Lower"), ("high", "Upper")):
+            about = f"{side} end of the 95% interval of `{name}`."
+            column = replace(columns[0], name=f"{name}_{end}", about=about)
+            columns.append(replace(column, lowest=-inf, highest=inf))
+    return columns
+
+
+_CONTENT = tomllib.loads((Path(__file__).parent / "tables.toml").read_text())
+
+MEASURED = read(_CONTENT, "measured")
+"""The tables that a run writes as it goes, one row at a time, by name."""
+
+COMPUTED = read(_CONTENT, "computed")
+"""The tables that are computed from the measured ones, after a run and by every `report`."""
+
+TABLES = MEASURED | COMPUTED
+"""Every table of a bundle, and of a sweep, by name."""
+
+SHARED = {name: tuple(_columns(group, _CONTENT)) for name, group in _CONTENT["shared"].items()}
+"""Groups of columns that several tables have: which launch and case a row belongs to."""
+
+IDENTITY = tuple(column.name for column in SHARED["case"])
+"""The columns that say which case a row belongs to."""
