@@ -30,10 +30,12 @@ class LiveTable:
         self._cases = [case.name for case in cases]
         self._seconds: dict[tuple[int, int], dict[str, float]] = {}
 
-    def add(self, case: Case, launch: int, round_number: int, block: Block) -> None:
-        """Add a timed block."""
-        blocks = self._seconds.setdefault((launch, round_number), {})
-        blocks[case.name] = block.seconds / block.steps
+    def add(self, case: Case, launch: int, round_number: int, block: Block) -> bool:
+        """Add a timed block; returns whether it begins a round, so that the last is complete."""
+        key = launch, round_number
+        begins = key not in self._seconds
+        self._seconds.setdefault(key, {})[case.name] = block.seconds / block.steps
+        return begins
 
     def table(self) -> RichTable:
         """Step times and ratios to the fastest, over the rounds that are complete.
@@ -49,17 +51,14 @@ class LiveTable:
             columns=self._cases,
             dtype=float,
         )
-        fastest = min(
-            self._cases, key=lambda name: np.nan_to_num(seconds[name].median(), nan=np.inf)
-        )
-        rows = [
-            {"case": name, "rounds": seconds[name].count()}
-            | statistics.with_interval(
-                "step_ms", statistics.interval_of_logs(np.log(seconds[name])), 1000
-            )
-            | statistics.with_interval("times_fastest", statistics.ratio(seconds, name, fastest))
-            for name in self._cases
-        ]
+        fastest = str(seconds.median().fillna(np.inf).idxmin())
+        rows = []
+        for name in self._cases:
+            step = statistics.interval_of_logs(np.log(1000 * seconds[name]))
+            ratio = statistics.ratio(seconds, name, fastest)
+            row = {"case": name, "rounds": seconds[name].count()}
+            row |= statistics.with_interval("step_ms", step)
+            rows.append(row | statistics.with_interval("times_fastest", ratio))
         shown = Table([CASE, Column("rounds", "rounds"), STEP, TIMES_FASTEST], pd.DataFrame(rows))
         looks = {"box": None, "padding": (0, 2), "title": "so far", "title_justify": "left"}
         return rich_table(shown, **looks)
@@ -74,21 +73,14 @@ class RunProgress:
         self._live = console.is_terminal
         self._launch, self._launches = 0, plan.launches
         self._bar = progress.Progress(
-            progress.SpinnerColumn(),
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.MofNCompleteColumn(),
-            progress.TextColumn("steps ·"),
-            progress.TimeElapsedColumn(),
-            progress.TextColumn("· left"),
-            progress.TimeRemainingColumn(),
+            *(progress.SpinnerColumn(), "{task.description}", progress.BarColumn()),
+            *(progress.MofNCompleteColumn(), "steps ·", progress.TimeElapsedColumn()),
+            *("· left", progress.TimeRemainingColumn()),
             console=console,
         )
         self._per_launch = plan.rounds * plan.block_steps * len((*plan.cases, *plan.floors))
-        total = plan.launches * self._per_launch
-        self._task = self._bar.add_task("starting", total=total)
+        self._task = self._bar.add_task("starting", total=plan.launches * self._per_launch)
         self._table = LiveTable(plan.cases)
-        self._round: tuple[int, int] | None = None
         # Twice a second is enough to read, and takes next to no CPU time from what is measured.
         self._display = Live(self._bar, console=console, refresh_per_second=2, transient=True)
 
@@ -100,35 +92,31 @@ class RunProgress:
     def __exit__(self, *_: object) -> None:
         self._display.stop()
 
-    def _say(self, text: str) -> None:
-        if self._live:
-            self._bar.update(self._task, description=text)
-        else:
-            self._console.print(text, highlight=False)
-
     def launch(self, number: int, seed: int) -> None:
         """A launch begins."""
         self._launch = number + 1
         self._launches = max(self._plan.launches, self._launch)
         self._bar.update(self._task, total=self._launches * self._per_launch)
         if not self._live:
-            self._say(f"launch {self._launch} of {self._launches} (seed {seed})")
+            text = f"launch {self._launch} of {self._launches} (seed {seed})"
+            self._console.print(text, highlight=False)
 
     def starting(self, case: Case) -> None:
         """A case's worker is being started."""
         if self._live:
-            self._say(f"launch {self._launch}/{self._launches} · starting {case.name}")
+            description = f"launch {self._launch}/{self._launches} · starting {case.name}"
+            self._bar.update(self._task, description=description)
 
     def ready(self, case: Case, ready: Ready, certified: Certified) -> None:
         """A case is ready to be timed."""
         if not self._live:
             # A floor has no certificate.
             verdict = f", certificate {'passed' if certified.passed else 'FAILED'}"
-            self._say(
-                f"  {case.name}: import {ready.import_seconds:.1f} s, "
-                f"build {ready.build_seconds:.1f} s, "
-                f"first call {ready.first_call_seconds:.1f} s"
-                f"{verdict if certified.checks else ''}"
+            self._console.print(
+                f"  {case.name}: import {ready.import_seconds:.1f} s, build "
+                f"{ready.build_seconds:.1f} s, first call {ready.first_call_seconds:.1f} s"
+                f"{verdict if certified.checks else ''}",
+                highlight=False,
             )
         elif not certified.passed:
             self._console.print(f"{case.name}: certificate FAILED; it will not be ranked")
@@ -136,21 +124,14 @@ class RunProgress:
     def block(self, case: Case, round_number: int, block: Block) -> None:
         """A block was timed."""
         where = f"launch {self._launch}/{self._launches} · round {round_number + 1}"
-        if self._live:
-            self._table.add(case, self._launch, round_number, block)
-            if self._round != (self._launch, round_number):
-                # The previous round is complete.
-                self._round = self._launch, round_number
-                self._display.update(Group(self._bar, self._table.table()))
-            self._bar.update(
-                self._task,
-                advance=self._plan.block_steps,
-                description=f"{where}/{self._plan.rounds} · {case.name}",
-            )
-            return
         every = max(1, self._plan.rounds // LINES_A_LAUNCH)
-        if case == self._plan.cases[0] and (round_number + 1) % every == 0:
-            self._say(f"  {where} of {self._plan.rounds}")
+        if self._live:
+            if self._table.add(case, self._launch, round_number, block):
+                self._display.update(Group(self._bar, self._table.table()))
+            text = f"{where}/{self._plan.rounds} · {case.name}"
+            self._bar.update(self._task, advance=self._plan.block_steps, description=text)
+        elif case == self._plan.cases[0] and (round_number + 1) % every == 0:
+            self._console.print(f"  {where} of {self._plan.rounds}", highlight=False)
 
     def failed(self, case: Case, reason: str) -> None:
         """A case has failed."""

@@ -13,6 +13,19 @@ from benchmarks.reports.sentences import equivalence
 
 BACKEND = Column("backend", "group", text=True)
 SEEDS = Column("seeds", "seeds")
+ACCURACIES = [
+    *(BACKEND, Column("modes and inputs", "cases"), SEEDS),
+    Column("validation", "validation_accuracy", as_interval(".2%")),
+    Column("test", "test_accuracy", as_interval(".2%")),
+    Column("test loss", "test_loss", as_interval(".3f")),
+]
+EQUIVALENCES = [
+    *(BACKEND, Column("other", "other", text=True), SEEDS),
+    Column("difference (points)", "difference_points", as_interval()),
+    Column("p equivalent", "p_equivalent", ".3f"),
+    Column("p different", "p_different_adjusted", ".3f"),
+    Column("verdict", "verdict", lambda row, _: equivalence(row), text=True),
+]
 
 
 def accuracy(bundle: Bundle, findings: Findings) -> Section | None:
@@ -20,64 +33,46 @@ def accuracy(bundle: Bundle, findings: Findings) -> Section | None:
     launches = bundle.tables["launches"]
     if launches.empty:
         return None
-    by_seed = pd.DataFrame(
-        {"case": case}
-        | {
-            f"seed {row['seed']}": _pair(row["validation_accuracy"], row["test_accuracy"], ".2%")
-            for _, row in of_case.iterrows()
-        }
-        for case, of_case in launches.groupby("case", sort=False)
-    )
-    parts = [
-        *_by_backend(findings.accuracies),
-        *_pairs(findings.equivalences),
+    parts: list[Part] = []
+    if len(findings.accuracies):
+        parts += [
+            "Means over seeds of the cases trained to the end, with 95% intervals. The modes and "
+            "inputs of a backend do the same training but for rounding, so for each seed their "
+            "mean counts once.",
+            Table(ACCURACIES, findings.accuracies),
+        ]
+    if len(findings.equivalences):
+        margin = findings.equivalences["margin_points"].iloc[0]
+        parts += [
+            "Test accuracy of each pair, the first minus the second, paired by seed, since a seed "
+            "fixes initial parameters and batches. Brackets hold the 90% interval. Where it lies "
+            f"within {margin:g} points, two one-sided t-tests show the two to be equivalent, and "
+            "*p equivalent* is at most 0.05. *p different* is two-sided and adjusted for the "
+            "number of pairs.",
+            Figure("equivalence", "Differences in test accuracy, with 90% intervals", drawn=False),
+            Table(EQUIVALENCES, findings.equivalences),
+        ]
+    parts += [
         Figure("curves", "Validation accuracy as training goes on", drawn=False),
         Figure("accuracy", "Validation accuracy against steps"),
         Figure("accuracy_seconds", "Validation accuracy against seconds"),
         "Validation / test accuracy of each seed, at the last step trained.",
-        Table([CASE, *columns(by_seed.columns[1:])], by_seed),
+        _by_seed(launches),
     ]
     return Section("Accuracy", parts)
 
 
-def _by_backend(accuracies: pd.DataFrame) -> list[Part]:
-    """Final accuracies: means over seeds."""
-    if accuracies.empty:
-        return []
-    shown = [
-        *(BACKEND, Column("modes and inputs", "cases"), SEEDS),
-        Column("validation", "validation_accuracy", as_interval(".2%")),
-        Column("test", "test_accuracy", as_interval(".2%")),
-        Column("test loss", "test_loss", as_interval(".3f")),
-    ]
-    return [
-        "Means over seeds of the cases trained to the end, with 95% intervals. The modes and "
-        "inputs of a backend do the same training but for rounding, so for each seed their mean "
-        "counts once.",
-        Table(shown, accuracies),
-    ]
-
-
-def _pairs(equivalences: pd.DataFrame) -> list[Part]:
-    """Whether the backends of each pair differ in test accuracy."""
-    if equivalences.empty:
-        return []
-    shown = [
-        *(BACKEND, Column("other", "other", text=True), SEEDS),
-        Column("difference (points)", "difference_points", as_interval()),
-        Column("p equivalent", "p_equivalent", ".3f"),
-        Column("p different", "p_different_adjusted", ".3f"),
-        Column("verdict", "verdict", lambda row, _: equivalence(row), text=True),
-    ]
-    return [
-        "Test accuracy of each pair, the first minus the second, paired by seed, since a seed "
-        "fixes initial parameters and batches. Brackets hold the 90% interval. Where it lies "
-        f"within {equivalences['margin_points'].iloc[0]:g} points, two one-sided t-tests show the "
-        "two to be equivalent, and *p equivalent* is at most 0.05. *p different* is two-sided and "
-        "adjusted for the number of pairs.",
-        Figure("equivalence", "Differences in test accuracy, with 90% intervals", drawn=False),
-        Table(shown, equivalences),
-    ]
+def _by_seed(launches: pd.DataFrame) -> Table:
+    """Validation / test accuracy of each case and seed."""
+    rows = []
+    for case, of_case in launches.groupby("case", sort=False):
+        row = {"case": case}
+        for _, launch in of_case.iterrows():
+            accuracies = launch["validation_accuracy"], launch["test_accuracy"]
+            row[f"seed {launch['seed']}"] = _pair(*accuracies, ".2%")
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    return Table([CASE, *columns(frame.columns[1:])], frame)
 
 
 def tutorial_table(findings: Findings) -> Table | None:

@@ -37,12 +37,7 @@ def ends(column: str) -> list[str]:
 
 def as_interval(form: str = ".2f") -> Form:
     """The form of estimates, each number in a format such as ".2f"."""
-
-    def cell(row: Row, name: str) -> str:
-        value, low, high = (row[column] for column in ends(name))
-        return interval(value, low, high, form)
-
-    return cell
+    return lambda row, name: interval(row[name], row[f"{name}_low"], row[f"{name}_high"], form)
 
 
 def as_text(row: Row, name: str) -> str:

@@ -48,7 +48,11 @@ def html(bundle: Bundle, findings: Findings) -> str:
     shown.sort(key=lambda one: 1 + ORDER.index(one.heading) if one.heading in ORDER else 0)
     first, *others = [*sentences.fastest(findings), ""]
     notes = sentences.cautions(bundle, findings)
-    figures = {part.name for one in shown for part in one.parts if isinstance(part, Figure)}
+    names = {part.name for one in shown for part in one.parts if isinstance(part, Figure)}
+    recorded, machine = bundle.environment.run, bundle.environment.machine
+    where = machine.gpus or [f"{machine.cpu}, {recorded.threads} threads"]
+    launches = f"{recorded.finished_launches} launches"
+    figures = {name: draw for name, draw in interactive.FIGURES.items() if name in names}
     return page(
         title=run.title(findings),
         opening={
@@ -56,14 +60,10 @@ def html(bundle: Bundle, findings: Findings) -> str:
             "lead": f"{first} {sentences.accuracy(findings)}".strip(),
             "rest": " ".join([*filter(None, others), sentences.resolution(findings)]),
             "warnings": [note.text for note in notes if note.severity == "warning"],
-            "about": _about(bundle),
+            "about": [*where, launches, bundle.environment.started[:10]],
         },
         sections=shown,
-        charts={
-            name: draw(bundle, findings)
-            for name, draw in interactive.FIGURES.items()
-            if name in figures
-        },
+        charts={name: draw(bundle, findings) for name, draw in figures.items()},
     )
 
 
@@ -98,11 +98,6 @@ def page(
         "rows": _rows,
         "colours": lambda case: looks.colours(case.split(" ")[0]),
     }
-    environment.tests |= {
-        "text": lambda part: isinstance(part, str),
-        "table": lambda part: isinstance(part, Table),
-        "notes": lambda part: isinstance(part, list),
-    }
     return environment.get_template("report.html").render(
         **opening,
         title=title,
@@ -116,14 +111,6 @@ def page(
 def identifier(heading: str) -> str:
     """The name of the anchor of a heading."""
     return "-".join(re.findall(r"\w+", heading.lower()))
-
-
-def _about(bundle: Bundle) -> list[str]:
-    """Where and when the bundle was measured."""
-    run, machine = bundle.environment.run, bundle.environment.machine
-    where = machine.gpus or [f"{machine.cpu}, {run.threads} threads"]
-    launches = f"{run.finished_launches} launches"
-    return [*where, launches, bundle.environment.started[:10]]
 
 
 def _views(chart: Chart) -> Markup:

@@ -8,7 +8,6 @@ from backends.registry import BACKENDS, title_of
 from benchmarks.analysis import break_even, limits
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.bundle.reader import Bundle, end_of_output
-from benchmarks.bundle.records import Run
 from benchmarks.reports import accuracy, certificates, sections, sentences
 from benchmarks.reports.cases import comparable_groups, ranked
 from benchmarks.reports.figures import static
@@ -203,25 +202,19 @@ def environment(bundle: Bundle) -> Section:
         f"with learning rate {workload.learning_rate}, {run.finished_launches} launches from "
         f"seed {run.seed}",
         "data": workload.data,
-        **_session_load(run),
-        "commit": recorded.git_commit + (" with changes" if recorded.git_modified else ""),
     }
+    if run.session_cpu_share is not None:
+        share = number(run.session_cpu_share, ".1%")
+        entries["the session itself"] = f"{share} of a CPU while it waited for blocks"
+    entries["commit"] = recorded.git_commit + (" with changes" if recorded.git_modified else "")
     return Section("Environment", [entries])
-
-
-def _session_load(run: Run) -> dict[str, str]:
-    """The CPU share of the measuring process itself; older bundles do not have it."""
-    share = run.session_cpu_share
-    if share is None:
-        return {}
-    return {"the session itself": f"{number(share, '.1%')} of a CPU while it waited for blocks"}
 
 
 def title(findings: Findings) -> str:
     """The frameworks that were compared."""
     backends = dict.fromkeys(ranked(findings.summary)["backend"])
-    in_order = [name for name in dict.fromkeys([*BACKENDS, *backends]) if name in backends]
-    return f"One network, one Adam: {joined([title_of(n) for n in in_order]) or 'no result'}"
+    titles = [title_of(name) for name in dict.fromkeys([*BACKENDS, *backends]) if name in backends]
+    return f"One network, one Adam: {joined(titles) or 'no result'}"
 
 
 def answer(findings: Findings) -> str:

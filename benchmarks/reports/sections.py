@@ -108,13 +108,9 @@ def markdown(part: Part) -> str:
     """A part of a section as markdown; empty for a figure without an image."""
     match part:
         case Table():
-            return tabulate(
-                part.cells(),
-                headers=[column.heading for column in part.columns],
-                tablefmt="pipe",
-                disable_numparse=True,
-                colalign=["left" if column.text else "right" for column in part.columns],
-            )
+            headings = [column.heading for column in part.columns]
+            sides = ["left" if column.text else "right" for column in part.columns]
+            return tabulate(part.cells(), headings, "pipe", disable_numparse=True, colalign=sides)
         case Figure():
             return f"![{part.title}]({image(part.name)})" if part.drawn else ""
         case dict():

@@ -43,6 +43,7 @@ def _leader(verdicts: pd.DataFrame, where: str, best: pd.Series, cases: list[str
     name, step = best["case"], f"{number(best['step_ms'], MS)} ms a step"
     if len(cases) == 1:
         return f"{name} takes {step} {where}; there is nothing to compare it with."
+    # A pair has one row: mirrored too, every verdict of this case has a row that names it first.
     mirrored = verdicts.rename(columns={"case": "other", "other": "case"})
     mirrored["verdict"] = mirrored["verdict"].replace({"faster": "slower", "slower": "faster"})
     pairs = pd.concat([verdicts, mirrored])
@@ -77,14 +78,14 @@ def departure(check: Row) -> str:
 
 def equivalence(row: Row) -> str:
     """The verdict on a pair of equivalences.csv."""
-    if row["verdict"] == NOT_CERTIFIED:
-        return f"within {row['margin_points']:g} points, but not certified to train alike"
-    if row["verdict"] == "equivalent":
-        return f"equivalent within {row['margin_points']:g} points"
-    if row["verdict"] == "different":
-        return "different"
+    within = f"within {row['margin_points']:g} points"
     about = seeds_needed(row["seeds"], row["seeds_needed"])
-    return f"too few seeds to tell{about and f', {about} needed'}"
+    verdicts = {
+        NOT_CERTIFIED: f"{within}, but not certified to train alike",
+        "equivalent": f"equivalent {within}",
+        "different": "different",
+    }
+    return verdicts.get(row["verdict"], f"too few seeds to tell{about and f', {about} needed'}")
 
 
 def seeds_needed(seeds: float, needed: float) -> str:

@@ -62,16 +62,12 @@ def blank(across: str, up: str = "", *, height: int, grouped: bool = True) -> go
     return figure.update_yaxes(title_text=up)
 
 
-def rows(
-    across: str, names: Iterable[str], *, height: int = ROW, grouped: bool = True
-) -> go.Figure:
+def rows(across: str, names: Iterable[str], height: int = ROW, grouped: bool = True) -> go.Figure:
     """An empty figure of named rows, the first at the top, each `height` pixels high."""
     order = [two_lines(name) for name in names][::-1]
     figure = blank(across, height=height * len(order), grouped=grouped)
-    limits = [-0.5, len(order) - 0.5]
-    return figure.update_yaxes(
-        categoryorder="array", categoryarray=order, showgrid=False, range=limits
-    )
+    figure.update_yaxes(categoryorder="array", categoryarray=order, showgrid=False)
+    return figure.update_yaxes(range=[-0.5, len(order) - 0.5])
 
 
 def legend(case: str) -> dict[str, Any]:
@@ -138,21 +134,11 @@ def bars(figure: go.Figure, rows: pd.DataFrame, column: str, text: Callable[[Row
 
 
 def marks(
-    figure: go.Figure,
-    names: Iterable[str],
-    marker: Mapping[str, Any],
-    text: str,
-    title: str = "%{y}",
-    **more: Any,
+    figure: go.Figure, names: Iterable[str], text: str, title: str = "%{y}", **trace: Any
 ) -> None:
     """Add marks in the rows of these names; `text` is what they show when pointed at."""
-    figure.add_scatter(
-        y=[two_lines(name) for name in names],
-        mode="markers",
-        marker=marker,
-        hovertemplate=hover(text, title),
-        **more,
-    )
+    rows = list(map(two_lines, names))
+    figure.add_scatter(y=rows, mode="markers", hovertemplate=hover(text, title), **trace)
 
 
 def stack(figure: go.Figure, rows: pd.DataFrame, parts: Mapping[str, str], value: str) -> None:

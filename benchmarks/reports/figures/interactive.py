@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import cycle
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -143,8 +142,8 @@ def equivalence(_: Bundle, findings: Findings) -> Chart:
     charts.marks(
         figure,
         names,
-        {"color": looks.INK, "symbol": "diamond", "size": 10},
         "%{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}] points<br>%{customdata[2]}",
+        marker={"color": looks.INK, "symbol": "diamond", "size": 10},
         customdata=rows[[low, high, "verdict"]],
         showlegend=False,
         **charts.estimates(rows, difference),
@@ -182,9 +181,9 @@ def _startup(rows: pd.DataFrame, call: str, launches: pd.DataFrame) -> go.Figure
     rows = rows.assign(total=rows[list(parts)].sum(axis=1)).sort_values("total")
     figure = charts.rows("seconds", rows["case"], grouped=False)
     charts.stack(figure, rows, parts, "%{x:.2f} s")
+    text, sums = "%{x:.2f} s in one launch", launches[STARTUP].sum(axis=1)
     dot = {"color": looks.SHADE, "size": 7, "line": {"color": looks.INK, "width": 1.5}}
-    sums: dict[str, Any] = {"name": "one launch", "x": launches[STARTUP].sum(axis=1)}
-    charts.marks(figure, launches["case"], dot, "%{x:.2f} s in one launch", **sums)
+    charts.marks(figure, launches["case"], text, name="one launch", x=sums, marker=dot)
     return figure.update_xaxes(rangemode="tozero")
 
 
@@ -214,15 +213,15 @@ def break_even(_: Bundle, findings: Findings) -> Chart:
     charts.marks(
         figure,
         names,
-        {"color": colours, "symbol": "diamond", "size": 9},
         "after %{x:,.0f} [%{customdata[0]:,.0f}, %{customdata[1]:,.0f}] steps",
+        marker={"color": colours, "symbol": "diamond", "size": 9},
         name="caches filled, 95% interval",
         customdata=rows[["steps_low", "steps_high"]],
         **charts.estimates(rows, "steps"),
     )
+    text, first = "after %{x:,.0f} steps, with empty caches", rows["first_steps"]
     hollow = {"color": colours, "symbol": "circle-open", "size": 9, "line": {"width": 2}}
-    first: dict[str, Any] = {"name": "empty caches, one launch", "x": rows["first_steps"]}
-    charts.marks(figure, names, hollow, "after %{x:,.0f} steps, with empty caches", **first)
+    charts.marks(figure, names, text, name="empty caches, one launch", x=first, marker=hollow)
     steps = rows[["first_steps", "steps"]].to_numpy()
     # An interval may reach absurd counts: there it leaves the figure.
     across = [np.nanmin(steps) / 20, np.nanmax(steps) * 20] if np.isfinite(steps).any() else [1, 10]
@@ -236,9 +235,9 @@ def step_parts(_: Bundle, findings: Findings) -> Chart:
     columns = {f"{part}_ms": part for part in looks.PARTS}
     figure = charts.rows("ms a step", rows["case"], grouped=False)
     charts.stack(figure, rows, columns, "%{x:.3f} ms")
+    step = charts.estimates(rows, "step_ms") | {"name": "whole step, 95% interval"}
     stroke = {"color": looks.INK, "symbol": "line-ns-open", "size": 12}
-    whole = charts.estimates(rows, "step_ms") | {"name": "whole step, 95% interval"}
-    charts.marks(figure, rows["case"], stroke, "%{x:.3f} ms a step", **whole)
+    charts.marks(figure, rows["case"], "%{x:.3f} ms a step", marker=stroke, **step)
     charts.mark(figure, findings.floors["step_ms"].iloc[0], "the floor")
     charts.from_zero(figure, rows["step_ms"], rows["step_ms_high"])
     return Chart({"": figure}, charts.shown(rows, "case", "step_ms", *columns))
@@ -266,9 +265,9 @@ def _errors(rows: pd.DataFrame) -> go.Figure:
         charts.marks(
             figure,
             errors["stage"].map(names),
-            charts.marker(str(case)) | {"size": 9},
             "%{y}: error %{customdata[0]:.1e} of %{customdata[1]:.1e}",
             title=str(case),
+            marker=charts.marker(str(case)) | {"size": 9},
             x=errors["share"],
             orientation="h",
             customdata=errors[["relative_error", "bound"]],
@@ -299,10 +298,10 @@ def _bundles(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
         charts.marks(
             figure,
             of_bundle["case"],
-            {"color": looks.INK, "symbol": symbol, "size": 9},
             f"%{{x:.3g}} [%{{customdata[0]:.3g}}, %{{customdata[1]:.3g}}] {unit}<br>{bundle}",
             title="%{customdata[2]}",
             name=bundle,
+            marker={"color": looks.INK, "symbol": symbol, "size": 9},
             orientation="h",
             customdata=of_bundle[[f"{column}_low", f"{column}_high", "case"]],
             **charts.estimates(of_bundle, column),

@@ -19,6 +19,8 @@ from benchmarks.reports.figures.looks import PARTS, look
 from benchmarks.reports.formats import MS, ends, number
 from benchmarks.reports.sections import image
 
+BESIDE: Any = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False, "fontsize": 8}
+"""How a legend stands beside its axes."""
 AXIS_STARTS = (0.0, 0.5, 0.8, 0.9, 0.95)
 """Where the axis of accuracies may start; accuracies at step 0, by chance, may lie below it."""
 
@@ -76,7 +78,7 @@ def total_time(seconds: pd.DataFrame) -> Figure:
         # Markers of different cases at different places, so that none hides another.
         looks = style(str(case)) | {"label": case, "markevery": (2 * place % 12, 12)}
         axes.loglog(rows["steps"], rows["total_seconds"], **looks)
-    _legend(axes)
+    axes.legend(**BESIDE)
     return figure
 
 
@@ -94,7 +96,7 @@ def by_value(points: pd.DataFrame, factor: str) -> Figure:
     values = sorted(points["value"].unique())
     axes.set_xticks(values, labels=[f"{value:,}" for value in values])
     axes.minorticks_off()
-    _legend(axes)
+    axes.legend(**BESIDE)
     return figure
 
 
@@ -111,7 +113,7 @@ def step_parts(timed: pd.DataFrame, floor: float) -> Figure:
         left = left + width
     axes.axvline(floor, color="black", linestyle="dashed", label=f"floor: {floor:.2f} ms")
     _rows(axes, list(timed["case"]))
-    _legend(axes)
+    axes.legend(**BESIDE)
     return figure
 
 
@@ -221,8 +223,3 @@ def _blank(across: str, up: str, height: float = 4.5) -> tuple[Figure, Axes]:
     axes.set(xlabel=across, ylabel=up)
     axes.grid(alpha=0.3, which="both", linewidth=0.5)
     return figure, axes
-
-
-def _legend(axes: Axes) -> None:
-    """Put the legend beside the axes."""
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
