@@ -13,10 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-OBEYED = re.compile(
+FRAMEWORK_VARIABLES = re.compile(
     "(OMP|OPENBLAS|PJRT|MKL|KMP|XLA|TF_(ENABLE|FORCE|GPU|NUM|XLA)|JAX|PYTORCH|CUDA|NVIDIA)_|TORCH"
 )
-"""How the names of environment variables that frameworks obey begin."""
+"""The beginnings of environment variables that the frameworks read."""
 
 SHARED_GPU = {
     # Processes share the GPU, so memory is taken as needed instead of most of it at the start.
@@ -61,7 +61,7 @@ def framework_variables() -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(os.environ.items())
-        if OBEYED.match(name) and not name.endswith("_DIR")
+        if FRAMEWORK_VARIABLES.match(name) and not name.endswith("_DIR")
     }
 
 
