@@ -131,7 +131,7 @@ class Execution:
         return PRECISIONS[self.precision].stored
 
     @property
-    def multiplied(self) -> str:
+    def product_type(self) -> str:
         """The type of a matrix product's factors; TF32 has no type of its own."""
         return "bfloat16" if self.precision == "bfloat16" else self.stored
 

@@ -17,7 +17,7 @@ from backends.contract import EPSILON_HAT, PRECISIONS, TEXTBOOK, Execution
 
 IDIOMATIC, TUNED = "idiomatic", "tuned"
 RESIDENT, STREAMED = ("resident",), ("streamed",)
-FLOOR = "floor"  # the mode of contract.Floor: trains nothing, the least that a step can be
+FLOOR = "floor"  # the mode of contract.Floor, the least that a step can be; it trains nothing
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Backend:
 
     name: str
     title: str
-    module: str  # has what contract.py lists
-    packages: tuple[str, ...]  # that it imports
-    distributions: tuple[str, ...]  # in the Python Package Index; a run records their versions
+    module: str  # the dotted name of the module that has what contract.py lists
+    packages: tuple[str, ...]  # the names that it imports
+    distributions: tuple[str, ...]  # names on PyPI, whose versions a run records
     modes: dict[str, Mode]
     devices: tuple[str, ...] = ("cpu", "gpu")
     precisions: tuple[str, ...] = tuple(PRECISIONS)
-    adam_forms: tuple[str, ...] = (TEXTBOOK,)  # that its cases can run with
-    folder: str = ""  # that `module` is imported from; empty for this checkout
+    adam_forms: tuple[str, ...] = (TEXTBOOK,)  # the forms that its cases can run with
+    folder: str = ""  # where `module` is imported from; empty for this checkout
 
     def steps_per_call(self, execution: Execution) -> int:
         """The number of steps that one call of the framework trains."""

@@ -17,7 +17,7 @@ class Floor(contract.Floor):
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
         images, *state = contract.floor_arrays(network, batch_size, execution.stored)
-        self._images = jnp.asarray(images, execution.multiplied)
+        self._images = jnp.asarray(images, execution.product_type)
         self._state = jax.device_put(state)
         self._program = jax.jit(self._steps, donate_argnums=0, static_argnums=2)
 

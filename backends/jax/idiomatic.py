@@ -29,7 +29,7 @@ class Eager(Trainer):
         self._labels = place(training.training_set.labels)
         # An NNX module, or its State, costs host time at each call that takes one: it is split
         # once, and the steps work on the plain arrays. With the State a jitted step took 5% more.
-        sizes, types = training.network.layer_sizes, (images.dtype, execution.multiplied)
+        sizes, types = training.network.layer_sizes, (images.dtype, execution.product_type)
         blank = nnx.eval_shape(lambda: MLP(sizes, *types, rngs=nnx.Rngs(0)))
         self._graph, self._blank = nnx.split(blank)
         self._layout = jax.tree.structure(self._blank)
@@ -98,7 +98,7 @@ class Eager(Trainer):
         return np.asarray(self._jitted_forward(self._state.parameters, images))
 
     def product(self, a: Array, b: Array) -> Array:
-        first, second = (jnp.asarray(array, self._execution.multiplied) for array in (a, b))
+        first, second = (jnp.asarray(array, self._execution.product_type) for array in (a, b))
         return np.asarray(jnp.matmul(first, second).astype(a.dtype))
 
     def weight_address(self) -> int:

@@ -21,7 +21,7 @@ class Floor(contract.Floor):
         self._steps_per_call = execution.steps_per_call
         self._device = torch.device("cuda" if execution.device == "gpu" else "cpu")
         self.graphed = self._device.type == "cuda"
-        dtype = getattr(torch, execution.multiplied)
+        dtype = getattr(torch, execution.product_type)
         images, *state = contract.floor_arrays(network, batch_size, execution.stored)
         self._state = [[torch.from_numpy(a).to(self._device) for a in arrays] for arrays in state]
         self._gradients = [torch.empty_like(weight, dtype=dtype) for weight in self._state[0]]

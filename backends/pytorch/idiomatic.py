@@ -131,7 +131,7 @@ class Eager(Trainer):
         return self._forward(torch.from_numpy(images).to(self._device)).numpy(force=True)
 
     def product(self, a: Array, b: Array) -> Array:
-        dtype = getattr(torch, self._execution.multiplied)
+        dtype = getattr(torch, self._execution.product_type)
         first, second = (torch.from_numpy(array).to(self._device, dtype) for array in (a, b))
         result = self.multiply(first, second)
         return result.to(getattr(torch, self._execution.stored)).numpy(force=True)

@@ -13,7 +13,7 @@ class Floor(contract.Floor):
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
         images, *state = contract.floor_arrays(network, batch_size, execution.stored)
-        self._images = tf.cast(images, execution.multiplied)
+        self._images = tf.cast(images, execution.product_type)
         self._variables = [[tf.Variable(array) for array in arrays] for arrays in state]
         self._program = tf.function(self._steps, jit_compile=True)
 

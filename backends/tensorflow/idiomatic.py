@@ -96,7 +96,7 @@ class Eager(Trainer):
         return tf.cast(self._forward(images), images.dtype).numpy()
 
     def product(self, a: Array, b: Array) -> Array:
-        first, second = (tf.cast(array, self._execution.multiplied) for array in (a, b))
+        first, second = (tf.cast(array, self._execution.product_type) for array in (a, b))
         return tf.cast(tf.matmul(first, second), a.dtype).numpy()
 
     def weight_address(self) -> int | None:

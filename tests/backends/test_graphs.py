@@ -110,8 +110,10 @@ def test_the_contract_through_graphs(
     if traces and not tuned.TRACES_DERIVATIVES:
         pytest.skip("this version of torch.compile takes no derivative into a program")
     monkeypatch.setattr(tuned, "TRACES_DERIVATIVES", traces)
-    monkeypatch.setattr("torch._dynamo.config.trace_autograd_ops", False, raising=False)
     trainers = compiled.setdefault(traces, [])
+    # Off until the first trainer is made, which must set it; on for those that compile later.
+    option = "torch._dynamo.config.trace_autograd_ops"
+    monkeypatch.setattr(option, traces and bool(trainers), raising=False)
     check(reusing(lambda given: multistep(given, graphed=True), trainers), problem)
 
 
