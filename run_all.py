@@ -1,7 +1,5 @@
 """Run the command that the command line names, and turn errors into exit codes."""
 
-from __future__ import annotations
-
 import importlib
 import signal
 import sys

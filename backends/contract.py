@@ -12,8 +12,6 @@ backend. The module that the registry names has:
                           trace in the folder; None where the framework has none
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field

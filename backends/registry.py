@@ -4,14 +4,13 @@ A framework is imported by `load` alone, and only the process that runs it calls
 may be missing or broken, costs seconds and memory, and sets up threads for the whole process.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import sys
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Self
 
 from backends.contract import EPSILON_HAT, PRECISIONS, TEXTBOOK, Execution
 
@@ -56,7 +55,7 @@ class Backend:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Backend:
+    def from_json(cls, text: str) -> Self:
         """The entry that `to_json` has written."""
         fields = json.loads(text)
         return cls(**fields | {"modes": {key: Mode(**m) for key, m in fields["modes"].items()}})

@@ -1,7 +1,5 @@
 """Errors that the user can correct; each is shown as one line, and the exit code is 2."""
 
-from __future__ import annotations
-
 
 class UsageError(Exception):
     """The program cannot do what the user asked for; the message says what to do instead."""

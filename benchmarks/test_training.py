@@ -12,8 +12,6 @@ flush denormal numbers, so it slows down as training goes on). For figures to qu
 `run_all.py`, where each case has its own process and they take turns.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Iterator

@@ -9,8 +9,6 @@ difference is shown to lie within a margin (Schuirmann, 1987); a two-sided t-tes
 is shown to be a difference at all. A difference that is merely not found proves nothing.
 """
 
-from __future__ import annotations
-
 from itertools import combinations
 from typing import Any
 

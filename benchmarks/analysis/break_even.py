@@ -1,7 +1,5 @@
 """When a slower start pays off: start-up and steps together, for any number of steps."""
 
-from __future__ import annotations
-
 from itertools import permutations
 
 import numpy as np

@@ -7,8 +7,6 @@ With a baseline, the logarithm is that of a ratio within rounds: whatever slows 
 cancels, and bundles of different machines can be compared.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

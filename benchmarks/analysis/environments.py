@@ -1,7 +1,5 @@
 """The environments of several bundles as flat lists of properties, and where they differ."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

@@ -3,8 +3,6 @@
 Everything here is computed from the measured tables alone, so it can be computed again at any time.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

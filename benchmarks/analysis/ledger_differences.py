@@ -1,7 +1,5 @@
 """How cases differ in what they did, by their ledgers, and whether that makes a ranking unfair."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from benchmarks.schema import ENTRIES

@@ -1,7 +1,5 @@
 """How far each case is from what the machine allows, and where the rest of its step goes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

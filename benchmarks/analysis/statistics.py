@@ -13,8 +13,6 @@ accounted for, and not finer than what the run can tell apart; a tie too must be
 tells nothing of how processes differ: there is no interval, and no verdict but `undecided`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import combinations
 

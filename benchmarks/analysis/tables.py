@@ -1,7 +1,5 @@
 """Tables that have exactly the columns of the schema, so that neither can change alone."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ The loop trains on batch i and, where i is a multiple of BatchReadings.every, pr
 accuracy on a batch of validation images: so step i stands for i + 1 updates.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

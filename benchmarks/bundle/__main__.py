@@ -3,8 +3,6 @@
 Run `python -m benchmarks.bundle > docs/bundles.md` after a change of either.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from benchmarks.bundle.records import CaseRecord, Environment, described_fields

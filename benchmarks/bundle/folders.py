@@ -1,7 +1,5 @@
 """Where bundles and reports are written: new folders and files, checked before anything is run."""
 
-from __future__ import annotations
-
 import os
 import re
 from datetime import datetime

@@ -1,9 +1,8 @@
 """Reads a bundle: environment.json, and the tables with the columns and types of the schema."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 from pydantic import ValidationError
@@ -30,7 +29,7 @@ class Bundle:
         return undisturbed(self.tables["samples"], self.tables["rounds"])
 
     @classmethod
-    def read(cls, folder: Path) -> Bundle:
+    def read(cls, folder: Path) -> Self:
         """Read a bundle; raises UsageError where a file is missing or not of this program."""
         return cls(
             folder=folder,

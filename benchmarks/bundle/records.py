@@ -5,8 +5,6 @@ older bundles lack or that is not known while a run goes on; where it is None it
 file.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field

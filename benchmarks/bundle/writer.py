@@ -3,8 +3,6 @@
 Rows are flushed one by one, so whatever ends a run, what was measured is on disk.
 """
 
-from __future__ import annotations
-
 import csv
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from benchmarks.schema.tables import MEASURED
 class Rows:
     """Appends rows that have some columns in common, such as those of one case in one launch."""
 
-    writer: BundleWriter
+    writer: "BundleWriter"
     columns: dict[str, Any]
 
     def append(self, table: str, *records: Any, **columns: Any) -> None:

@@ -3,8 +3,6 @@
 The module of a command has `parser()` and `main(argv, console)`, which returns the exit code.
 """
 
-from __future__ import annotations
-
 from difflib import get_close_matches
 
 from backends.registry import BACKENDS

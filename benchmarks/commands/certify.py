@@ -9,8 +9,6 @@ For example:
   python run_all.py certify jax pytorch --modes eager
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 from rich.console import Console

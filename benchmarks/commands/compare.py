@@ -11,8 +11,6 @@ For example:
                                                       ratios to a case that stayed the same do not
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from rich.console import Console

@@ -1,7 +1,5 @@
 """The exit codes of all commands, in one table."""
 
-from __future__ import annotations
-
 OK, FAILED, REFUSED, PROGRAM_ERROR, INTERRUPTED = 0, 1, 2, 3, 130
 
 COMMON = {

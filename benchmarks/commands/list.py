@@ -7,8 +7,6 @@ For example:
   python run_all.py list jax --device gpu
 """
 
-from __future__ import annotations
-
 import argparse
 
 from rich.console import Console

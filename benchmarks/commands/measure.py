@@ -8,8 +8,6 @@ For example:
   python run_all.py --modes eager compiled --input resident streamed --steps 1000
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from time import monotonic
 

@@ -1,7 +1,5 @@
 """The options of the command line, and their refusal of wrong values in one clear line."""
 
-from __future__ import annotations
-
 import argparse
 import math
 import shutil

@@ -1,7 +1,5 @@
 """Progress of a run: a live bar and table in a terminal, lines of text elsewhere."""
 
-from __future__ import annotations
-
 from typing import Self
 
 import numpy as np

@@ -14,8 +14,6 @@ For example:
   python run_all.py report results/laptop results/server --output results/machines
 """
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from pathlib import Path
 

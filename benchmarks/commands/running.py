@@ -1,7 +1,5 @@
 """From arguments to a plan, and from a plan to a bundle, for the commands that measure."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from dataclasses import replace

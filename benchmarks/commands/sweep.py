@@ -12,8 +12,6 @@ For example:
                                                       go on with one that was interrupted
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shutil

@@ -1,7 +1,5 @@
 """What the terminal shows besides progress: the results of a run, and of a comparison."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

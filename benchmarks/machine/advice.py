@@ -1,7 +1,5 @@
 """Advice on the failures of a GPU, chosen by the text in which frameworks report them."""
 
-from __future__ import annotations
-
 import re
 
 ADVICE = {

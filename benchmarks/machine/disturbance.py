@@ -6,8 +6,6 @@ during it, or if the GPU was throttled. A disturbed round is kept in samples.csv
 estimates, and repeated. This rule does not depend on how fast any case was, so it favours none.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter, sleep

@@ -1,7 +1,5 @@
 """The machine and the software of a run, as the fields of environment.json."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 from datetime import UTC, datetime

@@ -4,8 +4,6 @@ NVML numbers the GPUs by their place on the PCI bus and ignores CUDA_VISIBLE_DEV
 them in the same way in workers, which are started with CUDA_DEVICE_ORDER=PCI_BUS_ID.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable

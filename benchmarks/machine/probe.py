@@ -5,8 +5,6 @@ imports its framework, has it multiply a small matrix on the device, and prints 
 process that plans and times imports no framework.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The project's version and extras, and the systems and devices that it does not support."""
 
-from __future__ import annotations
-
 import sys
 import tomllib
 

@@ -1,7 +1,5 @@
 """The settings of a process: its environment variables, CPUs and parent."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

@@ -1,7 +1,5 @@
 """The cases: the ways to train the workload that are timed, and the choice of them."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, replace
 
 from backends.contract import EPSILON_HAT, TEXTBOOK

@@ -5,8 +5,6 @@ of the elements (8: unsigned byte), a byte for the number of dimensions, a 32-bi
 dimension, then the elements.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import math

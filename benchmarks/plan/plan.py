@@ -1,7 +1,5 @@
 """The plan: which cases run, on what, for how long. It is made once, before anything starts."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path

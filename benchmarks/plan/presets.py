@@ -1,7 +1,5 @@
 """The presets: ready-made choices of cases and effort."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from backends.contract import Adam

@@ -3,8 +3,6 @@
 Initial parameters and batches are drawn once, here, in NumPy, from the seed. Backends draw nothing.
 """
 
-from __future__ import annotations
-
 import zlib
 from dataclasses import dataclass
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """The sections of a report on what was learned: accuracy, and the time to reach it."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from benchmarks.analysis.findings import Findings, control_of

@@ -1,7 +1,5 @@
 """Which cases a table or figure shows, and in which order."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from backends.contract import TEXTBOOK

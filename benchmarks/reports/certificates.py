@@ -1,7 +1,5 @@
 """The section of a report on certificates: how far each case departs from the reference."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -1,7 +1,5 @@
 """The comparison of two bundles: its table, its sentences, and its markdown report."""
 
-from __future__ import annotations
-
 from benchmarks.analysis.comparison import Comparison, beyond
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
 from benchmarks.reports.formats import MS, as_interval, interval, joined, number

@@ -1,7 +1,5 @@
 """How numbers, intervals and names are written in reports, figures and the terminal."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ The page needs no network and no other file: plotly's script, the styles and the
 figure are in it.
 """
 
-from __future__ import annotations
-
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence

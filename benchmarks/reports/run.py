@@ -1,7 +1,5 @@
 """The report of a bundle; every figure in it stands in one of the bundle's CSVs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from backends.registry import BACKENDS, title_of

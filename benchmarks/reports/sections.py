@@ -4,8 +4,6 @@ A table's columns say where their cells come from and how they are written; the 
 and the page make their tables from these.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal

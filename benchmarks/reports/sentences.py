@@ -1,7 +1,5 @@
 """The sentences that reports and terminal share: what the results of a run mean."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

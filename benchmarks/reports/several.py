@@ -1,7 +1,5 @@
 """Several bundles in one report, beside one another and never ranked across."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

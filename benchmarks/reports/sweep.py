@@ -1,7 +1,5 @@
 """The report of a sweep: for each factor a table, a figure, and where the ranking changes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

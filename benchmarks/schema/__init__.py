@@ -3,8 +3,6 @@
 Workers use the names here; they need not be able to read the tables.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

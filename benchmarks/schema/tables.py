@@ -1,7 +1,5 @@
 """Every table and column of a bundle, as tables.toml lists them: meaning, unit, type and range."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import replace
 from math import inf

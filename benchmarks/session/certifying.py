@@ -1,7 +1,5 @@
 """Certifying cases without timing them: a session without rounds."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The description of a run for its environment.json, as it is when the run starts."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from dataclasses import asdict

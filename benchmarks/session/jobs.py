@@ -1,7 +1,5 @@
 """What the workers of a plan need: references for their certificates, jobs, and processes."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import replace
 from pathlib import Path

@@ -4,8 +4,6 @@ Only one worker computes at a time; the others wait on their pipes. Every row is
 before the next block starts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace

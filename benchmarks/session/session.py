@@ -1,7 +1,5 @@
 """The session: the launches of a run, within its time limit."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Each worker leads a process group of its own, so that ending it also ends the co
 started, and Ctrl-C in the terminal reaches the session alone.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

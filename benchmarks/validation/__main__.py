@@ -13,8 +13,6 @@ Run these by hand, on a machine that does nothing else:
 All write their tables to results/validation/, as CSV and most as markdown too.
 """
 
-from __future__ import annotations
-
 import argparse
 
 import pandas as pd

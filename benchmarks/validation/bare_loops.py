@@ -6,8 +6,6 @@ of the same program differ by several percent. The result is the ratio of the wo
 loop's, within rounds, with its 95% interval over launches.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import subprocess

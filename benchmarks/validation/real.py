@@ -1,7 +1,5 @@
 """Verdicts on real runs of one case under several names, and of that case slowed on purpose."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Verdicts on simulated runs, whose true ratio is known."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Start a worker: `python -m benchmarks.worker PIPE`, by a session at the pipe's other end."""
 
-from __future__ import annotations
-
 import sys
 from multiprocessing.connection import Connection
 

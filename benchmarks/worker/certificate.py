@@ -18,8 +18,6 @@ as timed    The case itself, in its precision, in every worker.
 How far rounding alone may move a figure as timed is measured: see reference.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

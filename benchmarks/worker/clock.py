@@ -1,7 +1,5 @@
 """The clock: the only place where time is taken while a framework computes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from time import perf_counter, process_time
 from typing import TypeVar

@@ -4,8 +4,6 @@ That is too seldom for a block. So training goes on for a while after the timed 
 energy is counted from the first tick to the last: both come equally late, so the delays cancel.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import isnan
 from time import perf_counter

@@ -1,7 +1,5 @@
 """The worker of a floor: what no step can be faster than, timed in the same rounds as the cases."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from backends import registry

@@ -3,8 +3,6 @@
 A worker reads it beside the certificate; analysis/ledger_differences.py says where cases differ.
 """
 
-from __future__ import annotations
-
 import platform
 from dataclasses import asdict
 

@@ -4,8 +4,6 @@ Each request is a class that names the type of its answer, so that a type checke
 `WorkerProcess.ask` returns. The first request to a worker is `Build`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -85,19 +83,6 @@ class Certified:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WarmUp:
-    """What was trained and discarded before the first timed block."""
-
-    steps: int
-    seconds: float
-    steady: bool
-    """Whether the last block was no faster than the blocks before it."""
-    block_steps: int
-    """Steps in each block from now on."""
-    last: Block
-
-
-@dataclass(frozen=True, kw_only=True)
 class Block:
     """Consecutive training steps, timed together."""
 
@@ -108,6 +93,19 @@ class Block:
     """CPU time of all threads of the worker."""
     compilations: int = 0
     """Programs compiled while the block was timed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUp:
+    """What was trained and discarded before the first timed block."""
+
+    steps: int
+    seconds: float
+    steady: bool
+    """Whether the last block was no faster than the blocks before it."""
+    block_steps: int
+    """Steps in each block from now on."""
+    last: Block
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,5 @@
 """The times of a step's parts, measured by themselves once a run, before a case is timed."""
 
-from __future__ import annotations
-
 import contextlib
 from dataclasses import replace
 from types import ModuleType

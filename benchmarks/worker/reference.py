@@ -13,8 +13,6 @@ its ReLU. Of CANDIDATES draws of parameters and batches the certificate takes th
 amplifies rounding least, and the bound says how much that still is.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 

@@ -3,8 +3,6 @@
 The session sets its environment and affinity before it starts.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import resource

@@ -1,7 +1,5 @@
 """What the interactive figures share: axes, legends, marks and bars, in the looks of `looks`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -3,8 +3,6 @@
 A figure shows what is in the bundle's CSVs and nothing else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from itertools import cycle
 

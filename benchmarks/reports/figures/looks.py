@@ -4,8 +4,6 @@ A backend has a colour; its modes are told apart by line, marker and, in bars, b
 that is not registered, as in a bundle from elsewhere, gets a look that is computed from the name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The static figures of a report, as SVG."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
