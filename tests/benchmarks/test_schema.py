@@ -16,7 +16,6 @@ import run_all
 from backends.contract import EPSILON_HAT, PRECISIONS, TEXTBOOK
 from benchmarks.analysis import tables
 from benchmarks.analysis.findings import compute_findings, control_of, write
-from benchmarks.bundle.__main__ import page
 from benchmarks.bundle.reader import Bundle, read_table
 from benchmarks.commands import sweep
 from benchmarks.machine.settings import ROOT
@@ -30,6 +29,7 @@ from benchmarks.schema import (
     repetition_in,
 )
 from benchmarks.schema.tables import COMPUTED, IDENTITY, MEASURED, TABLES, Column, Table, read
+from docs.make_bundles_page import page
 from tests.support.schema_checks import check_file, check_table
 from tests.synthetic_bundles import write_bundle
 
@@ -221,7 +221,7 @@ def test_a_table_of_rows_refuses_other_columns() -> None:
 
 def test_the_page_is_made_from_the_schema() -> None:
     assert (ROOT / "docs" / "bundles.md").read_text() == page() + "\n", (
-        "run: python -m benchmarks.bundle > docs/bundles.md"
+        "run: python -m docs.make_bundles_page > docs/bundles.md"
     )
 
 

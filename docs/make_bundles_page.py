@@ -1,6 +1,6 @@
 """Prints docs/bundles.md, made from the schema and the records.
 
-Run `python -m benchmarks.bundle > docs/bundles.md` after a change of either.
+Run `python -m docs.make_bundles_page > docs/bundles.md` after a change of either.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ Computed tables follow from them; `python run_all.py report FOLDER` computes the
 - Older bundles lack the column `repetition`; the name of a control, which ends in "(control)",
   shows it there. The other columns that older bundles may lack say so.
 
-This page is made from `benchmarks/schema/tables.toml` by `python -m benchmarks.bundle`.
+This page is made from `benchmarks/schema/tables.toml` by `python -m docs.make_bundles_page`.
 """
 
 
