@@ -68,7 +68,7 @@ def environment_record(
     content = environment(list(cases), launches)
     for section, changes in sections.items():
         content[section] |= changes
-    return Environment.model_validate_json(json.dumps(content))
+    return Environment.from_json(json.loads(json.dumps(content)))
 
 
 def identity(case: str, precision: str = "float32") -> dict[str, Any]:

@@ -124,7 +124,7 @@ def compute_findings(bundle: Bundle) -> Findings:
     samples = bundle.undisturbed_samples
     step_seconds = statistics.step_seconds(samples)
     run, workload = bundle.environment.run, bundle.environment.workload
-    cases = pd.DataFrame([case.model_dump() for case in run.cases], columns=list(IDENTITY))
+    cases = pd.DataFrame([case.to_json() for case in run.cases], columns=list(IDENTITY))
     summary = pd.DataFrame([_case_row(bundle, case, step_seconds) for _, case in cases.iterrows()])
     rankable = (summary["status"] == "measured") & summary["certified"] & ~control_of(summary)
     verdicts = statistics.verdicts(samples, summary[rankable])

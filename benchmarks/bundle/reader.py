@@ -1,11 +1,11 @@
 """Reads a bundle: environment.json, and the tables with the columns and types of the schema."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import pandas as pd
-from pydantic import ValidationError
 
 from benchmarks.bundle.folders import file_name
 from benchmarks.bundle.records import Environment
@@ -92,25 +92,17 @@ def read_environment(folder: Path) -> Environment:
     """The environment.json of a bundle; raises UsageError where it is not one."""
     path = folder / "environment.json"
     try:
-        return Environment.model_validate_json(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except OSError as error:
         raise _unreadable(path, error) from None
-    except ValidationError as error:
-        raise UsageError(f"{path}: {_problem(error, folder)}") from None
-
-
-def _problem(error: ValidationError, folder: Path) -> str:
-    """The first reason why a file does not describe an Environment, in one line."""
-    errors = error.errors()
-    first, missing = errors[0], {one["loc"] for one in errors if one["type"] == "missing"}
-    if first["type"] == "json_invalid":
-        return f"is not JSON; is {folder} a bundle?"
-    if not first["loc"] or missing & {("machine",), ("workload",), ("run",)}:
-        return f"describes no run; is {folder} a bundle?"
-    *records, name = ["environment", *(part for part in first["loc"] if isinstance(part, str))]
-    if first["type"] == "missing":
-        return f"describes no {name} of the {records[-1]}"
-    return f"{name} cannot be {first['input']!r}"
+    except ValueError:
+        raise UsageError(f"{path}: is not JSON; is {folder} a bundle?") from None
+    if not isinstance(content, dict) or not {"machine", "workload", "run"} <= content.keys():
+        raise UsageError(f"{path}: describes no run; is {folder} a bundle?")
+    try:
+        return Environment.from_json(content)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
 
 
 def end_of_output(folder: Path, case: str, lines: int = 8) -> str:

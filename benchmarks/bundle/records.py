@@ -5,23 +5,56 @@ older bundles lack or that is not known while a run goes on; where it is None it
 file.
 """
 
-from typing import Annotated, Any, Self
-
-from pydantic import BaseModel, ConfigDict, Field
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from types import NoneType
+from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 
 from benchmarks.schema import repetition_in
 
 
-class Record(BaseModel):
+class Record:
     """A JSON object. Keys that are no fields, as newer bundles may have, are left out."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
 
     def to_json(self) -> dict[str, Any]:
         """The record as a JSON object, without the fields that are None."""
-        return self.model_dump(mode="json", exclude_none=True)
+
+        def without_none(items: list[tuple[str, Any]]) -> dict[str, Any]:
+            return {name: value for name, value in items if value is not None}
+
+        return asdict(self, dict_factory=without_none)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """The record that a JSON object describes.
+
+        Raises ValueError where a field that every bundle has is missing, or one is not of its type.
+        """
+        hints, values = get_type_hints(cls), {}
+        for field in fields(cls):  # type: ignore[arg-type]
+            if field.name in content:
+                values[field.name] = _value(hints[field.name], content[field.name], field.name)
+            elif field.default is MISSING:
+                raise ValueError(f"describes no {field.name} of the {cls.__name__.lower()}")
+        return cls(**values)
 
 
+def _value(hint: Any, content: Any, name: str) -> Any:
+    """The value of a field of type `hint` from JSON; raises ValueError for another type."""
+    inner = get_args(hint)
+    if NoneType in inner:
+        return None if content is None else _value(inner[0], content, name)
+    expected = get_origin(hint) or hint
+    accepted = {tuple: (list, tuple), float: (float, int)}.get(expected, expected)
+    if issubclass(expected, Record):
+        accepted = dict
+    if not isinstance(content, accepted) or (isinstance(content, bool) and expected is not bool):
+        raise ValueError(f"{name} cannot be {content!r}")
+    if expected is tuple:
+        return tuple(_value(inner[0], value, name) for value in content)
+    return expected.from_json(content) if issubclass(expected, Record) else content
+
+
+@dataclass(frozen=True, kw_only=True)
 class CaseRecord(Record):
     """A case of the run: the columns that every table has for it."""
 
@@ -32,12 +65,15 @@ class CaseRecord(Record):
     precision: Annotated[str, "Precision that was asked for."]
     device: Annotated[str, "Device that was asked for."]
     adam: Annotated[str, "Form of Adam."]
-    repetition: Annotated[int, "0, or the number of this repetition of another case."] = Field(
-        # Older bundles tell a repetition by the name of the case alone.
-        default_factory=lambda fields: repetition_in(fields["case"])
-    )
+    repetition: Annotated[int, "0, or the number of this repetition of another case."]
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """See Record; older bundles tell a repetition by the name of the case alone."""
+        return super().from_json({"repetition": repetition_in(str(content.get("case"))), **content})
 
 
+@dataclass(frozen=True, kw_only=True)
 class Machine(Record):
     """The machine that the run was measured on."""
 
@@ -51,6 +87,7 @@ class Machine(Record):
     gpus: Annotated[tuple[str, ...], "NVIDIA GPUs: name, memory and driver version of each."]
 
 
+@dataclass(frozen=True, kw_only=True)
 class WorkloadRecord(Record):
     """What was trained."""
 
@@ -66,6 +103,7 @@ class WorkloadRecord(Record):
     data: Annotated[str, "Name of the data set's folder."]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Run(Record):
     """What was asked of the run, and how far it came."""
 
@@ -91,6 +129,7 @@ class Run(Record):
     ] = None
 
 
+@dataclass(frozen=True, kw_only=True)
 class Environment(Record):
     """All that environment.json holds."""
 
@@ -107,17 +146,16 @@ class Environment(Record):
 
     def with_run(self, **changes: Any) -> Self:
         """The same environment, with `changes` to the fields of its run."""
-        return self.model_copy(update={"run": self.run.model_copy(update=changes)})
+        return replace(self, run=replace(self.run, **changes))
 
 
 def described_fields(record: type[Record]) -> list[tuple[str, str, str]]:
     """The name, description and unit of every field; `record.field` for one within a record."""
     rows: list[tuple[str, str, str]] = []
-    for name, field in record.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Record):
-            inner = described_fields(field.annotation)
-            rows += [(f"{name}.{one}", about, unit) for one, about, unit in inner]
+    for name, hint in get_type_hints(record, include_extras=True).items():
+        if isinstance(hint, type) and issubclass(hint, Record):
+            rows += [(f"{name}.{one}", about, unit) for one, about, unit in described_fields(hint)]
         else:
-            about, *units = field.metadata
+            _, about, *units = get_args(hint)
             rows.append((name, about, *(units or [""])))
     return rows

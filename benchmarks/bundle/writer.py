@@ -4,6 +4,7 @@ Rows are flushed one by one, so whatever ends a run, what was measured is on dis
 """
 
 import csv
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ class BundleWriter:
         """Write environment.json, or replace it when more is known."""
         # Whatever ends the run, the file is there as a whole.
         unfinished = self.folder / "environment.json.part"
-        unfinished.write_text(environment.model_dump_json(indent=2, exclude_none=True) + "\n")
+        text = json.dumps(environment.to_json(), indent=2, ensure_ascii=False)
+        unfinished.write_text(text + "\n")
         unfinished.replace(self.folder / "environment.json")
 
     def keep_output(self, case: str, output: str) -> None:

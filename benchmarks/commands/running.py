@@ -141,6 +141,6 @@ def run(plan: Plan, training: data.Split, folder: Path, console: Console, starte
         out_of_time=session.out_of_time,
     )
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    writer.write_environment(described.model_copy(update={"finished": finished}))
+    writer.write_environment(replace(described, finished=finished))
     writer.close()
     return code

@@ -1,19 +1,13 @@
 """Every table and column of a bundle, as tables.toml lists them: meaning, unit, type and range."""
 
 import tomllib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
 
-STRICT = ConfigDict(extra="forbid")
-"""Values of another type, and keys that do not exist, are errors."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
+@dataclass(frozen=True, kw_only=True)
 class Column:
     """One column of a table."""
 
@@ -49,7 +43,7 @@ class Column:
         return values + ("; may be empty" if self.may_be_empty else "")
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """One CSV file of a bundle."""
 
@@ -81,10 +75,11 @@ KINDS: dict[str, dict[str, Any]] = {
 def read(content: dict[str, Any], part: str) -> dict[str, Table]:
     """The tables of one part of tables.toml, by name.
 
-    Raises KeyError for a group or kind that does not exist, and ValueError for other mistakes.
+    Raises KeyError for a group or kind that does not exist, TypeError for a key that is missing or
+    unknown, and ValueError for a bound that is no number.
     """
     return {
-        name: Table(**table | {"name": name, "columns": _columns(table["columns"], content)})
+        name: Table(**table | {"name": name, "columns": tuple(_columns(table["columns"], content))})
         for name, table in content[part].items()
     }
 
@@ -105,7 +100,12 @@ def _column(name: str, kind: str, **entry: Any) -> list[Column]:
     The ends of a mean's interval may lie beyond what a single value can be, so they have no range.
     """
     optional = {"may_be_empty": True} if kind.endswith("?") else {}
-    columns = [Column(**KINDS[kind.removesuffix("?")] | optional | entry | {"name": name})]
+    settings = KINDS[kind.removesuffix("?")] | optional | entry
+    for bound in ("lowest", "highest"):
+        if isinstance(settings.get(bound), str):
+            raise ValueError(f"{name}: {bound} cannot be {settings[bound]!r}")
+    choices = tuple(settings.pop("choices", ()))
+    columns = [Column(name=name, choices=choices, **settings)]
     if kind == "estimate":
         for end, side in (("low", "Lower"), ("high", "Upper")):
             about = f"{side} end of the 95% interval of `{name}`."

@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.bundle.records import CaseRecord, Environment, Run, WorkloadRecord
+from benchmarks.bundle.records import CaseRecord, Environment, Machine, Run, WorkloadRecord
 from benchmarks.machine import environment
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
@@ -13,15 +13,17 @@ from benchmarks.plan.plan import Plan
 
 def describe_run(plan: Plan) -> Environment:
     """The machine, the software, the workload, and what is asked of the run."""
-    work, machine = plan.workload, environment.describe()
+    work, described = plan.workload, environment.describe()
     # Backends that another Python runs have versions that differ from this process's.
-    machine["packages"] |= plan.versions
+    described["packages"] |= plan.versions
+    machine = Machine.from_json(described.pop("machine"))
     return Environment(
-        **machine,
+        **described,
+        machine=machine,
         workload=WorkloadRecord(
             layer_sizes=work.network.layer_sizes,
             parameters=work.network.parameter_count,
-            **asdict(work.adam),
+            **{n: value for n, value in asdict(work.adam).items() if n != "form"},
             batch_size=work.batch_size,
             steps=work.steps,
             training_images=work.training_images,
@@ -45,4 +47,4 @@ def describe_run(plan: Plan) -> Environment:
 
 
 def _records(*cases: Case) -> tuple[CaseRecord, ...]:
-    return tuple(CaseRecord.model_validate(case.identity()) for case in cases)
+    return tuple(CaseRecord.from_json(case.identity()) for case in cases)

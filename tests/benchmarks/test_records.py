@@ -25,7 +25,7 @@ def content() -> dict[str, Any]:
 
 def read(content: dict[str, Any]) -> Environment:
     """The record of a JSON object."""
-    return Environment.model_validate_json(json.dumps(content))
+    return Environment.from_json(json.loads(json.dumps(content)))
 
 
 @pytest.mark.parametrize("path", REFERENCE, ids=lambda path: path.parent.name)
@@ -47,7 +47,7 @@ def test_the_record_of_a_record_is_the_same() -> None:
 
 def test_this_machine_can_be_described() -> None:
     described = machine_environment.describe()
-    written = Environment(**read(content()).model_dump() | described).to_json()
+    written = json.loads(json.dumps(read(content() | described).to_json()))
     assert {name: written[name] for name in described} == json.loads(json.dumps(described))
 
 

@@ -280,7 +280,7 @@ def test_an_estimate_is_followed_by_its_interval() -> None:
 )
 def test_a_mistake_in_the_list_of_tables_is_an_error(entry: dict[str, Any], problem: str) -> None:
     content = {"shared": {}, "measured": {"a": {"about": "A.", "columns": {"steps": entry}}}}
-    with pytest.raises((KeyError, ValueError), match=problem):
+    with pytest.raises((KeyError, TypeError, ValueError), match=problem):
         read(content, "measured")
 
 
