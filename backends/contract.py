@@ -141,7 +141,10 @@ class Execution:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a trainer really uses, read back from the live framework."""
+    """What a trainer really uses, read back from the live framework.
+
+    The texts are compared between cases: say the same thing in the words of the other backends.
+    """
 
     device: str  # the one whose memory holds a result: "cpu" or "gpu"
     device_name: str
@@ -227,7 +230,10 @@ class Trainer(ABC):
         """The matrix product (m, n) of `a` (m, k) and `b` (k, n), computed as the layers do."""
 
     def weight_address(self) -> int | None:
-        """The present memory address of the first weight; None where that cannot be read."""
+        """The present memory address of the first weight; None where that cannot be read.
+
+        The ledger tells by it whether a step updates the parameters in place.
+        """
         return None
 
     def peak_device_bytes(self) -> int | None:

@@ -100,7 +100,7 @@ def test_certify_names_what_deviates(
     python = python_for_workers(tmp_path, UNTRAINED_BIAS)
     done = run(capsys, "certify", *small, "--python", f"numpy={python}")
     assert done.code == 1, done.errors
-    assert "NOT certified: first departs at parameters 1 step, layer 2 bias (exact)" in done.output
+    assert "the first failing stage is parameters 1 step, layer 2 bias (exact)" in done.output
     assert "relative error 1.0e+00 where the bound is 1.0e-09" in done.output
 
 

@@ -178,8 +178,8 @@ def launches_needed(medians: Array, control: Array) -> float:
 def verdicts(samples: pd.DataFrame, comparable: pd.DataFrame) -> pd.DataFrame:
     """The table `verdicts`: every pair of `comparable` cases that agree in the columns MATCHED.
 
-    The p-values of a run's pairs are adjusted together (Benjamini and Hochberg, 1995), so that at
-    most 5% of the differences that a run claims are expected to be none.
+    The p-values of a run's pairs are adjusted together (Benjamini and Hochberg, 1995), which
+    bounds the expected share of false ones among the differences that a run claims.
     """
     table = step_seconds(samples)
     control = control_medians(samples, table)

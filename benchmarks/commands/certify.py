@@ -61,7 +61,10 @@ def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> N
     console.print(table)
     if failure := first_failure(certified.checks):
         check = asdict(failure) | {"relative_error": failure.error}
-        console.print(f"NOT certified: first departs at {departure(check)}", markup=False)
+        console.print(
+            f"NOT certified: the first failing stage is {departure(check)}",
+            markup=False,
+        )
     else:
         console.print(f"certified in {certified.seconds:.1f} s")
     entries = certified.ledger | {

@@ -1,6 +1,6 @@
-"""Evidence of what else the machine is doing: a small fixed workload timed beside every round.
+"""Evidence of what else the machine is doing: a small fixed task timed beside every round.
 
-It is timed while no case computes. A round is disturbed if the fixed workload ran much slower
+It is timed while no case computes. A round is disturbed if the fixed task ran much slower
 beside it than it usually does in the run, if the machine's host took much processor time away
 during it, or if the GPU was throttled. A disturbed round is kept in samples.csv, excluded from the
 estimates, and repeated. This rule does not depend on how fast any case was, so it favours none.
@@ -18,11 +18,11 @@ from benchmarks.machine import nvml
 SIZE = 60_000
 REPETITIONS = 20
 PAUSE_SECONDS = 0.05
-"""The pause before the fixed workload is timed, while the threads of the worker that has just
+"""The pause before the fixed task is timed, while the threads of the worker that has just
 answered still spin. Without it, and with matrix products on all processors as the workload, every
 third time was 1.5 times the median; with it, and with sorting on one processor, none of 44 was."""
 SLOWER = 1.5
-"""The time of the fixed workload, as a multiple of its median, above which a round is disturbed."""
+"""The time of the fixed task, as a multiple of its median, above which a round is disturbed."""
 STEAL = 0.05
 """The share of the processors' time taken by the host above which a round is disturbed."""
 FEWEST_OBSERVATIONS = 6
@@ -31,7 +31,7 @@ FEWEST_OBSERVATIONS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class MachineState:
-    """The machine at one moment, with the time of the fixed workload and NVML's view of the GPU."""
+    """The machine at one moment, with the time of the fixed task and NVML's view of the GPU."""
 
     probe_ms: float
     load_average: float

@@ -31,8 +31,8 @@ MOST_REPEATED = 4
 ORDER_STREAM = 2
 """Keeps the order of the cases independent of what else is drawn from the seed."""
 ANSWER_TIMEOUT_SECONDS = 120.0
-"""For each answer after the start; a block has 20 times as long as it took in the warm-up in
-addition."""
+"""Time limit of each answer after the start; that of a block is longer by 20 times the duration of
+the last block of the warm-up."""
 
 
 class Progress(Protocol):
@@ -161,7 +161,7 @@ class Member:
 
 
 class Launch:
-    """One launch; `start`, then `measure`, and `end` in every case."""
+    """One launch: `start` it, `measure`, and `end` it whatever happens."""
 
     def __init__(self, number: int, state: SharedState) -> None:
         self.number, self.plan, self.state = number, state.plan, state

@@ -1,4 +1,4 @@
-"""A worker process as the session sees it: started, asked, and ended in every case.
+"""A worker process as the session sees it: started, asked, and ended whatever happens.
 
 Each worker leads a process group of its own, so that ending it also ends the compilers it has
 started, and Ctrl-C in the terminal reaches the session alone.
