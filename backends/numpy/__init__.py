@@ -1,7 +1,7 @@
 """NumPy: the training written out by hand.
 
-It is the reference: run in float64 it says what every other backend must compute. It is also timed,
-as what a program without a framework, with one BLAS call for each matrix product, takes.
+It is the reference: run in float64, it says what every other backend must compute. It is also timed
+like the others, to show how long a step takes without a framework, with one BLAS call a product.
 """
 
 import numpy as np

@@ -50,7 +50,7 @@ class Estimate:
     low: float
     high: float
     p_value: float = np.nan
-    """The p-value of a true value of one; two-sided, for this estimate alone."""
+    """Two-sided p-value of the hypothesis that the true value is one, not adjusted for other tests."""
 
 
 NOTHING = Estimate(value=np.nan, low=np.nan, high=np.nan)
@@ -119,7 +119,7 @@ def control_medians(samples: pd.DataFrame, table: pd.DataFrame) -> Array:
 
 
 def resolution(control: Array) -> float:
-    """The largest difference within the interval of `control`, which is that of `control_medians`.
+    """The largest difference in the 95% interval of the control, from `control_medians`.
 
     0.02 means that differences under 2% cannot be told apart. NaN without a control.
     """

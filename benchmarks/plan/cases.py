@@ -83,7 +83,7 @@ def select_cases(
             ]
     if not cases:
         raise UsageError(
-            "no case has these backends, modes and inputs together; --list shows those there are"
+            "no case has these backends, modes and inputs together; `run_all.py list` shows which exist"
         )
     return list(dict.fromkeys(cases))
 

@@ -82,7 +82,7 @@ def _content(folder: Path, name: str) -> tuple[Path, bytes]:
 
 
 def read_idx(folder: Path, name: str, dimensions: int, md5: str | None = None) -> Array:
-    """One IDX file of unsigned bytes, as an array with so many dimensions.
+    """One IDX file of unsigned bytes, as an array of that many dimensions.
 
     Raises DataError where the file is missing or damaged, or its `md5` is another.
     """

@@ -62,7 +62,7 @@ class SharedState:
     monitor: Monitor = field(default_factory=Monitor)
     waited_seconds: float = 0.0
     waiting_cpu_seconds: float = 0.0
-    """CPU time of this process while it waited for blocks: it is taken from what is measured."""
+    """CPU time of this process while it waited for blocks; the workers had to do without it."""
     out_of_time: bool = False
     """Whether the time limit has left out launches or rounds."""
 
@@ -213,7 +213,7 @@ class Launch:
             longest_round = max(longest_round, monotonic() - began)
         self._each_that_trains(Member.read_due_batches)
         self._each_that_trains(Member.finish)
-        # Repeated once the training has its final figures, and only so many.
+        # Only now, when the training has its final figures, and a limited number of them.
         for extra in range(min(disturbed, -(-plan.rounds // MOST_REPEATED))):
             if monotonic() + longest_round > deadline:
                 break

@@ -39,7 +39,7 @@ SIZES = (784, 512, 512, 10)
 
 
 def calls(rows: Array, many: bool) -> Array:
-    """The batches of each call: one, or as many as STEPS_PER_CALL."""
+    """The batches of each call: one, or STEPS_PER_CALL."""
     return rows.reshape(-1, STEPS_PER_CALL, BATCH_SIZE) if many else rows
 
 
@@ -51,7 +51,7 @@ def initial_arrays() -> list[Array]:
 
 
 def default_workload(training: data.Split, steps: int) -> Workload:
-    """What a run trains by default, for so many steps."""
+    """The default workload, for `steps` steps."""
     return Workload(
         network=Network(layer_sizes=SIZES),
         adam=Adam(),

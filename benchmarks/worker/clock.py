@@ -46,7 +46,7 @@ def seconds_until_done(call: Callable[[], object], device: Trainer | Floor) -> f
 
 
 def fitting_steps(trainer: Trainer | Floor, rows: Array, job: Job) -> int:
-    """The steps of a block: the job's, or where it says `calibrate` at most those in BLOCK_SECONDS.
+    """The steps of a block: the job's, reduced to what fits into BLOCK_SECONDS if it asks for that.
 
     `rows` has at least as many lines as are tried. A block consists of whole calls of the
     framework, unless not even one fits.

@@ -14,7 +14,7 @@ PEAK_SIZE = {"cpu": 2048, "gpu": 8192}
 
 
 def empty_rows(steps: int) -> Array:
-    """Rows for so many steps of a floor, which ignores their content."""
+    """Rows for `steps` steps of a floor, which ignores their content."""
     return np.empty((steps, 0), np.int32)
 
 

@@ -53,7 +53,7 @@ class Reference:
 
     start: Parameters
     rows: Array
-    """(steps, batch_size): at least STEPS batches, and as many as a call trains."""
+    """(steps, batch_size): at least STEPS batches, or the number that a call trains if that is larger."""
     batches: Split
     """The images and labels that stand in `rows`, each once."""
     batch_rows: Array
