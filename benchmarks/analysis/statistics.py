@@ -50,7 +50,7 @@ class Estimate:
     low: float
     high: float
     p_value: float = np.nan
-    """Two-sided p-value of the hypothesis that the true value is one, not adjusted for other tests."""
+    """Two-sided p-value of the hypothesis that the true value is one, not yet adjusted."""
 
 
 NOTHING = Estimate(value=np.nan, low=np.nan, high=np.nan)

@@ -83,7 +83,7 @@ def select_cases(
             ]
     if not cases:
         raise UsageError(
-            "no case has these backends, modes and inputs together; `run_all.py list` shows which exist"
+            "no case has these backends, modes and inputs together; `run_all.py list` shows them"
         )
     return list(dict.fromkeys(cases))
 

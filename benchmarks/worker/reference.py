@@ -53,7 +53,7 @@ class Reference:
 
     start: Parameters
     rows: Array
-    """(steps, batch_size): at least STEPS batches, or the number that a call trains if that is larger."""
+    """(steps, batch_size): STEPS batches, or all those of a call where it trains more."""
     batches: Split
     """The images and labels that stand in `rows`, each once."""
     batch_rows: Array
