@@ -223,7 +223,7 @@ def find_failed_trainings(readings: pd.DataFrame, classes: int) -> dict[str, str
 
 
 def _diverged(readings: pd.DataFrame) -> str:
-    """From which step on the losses of one case are not finite; empty if all are."""
+    """A sentence on the step from which the losses of a case are not finite; empty if all are."""
     lost = readings[~np.isfinite(readings[["train_loss", "validation_loss"]]).all(axis=1)]
     first = lost.groupby("seed", as_index=False)["step"].min()
     where = [
@@ -234,7 +234,7 @@ def _diverged(readings: pd.DataFrame) -> str:
 
 
 def _learned_nothing(readings: pd.DataFrame, classes: int) -> str:
-    """In which launches of one case the last accuracy is that of guessing; empty if in none."""
+    """A sentence on the seeds whose last accuracy is that of guessing; empty if there are none."""
     last = readings[readings["step"] > 0].sort_values(["seed", "step"]).groupby("seed").tail(1)
     guessing = last[last["validation_accuracy"] <= CHANCE / classes]
     where = [

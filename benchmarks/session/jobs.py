@@ -20,7 +20,7 @@ from benchmarks.worker.messages import Certified, Job, Ready, WarmUp
 from benchmarks.worker.reference import Reference, make_reference
 
 START_TIMEOUT_SECONDS = 300.0
-"""For each part of a worker's start: build and first call, certificate, warm-up."""
+"""Time limit of each part of a worker's start: build and first call, certificate, warm-up."""
 
 References = dict[tuple[str, str], Reference]
 """The reference for each precision and form of Adam."""

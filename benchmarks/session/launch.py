@@ -74,7 +74,7 @@ class Member:
     case: Case
     worker: WorkerProcess
     rows: Rows
-    """With the launch, its seed and the case."""
+    """Appends rows of this case in this launch."""
     ready: Ready
     certified: Certified
     warmup: WarmUp
