@@ -121,7 +121,7 @@ class Execution:
     precision: str = "float32"
     device: str = "cpu"
     threads: int = 1
-    steps_per_call: int = 50  # in modes that train many steps in one call of the framework
+    steps_per_call: int = 50  # where the mode's entry in the registry says many_steps
 
     @property
     def stored(self) -> str:

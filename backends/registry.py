@@ -27,7 +27,7 @@ class Mode:
     about: str
     source: str = ""  # the page of the framework's documentation that teaches it
     inputs: tuple[str, ...] = RESIDENT + STREAMED
-    many_steps: bool = False  # whether one call of the framework trains many steps
+    many_steps: bool = False  # whether `train` works in calls of Execution.steps_per_call steps
 
 
 @dataclass(frozen=True, kw_only=True)

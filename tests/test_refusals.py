@@ -22,7 +22,7 @@ from tests.support.workers import executable
         (["--batch-size", "55001"], "55,000 images"),
         (["--backends", "theano"], "theano"),
         (["--modes", "warp"], "warp"),
-        (["--backends", "jax", "--modes", "fit"], "--list"),
+        (["--backends", "jax", "--modes", "fit"], "run_all.py list"),
         (["--hidden", "0"], "--hidden"),
         (["--learning-rate", "nan"], "--learning-rate"),
         (["--launches", "0"], "--launches"),

@@ -29,14 +29,15 @@ def parser() -> options.Parser:
 def list_backends(arguments: argparse.Namespace, console: Console) -> int:
     """Print every backend and mode that the arguments name; returns the exit code."""
     names, device = arguments.backends or list(BACKENDS), arguments.device
-    table = Table("backend", "mode", "tier", "input", f"on the {device} here")
+    table = Table("backend", "mode", "what it is", "tier", "input", f"on the {device} here")
     for name, probed in probe.probe_all(names, device, dict(arguments.python)).items():
         answer = f"no: {probed.problem}" if probed.problem else "yes"
         # The versions are named once, in the first row.
         first = answer if probed.problem else f"yes ({probe.package_list(probed.versions)})"
-        for row, (mode, about) in enumerate(BACKENDS[name].modes.items()):
+        for row, (name_of_mode, mode) in enumerate(BACKENDS[name].modes.items()):
             start, state = ("", answer) if row else (name, first)
-            table.add_row(start, mode, about.tier, ", ".join(about.inputs), escape(state))
+            inputs = ", ".join(mode.inputs)
+            table.add_row(start, name_of_mode, mode.about, mode.tier, inputs, escape(state))
         table.add_section()
     console.print(table)
     return exit_codes.OK

@@ -130,8 +130,8 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
     cases = parser.add_argument_group("which cases (a case is a backend in a mode)")
     add_backend_options(cases)
     cases.add_argument("--modes", nargs="+", choices=mode_names(), metavar="MODE",
-        help="only these: eager (operation by operation), graph (tf.function), compiled (one step "
-        "a call), multistep (many steps a call), fit (Keras' own loop)")  # fmt: skip
+        help=f"only these: {', '.join(mode_names())}; `run_all.py list` says what each one "
+        "is")  # fmt: skip
     cases.add_argument("--input", nargs="+", choices=("resident", "streamed"), metavar="INPUT",
         help="resident (the training set lies on the device), streamed (the host cuts each "
         "batch); default: the first that a mode offers")  # fmt: skip
