@@ -34,9 +34,10 @@ MOST_LAUNCHES = 100
 """Where more launches than this would be needed, no number is given."""
 SIGNIFICANCE = 0.03
 STOPPING_LEVEL = 0.005
-"""A case is called faster or slower if its adjusted p-value is at most SIGNIFICANCE, and only a
-p-value of at most STOPPING_LEVEL may end a run early. A run looks at its verdicts after each launch: these levels keep the share of equal pairs
-that are ever called different under 5%, as `benchmarks.validation` shows."""
+"""A case is called faster or slower if its adjusted p-value is at most SIGNIFICANCE; only one of at
+most STOPPING_LEVEL may end a run early. A run looks at its verdicts after each launch: these levels
+keep the share of equal pairs that are ever called different under 5%, as `benchmarks.validation`
+shows."""
 MATCHED = ("precision_found", "device", "adam")
 """Only cases that have these in common are compared: the precision of products by their effect, the
 device, and the form of Adam."""

@@ -92,7 +92,7 @@ def test_named_inputs_select() -> None:
 
 
 def test_a_combination_that_does_not_exist_is_an_error() -> None:
-    with pytest.raises(UsageError, match="run_all.py list"):
+    with pytest.raises(UsageError, match=r"run_all\.py list"):
         names(backends=["jax"], modes=["fit"])
 
 

@@ -17,8 +17,8 @@ COLOURS = {
     "jax": ("#0072b2", "#56a8e0"),
     "numpy": ("#595959", "#a8adb5"),
 }
-"""Colours on a light and on a dark page: those of Okabe and Ito, which colour-blind readers can tell
-apart, darkened or lightened where needed for a contrast of at least 3 with the page."""
+"""Colours on a light and on a dark page: those of Okabe and Ito, which colour-blind readers can
+tell apart, darkened or lightened where needed for a contrast of at least 3 with the page."""
 SPARE_COLOURS = (
     *("#009e73", "#cc79a7", "#8457d6", "#8a7a00"),
     *("#c0506a", "#2f8f9d", "#5f8a3a", "#a9683a"),
