@@ -46,7 +46,7 @@ def test_a_calm_round_is_not_disturbed(monitor: Monitor) -> None:
     assert not monitor.disturbed(replace(CALM, probe_ms=14.0), LATER)
 
 
-def test_a_round_beside_which_the_fixed_workload_was_slow_is_disturbed(monitor: Monitor) -> None:
+def test_a_round_beside_which_the_fixed_task_was_slow_is_disturbed(monitor: Monitor) -> None:
     assert monitor.disturbed(replace(CALM, probe_ms=16.0), LATER)
     assert monitor.disturbed(CALM, replace(LATER, probe_ms=16.0))
 
