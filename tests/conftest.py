@@ -19,8 +19,17 @@ from benchmarks.machine.settings import SHARED_GPU
 from tests.support.images import write_image_set
 from tests.support.runs import SMALL
 
+QUICK = (("numpy", "eager"), ("pytorch", "eager"))
+"""The backends and modes of the quick loop; the others compile, which takes seconds each."""
+
+
+def marks(name: str, mode: str) -> list[pytest.MarkDecorator]:
+    """The marks of the tests of a backend's mode."""
+    return [] if (name, mode) in QUICK else [pytest.mark.slow]
+
+
 CASES = [
-    pytest.param(name, mode, input_, id=f"{name}-{mode}-{input_}")
+    pytest.param(name, mode, input_, id=f"{name}-{mode}-{input_}", marks=marks(name, mode))
     for name, backend in BACKENDS.items()
     for mode, about in backend.modes.items()
     for input_ in about.inputs
@@ -28,7 +37,7 @@ CASES = [
 """Every backend, mode and input."""
 
 MODES = [
-    pytest.param(name, mode, id=f"{name}-{mode}")
+    pytest.param(name, mode, id=f"{name}-{mode}", marks=marks(name, mode))
     for name, backend in BACKENDS.items()
     for mode in backend.modes
 ]

@@ -39,6 +39,7 @@ FAILURES = {
 """What the trainer does, and how the reason of the failure begins."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_lost_gpu_fails_its_case_alone(
     kind: str,

@@ -125,7 +125,7 @@ def small() -> tuple[Workload, Reference]:
 @pytest.mark.parametrize(
     ("mutant", "name", "mode"),
     [
-        pytest.param(mutant, *case.values, id=f"{mutant}-{case.id}")
+        pytest.param(mutant, *case.values, id=f"{mutant}-{case.id}", marks=case.marks)
         for mutant, about in MUTANTS.items()
         for case in MODES
         # A caller's mistake does not depend on how the backend executes: its first mode is enough.

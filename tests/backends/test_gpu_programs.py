@@ -215,6 +215,7 @@ def for_h100(name: str, mode: str, precision: str, folder: Path) -> HopperProgra
 STATE = {"compiled": 19, "multistep": 19, FLOOR: 9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
 @pytest.mark.parametrize("mode", STATE)
 @pytest.mark.parametrize("name", ["jax", "tensorflow"])

@@ -103,6 +103,7 @@ def test_accuracies_that_are_missing_are_left_out_of_the_pairs() -> None:
     assert (row["seeds"], row["verdict"]) == (1, "too few seeds")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first", [[0.15, -0.15, 0.0], [0.9, 0.5, 0.1], [-0.9, -0.5, -0.1]], ids=str
 )

@@ -25,6 +25,8 @@ pytest.importorskip("plotly", reason="the page needs plotly, which is not instal
 from benchmarks.reports import page as report_page
 from benchmarks.reports.figures import interactive
 
+pytestmark = pytest.mark.slow
+
 REFERENCE = ROOT / "results" / "reference" / "epyc-2-cores"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (

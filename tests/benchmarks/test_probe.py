@@ -15,6 +15,7 @@ from benchmarks.machine.probe import Probe, probe, trial
 from tests.support.workers import executable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKENDS)
 def test_every_backend_computes_on_the_cpu(name: str) -> None:
     if missing_packages(BACKENDS[name]):
@@ -24,6 +25,7 @@ def test_every_backend_computes_on_the_cpu(name: str) -> None:
     assert probed.versions.keys() >= set(BACKENDS[name].packages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pytorch", "tensorflow", "jax"])
 def test_without_a_gpu_the_reason_is_one_line_with_advice(
     name: str, monkeypatch: pytest.MonkeyPatch
