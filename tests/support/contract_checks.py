@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter
 
 import numpy as np
@@ -69,6 +69,19 @@ def difference(actual: Parameters, expected: Parameters) -> float:
     return max(float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in pairs)
 
 
+def trained_alike(
+    make_trainer: Maker, problem: Problem, lengths: tuple[int, ...]
+) -> Iterator[tuple[Trainer, Trainer]]:
+    """A trainer and the reference, after each of several blocks of the same batches."""
+    trainer, reference = make_trainer(problem), make_reference(problem)
+    for steps in lengths:
+        rows = problem.rows(steps)
+        trainer.train(rows)
+        trainer.synchronise()
+        reference.train(rows)
+        yield trainer, reference
+
+
 def check_logits(make_trainer: Maker, problem: Problem) -> None:
     """The logits are the reference's."""
     images = problem.training_set.images[:13]
@@ -78,23 +91,14 @@ def check_logits(make_trainer: Maker, problem: Problem) -> None:
 
 def check_first_moments(make_trainer: Maker, problem: Problem) -> None:
     """The first moments give the gradient after one step, and are Adam's after several."""
-    trainer, reference = make_trainer(problem), make_reference(problem)
-    for steps in (1, STEPS_PER_CALL):
-        rows = problem.rows(steps)
-        trainer.train(rows)
-        trainer.synchronise()
-        reference.train(rows)
+    for trainer, reference in trained_alike(make_trainer, problem, (1, STEPS_PER_CALL)):
         assert difference(trainer.first_moments(), reference.first_moments()) < BOUND
 
 
 def check_training(make_trainer: Maker, problem: Problem) -> None:
     """Train whole calls of several steps, a shorter call, and a second block."""
-    trainer, reference = make_trainer(problem), make_reference(problem)
-    for steps in (2 * STEPS_PER_CALL + 3, STEPS_PER_CALL, 1):
-        rows = problem.rows(steps)
-        trainer.train(rows)
-        trainer.synchronise()
-        reference.train(rows)
+    lengths = (2 * STEPS_PER_CALL + 3, STEPS_PER_CALL, 1)
+    for trainer, reference in trained_alike(make_trainer, problem, lengths):
         assert difference(trainer.parameters(), reference.parameters()) < BOUND
 
 
