@@ -10,8 +10,15 @@ from rich.console import Console
 
 from benchmarks import commands
 from benchmarks.commands import exit_codes
-from benchmarks.errors import UsageError
+from benchmarks.errors import StoppedError, UnjudgedError, UsageError
 from benchmarks.machine import project
+
+CODES = {
+    UsageError: exit_codes.REFUSED,
+    UnjudgedError: exit_codes.UNJUDGED,
+    StoppedError: exit_codes.STOPPED,
+}
+"""The exit codes of the errors that are shown as one line."""
 
 
 def interrupt(*_: object) -> NoReturn:
@@ -33,14 +40,14 @@ def main(argv: list[str] | None = None) -> int:
         # Only this command: reading a bundle need not wait for what a measurement imports.
         command = importlib.import_module(f"benchmarks.commands.{name}")
         return command.main(arguments, console)
-    except UsageError as error:
+    except tuple(CODES) as error:
         print(f"run_all.py: {error}", file=sys.stderr)
-        return exit_codes.REFUSED
+        return CODES[type(error)]
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED
     except Exception:
         traceback.print_exc()
-        return exit_codes.PROGRAM_ERROR
+        return exit_codes.STOPPED
 
 
 if __name__ == "__main__":

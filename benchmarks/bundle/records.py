@@ -11,6 +11,9 @@ from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 
 from benchmarks.schema import repetition_in
 
+FORMAT = 2
+"""The version of the bundles that this program writes; 1 had no checksum of the data."""
+
 
 class Record:
     """A JSON object. Keys that are no fields, as newer bundles may have, are left out."""
@@ -101,6 +104,7 @@ class WorkloadRecord(Record):
     steps: Annotated[int, "Steps of the training.", "steps"]
     training_images: Annotated[int | None, "Images that are trained on.", "images"] = None
     data: Annotated[str, "Name of the data set's folder."]
+    data_sha256: Annotated[str | None, "Checksum of all its images and labels."] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +142,12 @@ class Environment(Record):
     python: Annotated[str, "Version of Python."]
     packages: Annotated[dict[str, str], "Versions of the packages that matter."]
     variables: Annotated[dict[str, str], "Environment variables that bear on the frameworks."]
-    git_commit: Annotated[str, "Commit of this program; empty outside a checkout."]
-    git_modified: Annotated[bool, "Whether files differed from that commit."]
+    git_commit: Annotated[str, "Commit of this program; empty where it is not known."]
+    git_modified: Annotated[bool | None, "Whether files differed from it, if that is known."] = None
     workload: WorkloadRecord
     run: Run
     finished: Annotated[str | None, "End of the run, in UTC."] = None
+    format: Annotated[int | None, "Version of this format; the first one left it out."] = None
 
     def with_run(self, **changes: Any) -> Self:
         """The same environment, with `changes` to the fields of its run."""

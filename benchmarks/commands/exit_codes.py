@@ -1,28 +1,12 @@
-"""The exit codes of all commands, in one table."""
+"""The exit codes, in one table that holds for every command."""
 
-OK, FAILED, REFUSED, PROGRAM_ERROR, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAILED, REFUSED, UNJUDGED, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-COMMON = {
-    OK: "done",
-    REFUSED: "nothing was run: the message says why",
-    PROGRAM_ERROR: "stopped by an error of the program itself",
-    INTERRUPTED: "interrupted",
-}
-MEASURED = {
-    OK: "every case that can run here was measured",
-    FAILED: "a case failed; the others were measured",
-    PROGRAM_ERROR: f"{COMMON[PROGRAM_ERROR]}; what was measured until then is reported",
-    INTERRUPTED: "interrupted; what was measured until then is reported",
-}
 MEANINGS = {
-    "measure": MEASURED,
-    "certify": {OK: "every case is certified", FAILED: "a case is not certified"},
-    "sweep": MEASURED,
-    "report": {},
-    "compare": {
-        OK: "compared",
-        FAILED: "a case is slower than --fail-if-slower allows, with its whole interval",
-    },
-    "list": {},
+    OK: "done: every case was measured, is certified, or is not shown to be slower",
+    FAILED: "a case failed, is not certified, or is slower than allowed; the others are reported",
+    REFUSED: "nothing was done: wrong usage, or a file that cannot be used; the message says why",
+    UNJUDGED: "a gate cannot judge; the message says what is missing",
+    STOPPED: "stopped by an error of machine or program; what was measured until then is kept",
+    INTERRUPTED: "interrupted; what was measured until then is kept and reported",
 }
-"""The meanings of codes for each command, in addition to COMMON or instead of what it says."""

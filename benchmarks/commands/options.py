@@ -79,9 +79,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, command: str, docstring: str | None) -> None:
         """`command` is a key of COMMANDS; its help has all but the first line of the docstring."""
-        codes = sorted((exit_codes.COMMON | exit_codes.MEANINGS[command]).items())
         details = (docstring or "").partition("\n\n")[2]
-        lines = (f"  {code:<5}{meaning}\n" for code, meaning in codes)
+        lines = (f"  {code:<5}{about}\n" for code, about in exit_codes.MEANINGS.items())
         super().__init__(
             prog="run_all.py" if command == "measure" else f"run_all.py {command}",
             description=f"{COMMANDS[command].capitalize()}.",

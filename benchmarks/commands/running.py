@@ -133,7 +133,7 @@ def run(plan: Plan, training: data.Split, folder: Path, console: Console, starte
         except KeyboardInterrupt:
             state, code = "interrupted", exit_codes.INTERRUPTED
         except Exception:
-            state, code = "stopped by an error", exit_codes.PROGRAM_ERROR
+            state, code = "stopped by an error", exit_codes.STOPPED
             console.print_exception()
     described = session.environment.with_run(
         state=state,

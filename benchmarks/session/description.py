@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.bundle.records import CaseRecord, Environment, Machine, Run, WorkloadRecord
+from benchmarks.bundle.records import FORMAT, CaseRecord, Environment, Machine, Run, WorkloadRecord
 from benchmarks.machine import environment
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
@@ -19,6 +19,7 @@ def describe_run(plan: Plan) -> Environment:
     machine = Machine.from_json(described.pop("machine"))
     return Environment(
         **described,
+        format=FORMAT,
         machine=machine,
         workload=WorkloadRecord(
             layer_sizes=work.network.layer_sizes,

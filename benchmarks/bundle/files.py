@@ -1,0 +1,56 @@
+"""Reads and writes the files of a bundle: regular files inside its folder, in UTF-8.
+
+A bundle may come from anybody, so no link in it is followed, neither to read nor to write.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from benchmarks.errors import UsageError
+
+
+def read_bytes(folder: Path, name: str) -> bytes:
+    """The content of the file `name` of a bundle, such as "logs/jax-eager.txt".
+
+    Raises OSError where it cannot be read, and UsageError where it is no regular file.
+    """
+    path = inside(folder, name)
+    # Without O_NONBLOCK, opening a named pipe waits for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise UsageError(f"{path}: is not a regular file; a bundle has no others")
+        return file.read()
+
+
+def write_bytes(folder: Path, name: str, content: bytes) -> None:
+    """Write the file `name` of a bundle, or replace it, as a whole or not at all.
+
+    The folder of the file is made where it is missing. Raises OSError where it cannot be written.
+    """
+    path = inside(folder, name)
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.unlink(missing_ok=True)
+    try:
+        with unfinished.open("xb") as file:
+            file.write(content)
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def write_text(folder: Path, name: str, text: str) -> None:
+    """Write a text as `write_bytes` does; characters that UTF-8 has no form for are replaced."""
+    write_bytes(folder, name, text.encode("utf-8", "replace"))
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of the file `name` of a bundle; raises UsageError where a link leads to it."""
+    path = folder / name
+    for link in (path, *path.parents[: len(Path(name).parts) - 1]):
+        if link.is_symlink():
+            raise UsageError(f"{link}: is a link, which no bundle has; remove it")
+    return path
