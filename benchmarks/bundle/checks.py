@@ -13,12 +13,15 @@ from typing import Any
 
 import pandas as pd
 
+from backends.registry import FLOOR
 from benchmarks.bundle.records import Run
 from benchmarks.schema import repetition_in
 from benchmarks.schema.tables import IDENTITY, Column, Table, shown
 
 EXAMPLES = 2
 """The number of damaged rows of a table that a report names one by one."""
+MOST_LAUNCHES = 1000
+"""More launches than this are not looked for, whatever environment.json says of their number."""
 
 Row = dict[str, Any]
 """The values of a row by column; None where a cell is empty."""
@@ -26,7 +29,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A row that was left out, or a file without any rows."""
+    """A row that was left out, or a file that lacks rows."""
 
     file: str
     line: int | None
@@ -51,18 +54,41 @@ class DamageError(ValueError):
 
 
 def describe_damage(problems: Iterable[Problem]) -> str:
-    """A sentence on what was left out, with a few examples; empty where nothing was."""
+    """What was left out and what is missing, in a line with a few examples; empty for nothing."""
     by_file: dict[str, list[Problem]] = {}
     for problem in problems:
         by_file.setdefault(problem.file, []).append(problem)
-    parts = []
+    left_out, missing = [], []
     for file, of_file in by_file.items():
-        rows = f"{len(of_file)} row{'' if len(of_file) == 1 else 's'}"
-        examples = [str(problem) for problem in of_file[:EXAMPLES]]
-        examples += ["…"] if len(of_file) > EXAMPLES else []
-        what = "all" if of_file[0].line is None else rows
-        parts.append(f"{what} of {file} ({'; '.join(examples)})")
-    return f"Left out as damaged: {', '.join(parts)}." if parts else ""
+        rows = [str(problem) for problem in of_file if problem.line is not None]
+        if rows:
+            examples = "; ".join([*rows[:EXAMPLES], *(["…"] if len(rows) > EXAMPLES else [])])
+            count = f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
+            left_out.append(f"{count} of {file} ({examples})")
+        missing += [f"{file} {one}" for one in of_file if one.line is None]
+    parts = [f"Left out as damaged: {', '.join(left_out)}."] if left_out else []
+    parts += [f"Damaged: {', '.join(missing)}."] if missing else []
+    return " ".join(parts)
+
+
+def find_missing(tables: dict[str, pd.DataFrame], run: Run) -> list[Problem]:
+    """The tables that lack rows of cases which ran to the end of the launches that finished."""
+    outcomes = set(tables["outcomes"]["case"])
+    cases = [one.case for one in run.cases if one.case not in outcomes and one.mode != FLOOR]
+    problems = []
+    for name in ("samples", "accuracy", "certificates", "ledger", "launches"):
+        there = set(tables[name][["launch", "case"]].itertuples(index=False, name=None))
+        missing = [
+            f"{case} in launch {launch}"
+            for launch in range(min(run.finished_launches, MOST_LAUNCHES))
+            for case in cases
+            if (launch, case) not in there
+        ]
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            message = f"has no rows of {missing[0]}{more}"
+            problems.append(Problem(file=f"{name}.csv", line=None, column="", message=message))
+    return problems
 
 
 def check_table(
@@ -76,7 +102,7 @@ def check_table(
     file = f"{table.name}.csv"
     heading, *lines = content.split(b"\n")
     if not lines:
-        message = "its first line is torn" if content else "it is empty"
+        message = "has a torn first line" if content else "is empty"
         return as_frame([], table), [Problem(file=file, line=None, column="", message=message)]
     names = _names(heading)
     _check_names(names, table)
@@ -147,9 +173,8 @@ def _check_names(names: Sequence[str], table: Table) -> None:
         )
     repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated:
-        raise ValueError(
-            f"names the column {shown(repeated[0])} twice in its first line; restore the file from a copy"
-        )
+        name = shown(repeated[0])
+        raise ValueError(f"names the column {name} twice; restore the file from a copy")
 
 
 def _split(line: str) -> list[str]:
@@ -238,4 +263,4 @@ def _repeated(rows: dict[int, Row], key: Sequence[str]) -> Iterator[tuple[int, D
         for number in [*([first] if conflicting else []), *others]:
             what = "contradicts" if conflicting else "repeats"
             other = first if number != first else others[0]
-            yield number, DamageError("", f"{what} line {other}, of the same {' and '.join(key)}")
+            yield number, DamageError("", f"{what} line {other}: same {', '.join(key)}")

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import pandas as pd
 
-from benchmarks.bundle.checks import Problem, as_frame, check_table
+from benchmarks.bundle.checks import Problem, as_frame, check_table, find_missing
 from benchmarks.bundle.files import read_bytes
 from benchmarks.bundle.folders import file_name
 from benchmarks.bundle.records import FORMAT, Environment, Run
@@ -28,7 +28,7 @@ class Bundle:
     tables: dict[str, pd.DataFrame]
     """The whole rows of the measured tables, by name."""
     problems: tuple[Problem, ...] = ()
-    """The rows that were left out as damaged."""
+    """The rows that were left out as damaged, and tables that lack rows."""
 
     @property
     def undisturbed_samples(self) -> pd.DataFrame:
@@ -40,12 +40,10 @@ class Bundle:
         """Read a bundle; raises UsageError where a file is missing or not of this program."""
         environment = read_environment(folder)
         read = {table: read_table(folder, table, environment.run) for table in MEASURED}
-        return cls(
-            folder=folder,
-            environment=environment,
-            tables={table: rows for table, (rows, _) in read.items()},
-            problems=tuple(problem for _, problems in read.values() for problem in problems),
-        )
+        tables = {table: rows for table, (rows, _) in read.items()}
+        damaged = [problem for _, problems in read.values() for problem in problems]
+        problems = (*damaged, *find_missing(tables, environment.run))
+        return cls(folder=folder, environment=environment, tables=tables, problems=problems)
 
 
 def undisturbed(samples: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:

@@ -70,7 +70,7 @@ class Record:
                 place = f"{within}{field.name}"
                 values[field.name] = _value(hints[field.name], content[field.name], place)
             elif field.default is MISSING:
-                raise ValueError(f"describes no {field.name} of the {cls.__name__.lower()}")
+                raise ValueError(f"describes no {within}{field.name}")
         return cls(**values)
 
 
@@ -207,6 +207,16 @@ class Run(Record):
         float | None, "CPU time of the measuring process while it waited for blocks.", "share"
     ] = None
 
+    @classmethod
+    def from_json(cls, content: dict[str, Any], within: str = "") -> Self:
+        """See Record; every case must have a name of its own."""
+        record = super().from_json(content, within)
+        names = [one.case for one in (*record.cases, *record.floors)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{within}cases cannot name {_shown(name)} twice")
+        return record
+
 
 @dataclass(frozen=True, kw_only=True)
 class Environment(Record):
@@ -236,6 +246,6 @@ def described_fields(record: type[Record]) -> list[tuple[str, str, str]]:
         if isinstance(hint, type) and issubclass(hint, Record):
             rows += [(f"{name}.{one}", about, unit) for one, about, unit in described_fields(hint)]
         else:
-            about, *units = [one for one in get_args(hint)[1:] if isinstance(one, str)]
-            rows.append((name, about, *(units or [""])))
+            about, unit, *_ = *(one for one in get_args(hint)[1:] if isinstance(one, str)), ""
+            rows.append((name, about, unit))
     return rows
