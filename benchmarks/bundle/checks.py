@@ -65,26 +65,29 @@ def describe_damage(problems: Iterable[Problem]) -> str:
             examples = "; ".join([*rows[:EXAMPLES], *(["…"] if len(rows) > EXAMPLES else [])])
             count = f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
             left_out.append(f"{count} of {file} ({examples})")
-        missing += [f"{file} {one}" for one in of_file if one.line is None]
+        if lacks := [str(problem) for problem in of_file if problem.line is None]:
+            missing.append(f"{file} {' and '.join(lacks)}")
     parts = [f"Left out as damaged: {', '.join(left_out)}."] if left_out else []
     parts += [f"Damaged: {', '.join(missing)}."] if missing else []
     return " ".join(parts)
 
 
 def find_missing(tables: dict[str, pd.DataFrame], run: Run) -> list[Problem]:
-    """The tables that lack rows of cases which ran to the end of the launches that finished."""
+    """The tables that lack rows of launches that finished, of cases that ran to the end of them."""
     outcomes = set(tables["outcomes"]["case"])
     cases = [one.case for one in run.cases if one.case not in outcomes and one.mode != FLOOR]
+    launches = range(min(run.finished_launches, MOST_LAUNCHES))
+    expected: dict[tuple[int | str, ...], str] = {
+        (launch, case): f"{case} in launch {launch}" for launch in launches for case in cases
+    }
     problems = []
-    for name in ("samples", "accuracy", "certificates", "ledger", "launches"):
-        there = set(tables[name][["launch", "case"]].itertuples(index=False, name=None))
-        missing = [
-            f"{case} in launch {launch}"
-            for launch in range(min(run.finished_launches, MOST_LAUNCHES))
-            for case in cases
-            if (launch, case) not in there
-        ]
-        if missing:
+    for name in ("samples", "accuracy", "certificates", "ledger", "launches", "rounds"):
+        columns, wanted = ["launch", "case"], expected
+        if name == "rounds":
+            columns, wanted = ["launch"], {(launch,): f"launch {launch}" for launch in launches}
+        there = set(tables[name][columns].itertuples(index=False, name=None))
+        missing = [about for key, about in wanted.items() if key not in there]
+        if missing and cases:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             message = f"has no rows of {missing[0]}{more}"
             problems.append(Problem(file=f"{name}.csv", line=None, column="", message=message))

@@ -197,13 +197,13 @@ def test_files_are_damaged_line_by_line(files: Files, change: Any, damage: str, 
 
 def test_a_table_that_lacks_all_rows_of_a_case_is_named(files: Files, tmp_path: Path) -> None:
     """The lines are whole, yet a launch that finished must have left some for every case."""
-    for name in ("samples", "accuracy", "certificates", "ledger", "launches"):
-        lines = [line for line in lines_of(files, name) if not line.startswith("1,1,")]
-        kept = [line for line in lines if "numpy eager" in line or line == lines[0]]
-        changed: Files = {f"{name}.csv": content([*lines_of(files, name)[:1], *kept[1:]])}
+    for name in ("samples", "accuracy", "certificates", "ledger", "launches", "rounds"):
+        heading, *lines = lines_of(files, name)
+        kept = [line for line in lines if line.startswith("0,0,") and "numpy eager" in line]
+        changed: Files = {f"{name}.csv": content([heading, *kept])}
         bundle = Bundle.read(write_files(files | changed, tmp_path / "bundle"))
-        expected = f"Damaged: {name}.csv has no rows of jax compiled in launch 0 and 4 more."
-        assert describe_damage(bundle.problems) == expected
+        lacks = "launch 0 and 1 more" if name == "rounds" else "jax compiled in launch 0 and 4 more"
+        assert describe_damage(bundle.problems) == f"Damaged: {name}.csv has no rows of {lacks}."
 
 
 @pytest.mark.parametrize("line", [2, pytest.param(70, marks=pytest.mark.slow)])
@@ -350,6 +350,15 @@ def test_little_is_enough_for_a_report(times: dict[str, float], tmp_path: Path) 
     place = write_bundle(tmp_path / "bundle", times, launches=1, rounds=1)
     bundle = Bundle.read(place)
     assert report.markdown(bundle, compute_findings(bundle))
+
+
+def test_odd_entries_of_a_ledger_are_no_figures(files: Files, tmp_path: Path) -> None:
+    lines = lines_of(files, "ledger")
+    odd = lines[1].rpartition(",product,")[0]
+    odd_lines = [f"{odd},compiled_while_timed,many", f"{odd},programs,1e99", f"{odd},threads,"]
+    changed: Files = {"ledger.csv": content([*lines, *odd_lines])}
+    bundle = Bundle.read(write_files(files | changed, tmp_path / "bundle"))
+    assert compute_findings(bundle).unfair == []
 
 
 def test_a_bundle_without_a_row_is_reported_as_such(
