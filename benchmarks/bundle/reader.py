@@ -7,11 +7,15 @@ from typing import Self
 
 import pandas as pd
 
+from benchmarks.bundle import files
 from benchmarks.bundle.folders import file_name
 from benchmarks.bundle.records import Environment
 from benchmarks.errors import UsageError
 from benchmarks.schema import repetition_in
 from benchmarks.schema.tables import MEASURED, TABLES
+
+MOST_OUTPUT_BYTES, MOST_LINE = 65_536, 1_000
+"""What is read of a log at most, from its end, and how many characters of a line are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +109,16 @@ def read_environment(folder: Path) -> Environment:
         raise UsageError(f"{path}: {error}") from None
 
 
-def end_of_output(folder: Path, case: str, lines: int = 8) -> str:
-    """The last lines that a failed case's worker printed; empty where it printed none."""
-    path = folder / "logs" / f"{file_name(case)}.txt"
-    return "\n".join(path.read_text().strip().splitlines()[-lines:]) if path.exists() else ""
+def end_of_output(folder: Path, case: str, lines: int = 8) -> list[str]:
+    """The last lines that a failed case's worker printed, the ends of long ones left out."""
+    try:
+        content = files.read_bytes(folder, f"logs/{file_name(case)}.txt", last=MOST_OUTPUT_BYTES)
+    except FileNotFoundError:
+        return []
+    except (OSError, UsageError) as error:
+        return [f"not shown: {error}"]
+    printed = content.decode("utf-8", "replace").strip().splitlines()[-lines:]
+    return [line[:MOST_LINE] + "…" * (len(line) > MOST_LINE) for line in printed]
 
 
 def _unreadable(path: Path, error: OSError) -> UsageError:
