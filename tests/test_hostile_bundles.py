@@ -22,8 +22,10 @@ from benchmarks.bundle.texts import harmless
 from benchmarks.commands import report, terminal
 from benchmarks.reports import page as report_page
 from benchmarks.reports import run as run_report
+from benchmarks.reports import sections
 from benchmarks.reports.figures import static
 from benchmarks.reports.formats import block, code, text
+from benchmarks.reports.sections import CASE, Column, Table
 from tests.support.hostile import (
     EVERYTHING,
     PAYLOADS,
@@ -84,6 +86,16 @@ def test_a_block_of_code_holds_all_its_lines() -> None:
     lines = ["a", "```", "````", "~~~", *PAYLOADS]
     (fence,) = tokens(block(lines))
     assert fence.content.splitlines() == list(map(harmless, lines))
+
+
+@pytest.mark.parametrize("payload", [*PAYLOADS, EVERYTHING, "\\", "a\\|b", "| --- |"])
+def test_any_text_is_a_cell(payload: str) -> None:
+    rows = pd.DataFrame({"case": [payload, "x"]})
+    shown = sections.markdown(Table([CASE, Column(payload, "case", text=True)], rows))
+    cells = [one.children or [] for one in tokens(shown) if one.type == "inline"]
+    texts = ["".join(child.content for child in children) for children in cells]
+    expected = harmless(payload).replace("\\|", "\\ |")
+    assert texts == ["case", expected, expected, expected, "x", "x"]
 
 
 def test_the_report_of_a_hostile_bundle_has_the_elements_of_a_tame_one(
@@ -168,7 +180,10 @@ NAME = "a\x1b[31m\nb | <img src=x> [x](www.evil.example) `c` $d$ [red]e[/red] \u
 @pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_names_of_folders_are_texts_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folders = [write_bundle(tmp_path / name, TIMES) for name in (NAME, "what", "case")]
+    folders = [
+        write_bundle(tmp_path / name, TIMES, machine={"cpu": name[:4]})
+        for name in (NAME, "what", "case")
+    ]
     assert run(capsys, "report", folders[0]).code == 0
     output = tmp_path / "several"
     result = run(capsys, "report", *folders, "--output", output)

@@ -54,12 +54,9 @@ def write(findings: Findings, folder: Path) -> None:
 def save(figure: Figure, folder: Path, name: str) -> None:
     """Write a figure into a bundle, such that the same figure always gives the same file."""
     content = io.BytesIO()
-    salt = Path(name).name
-    with (
-        mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}),
-        warnings.catch_warnings(),
-    ):
-        # The reader's fonts show the text, whatever the one here lacks.
+    looks = mpl.rc_context({"svg.hashsalt": Path(name).name, "svg.fonttype": "none"})
+    with looks, warnings.catch_warnings():
+        # The reader's fonts show the text, whatever those here lack.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure.savefig(content, format="svg", metadata={"Date": None}, facecolor="white")
     files.write_bytes(folder, name, content.getvalue())
