@@ -18,7 +18,6 @@ from rich.console import Console
 
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import MOST_LINE, Bundle, end_of_output
-from benchmarks.bundle.texts import harmless
 from benchmarks.commands import report, terminal
 from benchmarks.reports import page as report_page
 from benchmarks.reports import run as run_report
@@ -26,6 +25,7 @@ from benchmarks.reports import sections
 from benchmarks.reports.figures import static
 from benchmarks.reports.formats import block, code, text
 from benchmarks.reports.sections import CASE, Column, Table
+from benchmarks.texts import harmless
 from tests.support.hostile import (
     EVERYTHING,
     PAYLOADS,
@@ -185,6 +185,10 @@ def test_names_of_folders_are_texts_too(tmp_path: Path, capsys: pytest.CaptureFi
         for name in (NAME, "what", "case")
     ]
     assert run(capsys, "report", folders[0]).code == 0
+    missing = run(capsys, "report", folders[0] / "figures")
+    assert missing.code == 2
+    assert harmless(NAME) in missing.errors
+    assert missing.errors.isprintable()
     output = tmp_path / "several"
     result = run(capsys, "report", *folders, "--output", output)
     assert result.code == 0

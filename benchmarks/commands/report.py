@@ -24,11 +24,11 @@ from benchmarks.analysis.findings import write as write_tables
 from benchmarks.bundle import files
 from benchmarks.bundle.folders import check_folder, create_folder
 from benchmarks.bundle.reader import Bundle
-from benchmarks.bundle.texts import harmless
 from benchmarks.commands import exit_codes, options, terminal
 from benchmarks.errors import UsageError
 from benchmarks.reports import run as run_report
 from benchmarks.reports import several
+from benchmarks.texts import harmless
 
 PAGE_PACKAGES = ("plotly", "jinja2", "markdown_it")
 """The packages that report.html needs; without them everything else is written."""

@@ -44,6 +44,7 @@ from benchmarks.plan.data import EMBEDDED, Dataset
 from benchmarks.plan.plan import BLOCK_FLOPS, FEWEST_BLOCK_STEPS, Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
+from benchmarks.texts import harmless
 
 ROUNDS = 6
 """Rounds in each launch of a point; a point trains as many steps as these rounds have."""
@@ -184,7 +185,7 @@ def resumed(argv: list[str], named: argparse.Namespace) -> tuple[argparse.Namesp
 def _parsed(choice: Mapping[str, Any], folder: Path) -> argparse.Namespace:
     """The choice of a sweep.json as arguments, checked as those of the command line are."""
     own = parser()
-    own.prog += f" --resume {folder}"
+    own.prog += harmless(f" --resume {folder}")
     known = {action.dest: action for action in own._option_string_actions.values()}
     argv: list[str] = []
     for name, value in choice.items():
@@ -192,7 +193,7 @@ def _parsed(choice: Mapping[str, Any], folder: Path) -> argparse.Namespace:
         if (
             name not in known.keys() - NOT_KEPT
             or isinstance(value, list) != bool(known[name].nargs)
-            or any(word.startswith("-") for word in words)
+            or any(word.startswith("-") or not word.isprintable() for word in words)
         ):
             raise UsageError(f"{folder / STARTED}: {name} cannot be {value!r}")
         argv += [known[name].option_strings[-1], *words]

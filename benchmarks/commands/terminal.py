@@ -11,12 +11,12 @@ from rich.table import Table as RichTable
 from benchmarks.analysis.comparison import Comparison
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.bundle.texts import harmless
 from benchmarks.reports import accuracy, comparison, run
 from benchmarks.reports.formats import text
 from benchmarks.reports.sections import Note, Table
 from benchmarks.reports.sentences import cautions
 from benchmarks.reports.several import differences_table
+from benchmarks.texts import harmless
 
 
 def rich_table(table: Table, **looks: Any) -> RichTable:

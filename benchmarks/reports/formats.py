@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.bundle.texts import harmless
+from benchmarks.texts import harmless
 
 MS = "#.3g"
 """Format of milliseconds a step: three significant digits."""

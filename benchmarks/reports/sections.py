@@ -13,8 +13,8 @@ from typing import Literal
 import pandas as pd
 from tabulate import tabulate
 
-from benchmarks.bundle.texts import harmless
 from benchmarks.reports.formats import MS, Form, Row, as_interval, as_text, bullets, number, text
+from benchmarks.texts import harmless
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from backends.registry import title_of
-from benchmarks.bundle.texts import harmless
 from benchmarks.reports.figures.looks import GRID, INK, PAPER, PARTS, look
 from benchmarks.reports.formats import Row, ends
+from benchmarks.texts import harmless
 
 BLACK = "#000000"
 """The colour of what is drawn upon bright bars, on light and dark pages."""

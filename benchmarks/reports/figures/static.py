@@ -15,11 +15,11 @@ from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 from backends.registry import title_of
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle import files
-from benchmarks.bundle.texts import harmless
 from benchmarks.reports.cases import comparable_groups, in_summary_order, measured
 from benchmarks.reports.figures.looks import PARTS, look
 from benchmarks.reports.formats import MS, ends, number
 from benchmarks.reports.sections import image
+from benchmarks.texts import harmless
 
 BESIDE: Any = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False, "fontsize": 8}
 """How a legend stands beside its axes."""

@@ -1,4 +1,4 @@
-"""Texts of bundles: anybody may have written them, so nothing in them acts where they are shown."""
+"""Texts that anybody may have written, such as those of a bundle, made safe to show."""
 
 
 def harmless(text: str) -> str:
