@@ -40,6 +40,18 @@ missing, the first line of a table does not name the columns, `environment.json`
 newer version of this program wrote it.
 
 This page is made from `benchmarks/schema/tables.toml` by `python -m docs.make_bundles_page`.
+
+## Bundles from others
+
+A bundle is data. Nothing in it is executed, and no path or link in it is followed: what the program
+reads of it and writes into it are regular files inside its folder, and a link in a file's place is
+refused by name. `sweep --resume` takes from `sweep.json` only what is measured; the Python and the
+data set come from the command line.
+
+Texts in a bundle, such as the names of cases, reasons, versions and logs, are shown as they are and
+do nothing. A character that does not print is written out (`\\x1b`, `\\u202e`), and words that
+markdown would take for more than text are set as code. `report.html` loads nothing: its
+Content-Security-Policy allows no address outside of the page and no script but its own.
 """
 
 

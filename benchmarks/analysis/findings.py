@@ -21,6 +21,7 @@ from benchmarks.analysis import (
     tables,
     tutorial,
 )
+from benchmarks.bundle import files
 from benchmarks.bundle.reader import Bundle
 from benchmarks.schema import ACCURACY_MARGIN_POINTS, LEVELS, figures, repetition_in
 from benchmarks.schema.tables import COMPUTED, IDENTITY
@@ -230,4 +231,4 @@ def write(findings: Findings, folder: Path) -> None:
     for name in COMPUTED.keys() - {"sweep"}:
         table: pd.DataFrame = getattr(findings, name)
         if name != "tutorial" or len(table):
-            table.to_csv(folder / f"{name}.csv", index=False)
+            files.write_text(folder, f"{name}.csv", table.to_csv(index=False))

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import pandas as pd
 
+from benchmarks.bundle import files
 from benchmarks.bundle.checks import Problem, as_frame, check_table, find_missing
-from benchmarks.bundle.files import read_bytes
 from benchmarks.bundle.folders import file_name
 from benchmarks.bundle.records import FORMAT, Environment, Run
 from benchmarks.errors import UsageError
@@ -17,6 +17,9 @@ from benchmarks.schema.tables import MEASURED, TABLES, shown
 
 RESTORE = "restore the file from a copy, or measure again"
 """What to do where environment.json is damaged: without it no table can be understood."""
+
+MOST_OUTPUT_BYTES, MOST_LINE = 65_536, 1_000
+"""What is read of a log at most, from its end, and how many characters of a line are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,7 @@ def read_table(
     """
     path, table = folder / f"{name}.csv", TABLES[name]
     try:
-        return check_table(read_bytes(folder, path.name), table, run)
+        return check_table(files.read_bytes(folder, path.name), table, run)
     except FileNotFoundError as error:
         if table.added_later:
             return as_frame([], table), []
@@ -85,7 +88,7 @@ def read_environment(folder: Path) -> Environment:
     path = folder / "environment.json"
     try:
         content = json.loads(
-            read_bytes(folder, path.name),
+            files.read_bytes(folder, path.name),
             object_pairs_hook=_without_repetition,
             parse_constant=_refuse_constant,
         )
@@ -128,13 +131,16 @@ def _refuse_constant(name: str) -> float:
     raise EnvironmentDamageError(f"{name} is no number")
 
 
-def end_of_output(folder: Path, case: str, lines: int = 8) -> str:
-    """The last lines that a failed case's worker printed; empty where it printed none."""
+def end_of_output(folder: Path, case: str, lines: int = 8) -> list[str]:
+    """The last lines that a failed case's worker printed, the ends of long ones left out."""
     try:
-        output = read_bytes(folder, f"logs/{file_name(case)}.txt").decode("utf-8", "replace")
-    except (OSError, UsageError):
-        return ""
-    return "\n".join(output.strip().splitlines()[-lines:])
+        content = files.read_bytes(folder, f"logs/{file_name(case)}.txt", last=MOST_OUTPUT_BYTES)
+    except FileNotFoundError:
+        return []
+    except (OSError, UsageError) as error:
+        return [f"not shown: {error}"]
+    printed = content.decode("utf-8", "replace").strip().splitlines()[-lines:]
+    return [line[:MOST_LINE] + "…" * (len(line) > MOST_LINE) for line in printed]
 
 
 def _unreadable(path: Path, error: OSError) -> UsageError:

@@ -52,8 +52,10 @@ def content(bundles: Mapping[str, tuple[Bundle, Findings]]) -> list[Section]:
 
 def differences_table(differences: pd.DataFrame) -> Table:
     """What `differing` returns, as a table."""
-    rows = differences.rename_axis("what").reset_index()
-    return Table(sections.columns(rows.columns, text=True), rows)
+    # No bundle, whose names are the other columns, has an empty name.
+    what = Column("what", "", text=True)
+    shown = [what, *sections.columns(differences.columns, text=True)]
+    return Table(shown, differences.reset_index(names=""))
 
 
 def environment_differences(differences: pd.DataFrame) -> Section:
