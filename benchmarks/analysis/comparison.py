@@ -44,6 +44,8 @@ class Comparison:
     """Cases that are not compared, and why."""
     differences: pd.DataFrame
     """The properties in which the environments differ."""
+    damage: list[str]
+    """What was left out as damaged; texts of the bundles stand in it as they are."""
     warnings: list[str]
     """Cautions that must be read before any ratio is quoted."""
     cautions: list[str]
@@ -81,9 +83,6 @@ def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Compa
     if baseline is None and not warnings:
         cautions.insert(0, SAME_MACHINE)
     cautions += [f"In {name}: {one}" for name, findings in both.items() for one in findings.unfair]
-    for name, bundle in ((BEFORE, before), (AFTER, after)):
-        if damage := describe_damage(bundle.problems):
-            warnings.append(f"In {name}: {damage.removesuffix('.')}")
     return Comparison(
         rows=rows_of(compared, old, new, baseline),
         baseline=baseline,
@@ -92,6 +91,11 @@ def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Compa
         else ratio(launch_values(old, baseline), launch_values(new, baseline)),
         left_out=left_out,
         differences=differences,
+        damage=[
+            f"In {name}: {damage}"
+            for name, bundle in ((BEFORE, before), (AFTER, after))
+            if (damage := describe_damage(bundle.problems))
+        ],
         warnings=warnings,
         cautions=cautions,
     )

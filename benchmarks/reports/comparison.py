@@ -2,7 +2,7 @@
 
 from benchmarks.analysis.comparison import Comparison, beyond
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
-from benchmarks.reports.formats import MS, as_interval, interval, joined, number
+from benchmarks.reports.formats import MS, as_interval, interval, joined, number, text
 from benchmarks.reports.sections import CASE, Column, Note, Part, Section, Table, document
 from benchmarks.reports.several import environment_differences
 
@@ -49,6 +49,7 @@ def notes(comparison: Comparison, limit: float | None) -> list[Note]:
     return [
         *(*verdicts, *gate(comparison, limit)),
         *(Note(f"Not compared: {case}, which {why}.") for case, why in comparison.left_out.items()),
+        *(Note(text(damage), "warning") for damage in comparison.damage),
         *(Note(f"{warning}.", "warning") for warning in comparison.warnings),
         *(Note(f"{caution}.") for caution in comparison.cautions),
     ]

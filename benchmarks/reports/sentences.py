@@ -189,7 +189,7 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
     warnings = [f"{row['case']} {row['diverged']}." for _, row in diverged.iterrows()]
     warnings += [f"Unfair: {sentence}." for sentence in findings.unfair]
     if damage := describe_damage(bundle.problems):
-        warnings.insert(0, damage)
+        warnings.insert(0, text(damage))
     if run.state != "complete":
         warnings.insert(
             0,
