@@ -29,11 +29,13 @@ from benchmarks.bundle.folders import create_folder
 from benchmarks.bundle.reader import read_environment
 from benchmarks.commands import exit_codes, options, report, running
 from benchmarks.errors import UsageError
+from benchmarks.machine import interrupts
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan.cases import floors_of, with_control
 from benchmarks.plan.plan import BLOCK_FLOPS, FEWEST_BLOCK_STEPS, Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
+from benchmarks.session.description import describe_run
 
 ROUNDS = 6
 """Rounds in each launch of a point; a point trains as many steps as these rounds have."""
@@ -129,12 +131,15 @@ def main(argv: list[str], console: Console) -> int:
         bundle = folder / "points" / point.name
         if not _complete(bundle):
             console.print(f"{point.factor} {point.value}", style="bold", highlight=False)
-            create_folder(bundle, bundle.parent, bundle.name)
             training, point_plan = dataset.training, plan_of(point, plan, arguments.steps)
-            code = max(code, running.run(point_plan, training, bundle, console, monotonic()))
-            # No page: the pages of all points would be as large as everything else together. The
-            # command report makes the page of any one of them.
-            report.write_reports(bundle, page=False)
+            described, started = describe_run(point_plan), monotonic()
+            with interrupts.deferred():
+                writer = running.create_bundle(described, bundle, bundle.name)
+                ended = running.run(point_plan, training, writer, described, console, started)
+                code = max(code, ended)
+                # No page: the pages of all points would be as large as everything else together.
+                # The command report makes the page of any one of them.
+                report.write_reports(writer.folder, page=False)
         write(folder, chosen, console)
         if code == exit_codes.INTERRUPTED:
             console.print(f"go on with: python run_all.py sweep --resume {folder}", soft_wrap=True)

@@ -51,6 +51,8 @@ def worker_environment(device: str, threads: int, scratch: Path) -> dict[str, st
         "TRITON_CACHE_DIR": str(scratch / "triton"),
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
+        # Empty is unset: `python -m` finds this program in the folder that it is started in.
+        "PYTHONSAFEPATH": "",
     }
 
 

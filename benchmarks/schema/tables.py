@@ -114,7 +114,7 @@ def _column(name: str, kind: str, **entry: Any) -> list[Column]:
     return columns
 
 
-_CONTENT = tomllib.loads((Path(__file__).parent / "tables.toml").read_text())
+_CONTENT = tomllib.loads((Path(__file__).parent / "tables.toml").read_text("utf-8"))
 
 MEASURED = read(_CONTENT, "measured")
 """The tables that a run writes as it goes, one row at a time, by name."""

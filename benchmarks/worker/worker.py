@@ -33,7 +33,9 @@ def peak_rss_mib() -> float:
     status = Path("/proc/self/status")
     if status.exists():
         # Not getrusage: on Linux its peak starts from that of the process that started this one.
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        fields = dict(
+            line.split(":", 1) for line in status.read_text("utf-8", "replace").splitlines()
+        )
         return int(fields["VmHWM"].split()[0]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
