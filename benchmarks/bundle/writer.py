@@ -46,6 +46,7 @@ class BundleWriter:
         self._path = folder
         self.blocks = 0
         """The number of blocks that are on disk."""
+        self._problem = ""
         self._folder = -1
         self._descriptors: dict[str, int] = {}
         self._sizes = dict.fromkeys(MEASURED, 0)
@@ -143,10 +144,11 @@ class BundleWriter:
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[None]:
-        """Raise StoppedError where a file cannot be written."""
+        """Raise StoppedError where a file cannot be written; it says what failed first."""
         try:
             yield
         except OSError as error:
-            raise StoppedError(f"{path}: cannot be written ({error.strerror})") from None
+            self._problem = self._problem or f"{path}: cannot be written ({error.strerror})"
+            raise StoppedError(self._problem) from None
         except UsageError as error:
             raise StoppedError(str(error)) from None
