@@ -44,7 +44,7 @@ def peak_rss_mib() -> float:
 def forget_peak_rss() -> None:
     """Reset `peak_rss_mib` where the system allows it (Linux does: see proc(5))."""
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_bytes(b"5")
 
 
 class Worker:
