@@ -2,8 +2,10 @@
 
 import importlib
 import os
+import signal
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,9 @@ def main(argv: list[str] | None = None) -> int:
     interrupts.handle()
     # What this program writes, it can read, whatever the umask.
     os.umask(os.umask(0) & 0o077)
-    with interrupts.deferred():
+    code: int = 128 + signal.SIGINT
+    # An interrupt that comes when all is done changes nothing.
+    with suppress(KeyboardInterrupt), interrupts.deferred():
         # Not above, where an interrupt would end in a traceback.
         from benchmarks.commands import exit_codes, output
 
@@ -39,16 +43,17 @@ def main(argv: list[str] | None = None) -> int:
         with output.lasting() as console:
             try:
                 with interrupts.allowed():
-                    return run(sys.argv[1:] if argv is None else argv, console)
+                    code = run(sys.argv[1:] if argv is None else argv, console)
             except tuple(codes) as error:
                 text = str(error) or type(error).__name__
                 # One line, in which no character controls the terminal.
                 text = "".join(one if one.isprintable() else "?" for one in text)
                 print(f"run_all.py: {text}", file=sys.stderr)
-                return next(code for kind, code in codes.items() if isinstance(error, kind))
+                code = next(code for kind, code in codes.items() if isinstance(error, kind))
             except Exception:
                 traceback.print_exc()
-                return exit_codes.STOPPED
+                code = exit_codes.STOPPED
+    return code
 
 
 def run(argv: list[str], console: "Console") -> int:

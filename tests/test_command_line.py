@@ -16,7 +16,7 @@ import run_all
 from backends.registry import BACKENDS
 from benchmarks import commands
 from benchmarks.commands import certify, exit_codes, measure, options
-from benchmarks.machine import interrupts, probe, project
+from benchmarks.machine import probe, project
 from benchmarks.machine.settings import ROOT
 
 REFERENCE = ROOT / "results" / "reference" / "epyc-2-cores"
@@ -311,7 +311,10 @@ def test_an_error_of_the_program_has_an_exit_code_of_its_own(
 
 
 def test_an_interrupt_has_an_exit_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "pick", interrupts.interrupt)
+    def fail(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "pick", fail)
     assert main() == exit_codes.INTERRUPTED
 
 
