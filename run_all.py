@@ -15,6 +15,7 @@ if (root := str(Path(__file__).resolve().parent)) not in sys.path:
 
 from benchmarks.errors import StoppedError, UnjudgedError, UsageError
 from benchmarks.machine import interrupts
+from benchmarks.texts import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,9 +46,7 @@ def main(argv: list[str] | None = None) -> int:
                 with interrupts.allowed():
                     code = run(sys.argv[1:] if argv is None else argv, console)
             except tuple(codes) as error:
-                text = str(error) or type(error).__name__
-                # One line, in which no character controls the terminal.
-                text = "".join(one if one.isprintable() else "?" for one in text)
+                text = harmless(str(error) or type(error).__name__)
                 print(f"run_all.py: {text}", file=sys.stderr)
                 code = next(code for kind, code in codes.items() if isinstance(error, kind))
             except Exception:

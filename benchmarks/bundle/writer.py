@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -19,6 +20,8 @@ from benchmarks.bundle.folders import file_name
 from benchmarks.bundle.records import Environment
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.schema.tables import MEASURED
+
+LINE_ENDS = re.compile(r"[\r\n\0]+")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class BundleWriter:
         names = MEASURED[table].names
         if unknown := row.keys() - set(names):
             raise ValueError(f"{table} has no columns {', '.join(sorted(unknown))}")
+        # A row is one line, so that a damaged line is one damaged row.
+        row = {n: LINE_ENDS.sub(" ", v) if isinstance(v, str) else v for n, v in row.items()}
         self._write(table, [row.get(name, "") for name in names])
         self.blocks += table == "samples"
 
@@ -88,8 +93,7 @@ class BundleWriter:
         """Append one line to a table, whole or not at all."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow(cells)
-        # Text from frameworks may hold anything; what is no text could not be read again.
-        line = text.getvalue().replace("\0", "?").encode("utf-8", "replace")
+        line = text.getvalue().encode("utf-8", "replace")
         descriptor = self._descriptors[table]
         with self._writing(self._path / f"{table}.csv"):
             if not os.fstat(descriptor).st_nlink:

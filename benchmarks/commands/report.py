@@ -29,6 +29,7 @@ from benchmarks.commands import exit_codes, options, terminal
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.reports import run as run_report
 from benchmarks.reports import several
+from benchmarks.texts import harmless
 
 PAGE_PACKAGES = ("plotly", "jinja2", "markdown_it")
 """The packages that report.html needs; without them everything else is written."""
@@ -65,8 +66,9 @@ def read_bundle(command: str, folder: Path) -> Bundle:
 
 def bundle_names(folders: list[Path]) -> list[str]:
     """What reports call the bundles: the folders' own names, or paths where two names are equal."""
-    names = [folder.resolve().name for folder in folders]
-    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+    names = [harmless(folder.resolve().name) for folder in folders]
+    paths = [harmless(str(folder)) for folder in folders]
+    return names if len(set(names)) == len(names) else paths
 
 
 def missing_for_page() -> list[str]:
@@ -152,7 +154,7 @@ def _announce(folder: Path, console: Console) -> None:
     if missing := missing_for_page():
         page = f"no report.html: it needs plotly and Jinja2; not installed: {', '.join(missing)}"
     for line in (f"report: {folder / 'report.md'}", page):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        terminal.show_line(console, line)
 
 
 def main(argv: list[str], console: Console) -> int:
