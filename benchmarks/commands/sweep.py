@@ -121,7 +121,7 @@ def plan_of(point: Point, plan: Plan, steps: int | None) -> Plan:
     return replace(plan, workload=work, until_settled=False, readings=None)
 
 
-def started(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
+def to_keep(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
     """What sweep.json holds of a sweep: its choice of what to measure, and no path or program."""
     chosen = {name: value for name, value in vars(arguments).items() if name not in NOT_KEPT}
     return {
@@ -214,7 +214,7 @@ def main(argv: list[str], console: Console) -> int:
     running.check_batch_size("--batch-sizes", largest, dataset)
     if folder is None:
         folder = create_folder(arguments.output, ROOT / "results", f"sweep-{arguments.device}")
-        files.write_text(folder, STARTED, json.dumps(started(arguments, dataset), indent=2) + "\n")
+        files.write_text(folder, STARTED, json.dumps(to_keep(arguments, dataset), indent=2) + "\n")
     code = exit_codes.OK
     summaries: dict[Point, pd.DataFrame] = {}
     for point in chosen:
