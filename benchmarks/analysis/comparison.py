@@ -18,6 +18,7 @@ from benchmarks.analysis import statistics
 from benchmarks.analysis.environments import MACHINE, differing
 from benchmarks.analysis.findings import compute_findings, control_of
 from benchmarks.analysis.statistics import MATCHED, Estimate
+from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
 from benchmarks.errors import UsageError
 
@@ -80,6 +81,9 @@ def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Compa
     if baseline is None and not warnings:
         cautions.insert(0, SAME_MACHINE)
     cautions += [f"In {name}: {one}" for name, findings in both.items() for one in findings.unfair]
+    for name, bundle in ((BEFORE, before), (AFTER, after)):
+        if damage := describe_damage(bundle.problems):
+            warnings.append(f"In {name}: {damage.removesuffix('.')}")
     return Comparison(
         rows=rows_of(compared, old, new, baseline),
         baseline=baseline,

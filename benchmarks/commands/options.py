@@ -17,6 +17,7 @@ from benchmarks.plan import data
 from benchmarks.plan.cases import KERAS_ADAM
 from benchmarks.plan.presets import PRESETS
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
+from benchmarks.schema.tables import LARGEST
 
 
 def number(
@@ -36,9 +37,9 @@ def number(
     return convert
 
 
-positive_int = number(int, lambda value: value >= 1, "a positive whole number")
-positive_float = number(float, lambda value: 0 < value < math.inf, "a positive number")
-seed_number = number(int, lambda value: value >= 0, "a whole number of 0 or more")
+positive_int = number(int, lambda value: 1 <= value <= LARGEST, "a positive whole number")
+positive_float = number(float, lambda value: 0 < value <= LARGEST, "a positive number")
+seed_number = number(int, lambda value: 0 <= value <= LARGEST, "a whole number of 0 or more")
 
 
 def percentage(text: str) -> float:

@@ -10,8 +10,9 @@ from backends.registry import FLOOR, title_of
 from benchmarks.analysis.accuracy import MOST_SEEDS, NOT_CERTIFIED
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
+from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
-from benchmarks.bundle.records import Run
+from benchmarks.bundle.records import FORMAT, Run
 from benchmarks.reports.cases import comparable_groups
 from benchmarks.reports.formats import (
     MS,
@@ -187,6 +188,8 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
     diverged = summary[(summary["diverged"] != "") & ~control_of(summary)]
     warnings = [f"{row['case']} {row['diverged']}." for _, row in diverged.iterrows()]
     warnings += [f"Unfair: {sentence}." for sentence in findings.unfair]
+    if damage := describe_damage(bundle.problems):
+        warnings.insert(0, damage)
     if run.state != "complete":
         warnings.insert(
             0,
@@ -194,6 +197,10 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
             "launches; the figures rest on what had been measured by then.",
         )
     notes = [*_limits_of_time(run, measured), *_disturbances(bundle)]
+    if (bundle.environment.format or 1) < FORMAT:
+        notes.append(
+            "Written by an older version of this program: the bundle has no checksum of its data."
+        )
     if summary["adam"].nunique() > 1 or (summary["adam"] != TEXTBOOK).all():
         notes.append(
             "Cases named stock-adam run Keras' own Adam, which adds ε elsewhere (ε̂ in its paper): "
