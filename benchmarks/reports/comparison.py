@@ -2,7 +2,7 @@
 
 from benchmarks.analysis.comparison import Comparison, beyond
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
-from benchmarks.reports.formats import MS, as_interval, interval, joined, number
+from benchmarks.reports.formats import MS, as_interval, interval, joined, number, text
 from benchmarks.reports.sections import CASE, Column, Note, Part, Section, Table, document
 from benchmarks.reports.several import environment_differences
 
@@ -69,7 +69,7 @@ def gate(comparison: Comparison, limit: float | None) -> list[Note]:
 
 def markdown(comparison: Comparison, before: str, after: str, limit: float | None) -> str:
     """The whole report; `before` and `after` name the bundles."""
-    names = f"Before is {before}, after is {after}."
+    names = f"Before is {text(before)}, after is {text(after)}."
     opening: list[Part] = [names, table(comparison), notes(comparison, limit)]
     differences = environment_differences(comparison.differences)
     sections = [differences, Section("How it was compared", [METHOD])]
