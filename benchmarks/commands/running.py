@@ -18,6 +18,7 @@ from benchmarks.commands import exit_codes
 from benchmarks.commands.progress import RunProgress
 from benchmarks.errors import UsageError
 from benchmarks.machine import environment, probe, project
+from benchmarks.machine.advice import together
 from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
 from benchmarks.plan.cases import Case, select_cases
@@ -94,12 +95,16 @@ def cannot_run(cases: list[Case], probes: dict[str, probe.Probe]) -> dict[Case, 
     """The cases that cannot run here, and why; raises UsageError where none can."""
     reasons: dict[Case, str] = {}
     for case in cases:
-        if problem := probes[case.backend].problem:
+        if problem := probes[case.backend].problem_of(case.mode):
             reasons[case] = problem
         elif case.precision not in BACKENDS[case.backend].precisions:
             reasons[case] = f"has no products in {case.precision}"
     if len(reasons) == len(cases):
-        listed = "; ".join(sorted({f"{case.backend} {why}" for case, why in reasons.items()}))
+        backends = {
+            case.backend if probes[case.backend].problem == why else case.name: why
+            for case, why in reasons.items()
+        }
+        listed = together(backends)
         gpus = "; ".join(environment.gpus()) or "none"
         device = cases[0].device
         driver = "" if device == "cpu" else f" (GPUs that the driver shows: {gpus})"

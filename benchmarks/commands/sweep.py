@@ -69,7 +69,8 @@ def parser() -> options.Parser:
     factors = parser.add_argument_group("what is varied")
     for factor, defaults in FACTORS.items():
         factors.add_argument(f"--{factor.replace(' ', '-')}s", nargs="+",
-            type=options.positive_int, dest=factor, metavar="N",
+            type=options.listed(options.positive_int), dest=factor,
+            metavar="N",
             help=f"values to try, such as {' '.join(map(str, defaults))}")  # fmt: skip
     factors.add_argument("--resume", type=Path, metavar="FOLDER",
         help="go on with the interrupted sweep in this folder, with its arguments")  # fmt: skip

@@ -86,7 +86,10 @@ class Worker:
         # Read now and not at the end, because JAX cannot reset it after the certificate.
         peak = self._trainer.peak_device_bytes()
         # Read only now, because parameters that a step has computed lie where it was computed.
-        self._job.execution.check_device(self._trainer.describe().device)
+        described = self._trainer.describe()
+        self._job.execution.check_device(described.device)
+        if not (self._programs or described.compiler.startswith("none")):
+            raise RuntimeError(f"nothing was compiled, but {described.compiler} was asked for")
         return messages.Ready(
             import_seconds=self._import_seconds,
             build_seconds=self._build_seconds,
