@@ -54,6 +54,7 @@ def main(argv: list[str], console: Console) -> int:
     cases = list(plan.cases)
     floors = floors_of(cases) if preset.floors else ()
     plan = replace(plan, cases=tuple(with_control(cases)), floors=floors)
+    running.show_notes(plan, console)
     folder = create_folder(arguments.output, ROOT / "results", plan.name)
     if arguments.profile:
         plan = replace(plan, profile=folder.resolve() / "profiles")

@@ -68,6 +68,8 @@ def prepare(
             steps=arguments.steps or preset.steps,
             training_images=len(dataset.training.labels),
             data_dir=str(arguments.data_dir.resolve()),
+            data_sha256=dataset.sha256,
+            shuffled=dataset.shuffled,
         ),
         cases=tuple(case for case in cases if case not in skipped),
         skipped=skipped,
@@ -81,7 +83,15 @@ def prepare(
         threads=threads,
         time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),
     )
+    if problem := plan.memory_problem:
+        raise UsageError(problem)
     return plan, dataset
+
+
+def show_notes(plan: Plan, console: Console) -> None:
+    """Say what a user should know of the plan before it starts."""
+    for note in plan.notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:

@@ -125,6 +125,7 @@ def main(argv: list[str], console: Console) -> int:
     if folder is None:
         folder = create_folder(arguments.output, ROOT / "results", f"sweep-{arguments.device}")
         (folder / ARGUMENTS).write_text(json.dumps({"arguments": argv}) + "\n")
+    running.show_notes(plan, console)
     code = exit_codes.OK
     for point in chosen:
         bundle = folder / "points" / point.name

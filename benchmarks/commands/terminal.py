@@ -43,9 +43,9 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings) -> None:
     if tutorial := accuracy.tutorial_table(findings):
         console.print(rich_table(tutorial, title="loss / accuracy, as the tutorial prints them"))
     missing = findings.summary[findings.summary["status"] != "measured"]
-    for _, row in missing.iterrows():
-        reason = f": {row['reason']}" if row["reason"] else ""
-        console.print(f"{row['status']}: {row['case']}{reason}", markup=False)
+    for (status, reason), rows in missing.groupby(["status", "reason"], sort=False):
+        cases = ", ".join(rows["case"])
+        console.print(f"{status}: {cases}{reason and ': '}{reason}", markup=False)
     console.print(Markdown(run.answer(findings)))
     show_notes(console, cautions(bundle, findings))
 

@@ -54,6 +54,9 @@ class Worker:
         self._backend.configure(job.execution)
 
         dataset = data.load(Path(work.data_dir))
+        if work.data_sha256 not in ("", dataset.sha256):
+            name = Path(work.data_dir).name
+            raise data.DataError(f"{name}: holds other data than when the run was started")
         stored = job.execution.stored
         training_set = dataset.training.stored_as(stored)
         self._sample = training_set.images[: len(dataset.validation.labels)]
