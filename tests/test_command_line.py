@@ -153,6 +153,10 @@ def test_a_word_that_is_like_no_other_gets_no_hint(capsys: pytest.CaptureFixture
     [
         (["--python", "torch=python"], "did you mean pytorch=python?"),
         (["-steps", "5"], "unknown option -steps; did you mean --steps?"),
+        (["--lr", "5"], "unknown option --lr; did you mean --learning-rate?"),
+        (["--gpu"], "unknown option --gpu; did you mean --device?"),
+        (["-t", "5"], "unknown option -t; did you mean --threads or --time-limit?"),
+        (["--"], "unknown option --; see --help"),
         (["—steps", "5"], "unknown option —steps; did you mean --steps?"),
         (["--steps", "5", "jax"], "jax: belongs to no option; to name backends: --backends jax"),
         (["--steps", "5", "7"], "7: belongs to no option; see --help"),

@@ -31,4 +31,6 @@ def pick(argv: list[str]) -> tuple[str, list[str]]:
     hint = f"; did you mean {similar}?" if similar else "."
     if backend and not similar:
         hint = f"; to measure this backend: --backends {backend}."
-    raise UsageError(f"unknown command {name}{hint} The commands are {', '.join(COMMANDS)}, help")
+    raise UsageError(
+        f"unknown command {name or repr(name)}{hint} The commands are {', '.join(COMMANDS)}, help"
+    )

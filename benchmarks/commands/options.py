@@ -152,8 +152,8 @@ class Parser(argparse.ArgumentParser):
         """The values of the options in `argv`; a wrong option or value ends the program."""
         options = self._option_string_actions
         for option in (argument.partition("=")[0] for argument in argv):
-            # Words with one dash, or with the dash that a text editor has made of two.
-            if re.match(r"--|-[^\W\d]{2}|[–—]", option) and option not in options:
+            # Also with one dash, or with the dash that a text editor has made of two.
+            if re.match(r"--|-[^\W\d]|[–—]", option) and option not in options:
                 name = f"--{option.lstrip('-–—')}"
                 similar = [one for one in options if one.startswith(name)] if name != "--" else []
                 similar = similar or [similar_to(name, options)]

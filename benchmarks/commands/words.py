@@ -26,6 +26,17 @@ SYNONYMS = {
     "certify": ("verify", "check", "prove", "certificate"),
     "compare": ("diff", "gate"),
     "list": ("ls", "show"),
+    "--learning-rate": ("--lr", "--rate"),
+    "--steps": ("--epochs", "--iterations", "--iters"),
+    "--device": ("--gpu", "--cpu", "--cuda"),
+    "--hidden": ("--layers", "--units"),
+    "--launches": ("--runs", "--repeats", "--repetitions"),
+    "--threads": ("--cpus", "--cores", "--jobs", "--num-threads"),
+    "--time-limit": ("--timeout", "--limit"),
+    "--backends": ("--frameworks", "--framework", "--only"),
+    "--precision": ("--dtype", "--type"),
+    "--fail-if-slower": ("--threshold", "--fail"),
+    "--version": ("--v",),
 }
 """What people write for a word; which words are valid depends on where it stands."""
 

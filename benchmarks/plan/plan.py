@@ -95,13 +95,13 @@ class Plan:
             notes.append(f"{steps} steps are one block: a launch has a single round")
         if self.launches == 1 and not self.until_settled:
             notes.append("one launch gives no intervals, and no verdict but undecided")
-        workers = len(self.cases) + len(self.floors)
-        launches = min(self.launches, 2)
+        workers, launches = len(self.cases) + len(self.floors), min(self.launches, 2)
         if self.time_limit_seconds < START_SECONDS * workers * launches:
+            count = f"{workers} worker{'s' if workers > 1 else ''}"
+            twice = " twice, as intervals need" if launches > 1 else ""
             notes.append(
                 f"the time limit of {self.time_limit_seconds:g} s is short for the start of "
-                f"{workers} worker{'s' if workers > 1 else ''}{' twice, as intervals need' if launches > 1 else ''}; one "
-                "launch with one round is made however long it takes"
+                f"{count}{twice}; one launch with one round is made however long it takes"
             )
         return notes
 
