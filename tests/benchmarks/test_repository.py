@@ -87,6 +87,7 @@ def test_what_git_was_told_to_overlook_is_not_called_unmodified(program: Path, f
 
 
 def test_a_copy_within_another_repository_is_unknown(program: Path) -> None:
+    (program.parent / "run_all.py").write_text("another\n")
     commit_all(program.parent)
     assert state(program) == UNKNOWN
 
