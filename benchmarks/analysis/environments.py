@@ -13,7 +13,6 @@ MACHINE = ("cpu", "CPUs available", "gpus")
 def properties(environment: Environment) -> dict[str, str]:
     """An environment as names and values, without what differs between any two runs."""
     machine, run = environment.machine, environment.run
-    changes = " with changes" if environment.git_modified else ""
     values = {
         "cpu": machine.cpu,
         "CPUs available": machine.cpus_available,
@@ -28,9 +27,17 @@ def properties(environment: Environment) -> dict[str, str]:
         **environment.packages,
         **environment.variables,
         **{name.replace("_", " "): value for name, value in environment.workload.to_json().items()},
-        "commit": environment.git_commit[:10] + changes,
+        "commit": commit(environment, 10),
     }
     return {name: str(value) for name, value in values.items()}
+
+
+def commit(environment: Environment, digits: int = 40) -> str:
+    """The program's commit, and whether files differed from it, as far as that is known."""
+    if not environment.git_commit:
+        return "unknown"
+    changes = {True: " with changes", None: ", with changes or without"}
+    return environment.git_commit[:digits] + changes.get(environment.git_modified, "")
 
 
 def differing(environments: Mapping[str, Environment]) -> pd.DataFrame:

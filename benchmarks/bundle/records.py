@@ -170,6 +170,9 @@ class WorkloadRecord(Record):
     training_images: Annotated[int | None, "Images that are trained on.", "images", POSITIVE] = None
     data: Annotated[str, "Name of the data set's folder."]
     data_sha256: Annotated[str | None, "Checksum of all its images and labels."] = None
+    data_shuffled: Annotated[
+        bool | None, "True where it was sorted by class, and shuffled before it was split."
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

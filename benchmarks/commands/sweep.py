@@ -86,7 +86,8 @@ def parser() -> options.Parser:
     factors = parser.add_argument_group("what is varied")
     for factor, defaults in FACTORS.items():
         factors.add_argument(f"--{factor.replace(' ', '-')}s", nargs="+",
-            type=options.positive_int, dest=factor, metavar="N",
+            type=options.listed(options.positive_int), dest=factor,
+            metavar="N",
             help=f"values to try, such as {' '.join(map(str, defaults))}")  # fmt: skip
     factors.add_argument("--resume", type=Path, metavar="FOLDER",
         help="go on with the interrupted sweep in this folder; of the other options only --python "
@@ -219,6 +220,7 @@ def main(argv: list[str], console: Console) -> int:
         with interrupts.deferred():
             folder = create_folder(arguments.output, ROOT / "results", f"sweep-{arguments.device}")
             files.write_text(folder, STARTED, f"{text}\n")
+    running.show_notes(plan, console)
     code = exit_codes.OK
     summaries: dict[Point, pd.DataFrame] = {}
     for point in chosen:

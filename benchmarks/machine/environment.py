@@ -10,6 +10,7 @@ import cpuinfo
 import psutil
 
 from backends.registry import BACKENDS
+from benchmarks.machine import repository
 from benchmarks.machine.settings import ROOT, available_cpus, framework_variables
 
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
@@ -68,6 +69,6 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": package_versions(),
         "variables": framework_variables(),
-        "git_commit": _output("git", "rev-parse", "HEAD"),
-        "git_modified": bool(_output("git", "status", "--porcelain", "--untracked-files=no")),
+        "git_commit": repository.commit(),
+        "git_modified": repository.modified(),
     }
