@@ -16,6 +16,7 @@ GROUND = {
     "backends.contract",
     "backends.registry",
     "benchmarks.errors",
+    "benchmarks.privacy",
     "benchmarks.schema",
     "benchmarks.plan.workload",
     "benchmarks.plan.data",

@@ -74,7 +74,7 @@ def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Compa
     if not compared:
         raise UsageError(f"--baseline {baseline}: is the only case that both bundles have measured")
     old, new = (statistics.step_seconds(one.undisturbed_samples) for one in (before, after))
-    differences = differing({BEFORE: before.environment, AFTER: after.environment})
+    differences = differing({BEFORE: before, AFTER: after})
     warnings = _warnings(differences, baseline)
     cautions = _cautions({BEFORE: before, AFTER: after}, differences)
     if baseline is None and not warnings:

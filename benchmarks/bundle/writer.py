@@ -11,7 +11,18 @@ from typing import Any
 
 from benchmarks.bundle.folders import file_name
 from benchmarks.bundle.records import Environment
-from benchmarks.schema.tables import MEASURED
+from benchmarks.privacy import public
+from benchmarks.schema.tables import IDENTITY, MEASURED
+
+FREE_TEXT = {
+    column.name
+    for table in MEASURED.values()
+    for column in table.columns
+    if column.kind == "text" and not column.choices and column.name not in IDENTITY
+}
+"""The columns that hold what frameworks and machine say, and so may hold more than is wanted."""
+NAMED_BY_PLAN = ("git_commit", "data_sha256", "cases", "floors")
+"""The fields of environment.json that are written as they are: checksums and names of cases."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,11 @@ class BundleWriter:
 
         Raises ValueError where the table has no such column.
         """
-        self._writers[table].writerow(row)
+        shown = {
+            name: public(value) if name in FREE_TEXT and isinstance(value, str) else value
+            for name, value in row.items()
+        }
+        self._writers[table].writerow(shown)
         self._files[table].flush()
 
     def rows(self, **columns: Any) -> Rows:
@@ -61,7 +76,7 @@ class BundleWriter:
         """Write environment.json, or replace it when more is known."""
         # Whatever ends the run, the file is there as a whole.
         unfinished = self.folder / "environment.json.part"
-        text = json.dumps(environment.to_json(), indent=2, ensure_ascii=False)
+        text = json.dumps(_public(environment.to_json()), indent=2, ensure_ascii=False)
         unfinished.write_text(text + "\n")
         unfinished.replace(self.folder / "environment.json")
 
@@ -69,9 +84,20 @@ class BundleWriter:
         """Keep what a failed case's worker printed, in logs/."""
         logs = self.folder / "logs"
         logs.mkdir(exist_ok=True)
-        (logs / f"{file_name(case)}.txt").write_text(output)
+        (logs / f"{file_name(case)}.txt").write_text(public(output))
 
     def close(self) -> None:
         """Close the tables."""
         for file in self._files.values():
             file.close()
+
+
+def _public(content: Any, name: str = "") -> Any:
+    """A JSON value with `public` applied to its texts, but for those NAMED_BY_PLAN."""
+    if name in NAMED_BY_PLAN:
+        return content
+    if isinstance(content, dict):
+        return {key: _public(value, key) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_public(value) for value in content]
+    return public(content) if isinstance(content, str) else content

@@ -11,6 +11,7 @@ from rich.console import Console
 from backends.contract import Adam, Network
 from backends.registry import BACKENDS
 from benchmarks.analysis.findings import compute_findings
+from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.bundle.folders import check_folder
 from benchmarks.bundle.reader import Bundle
 from benchmarks.bundle.writer import BundleWriter
@@ -115,6 +116,8 @@ def run(plan: Plan, training: data.Split, folder: Path, console: Console, starte
     if limitation := project.LIMITATIONS.get(sys.platform):
         console.print(f"note: {limitation}", markup=False, highlight=False)
     writer, described = BundleWriter(folder), describe_run(plan)
+    for sentence in spoiled_by(described):
+        console.print(f"warning: {sentence}", markup=False, highlight=False)
     writer.write_environment(described)
     with RunProgress(plan, console) as progress:
         session = Session(
