@@ -77,9 +77,9 @@ _ADDRESS = re.compile(
 
 _ANYBODY = (
     "root user admin administrator ubuntu debian ec2-user azureuser runner docker jovyan vscode "
-    "codespace nobody guest test tester ci build builder jenkins gitlab github localhost "
-    "localdomain host machine computer server laptop desktop worker python conda mnist data cpu gpu amd "
-    "intel linux darwin arm none default numpy torch tensor home workspace project benchmark results"
+    "codespace nobody guest test tester ci build builder jenkins gitlab github localhost host "
+    "localdomain machine computer server laptop desktop worker python conda mnist data cpu gpu "
+    "amd intel linux darwin arm none default numpy torch tensor home workspace project results"
 )
 """Names of users and hosts that tell nobody's, or that are ordinary words of a run."""
 

@@ -34,7 +34,7 @@ SETTINGS = {
     ("LD_(AUDIT|DEBUG|PROFILE)", ON): "watches the calls of libraries",
     # Linear algebra and threads.
     ("(ONEDNN|DNNL)_MAX_CPU_ISA", ON): FEWER,
-    ("ATEN_CPU_CAPABILITY|MKL_(ENABLE_INSTRUCTIONS|CBWR|DEBUG_CPU_TYPE)|FBGEMM_.*", ON): FEWER,
+    ("ATEN_CPU_CAPABILITY|MKL_(ENABLE_INSTRUCTIONS|CBWR|DEBUG_CPU_TYPE)|FBGEMM_.*", "."): FEWER,
     ("OPENBLAS_CORETYPE|BLIS_ARCH_TYPE|NPY_(DISABLE|ENABLE)_CPU_FEATURES", ON): FEWER,
     ("(ONEDNN|DNNL|MKLDNN|MKL|OPENBLAS)_VERBOSE.*|OMP_DISPLAY_.*|KMP_SETTINGS", ON): LOGS,
     ("(OMP|KMP)_.*THREAD_LIMIT|OMP_DYNAMIC|KMP_DYNAMIC_MODE", ON): "changes the number of threads",
@@ -56,10 +56,7 @@ SETTINGS = {
     # GPUs.
     ("CUDA_LAUNCH_BLOCKING", ON): "makes the host wait for every kernel of the GPU",
     ("CUDA_(DEVICE_WAITS_ON_EXCEPTION|ENABLE_COREDUMP.*|FORCE_PTX_JIT)", ON): CHECKS,
-    (
-        "NVIDIA_TF32_OVERRIDE|TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
-        ".",
-    ): "sets the precision of products",
+    ("(NVIDIA|TORCH_ALLOW)_TF32_.*OVERRIDE", "."): "sets the precision of products",
 }
 """What each environment variable does, by patterns of its name and of its value."""
 
@@ -90,7 +87,8 @@ def spoiled_by(environment: Environment, ledger: pd.DataFrame | None = None) -> 
     counts = [count for text in cores if (count := _number(text)) is not None]
     fewest = min([*counts, *([machine.cores] if machine.cores else [])], default=threads)
     if fewest < threads:
-        sentences.append(f"{threads} threads share {fewest:g} cores, so they slow one another")
+        cores_shared = "one core" if fewest == 1 else f"{fewest:g} cores"
+        sentences.append(f"{threads} threads share {cores_shared}, so they slow one another")
     sentences += [f"Python: {state}" for state in sorted(states - {"as usual"})]
     if "powersave" in (machine.governor or ""):
         sentences.append("the frequency governor is powersave, so clocks may stay low")

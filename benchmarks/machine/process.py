@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+DUPLICATES = "KMP_DUPLICATE_LIB_OK"
 USUAL = "as usual"
 _MEMORY = re.compile(
     r"/(lib(?:jemalloc|tcmalloc|mimalloc|hoard|snmalloc|rpmalloc|asan|tsan|ubsan|lsan|msan)"
@@ -25,10 +26,15 @@ _MEMORY = re.compile(
 
 def thread_pools() -> str:
     """The BLAS and OpenMP libraries that are loaded, with their threads as they are set now."""
+    # It sets this variable when it is imported, which nobody has asked for.
+    kept = os.environ.get(DUPLICATES)
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
         return "not read: threadpoolctl is not installed"
+    finally:
+        if kept is None:
+            os.environ.pop(DUPLICATES, None)
     try:
         pools = threadpool_info()
     except Exception as error:  # it calls functions of whatever libraries it finds
