@@ -42,6 +42,7 @@ def system(folder: Path, files: dict[str, str]) -> Path:
             },
             "0.5 CPUs",
         ),
+        (V2.replace(" / /", " /pod /"), "0::/pod/a", {"a/cpu.max": "100000 100000"}, "1 CPU"),
         (
             V1.format(root="/docker/c"),
             "4:cpu,cpuacct:/docker/c",
