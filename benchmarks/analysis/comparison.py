@@ -82,7 +82,7 @@ def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Compa
             f"{besides}: {others}"
         )
     old, new = (statistics.step_seconds(one.undisturbed_samples) for one in (before, after))
-    differences = differing({BEFORE: before.environment, AFTER: after.environment})
+    differences = differing({BEFORE: before, AFTER: after})
     machines = "" if baseline else _other_machine(differences)
     cautions = _cautions({BEFORE: before, AFTER: after}, differences)
     if baseline is None and not machines:

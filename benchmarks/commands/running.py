@@ -13,6 +13,7 @@ from rich.console import Console
 from backends.contract import Adam, Network
 from backends.registry import BACKENDS
 from benchmarks.analysis.findings import compute_findings
+from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.bundle.folders import check_folder, create_folder
 from benchmarks.bundle.reader import Bundle
 from benchmarks.bundle.records import Environment
@@ -155,6 +156,8 @@ def run(
     """
     if limitation := project.LIMITATIONS.get(sys.platform):
         console.print(f"note: {limitation}", markup=False, highlight=False)
+    for sentence in spoiled_by(described):
+        console.print(f"warning: {sentence}", markup=False, highlight=False)
     problem = ""
     with RunProgress(plan, console) as progress:
         session = Session(
