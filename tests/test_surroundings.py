@@ -173,7 +173,7 @@ def test_a_disk_that_fills_ends_the_run_and_keeps_its_rows(
     )
     assert own_workers() == []
     assert len(table(folder, "samples")) == 3
-    assert "numpy eager" in done.output
+    assert "95% intervals" in done.output
     assert run(capsys, "report", folder, "--output", elsewhere).code == 0
     assert "stopped by an error" in (elsewhere / "report.md").read_text()
 

@@ -19,10 +19,11 @@ from benchmarks.machine.settings import ROOT
 
 @pytest.fixture(autouse=True)
 def _handled() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGINT)
+    before = [signal.signal(one, signal.SIG_DFL) for one in interrupts.SIGNALS]
     interrupts.handle()
     yield
-    signal.signal(signal.SIGINT, before)
+    for one, handler in zip(interrupts.SIGNALS, before, strict=True):
+        signal.signal(one, handler)
 
 
 def interrupt(how: signal.Signals = signal.SIGINT) -> None:

@@ -60,8 +60,8 @@ def test_text_that_is_not_utf_8_is_replaced(folder: Path) -> None:
     undecodable = os.fsdecode(b"caf\xe9 \xe2\x80\x93")
     writer.append("outcomes", case="a", reason=undecodable)
     writer.keep_output("a", undecodable)
-    described = environment_record([], launches=1, run={"command": undecodable})
-    writer.write_environment(described)
+    described = environment_record([], launches=1)
+    writer.write_environment(described.with_run(command=undecodable))
     writer.close()
     assert lines(folder, "outcomes")[0].endswith("caf? –")
     assert (folder / "logs" / "a.txt").read_text(encoding="utf-8") == "caf? –"
