@@ -26,7 +26,32 @@ Computed tables follow from them; `python run_all.py report FOLDER` computes the
 - Older bundles lack the column `repetition`; the name of a control, which ends in "(control)",
   shows it there. The other columns that older bundles may lack say so.
 
+## Damaged bundles
+
+Everything that reads a bundle checks it against this page first. A row is left out if its line is
+torn or cut wrongly, if a cell holds what its column cannot hold, if it names a case or a seed that
+`environment.json` does not list, or if it contradicts another row or itself; of equal rows one is
+kept. No figure is made of a row that is left out, and a case is certified only if every check of
+its certificates is there and passed. The report, `compare` and the terminal say in one line how
+many rows of which file were left out, and why, and which tables lack the rows of a case.
+
+A bundle is refused, in one line that says what to do, where nothing can be made of it: a file is
+missing, the first line of a table does not name the columns, `environment.json` is not whole, or a
+newer version of this program wrote it.
+
 This page is made from `benchmarks/schema/tables.toml` by `python -m docs.make_bundles_page`.
+
+## Bundles from others
+
+A bundle is data. Nothing in it is executed, and no path or link in it is followed: what the program
+reads of it and writes into it are regular files inside its folder, and a link in a file's place is
+refused by name. `sweep --resume` takes from `sweep.json` only what is measured; the Python and the
+data set come from the command line.
+
+Texts in a bundle, such as the names of cases, reasons, versions and logs, are shown as they are and
+do nothing. A character that does not print is written out (`\\x1b`, `\\u202e`), and words that
+markdown would take for more than text are set as code. `report.html` loads nothing: its
+Content-Security-Policy allows no address outside of the page and no script but its own.
 """
 
 

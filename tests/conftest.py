@@ -189,7 +189,7 @@ def small(images: Path) -> tuple[str, ...]:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Static figures are laid out but not drawn, which takes as long as a short run itself."""
-    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: Path(path).write_text("<svg/>"))
+    monkeypatch.setattr(Figure, "savefig", lambda _, file, **__: file.write(b"<svg/>"))
 
 
 @pytest.fixture

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from backends.contract import TEXTBOOK
-from benchmarks.bundle.records import Environment
+from benchmarks.bundle.records import FORMAT, Environment
 from benchmarks.bundle.writer import BundleWriter
-from benchmarks.schema import LEVELS, repetition_in
+from benchmarks.schema import LEVELS, figures, repetition_in
 
 STEPS = 50
 TRAINING_STEPS = 500
@@ -23,6 +24,7 @@ LEARNED_STEPS = 250
 def environment(cases: list[dict[str, Any]], launches: int) -> dict[str, Any]:
     """An environment.json with all that reports read."""
     return {
+        "format": FORMAT,
         "started": "2026-01-01T00:00:00+00:00",
         "machine": {
             "system": "Linux 6",
@@ -66,7 +68,7 @@ def environment_record(
     cases: Sequence[dict[str, Any]] = (), launches: int = 3, **sections: Any
 ) -> Environment:
     """That environment as a record; `sections` replace entries of its sections."""
-    content = environment(list(cases), launches)
+    content = environment(list(cases) or [identity("jax compiled")], launches)
     for section, changes in sections.items():
         content[section] |= changes
     return Environment.from_json(json.loads(json.dumps(content)))
@@ -117,7 +119,9 @@ def write_bundle(
     folder.mkdir(parents=True)
     writer = BundleWriter(folder)
     cases = [identity(case, precision) for case in (*step_ms, *skipped)]
-    writer.write_environment(environment_record(cases, launches, **sections))
+    described = environment_record(cases, launches, **sections)
+    layers = len(described.workload.layer_sizes) - 1
+    writer.write_environment(described)
     for case in cases[len(step_ms) :]:
         writer.append("outcomes", **case, status="skipped", reason="not installed")
     for launch in range(launches):
@@ -131,10 +135,14 @@ def write_bundle(
         for case in cases[: len(step_ms)]:
             name = case["case"]
             of_launch = generator.normal(0, spread)
-            for level in LEVELS[launch > 0 :]:
+            passed = name not in uncertified
+            for level, (number, figure) in product(
+                LEVELS[launch > 0 :], enumerate(figures(layers))
+            ):
+                error = (1e-12 if passed else 1e-3) * (1 + number / 10)
                 writer.append(
-                    "certificates", **which, **case, level=level, stage="logits",
-                    relative_error=1e-12, bound=1e-9, passed=name not in uncertified,
+                    "certificates", **which, **case, level=level, stage=figure[0],
+                    parameter=figure[1], relative_error=error, bound=1e-9, passed=passed,
                 )  # fmt: skip
             writer.append("ledger", **which, **case, entry="product", value=precision)
             if launch == 0:

@@ -17,6 +17,7 @@ GROUND = {
     "backends.registry",
     "benchmarks.errors",
     "benchmarks.schema",
+    "benchmarks.texts",
     "benchmarks.plan.workload",
     "benchmarks.plan.data",
 }

@@ -20,6 +20,7 @@ from benchmarks.analysis import statistics
 from benchmarks.analysis.environments import MACHINE, differing
 from benchmarks.analysis.findings import compute_findings, control_of
 from benchmarks.analysis.statistics import MATCHED, Estimate
+from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
 from benchmarks.errors import UnjudgedError, UsageError
 
@@ -237,13 +238,16 @@ def _other_machine(differences: pd.DataFrame) -> str:
 
 
 def _warnings(machines: str, before: Bundle, after: Bundle) -> list[str]:
-    """Whether absolute times of different `machines` are compared, or AFTER is the older run."""
+    """What differs between the `machines`, what is damaged, and whether AFTER is the older run."""
     warnings = []
     if machines:
         warnings.append(
             f"Absolute times of different machines are compared ({machines}): the ratios are those "
             "of machine and software together. `--baseline CASE` compares ratios instead"
         )
+    for name, bundle in ((BEFORE, before), (AFTER, after)):
+        if damage := describe_damage(bundle.problems):
+            warnings.append(f"In {name}: {damage.removesuffix('.')}")
     old, new = before.environment.started, after.environment.started
     try:
         later_first = datetime.fromisoformat(new) < datetime.fromisoformat(old)

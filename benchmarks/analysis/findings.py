@@ -21,8 +21,9 @@ from benchmarks.analysis import (
     tables,
     tutorial,
 )
+from benchmarks.bundle import files
 from benchmarks.bundle.reader import Bundle
-from benchmarks.schema import ACCURACY_MARGIN_POINTS, repetition_in
+from benchmarks.schema import ACCURACY_MARGIN_POINTS, LEVELS, figures, repetition_in
 from benchmarks.schema.tables import COMPUTED, IDENTITY
 
 MOST_TRAININGS = 10
@@ -83,26 +84,51 @@ def _startup(launches: pd.DataFrame) -> dict[Any, Any]:
     }
 
 
+def _certified(certificates: pd.DataFrame, launches: set[int], layers: int) -> bool:
+    """Whether a case has passed every check that it must have passed in `launches` to be trusted.
+
+    `certificates` are its rows. The first launch has all levels, later ones the last level alone; a
+    check that is missing or was left out as damaged proves nothing.
+    """
+    expected = {
+        (launch, level, *figure)
+        for launch in {0, *launches}
+        for level in (LEVELS if launch == 0 else LEVELS[-1:])
+        for figure in figures(layers)
+    }
+    passed = certificates[certificates["passed"]].fillna({"parameter": ""})
+    columns = passed[["launch", "level", "stage", "parameter"]]
+    found = set(columns.itertuples(index=False, name=None))
+    return expected <= found and bool(certificates["passed"].all())
+
+
 def _case_row(bundle: Bundle, case: pd.Series, step_seconds: pd.DataFrame) -> dict[Any, Any]:
     """The part of a case's summary that its own rows tell."""
     name, workload = case["case"], bundle.environment.workload
-    outcomes, certificates, launches, ledger = (
-        rows.loc[rows["case"] == name]
-        for rows in (bundle.tables[t] for t in ("outcomes", "certificates", "launches", "ledger"))
+    tables_of_case = ("outcomes", "certificates", "launches", "ledger", "samples")
+    outcomes, certificates, launches, ledger, timed = (
+        rows.loc[rows["case"] == name] for rows in (bundle.tables[t] for t in tables_of_case)
     )
     # Accuracy is that of trainings that came to their end, where any did.
     to_end = launches[launches["steps"] == workload.steps]
     trained = to_end if len(to_end) else launches
     products = ledger.loc[ledger["entry"] == "product", "value"]
     logs = np.log(step_seconds[name]) if name in step_seconds else pd.Series(dtype=float)
-    status = "measured" if logs.notna().any() else "not reached"
+    status, reason = "measured" if logs.notna().any() else "not reached", ""
+    if len(outcomes):
+        status, reason = outcomes[["status", "reason"]].iloc[0]
+    elif any(one.file == "outcomes.csv" and one.case == name for one in bundle.problems):
+        # What became of the case is lost, but not that it did not run to its end.
+        status, reason = "failed", "its row of outcomes.csv is damaged"
     step = statistics.interval_of_logs(logs)
     row: dict[Any, Any] = {
         **case.to_dict(),
         "tier": tier_of(case["backend"], case["mode"]),
-        "status": outcomes["status"].iloc[0] if len(outcomes) else status,
-        "reason": outcomes["reason"].iloc[0] if len(outcomes) else "",
-        "certified": bool(len(certificates) and certificates["passed"].all()),
+        "status": status,
+        "reason": reason,
+        "certified": _certified(
+            certificates, {*launches["launch"], *timed["launch"]}, len(workload.layer_sizes) - 1
+        ),
         # As it was asked for where it was not read.
         "precision_found": str(next(iter(products), case["precision"])),
         "launches": len(launches),
@@ -134,7 +160,7 @@ def compute_findings(bundle: Bundle) -> Findings:
     without_controls = summary[~control_of(summary)]
     flops = Network(layer_sizes=workload.layer_sizes).step_flops(workload.batch_size)
     floors, limited = limits.compute_limits(flops, samples, bundle.tables["parts"])
-    summary = summary.merge(limited, how="left", on="case")
+    summary = summary.merge(limited, how="left", on="case").fillna({"bound": ""})
     against_fastest = _against_fastest(summary[rankable], step_seconds)
     summary = summary.merge(against_fastest, how="left", on="case")
     ranks = statistics.ranks(summary[rankable], verdicts)
@@ -148,8 +174,9 @@ def compute_findings(bundle: Bundle) -> Findings:
     )
     is_measured = (summary["status"] == "measured") & ~control_of(summary)
     measured = list(summary.loc[is_measured, "case"])
+    timed = ledger_differences.timed_entries(samples)
     read = bundle.tables["ledger"][["case", "entry", "value"]]
-    entries = pd.concat([read, ledger_differences.timed_entries(samples)])
+    entries = pd.concat([read[~read["entry"].isin(timed["entry"])], timed])
     final_accuracies = accuracy.final_accuracies(launches, without_controls, workload.steps)
     margin = run.accuracy_margin_points
     startup_seconds = summary.set_index("case")["startup_seconds"]
@@ -204,4 +231,4 @@ def write(findings: Findings, folder: Path) -> None:
     for name in COMPUTED.keys() - {"sweep"}:
         table: pd.DataFrame = getattr(findings, name)
         if name != "tutorial" or len(table):
-            table.to_csv(folder / f"{name}.csv", index=False)
+            files.write_text(folder, f"{name}.csv", table.to_csv(index=False))

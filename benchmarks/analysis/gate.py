@@ -84,6 +84,10 @@ def _of_runs(compared: Comparison, before: Bundle, after: Bundle) -> list[str]:
             reasons.append(f"{name} has not ended, or was killed; {AGAIN}")
         elif state != "complete":
             reasons.append(f"{name} was {state}; {AGAIN}")
+        if bundle.problems:
+            file = bundle.problems[0].file
+            others = " and elsewhere" if len(bundle.problems) > 1 else ""
+            reasons.append(f"{name} is damaged, in {file}{others}; {AGAIN}")
     if compared.other_machine:
         reasons.append(
             f"the machines differ ({compared.other_machine}); compare ratios, with --baseline CASE"

@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmarks.errors import UsageError
 
 
-def read_bytes(folder: Path, name: str) -> bytes:
-    """The content of the file `name` of a bundle, such as "logs/jax-eager.txt".
+def read_bytes(folder: Path, name: str, last: int | None = None) -> bytes:
+    """The content of a file of a bundle, such as "logs/jax-eager.txt", or its `last` bytes.
 
     Raises OSError where it cannot be read, and UsageError where it is no regular file.
     """
@@ -19,9 +19,12 @@ def read_bytes(folder: Path, name: str) -> bytes:
     # Without O_NONBLOCK, opening a named pipe waits for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise UsageError(f"{path}: is not a regular file; a bundle has no others")
-        return file.read()
+        if last is not None:
+            file.seek(max(0, status.st_size - last))
+        return file.read(-1 if last is None else last)
 
 
 def write_bytes(folder: Path, name: str, content: bytes) -> None:

@@ -1,17 +1,25 @@
-"""Reads a bundle: environment.json, and the tables with the columns and types of the schema."""
+"""Reads a bundle: environment.json, and the whole rows of its tables, typed as in the schema."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pandas as pd
 
+from benchmarks.bundle import files
+from benchmarks.bundle.checks import Problem, as_frame, check_table, find_missing
 from benchmarks.bundle.folders import file_name
-from benchmarks.bundle.records import Environment
+from benchmarks.bundle.records import FORMAT, Environment, Run
 from benchmarks.errors import UsageError
-from benchmarks.schema import repetition_in
-from benchmarks.schema.tables import MEASURED, TABLES
+from benchmarks.schema.tables import MEASURED, TABLES, shown
+
+RESTORE = "restore the file from a copy, or measure again"
+"""What to do where environment.json is damaged: without it no table can be understood."""
+
+MOST_OUTPUT_BYTES, MOST_LINE = 65_536, 1_000
+"""What is read of a log at most, from its end, and how many characters of a line are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +29,9 @@ class Bundle:
     folder: Path
     environment: Environment
     tables: dict[str, pd.DataFrame]
-    """The measured tables by name."""
+    """The whole rows of the measured tables, by name."""
+    problems: tuple[Problem, ...] = ()
+    """The rows that were left out as damaged, and tables that lack rows."""
 
     @property
     def undisturbed_samples(self) -> pd.DataFrame:
@@ -31,11 +41,12 @@ class Bundle:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read a bundle; raises UsageError where a file is missing or not of this program."""
-        return cls(
-            folder=folder,
-            environment=read_environment(folder),
-            tables={table: read_table(folder, table) for table in MEASURED},
-        )
+        environment = read_environment(folder)
+        read = {table: read_table(folder, table, environment.run) for table in MEASURED}
+        tables = {table: rows for table, (rows, _) in read.items()}
+        damaged = [problem for _, problems in read.values() for problem in problems]
+        problems = (*damaged, *find_missing(tables, environment.run))
+        return cls(folder=folder, environment=environment, tables=tables, problems=problems)
 
 
 def undisturbed(samples: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
@@ -50,65 +61,86 @@ def undisturbed(samples: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
     return marked[marked["source"] == "left_only"].drop(columns="source")
 
 
-def read_table(folder: Path, name: str) -> pd.DataFrame:
-    """One table of a bundle, with the schema's columns in its order.
+def read_table(
+    folder: Path, name: str, run: Run | None = None
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """The whole rows of one table, with the schema's columns in its order, and the damaged ones.
 
     Columns that older bundles lack are empty, but for `repetition`, which is read from the names of
-    the cases. Raises UsageError where the file cannot be read, or lacks another column.
+    the cases. Rows must agree with what `run` lists, if it is given. Raises UsageError where the
+    file cannot be read, or lacks another column.
     """
     path, table = folder / f"{name}.csv", TABLES[name]
-    types = {column.name: column.dtype for column in table.columns}
-    if table.added_later and not path.exists():
-        return pd.DataFrame({column: pd.Series(dtype=dtype) for column, dtype in types.items()})
     try:
-        content = _read_csv(path, types)
+        return check_table(files.read_bytes(folder, path.name), table, run)
+    except FileNotFoundError as error:
+        if table.added_later:
+            return as_frame([], table), []
+        raise _unreadable(path, error) from None
     except OSError as error:
         raise _unreadable(path, error) from None
-    except ValueError:
-        raise UsageError(f"{path}: is not a CSV file; is {folder} a bundle?") from None
-    if "repetition" in types and "repetition" not in content and "case" in content:
-        content["repetition"] = content["case"].map(repetition_in).astype("int64")
-    for column in table.columns:
-        if column.added_later and column.name not in content:
-            content[column.name] = float("nan")
-    missing = [column for column in table.names if column not in content]
-    if missing:
-        raise UsageError(
-            f"{path}: has no column {', '.join(missing)}; the bundle was written by another "
-            "version of this program, which can read it"
-        )
-    return content[table.names]
-
-
-def _read_csv(path: Path, types: dict[str, str]) -> pd.DataFrame:
-    """A CSV with the types of its columns; where a cell is of another type, as pandas takes it."""
-    try:
-        return pd.read_csv(path, dtype=types)  # type: ignore[arg-type]
-    except ValueError:
-        return pd.read_csv(path)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
 
 
 def read_environment(folder: Path) -> Environment:
     """The environment.json of a bundle; raises UsageError where it is not one."""
     path = folder / "environment.json"
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(
+            files.read_bytes(folder, path.name),
+            object_pairs_hook=_without_repetition,
+            parse_constant=_refuse_constant,
+        )
     except OSError as error:
         raise _unreadable(path, error) from None
-    except ValueError:
-        raise UsageError(f"{path}: is not JSON; is {folder} a bundle?") from None
+    except (ValueError, RecursionError) as error:
+        why = f" ({error})" if isinstance(error, EnvironmentDamageError) else ""
+        raise UsageError(f"{path}: is not JSON{why}; {RESTORE}") from None
     if not isinstance(content, dict) or not {"machine", "workload", "run"} <= content.keys():
         raise UsageError(f"{path}: describes no run; is {folder} a bundle?")
+    version = content.get("format")
+    if type(version) is int and version > FORMAT:
+        raise UsageError(
+            f"{path}: was written by a newer version of this program (format {version}; this one "
+            f"reads up to {FORMAT}): update it"
+        )
     try:
         return Environment.from_json(content)
     except ValueError as error:
-        raise UsageError(f"{path}: {error}") from None
+        raise UsageError(f"{path}: {error}; {RESTORE}") from None
 
 
-def end_of_output(folder: Path, case: str, lines: int = 8) -> str:
-    """The last lines that a failed case's worker printed; empty where it printed none."""
-    path = folder / "logs" / f"{file_name(case)}.txt"
-    return "\n".join(path.read_text().strip().splitlines()[-lines:]) if path.exists() else ""
+class EnvironmentDamageError(ValueError):
+    """environment.json can be parsed, but is not what JSON allows."""
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; raises ValueError where a name stands twice in it."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        repeated = next(
+            name for name, times in Counter(name for name, _ in pairs).items() if times > 1
+        )
+        raise EnvironmentDamageError(f"it has {shown(repeated)} twice")
+    return content
+
+
+def _refuse_constant(name: str) -> float:
+    """Raise ValueError for NaN and the infinities, which JSON does not have."""
+    raise EnvironmentDamageError(f"{name} is no number")
+
+
+def end_of_output(folder: Path, case: str, lines: int = 8) -> list[str]:
+    """The last lines that a failed case's worker printed, the ends of long ones left out."""
+    try:
+        content = files.read_bytes(folder, f"logs/{file_name(case)}.txt", last=MOST_OUTPUT_BYTES)
+    except FileNotFoundError:
+        return []
+    except (OSError, UsageError) as error:
+        return [f"not shown: {error}"]
+    printed = content.decode("utf-8", "replace").strip().splitlines()[-lines:]
+    return [line[:MOST_LINE] + "…" * (len(line) > MOST_LINE) for line in printed]
 
 
 def _unreadable(path: Path, error: OSError) -> UsageError:

@@ -5,14 +5,46 @@ older bundles lack or that is not known while a run goes on; where it is None it
 file.
 """
 
+from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields, replace
+from datetime import datetime
 from types import NoneType
 from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 
 from benchmarks.schema import repetition_in
+from benchmarks.schema.tables import LARGEST, SHARED
 
 FORMAT = 2
 """The version of the bundles that this program writes; 1 had no checksum of the data."""
+STATES = ("running", "complete", "interrupted", "stopped by an error")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowed:
+    """What a field may hold besides its type; a number is never negative unless it says so."""
+
+    lowest: float = 0
+    highest: float = LARGEST
+    fewest: int = 0
+    """The least number of entries of a list."""
+    choices: tuple[str, ...] = ()
+    read: Callable[[str], object] = str
+    """Raises ValueError for a text that the field cannot hold."""
+
+    def holds(self, value: Any) -> bool:
+        """Whether the field can hold a text or a number."""
+        if not isinstance(value, str):
+            return bool(self.lowest <= value <= self.highest)
+        try:
+            # Half of a surrogate pair is nothing that can be written.
+            self.read(value.encode().decode())
+        except ValueError:
+            return False
+        return not self.choices or value in self.choices
+
+
+POSITIVE, SHARE = Allowed(lowest=1), Allowed(highest=1)
+MOMENT = Allowed(read=datetime.fromisoformat)
 
 
 class Record:
@@ -27,34 +59,56 @@ class Record:
         return asdict(self, dict_factory=without_none)  # type: ignore[call-overload, no-any-return]
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
-        """The record that a JSON object describes.
+    def from_json(cls, content: dict[str, Any], within: str = "") -> Self:
+        """The record that a JSON object describes; `within` is its place in a file, as in "run.".
 
-        Raises ValueError where a field that every bundle has is missing, or one is not of its type.
+        Raises ValueError where a field that every bundle has is missing, or cannot be what it is.
         """
-        hints, values = get_type_hints(cls), {}
+        hints, values = get_type_hints(cls, include_extras=True), {}
         for field in fields(cls):  # type: ignore[arg-type]
             if field.name in content:
-                values[field.name] = _value(hints[field.name], content[field.name], field.name)
+                place = f"{within}{field.name}"
+                values[field.name] = _value(hints[field.name], content[field.name], place)
             elif field.default is MISSING:
-                raise ValueError(f"describes no {field.name} of the {cls.__name__.lower()}")
+                raise ValueError(f"describes no {within}{field.name}")
         return cls(**values)
 
 
-def _value(hint: Any, content: Any, name: str) -> Any:
-    """The value of a field of type `hint` from JSON; raises ValueError for another type."""
+def _value(hint: Any, content: Any, name: str, allowed: Allowed = Allowed()) -> Any:
+    """The value of a field of type `hint` from JSON; raises ValueError for any other content."""
+    if get_origin(hint) is Annotated:
+        hint, *about = get_args(hint)
+        allowed = next((one for one in about if isinstance(one, Allowed)), allowed)
     inner = get_args(hint)
     if NoneType in inner:
-        return None if content is None else _value(inner[0], content, name)
+        return None if content is None else _value(inner[0], content, name, allowed)
     expected = get_origin(hint) or hint
     accepted = {tuple: (list, tuple), float: (float, int)}.get(expected, expected)
     if issubclass(expected, Record):
         accepted = dict
-    if not isinstance(content, accepted) or (isinstance(content, bool) and expected is not bool):
-        raise ValueError(f"{name} cannot be {content!r}")
+    fits = isinstance(content, accepted) and isinstance(content, bool) <= (expected is bool)
+    if not fits or (expected in (str, int, float) and not allowed.holds(content)):
+        raise ValueError(f"{name} cannot be {_shown(content)}")
     if expected is tuple:
-        return tuple(_value(inner[0], value, name) for value in content)
-    return expected.from_json(content) if issubclass(expected, Record) else content
+        if len(content) < allowed.fewest:
+            raise ValueError(f"{name} cannot have {len(content)} entries")
+        return tuple(_value(inner[0], value, name, allowed) for value in content)
+    if expected is dict:
+        return {
+            _value(inner[0], key, f"a key of {name}"): _value(inner[1], value, f"{name}.{key}")
+            for key, value in content.items()
+        }
+    if issubclass(expected, Record):
+        return expected.from_json(content, f"{name}.")
+    return content
+
+
+def _shown(content: Any) -> str:
+    """A value as messages show it."""
+    if isinstance(content, str | None) or type(content) in (bool, int, float):
+        text = ascii(content) if isinstance(content, str) else str(content)
+        return text if len(text) <= 40 else f"{text[:39]}…"
+    return "an object" if isinstance(content, dict) else "a list"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +125,16 @@ class CaseRecord(Record):
     repetition: Annotated[int, "0, or the number of this repetition of another case."]
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
+    def from_json(cls, content: dict[str, Any], within: str = "") -> Self:
         """See Record; older bundles tell a repetition by the name of the case alone."""
-        return super().from_json({"repetition": repetition_in(str(content.get("case"))), **content})
+        content = {"repetition": repetition_in(str(content.get("case")))} | content
+        record = super().from_json(content, within)
+        for column in SHARED["case"]:
+            try:
+                column.read(str(getattr(record, column.name)))
+            except ValueError as error:
+                raise ValueError(f"{within}{column.name} {error}") from None
+        return record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +145,7 @@ class Machine(Record):
     architecture: Annotated[str, "Architecture of the processor."]
     cpu: Annotated[str, "Model of the processor."]
     instructions: Annotated[tuple[str, ...], "Those of its vector instructions that matter."]
-    cpus_available: Annotated[int | None, "CPUs that the program may use."] = None
+    cpus_available: Annotated[int | None, "CPUs that the program may use.", POSITIVE] = None
     memory_gib: Annotated[float, "Main memory.", "GiB"]
     load_average: Annotated[tuple[float, ...], "Load averages at the start (1, 5, 15 min)."] = ()
     gpus: Annotated[tuple[str, ...], "NVIDIA GPUs: name, memory and driver version of each."]
@@ -94,15 +155,19 @@ class Machine(Record):
 class WorkloadRecord(Record):
     """What was trained."""
 
-    layer_sizes: Annotated[tuple[int, ...], "Units of the layers, from the input to the output."]
-    parameters: Annotated[int | None, "Number of the network's parameters."] = None
+    layer_sizes: Annotated[
+        tuple[int, ...],
+        "Units of the layers, from the input to the output.",
+        Allowed(lowest=1, fewest=2),
+    ]
+    parameters: Annotated[int | None, "Number of the network's parameters.", POSITIVE] = None
     learning_rate: Annotated[float | None, "Adam's learning rate."] = None
-    beta_1: Annotated[float | None, "Decay rate of Adam's first moments."] = None
-    beta_2: Annotated[float | None, "Decay rate of Adam's second moments."] = None
+    beta_1: Annotated[float | None, "Decay rate of Adam's first moments.", SHARE] = None
+    beta_2: Annotated[float | None, "Decay rate of Adam's second moments.", SHARE] = None
     epsilon: Annotated[float | None, "Adam's ε."] = None
-    batch_size: Annotated[int, "Images in each step's batch.", "images"]
-    steps: Annotated[int, "Steps of the training.", "steps"]
-    training_images: Annotated[int | None, "Images that are trained on.", "images"] = None
+    batch_size: Annotated[int, "Images in each step's batch.", "images", POSITIVE]
+    steps: Annotated[int, "Steps of the training.", "steps", POSITIVE]
+    training_images: Annotated[int | None, "Images that are trained on.", "images", POSITIVE] = None
     data: Annotated[str, "Name of the data set's folder."]
     data_sha256: Annotated[str | None, "Checksum of all its images and labels."] = None
     data_shuffled: Annotated[
@@ -115,17 +180,27 @@ class Run(Record):
     """What was asked of the run, and how far it came."""
 
     command: Annotated[str, "Command line that started it."]
-    launches: Annotated[int, "Launches that were planned, at least."]
-    seed: Annotated[int, "Seed of the first launch; each later one has the next number."]
-    threads: Annotated[int, "Threads that each worker may use."]
-    cases: Annotated[tuple[CaseRecord, ...], "Every case, whatever became of it."]
+    launches: Annotated[int, "Launches that were planned, at least.", POSITIVE]
+    seed: Annotated[
+        int, "Seed of the first launch; each later one has the next number.", Allowed(highest=2**62)
+    ]
+    threads: Annotated[int, "Threads that each worker may use.", POSITIVE]
+    cases: Annotated[
+        tuple[CaseRecord, ...], "Every case, whatever became of it.", Allowed(fewest=1)
+    ]
     floors: Annotated[tuple[CaseRecord, ...], "The floors that cases are set against."] = ()
-    block_steps: Annotated[int, "Steps in a block, for cases that are not too slow.", "steps"]
+    block_steps: Annotated[
+        int, "Steps in a block, for cases that are not too slow.", "steps", POSITIVE
+    ]
     time_limit_seconds: Annotated[float, "Time limit of the whole run.", "s"]
     accuracy_margin_points: Annotated[
         float | None, "Margin within which test accuracies are equivalent.", "points"
     ] = None
-    state: Annotated[str, "`running`, `complete`, `interrupted` or `stopped by an error`."]
+    state: Annotated[
+        str,
+        "`running`, `complete`, `interrupted` or `stopped by an error`.",
+        Allowed(choices=STATES),
+    ]
     finished_launches: Annotated[int, "Launches that ran to their end."]
     out_of_time: Annotated[bool, "Whether the time limit ended it early."]
     reference_seconds: Annotated[
@@ -135,12 +210,22 @@ class Run(Record):
         float | None, "CPU time of the measuring process while it waited for blocks.", "share"
     ] = None
 
+    @classmethod
+    def from_json(cls, content: dict[str, Any], within: str = "") -> Self:
+        """See Record; every case must have a name of its own."""
+        record = super().from_json(content, within)
+        names = [one.case for one in (*record.cases, *record.floors)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{within}cases cannot name {_shown(name)} twice")
+        return record
+
 
 @dataclass(frozen=True, kw_only=True)
 class Environment(Record):
     """All that environment.json holds."""
 
-    started: Annotated[str, "Start of the run, in UTC."]
+    started: Annotated[str, "Start of the run, in UTC.", MOMENT]
     machine: Machine
     python: Annotated[str, "Version of Python."]
     packages: Annotated[dict[str, str], "Versions of the packages that matter."]
@@ -149,7 +234,7 @@ class Environment(Record):
     git_modified: Annotated[bool | None, "Whether files differed from it, if that is known."] = None
     workload: WorkloadRecord
     run: Run
-    finished: Annotated[str | None, "End of the run, in UTC."] = None
+    finished: Annotated[str | None, "End of the run, in UTC.", MOMENT] = None
     format: Annotated[int | None, "Version of this format; the first one left it out."] = None
 
     def with_run(self, **changes: Any) -> Self:
@@ -164,6 +249,6 @@ def described_fields(record: type[Record]) -> list[tuple[str, str, str]]:
         if isinstance(hint, type) and issubclass(hint, Record):
             rows += [(f"{name}.{one}", about, unit) for one, about, unit in described_fields(hint)]
         else:
-            _, about, *units = get_args(hint)
-            rows.append((name, about, *(units or [""])))
+            about, unit, *_ = *(one for one in get_args(hint)[1:] if isinstance(one, str)), ""
+            rows.append((name, about, unit))
     return rows

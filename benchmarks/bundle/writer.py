@@ -5,6 +5,7 @@ Rows are flushed one by one, so whatever ends a run, what was measured is on dis
 
 import csv
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from benchmarks.bundle.folders import file_name
 from benchmarks.bundle.records import Environment
 from benchmarks.schema.tables import MEASURED
+
+LINE_ENDS = re.compile(r"[\r\n\0]+")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class BundleWriter:
 
         Raises ValueError where the table has no such column.
         """
+        # A row is one line, so that a damaged line is one damaged row.
+        row = {n: LINE_ENDS.sub(" ", v) if isinstance(v, str) else v for n, v in row.items()}
         self._writers[table].writerow(row)
         self._files[table].flush()
 

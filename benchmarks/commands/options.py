@@ -18,9 +18,8 @@ from benchmarks.plan import data
 from benchmarks.plan.cases import KERAS_ADAM
 from benchmarks.plan.presets import PRESETS
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
+from benchmarks.schema.tables import LARGEST
 
-LARGEST = 2**31 - 1
-"""The largest whole number that an option takes: what tables of a bundle keep with certainty."""
 SHOWN = 40
 """Characters of a wrong value that a message shows."""
 
@@ -70,7 +69,7 @@ def whole_number(smallest: int, name: str) -> Callable[[str], float]:
 
 
 positive_int = whole_number(1, "a positive whole number")
-positive_float = number(float, lambda value: 0 < value < math.inf, "a positive number")
+positive_float = number(float, lambda value: 0 < value <= LARGEST, "a positive number")
 seed_number = whole_number(0, "a whole number of 0 or more")
 
 

@@ -21,12 +21,14 @@ from rich.console import Console
 
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.analysis.findings import write as write_tables
+from benchmarks.bundle import files
 from benchmarks.bundle.folders import check_folder, create_folder
 from benchmarks.bundle.reader import Bundle
 from benchmarks.commands import exit_codes, options, terminal
 from benchmarks.errors import UsageError
 from benchmarks.reports import run as run_report
 from benchmarks.reports import several
+from benchmarks.texts import harmless
 
 PAGE_PACKAGES = ("plotly", "jinja2", "markdown_it")
 """The packages that report.html needs; without them everything else is written."""
@@ -63,8 +65,9 @@ def read_bundle(command: str, folder: Path) -> Bundle:
 
 def bundle_names(folders: list[Path]) -> list[str]:
     """What reports call the bundles: the folders' own names, or paths where two names are equal."""
-    names = [folder.resolve().name for folder in folders]
-    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+    names = [harmless(folder.resolve().name) for folder in folders]
+    paths = [harmless(str(folder)) for folder in folders]
+    return names if len(set(names)) == len(names) else paths
 
 
 def missing_for_page() -> list[str]:
@@ -101,11 +104,11 @@ def _report_several(folders: list[Path], output: Path, console: Console) -> None
     results = [(bundle, compute_findings(bundle)) for bundle in bundles]
     named = dict(zip(bundle_names(folders), results, strict=True))
     create_folder(output, output.parent, output.name)
-    (output / "report.md").write_text(several.markdown(named))
+    files.write_text(output, "report.md", several.markdown(named))
     if not missing_for_page():
         from benchmarks.reports import page as html_report
 
-        (output / "report.html").write_text(html_report.merged(named))
+        files.write_text(output, "report.html", html_report.merged(named))
     _announce(output, console)
 
 
@@ -115,7 +118,7 @@ def _announce(folder: Path, console: Console) -> None:
     if missing := missing_for_page():
         page = f"no report.html: it needs plotly and Jinja2; not installed: {', '.join(missing)}"
     for line in (f"report: {folder / 'report.md'}", page):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        terminal.show_line(console, line)
 
 
 def main(argv: list[str], console: Console) -> int:

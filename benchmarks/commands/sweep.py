@@ -10,30 +10,41 @@ For example:
   python run_all.py sweep --batch-sizes 32 128 512 --backends jax pytorch
   python run_all.py sweep --resume results/2026-01-01-1200-sweep-cpu
                                                       go on with one that was interrupted
+
+A sweep that goes on measures what it was started to measure. What it runs and reads it takes from
+nobody but you: where it was started with --python or --data-dir, name these again.
 """
 
 import argparse
 import json
+import shlex
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
 from backends.contract import Network
+from benchmarks.analysis.findings import compute_findings
 from benchmarks.analysis.tables import in_order
+from benchmarks.bundle import files
 from benchmarks.bundle.folders import create_folder
-from benchmarks.bundle.reader import read_environment
-from benchmarks.commands import exit_codes, options, report, running
+from benchmarks.bundle.reader import Bundle, read_environment
+from benchmarks.commands import exit_codes, options, report, running, terminal
 from benchmarks.errors import UsageError
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan.cases import floors_of, with_control
+from benchmarks.plan.data import EMBEDDED, Dataset
 from benchmarks.plan.plan import BLOCK_FLOPS, FEWEST_BLOCK_STEPS, Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
+from benchmarks.texts import harmless
 
 ROUNDS = 6
 """Rounds in each launch of a point; a point trains as many steps as these rounds have."""
@@ -43,8 +54,12 @@ FACTORS = {
     "depth": (1, 2, 4, 8),
 }
 """What can be varied, and the values of each where no factor is named."""
-ARGUMENTS = "sweep.json"
-"""The file with the arguments of a sweep, for --resume."""
+STARTED = "sweep.json"
+"""The file that says what a sweep measures, for --resume."""
+NAMED_AGAIN = ("python", "data_dir")
+"""What a sweep runs and reads: --resume takes it from its own command line, never from a file."""
+NOT_KEPT = {*NAMED_AGAIN, "output", "resume", "help"}
+"""The arguments that are not in the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +88,8 @@ def parser() -> options.Parser:
             metavar="N",
             help=f"values to try, such as {' '.join(map(str, defaults))}")  # fmt: skip
     factors.add_argument("--resume", type=Path, metavar="FOLDER",
-        help="go on with the interrupted sweep in this folder, with its arguments")  # fmt: skip
+        help="go on with the interrupted sweep in this folder; of the other options only --python "
+        "and --data-dir, which are to be named again")  # fmt: skip
     options.add_case_options(parser)
     options.add_run_options(parser)
     parser.set_defaults(launches=3)
@@ -106,29 +122,105 @@ def plan_of(point: Point, plan: Plan, steps: int | None) -> Plan:
     return replace(plan, workload=work, until_settled=False, readings=None)
 
 
+def started(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
+    """What sweep.json holds of a sweep: its choice of what to measure, and no path or program."""
+    chosen = {name: value for name, value in vars(arguments).items() if name not in NOT_KEPT}
+    return {
+        "choice": {name: value for name, value in chosen.items() if value is not None},
+        "pythons": sorted(dict(arguments.python)),
+        "data": arguments.data_dir.resolve().name,
+        "data_sha256": checksum(dataset),
+    }
+
+
+def checksum(dataset: Dataset) -> str:
+    """The SHA-256 of all images and labels."""
+    digest = sha256()
+    for split in (dataset.training, dataset.validation, dataset.test):
+        digest.update(split.images.tobytes())
+        digest.update(split.labels.tobytes())
+    return digest.hexdigest()
+
+
+def read_started(folder: Path) -> dict[str, Any]:
+    """The content of a sweep's sweep.json; raises UsageError where it is not one."""
+    try:
+        content = json.loads(files.read_bytes(folder, STARTED))
+    except (OSError, ValueError, RecursionError):
+        raise UsageError(f"--resume {folder}: holds no {STARTED} that can be read") from None
+    kinds = {"choice": dict, "pythons": list, "data": str, "data_sha256": str}
+    if not (
+        isinstance(content, dict)
+        and content.keys() == kinds.keys()
+        and all(isinstance(content[name], kind) for name, kind in kinds.items())
+        and all(isinstance(name, str) for name in content["pythons"])
+    ):
+        problem = "is of another version of this program, or damaged; start the sweep again"
+        raise UsageError(f"{folder / STARTED}: {problem}")
+    return content
+
+
+def resumed(argv: list[str], named: argparse.Namespace) -> tuple[argparse.Namespace, str]:
+    """The arguments of the sweep that `named`, the values of `argv`, goes on with; its checksum.
+
+    Raises UsageError where its file cannot be used, or something has to be named otherwise.
+    """
+    folder = named.resume
+    again = {"--resume", *(f"--{name.replace('_', '-')}" for name in NAMED_AGAIN)}
+    options_named = {word.partition("=")[0] for word in argv if word.startswith("--")}
+    if others := sorted(options_named - again):
+        problem = "the sweep goes on as it was started"
+        raise UsageError(f"--resume {folder}: {problem}; leave out {', '.join(others)}")
+    content = read_started(folder)
+    pythons, wanted = set(dict(named.python)), set(content["pythons"])
+    for name in sorted(wanted - pythons):
+        problem = f"this sweep ran {name} by another Python"
+        raise UsageError(f"--resume: {problem}; name it again with --python {name}=PROGRAM")
+    for name in sorted(pythons - wanted):
+        raise UsageError(f"--resume: this sweep ran {name} by its own Python; leave out --python")
+    arguments = _parsed(content["choice"], folder)
+    arguments.python, arguments.data_dir = named.python, named.data_dir
+    return arguments, content["data_sha256"]
+
+
+def _parsed(choice: Mapping[str, Any], folder: Path) -> argparse.Namespace:
+    """The choice of a sweep.json as arguments, checked as those of the command line are."""
+    own = parser()
+    own.prog += harmless(f" --resume {folder}")
+    known = {action.dest: action for action in own._option_string_actions.values()}
+    argv: list[str] = []
+    for name, value in choice.items():
+        words = list(map(str, value if isinstance(value, list) else [value]))
+        if (
+            name not in known.keys() - NOT_KEPT
+            or isinstance(value, list) != bool(known[name].nargs)
+            or any(word.startswith("-") or not word.isprintable() for word in words)
+        ):
+            raise UsageError(f"{folder / STARTED}: {name} cannot be {value!r}")
+        argv += [known[name].option_strings[-1], *words]
+    return own.read(argv)
+
+
 def main(argv: list[str], console: Console) -> int:
     """Compare over batch sizes, widths and depths of the network."""
-    arguments = parser().read(argv)
-    folder: Path | None = arguments.resume
-    if folder:
-        try:
-            argv = json.loads((folder / ARGUMENTS).read_text())["arguments"]
-        except (OSError, ValueError, KeyError):
-            raise UsageError(f"--resume {folder}: holds no {ARGUMENTS} that can be read") from None
-        arguments = parser().read(argv)
-        # The folder exists and is not empty, which --output would refuse.
-        arguments.output = None
+    named = parser().read(argv)
+    folder: Path | None = named.resume
+    arguments, data_sha256 = resumed(argv, named) if folder else (named, None)
     plan, dataset = running.prepare(arguments, PRESETS[arguments.preset].inputs)
+    if data_sha256 not in (None, checksum(dataset)):
+        problem = "this sweep was measured on other data"
+        raise UsageError(f"--resume: {problem}; name it again with --data-dir FOLDER")
     chosen = points(arguments, dataset.pixels, dataset.classes)
     largest = max(point.batch_size for point in chosen)
     running.check_batch_size("--batch-sizes", largest, dataset)
     if folder is None:
         folder = create_folder(arguments.output, ROOT / "results", f"sweep-{arguments.device}")
-        (folder / ARGUMENTS).write_text(json.dumps({"arguments": argv}) + "\n")
+        files.write_text(folder, STARTED, json.dumps(started(arguments, dataset), indent=2) + "\n")
     running.show_notes(plan, console)
     code = exit_codes.OK
+    summaries: dict[Point, pd.DataFrame] = {}
     for point in chosen:
-        bundle = folder / "points" / point.name
+        bundle = files.inside(folder, f"points/{point.name}")
         if not _complete(bundle):
             console.print(f"{point.factor} {point.value}", style="bold", highlight=False)
             create_folder(bundle, bundle.parent, bundle.name)
@@ -136,10 +228,17 @@ def main(argv: list[str], console: Console) -> int:
             code = max(code, running.run(point_plan, training, bundle, console, monotonic()))
             # No page: the pages of all points would be as large as everything else together. The
             # command report makes the page of any one of them.
-            report.write_reports(bundle, page=False)
-        write(folder, chosen, console)
+            _, findings = report.write_reports(bundle, page=False)
+        else:
+            findings = compute_findings(Bundle.read(bundle))
+        summaries[point] = findings.summary
+        write(folder, summaries, console)
         if code == exit_codes.INTERRUPTED:
-            console.print(f"go on with: python run_all.py sweep --resume {folder}", soft_wrap=True)
+            again = ["python", "run_all.py", "sweep", "--resume", str(folder)]
+            if arguments.data_dir != EMBEDDED:
+                again += ["--data-dir", str(arguments.data_dir)]
+            again += [f"--python={name}={program}" for name, program in arguments.python]
+            terminal.show_line(console, f"go on with: {shlex.join(again)}")
             break
     return code
 
@@ -155,17 +254,13 @@ def _complete(folder: Path) -> bool:
     return False
 
 
-def write(folder: Path, chosen: list[Point], console: Console) -> None:
-    """Write sweep.csv and the report from the points that have been measured."""
-    empty = {"reason": "", "diverged": ""}
-    types = {"rank": "Int64"} | dict.fromkeys(empty, "str")
+def write(folder: Path, summaries: Mapping[Point, pd.DataFrame], console: Console) -> None:
+    """Write sweep.csv and the report from the summaries of the points that have been measured."""
     tables = [
-        pd.read_csv(path, dtype=types).fillna(empty).assign(factor=point.factor, value=point.value)
-        for point in chosen
-        if (path := folder / "points" / point.name / "summary.csv").exists()
+        summary.assign(factor=point.factor, value=point.value)
+        for point, summary in summaries.items()
     ]
-    if tables:
-        table = in_order("sweep", pd.concat(tables, ignore_index=True))
-        table.to_csv(folder / "sweep.csv", index=False)
-        sweep_report.write(folder, table)
-        console.print(f"report: {folder / 'report.md'}", highlight=False, soft_wrap=True)
+    table = in_order("sweep", pd.concat(tables, ignore_index=True))
+    files.write_text(folder, "sweep.csv", table.to_csv(index=False))
+    sweep_report.write(folder, table)
+    terminal.show_line(console, f"report: {folder / 'report.md'}")

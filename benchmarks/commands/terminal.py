@@ -13,13 +13,17 @@ from benchmarks.analysis.findings import Findings
 from benchmarks.analysis.gate import Gate
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import accuracy, comparison, run
+from benchmarks.reports.formats import text
 from benchmarks.reports.sections import Note, Table
 from benchmarks.reports.sentences import cautions
 from benchmarks.reports.several import differences_table
+from benchmarks.texts import harmless
 
 
 def rich_table(table: Table, **looks: Any) -> RichTable:
     """A table of a report for the terminal; `looks` are arguments of rich's own table."""
+    if "title" in looks:
+        looks["title"] = escape(harmless(looks["title"]))
     shown = RichTable(**looks)
     for column in table.columns:
         justify: Any = "left" if column.text else "right"
@@ -29,11 +33,21 @@ def rich_table(table: Table, **looks: Any) -> RichTable:
     return shown
 
 
+def show_line(console: Console, line: str) -> None:
+    """A line as it is, however wide the terminal."""
+    console.print(harmless(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def _markdown(shown: str, **looks: Any) -> Markdown:
+    """Markdown for the terminal, without links: what a bundle quotes opens nothing."""
+    return Markdown(shown, hyperlinks=False, **looks)
+
+
 def show_notes(console: Console, notes: Iterable[Note]) -> None:
     """A list of notes, in which warnings stand out."""
     for note in notes:
         style = "bold yellow" if note.severity == "warning" else "none"
-        console.print(Markdown(f"- {note.text}", style=style))
+        console.print(_markdown(f"- {text(note.text)}", style=style))
 
 
 def show_findings(console: Console, bundle: Bundle, findings: Findings) -> None:
@@ -44,9 +58,8 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings) -> None:
         console.print(rich_table(tutorial, title="loss / accuracy, as the tutorial prints them"))
     missing = findings.summary[findings.summary["status"] != "measured"]
     for (status, reason), rows in missing.groupby(["status", "reason"], sort=False):
-        cases = ", ".join(rows["case"])
-        console.print(f"{status}: {cases}{reason and ': '}{reason}", markup=False)
-    console.print(Markdown(run.answer(findings)))
+        show_line(console, f"{status}: {', '.join(rows['case'])}{reason and ': '}{reason}")
+    console.print(_markdown(run.answer(findings)))
     show_notes(console, cautions(bundle, findings))
 
 

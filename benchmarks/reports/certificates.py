@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports.formats import MISSING, stage_title
+from benchmarks.reports.formats import MISSING, stage_title, text
 from benchmarks.reports.sections import CASE, Column, Figure, Part, Section, Table
 from benchmarks.reports.sentences import departure
 from benchmarks.schema import EXACT_BOUND, LEVELS, STAGES
@@ -29,12 +29,14 @@ def certificates(bundle: Bundle) -> Section | None:
         "error of the reference in the same precision, when every sum is taken in another order.",
         _errors(timed, with_bound=True),
         *(
-            f"Not read in {row['case']}: {stage_title(row['stage'])} ({row['not_read']}); the "
-            "stage after it covers it."
+            text(
+                f"Not read in {row['case']}: {stage_title(row['stage'])} ({row['not_read']}); the "
+                "stage after it covers it."
+            )
             for _, row in not_read.iterrows()
         ),
         *(
-            f"✗ {row['case']} first departs from the reference at {departure(row)}."
+            text(f"✗ {row['case']} first departs from the reference at {departure(row)}.")
             for _, row in failed.iterrows()
         ),
     ]

@@ -3,7 +3,7 @@
 from benchmarks.analysis.comparison import Comparison
 from benchmarks.analysis.gate import Gate
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
-from benchmarks.reports.formats import MS, as_interval, interval, joined, number
+from benchmarks.reports.formats import MS, as_interval, interval, joined, number, text
 from benchmarks.reports.sections import CASE, Column, Note, Part, Section, Table, document
 from benchmarks.reports.several import environment_differences
 
@@ -85,7 +85,7 @@ def gate_notes(gate: Gate) -> list[Note]:
 
 def markdown(comparison: Comparison, before: str, after: str, *, gate: Gate | None) -> str:
     """The whole report; `before` and `after` name the bundles."""
-    names = f"Before is {before}, after is {after}."
+    names = f"Before is {text(before)}, after is {text(after)}."
     opening: list[Part] = [names, table(comparison), notes(comparison, gate)]
     differences = environment_differences(comparison.differences)
     sections = [differences, Section("How it was compared", [METHOD])]

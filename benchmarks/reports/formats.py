@@ -1,14 +1,25 @@
 """How numbers, intervals and names are written in reports, figures and the terminal."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from benchmarks.texts import harmless
+
 MS = "#.3g"
 """Format of milliseconds a step: three significant digits."""
 MISSING = "–"
+MARKUP = re.compile(
+    r"[`*<>|~$\\#@]|&#?\w+;|\[(?![-–\d])|\][(\[:]|(?<!\w)_|_(?!\w)"  # emphasis, HTML, links
+    r"|://|www\.|:[+a-z-][\w+-]*:",  # addresses and pictures that GitHub finds by itself
+    re.IGNORECASE,
+)
+"""What markdown, as CommonMark and GitHub have it, may take for more than text, within a word."""
+LEADING_MARKUP = re.compile(r"[-+=]+|\d+[.)]")
+"""What begins a list or draws a line, as the first word."""
 
 Row = Mapping[Any, Any] | pd.Series
 Form = Callable[[Row, str], str]
@@ -42,6 +53,37 @@ def as_text(row: Row, name: str) -> str:
     """The value as it is; a dash if there is none."""
     value = row.get(name)
     return MISSING if pd.isna(value) else str(value)
+
+
+def text(value: object) -> str:
+    """Any text as markdown that shows it and nothing else: words that look like markup are code."""
+    words = harmless(str(value)).split(" ")
+    marked = [bool(MARKUP.search(word)) for word in words]
+    marked[0] |= bool(LEADING_MARKUP.fullmatch(words[0]))
+    return " ".join(
+        code(word) if is_marked else word for word, is_marked in zip(words, marked, strict=True)
+    )
+
+
+def code(value: str) -> str:
+    """Any text as code within a line of markdown."""
+    shown = harmless(value)
+    fence = _fence(shown, 1)
+    blank = " " * (shown.startswith("`") or shown.endswith("`"))
+    return f"{fence}{blank}{shown}{blank}{fence}"
+
+
+def block(lines: Sequence[str]) -> str:
+    """Any lines as a block of code in markdown."""
+    shown = "\n".join(map(harmless, lines))
+    fence = _fence(shown, 3)
+    return f"{fence}\n{shown}\n{fence}"
+
+
+def _fence(shown: str, fewest: int) -> str:
+    """More backticks than follow one another anywhere in a text."""
+    longest = max(map(len, re.findall("`+", shown)), default=0)
+    return "`" * max(fewest, longest + 1)
 
 
 def joined(names: Sequence[str]) -> str:

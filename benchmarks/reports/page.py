@@ -4,9 +4,11 @@ The page needs no network and no other file: plotly's script, the styles and the
 figure are in it.
 """
 
+import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from benchmarks.analysis.findings import Findings
+from benchmarks.bundle import files
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import run, sentences, several
 from benchmarks.reports.figures import interactive, looks
 from benchmarks.reports.figures.charts import Chart
-from benchmarks.reports.formats import Row, as_text, joined, number
+from benchmarks.reports.formats import Row, as_text, joined, number, text
 from benchmarks.reports.sections import Column, Figure, Section, Table
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -37,7 +40,7 @@ _markdown = MarkdownIt("commonmark", {"html": False}).disable(["link", "image", 
 
 def write(bundle: Bundle, findings: Findings, folder: Path) -> None:
     """Write report.html."""
-    (folder / "report.html").write_text(html(bundle, findings))
+    files.write_text(folder, "report.html", html(bundle, findings))
 
 
 def html(bundle: Bundle, findings: Findings) -> str:
@@ -57,7 +60,7 @@ def html(bundle: Bundle, findings: Findings) -> str:
             # The fastest case, and whether accuracy pays for its speed, come before the others.
             "lead": f"{first} {sentences.accuracy(findings)}".strip(),
             "rest": " ".join([*filter(None, others), sentences.resolution(findings)]),
-            "warnings": [note.text for note in notes if note.severity == "warning"],
+            "warnings": [text(note.text) for note in notes if note.severity == "warning"],
             "about": [*where, launches, bundle.environment.started[:10]],
         },
         sections=shown,
@@ -87,9 +90,12 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    styles = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    own_script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    scripts = [get_plotlyjs(), f"const DARK = {json.dumps(looks.DARK)};\n{own_script}"]
     environment.filters |= {
-        "markdown": lambda text: Markup(_markdown.render(text)),
-        "inline": lambda text: Markup(_markdown.renderInline(text)),
+        "markdown": lambda part: Markup(_markdown.render(part)),
+        "inline": lambda part: Markup(_markdown.renderInline(part)),
         "identifier": identifier,
         "views": _views,
         "csv": _csv,
@@ -101,8 +107,19 @@ def page(
         title=title,
         sections=sections,
         charts={name: chart for name, chart in charts.items() if chart.views},
-        dark=looks.DARK,
-        plotly=Markup(get_plotlyjs()),
+        styles=Markup(styles),
+        scripts=[Markup(script) for script in scripts],
+        policy=policy(scripts),
+    )
+
+
+def policy(scripts: Sequence[str]) -> str:
+    """The page's Content-Security-Policy: these scripts run, and nothing is loaded."""
+    digests = (sha256(script.encode()).digest() for script in scripts)
+    allowed = " ".join(f"'sha256-{b64encode(digest).decode()}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
@@ -119,7 +136,11 @@ def _views(chart: Chart) -> Markup:
 
 def _csv(chart: Chart) -> str:
     """The rows behind a chart as a link to a CSV file."""
-    return "data:text/csv;base64," + b64encode(chart.data.to_csv(index=False).encode()).decode()
+    # A spreadsheet, which is what opens it, computes texts that begin like a formula.
+    rows = chart.data.map(
+        lambda cell: re.sub("^[=+@-]", r"'\g<0>", cell) if isinstance(cell, str) else cell
+    )
+    return "data:text/csv;base64," + b64encode(rows.to_csv(index=False).encode()).decode()
 
 
 def _rows(chart: Chart) -> Table:

@@ -6,11 +6,22 @@ from backends.registry import BACKENDS, title_of
 from benchmarks.analysis import break_even, limits
 from benchmarks.analysis.environments import commit
 from benchmarks.analysis.findings import Findings, control_of
+from benchmarks.bundle import files
 from benchmarks.bundle.reader import Bundle, end_of_output
 from benchmarks.reports import accuracy, certificates, sections, sentences
 from benchmarks.reports.cases import comparable_groups, ranked
 from benchmarks.reports.figures import static
-from benchmarks.reports.formats import MISSING, MS, as_interval, as_text, bullets, joined, number
+from benchmarks.reports.formats import (
+    MISSING,
+    MS,
+    as_interval,
+    as_text,
+    block,
+    code,
+    joined,
+    number,
+    text,
+)
 from benchmarks.reports.sections import CASE, Column, Figure, Part, Section, Table, document
 
 RANKED = [Column("rank", "rank"), CASE, sections.TIER, sections.STEP, sections.TIMES_FASTEST]
@@ -43,7 +54,7 @@ def ranking(findings: Findings) -> list[Part]:
     ]
     parts: list[Part] = [Figure("ranking", "Times the fastest, with 95% intervals")]
     for where, group in groups:
-        parts += [f"Ranked {where}:"] if len(groups) > 1 else []
+        parts += [f"Ranked {text(where)}:"] if len(groups) > 1 else []
         parts.append(Table(columns, group))
     return parts
 
@@ -67,7 +78,7 @@ def not_ranked(bundle: Bundle, findings: Findings) -> Section | None:
         "not reached": "the run ended before its first block",
     }
     outputs = [
-        f"The last lines that {case} printed:\n\n```\n{printed}\n```"
+        f"The last lines that {text(case)} printed:\n\n{block(printed)}"
         for case in rows.loc[rows["status"] == "failed", "case"]
         if (printed := end_of_output(bundle.folder, case))
     ]
@@ -102,7 +113,7 @@ def where_the_time_goes(findings: Findings) -> Section | None:
         + " *Waited*: time from the call's return until the device had finished.",
         Figure("step_parts", "The parts of a step"),
         Table(columns, measured),
-        bullets(sentences.bounds(measured)),
+        sentences.bounds(measured),
     ]
     return Section("Where the time goes", parts)
 
@@ -144,8 +155,8 @@ def paying_off(findings: Findings) -> Section | None:
     if findings.totals.empty:
         return None
     (_, first), *later = break_even.leaders(findings.totals)
-    leaders = f"{first} is ahead from the first step"
-    leaders += "".join(f"; from about {steps:,} steps on, {case}" for steps, case in later)
+    leaders = f"{text(first)} is ahead from the first step"
+    leaders += "".join(f"; from about {steps:,} steps on, {text(case)}" for steps, case in later)
     parts: list[Part] = [
         f"Start-up and steps together, once compilers have filled their caches: {leaders}.",
         Figure("total_time", "Total time against steps"),
@@ -189,7 +200,6 @@ def environment(bundle: Bundle) -> Section:
     recorded, machine = bundle.environment, bundle.environment.machine
     run, workload = recorded.run, recorded.workload
     entries = {
-        "command": f"`{run.command}`",
         "started": recorded.started,
         "cpu": f"{machine.cpu}, {run.threads} of {machine.cpus_available} CPUs used, "
         f"{', '.join(machine.instructions)}",
@@ -207,7 +217,8 @@ def environment(bundle: Bundle) -> Section:
         share = number(run.session_cpu_share, ".1%")
         entries["the session itself"] = f"{share} of a CPU while it waited for blocks"
     entries["commit"] = commit(recorded)
-    return Section("Environment", [entries])
+    quoted = {term: text(meaning) for term, meaning in entries.items()}
+    return Section("Environment", [{"command": code(run.command)} | quoted])
 
 
 def title(findings: Findings) -> str:
@@ -252,4 +263,4 @@ def markdown(bundle: Bundle, findings: Findings) -> str:
 def write(bundle: Bundle, findings: Findings, folder: Path) -> None:
     """Write report.md and its figures."""
     static.write(findings, folder)
-    (folder / "report.md").write_text(markdown(bundle, findings))
+    files.write_text(folder, "report.md", markdown(bundle, findings))

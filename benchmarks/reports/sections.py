@@ -1,7 +1,9 @@
 """What reports consist of, whatever they are written as: sections of text, tables and figures.
 
 A table's columns say where their cells come from and how they are written; the terminal, markdown
-and the page make their tables from these.
+and the page make their tables from these. Titles, headings, cells and notes are plain text, which
+each of the three escapes in its own way; only paragraphs and the meanings of terms are markdown,
+and what they quote of a bundle goes through `formats.text`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +13,8 @@ from typing import Literal
 import pandas as pd
 from tabulate import tabulate
 
-from benchmarks.reports.formats import MS, Form, Row, as_interval, as_text, bullets, number
+from benchmarks.reports.formats import MS, Form, Row, as_interval, as_text, bullets, number, text
+from benchmarks.texts import harmless
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,9 @@ class Table:
     rows: pd.DataFrame
 
     def cells(self) -> list[list[str]]:
-        """The cells as they are shown, row by row."""
+        """The cells as they are shown, row by row, each on one line."""
         rows = self.rows.to_dict("records")
-        return [[column.cell(row) for column in self.columns] for row in rows]
+        return [[harmless(column.cell(row)) for column in self.columns] for row in rows]
 
 
 # The columns that several tables share.
@@ -60,7 +63,7 @@ STEPS = Column("steps", "steps", ",.0f")
 
 def columns(names: Iterable[object], *, text: bool = False) -> list[Column]:
     """Columns that are headed by their sources and show them as they are."""
-    return [Column(str(name), str(name), text=text) for name in names]
+    return [Column(harmless(str(name)), str(name), text=text) for name in names]
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,12 @@ class Note:
     @property
     def markdown(self) -> str:
         """The note as markdown: warnings are bold."""
-        return f"**{self.text}**" if self.severity == "warning" else self.text
+        return f"**{text(self.text)}**" if self.severity == "warning" else text(self.text)
 
 
 Part = str | Table | Figure | list[Note] | dict[str, str]
-"""Text is markdown: a paragraph, a list or a block of code; a dict has terms and their meanings."""
+"""A string is markdown: a paragraph or a block of code; a dict has terms and their meanings, which
+are markdown too."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,10 @@ def markdown(part: Part) -> str:
     """A part of a section as markdown; empty for a figure without an image."""
     match part:
         case Table():
-            headings = [column.heading for column in part.columns]
+            headings = [_cell(column.heading) for column in part.columns]
+            cells = [list(map(_cell, row)) for row in part.cells()]
             sides = ["left" if column.text else "right" for column in part.columns]
-            return tabulate(part.cells(), headings, "pipe", disable_numparse=True, colalign=sides)
+            return tabulate(cells, headings, "pipe", disable_numparse=True, colalign=sides)
         case Figure():
             return f"![{part.title}]({image(part.name)})" if part.drawn else ""
         case dict():
@@ -119,9 +124,15 @@ def markdown(part: Part) -> str:
             return part
 
 
+def _cell(shown: str) -> str:
+    """A cell of a table in markdown, where even within code a bar ends it unless escaped."""
+    # Programs differ in how they read two backslashes before a bar.
+    return text(shown).replace("\\|", "\\ |").replace("|", "\\|")
+
+
 def document(title: str, opening: Sequence[Part], sections: Sequence[Section]) -> str:
     """A whole report as markdown."""
-    parts = [f"# {title}", *opening]
+    parts = [f"# {text(title)}", *opening]
     for section in sections:
-        parts += [f"## {section.heading}", *section.parts]
+        parts += [f"## {text(section.heading)}", *section.parts]
     return "\n\n".join(filter(None, map(markdown, parts))) + "\n"

@@ -10,10 +10,20 @@ from backends.registry import FLOOR, title_of
 from benchmarks.analysis.accuracy import MOST_SEEDS, NOT_CERTIFIED
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
+from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
-from benchmarks.bundle.records import Run
+from benchmarks.bundle.records import FORMAT, Run
 from benchmarks.reports.cases import comparable_groups
-from benchmarks.reports.formats import MS, Row, as_interval, counted, joined, number, stage_title
+from benchmarks.reports.formats import (
+    MS,
+    Row,
+    as_interval,
+    counted,
+    joined,
+    number,
+    stage_title,
+    text,
+)
 from benchmarks.reports.sections import Note
 
 MOST_NAMED = 2
@@ -30,24 +40,25 @@ def fastest(findings: Findings) -> list[str]:
         for _, row in cases.drop_duplicates("backend")[1:].iterrows():
             times = as_interval()(row, "times_fastest")
             sentences.append(
-                f"The best of {title_of(row['backend'])}, {row['case']}, takes {times} times as "
-                f"long as {best['case']}."
+                f"The best of {text(title_of(row['backend']))}, {text(row['case'])}, takes {times} "
+                f"times as long as {text(best['case'])}."
             )
     return sentences
 
 
 def _leader(verdicts: pd.DataFrame, where: str, best: pd.Series, cases: list[str]) -> str:
     """Whether the case with the lowest estimate is the fastest of its group."""
-    name, step = best["case"], f"{number(best['step_ms'], MS)} ms a step"
+    case, step = best["case"], f"{number(best['step_ms'], MS)} ms a step"
+    name, where = text(case), text(where)
     if len(cases) == 1:
         return f"{name} takes {step} {where}; there is nothing to compare it with."
     # A pair has one row: mirrored too, every verdict of this case has a row that names it first.
     mirrored = verdicts.rename(columns={"case": "other", "other": "case"})
     mirrored["verdict"] = mirrored["verdict"].replace({"faster": "slower", "slower": "faster"})
     pairs = pd.concat([verdicts, mirrored])
-    pairs = pairs[(pairs["case"] == name) & pairs["other"].isin(cases)]
+    pairs = pairs[(pairs["case"] == case) & pairs["other"].isin(cases)]
     is_slower = pairs["verdict"] == "faster"
-    rivals = [case for case in cases if case not in {name, *pairs.loc[is_slower, "other"]}]
+    rivals = [text(one) for one in cases if one not in {case, *pairs.loc[is_slower, "other"]}]
     if not rivals:
         return f"**{name}** trains fastest {where}: {step}."
     pairs = pairs[~is_slower]
@@ -99,7 +110,7 @@ def accuracy(findings: Findings) -> str:
         return "No case was trained to the end, so no final accuracy is compared."
     # Groups that are not certified, or train by another Adam, have names that are no backend's.
     backends = findings.accuracies[findings.accuracies["group"] == findings.accuracies["backend"]]
-    titles = {name: title_of(name) for name in backends["group"]}
+    titles = {name: text(title_of(name)) for name in backends["group"]}
     names = joined(list(titles.values()))
     if len(backends) == 1:
         mean = as_interval(".2%")(backends.iloc[0], "test_accuracy")
@@ -138,7 +149,7 @@ def _difference(pairs: pd.DataFrame, titles: Mapping[str, str], names: str) -> s
     )
 
 
-def bounds(measured: pd.DataFrame) -> list[str]:
+def bounds(measured: pd.DataFrame) -> list[Note]:
     """What takes most of each case's step, and how far the case is from the floors."""
     sentences = []
     for _, row in measured[(measured["bound"] != "") & ~control_of(measured)].iterrows():
@@ -148,7 +159,7 @@ def bounds(measured: pd.DataFrame) -> list[str]:
             f"takes {number(row['x_floor'], '.2f')} times as long as the fastest floor, and "
             f"{number(row['x_own_floor'], '.2f')} times as long as its own framework's."
         )
-    return sentences
+    return list(map(Note, sentences))
 
 
 def resolution(findings: Findings) -> str:
@@ -177,6 +188,8 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
     diverged = summary[(summary["diverged"] != "") & ~control_of(summary)]
     warnings = [f"{row['case']} {row['diverged']}." for _, row in diverged.iterrows()]
     warnings += [f"Unfair: {sentence}." for sentence in findings.unfair]
+    if damage := describe_damage(bundle.problems):
+        warnings.insert(0, damage)
     if run.state != "complete":
         warnings.insert(
             0,
@@ -184,6 +197,10 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
             "launches; the figures rest on what had been measured by then.",
         )
     notes = [*_limits_of_time(run, measured), *_disturbances(bundle)]
+    if (bundle.environment.format or 1) < FORMAT:
+        notes.append(
+            "Written by an older version of this program: the bundle has no checksum of its data."
+        )
     if summary["adam"].nunique() > 1 or (summary["adam"] != TEXTBOOK).all():
         notes.append(
             "Cases named stock-adam run Keras' own Adam, which adds ε elsewhere (ε̂ in its paper): "
@@ -194,7 +211,7 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
             f"Not comparable, and not ranked: {joined(list(uncertified))} did not compute the same "
             "training as the reference."
         )
-    return [*(Note(text, "warning") for text in warnings), *map(Note, notes)]
+    return [*(Note(warning, "warning") for warning in warnings), *map(Note, notes)]
 
 
 def _limits_of_time(run: Run, measured: pd.DataFrame) -> list[str]:

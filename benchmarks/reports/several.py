@@ -6,10 +6,11 @@ import pandas as pd
 
 from benchmarks.analysis.environments import differing
 from benchmarks.analysis.findings import Findings
+from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import sections
 from benchmarks.reports.formats import joined
-from benchmarks.reports.sections import Column, Figure, Section, Table
+from benchmarks.reports.sections import Column, Figure, Note, Section, Table
 
 INTRODUCTION = """\
 Each bundle is a run of its own, in the order in which they were named; nothing is ranked across
@@ -38,16 +39,23 @@ def content(bundles: Mapping[str, tuple[Bundle, Findings]]) -> list[Section]:
     ]
     figure = Figure("bundles", "The cases of each bundle, with 95% intervals", drawn=False)
     environments = {name: bundle.environment for name, (bundle, _) in bundles.items()}
+    damage = [
+        Note(f"In {name}: {damage}", "warning")
+        for name, (bundle, _) in bundles.items()
+        if (damage := describe_damage(bundle.problems))
+    ]
     return [
-        Section("Cases", [figure, Table(shown, rows)]),
+        Section("Cases", [*([damage] if damage else []), figure, Table(shown, rows)]),
         environment_differences(differing(environments)),
     ]
 
 
 def differences_table(differences: pd.DataFrame) -> Table:
     """What `differing` returns, as a table."""
-    rows = differences.rename_axis("what").reset_index()
-    return Table(sections.columns(rows.columns, text=True), rows)
+    # No bundle, whose names are the other columns, has an empty name.
+    what = Column("what", "", text=True)
+    shown = [what, *sections.columns(differences.columns, text=True)]
+    return Table(shown, differences.reset_index(names=""))
 
 
 def environment_differences(differences: pd.DataFrame) -> Section:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.bundle import files
 from benchmarks.reports import sections
 from benchmarks.reports.cases import ranked
 from benchmarks.reports.figures import static
-from benchmarks.reports.formats import MS, joined, number
+from benchmarks.reports.formats import MS, joined, number, text
 from benchmarks.reports.sections import Column, Figure, Section, Table, columns, image
 
 INTRODUCTION = """\
@@ -26,7 +27,7 @@ def changes(points: pd.DataFrame) -> list[str]:
         if first != leaders:
             start = f"At {factor} {value:,}" if not leaders else f"From {factor} {value:,} on"
             verb = "is" if len(first) == 1 else "are not told apart, and are"
-            sentences.append(f"{start}, {joined(first)} {verb} fastest.")
+            sentences.append(text(f"{start}, {joined(first)} {verb} fastest."))
             leaders = first
     return sentences
 
@@ -34,7 +35,7 @@ def changes(points: pd.DataFrame) -> list[str]:
 def by_factor(folder: Path, factor: str, points: pd.DataFrame) -> Section:
     """One factor of the report; draws its figure."""
     figure = Figure(factor.replace(" ", "_"), f"Images a second by {factor}")
-    static.save(static.by_value(points, factor), folder / image(figure.name))
+    static.save(static.by_value(points, factor), folder, image(figure.name))
     rows = [
         {factor: f"{value:,}"}
         | {
@@ -59,5 +60,5 @@ def write(folder: Path, points: pd.DataFrame) -> None:
         where = Column("where", "value", lambda row, n: f"{row['factor']} {row[n]:,}", text=True)
         shown = [where, sections.CASE, sections.STATUS, sections.REASON]
         parts.append(Section("Not measured", [Table(shown, missing)]))
-    text = sections.document("Where the ranking changes", [INTRODUCTION], parts)
-    (folder / "report.md").write_text(text)
+    report = sections.document("Where the ranking changes", [INTRODUCTION], parts)
+    files.write_text(folder, "report.md", report)

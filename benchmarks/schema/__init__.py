@@ -16,6 +16,20 @@ STAGES = (
     *("parameters_1_step", "loss_10_steps", "parameters_10_steps"),
 )
 
+PARAMETERS = ("weight", "bias")
+"""What each layer has."""
+
+
+def figures(layers: int) -> list[tuple[str, str]]:
+    """The stage and parameter of every figure that a certificate has at each of its levels.
+
+    The parameter is empty where a stage has a single figure.
+    """
+    names = [f"layer {layer} {kind}" for layer in range(1, layers + 1) for kind in PARAMETERS]
+    single = ("logits", "loss", "loss_10_steps")
+    return [(stage, name) for stage in STAGES for name in ([""] if stage in single else names)]
+
+
 HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS = "host_seconds", "input_seconds", "peak_flops"
 """The parts by their names in parts.csv: what the host takes for a step of any size and, where it
 can be measured apart, what fetching its batch takes (both in seconds a step); and a floor's rate

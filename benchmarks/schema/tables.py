@@ -1,10 +1,17 @@
 """Every table and column of a bundle, as tables.toml lists them: meaning, unit, type and range."""
 
+import re
 import tomllib
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 from typing import Any, Literal
+
+LARGEST = 10**15
+"""No count and no time is larger, unless the column says so: a larger one is damage."""
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan|-?inf", re.ASCII | re.IGNORECASE)
+WHOLE = re.compile(r"-?\d{1,20}(\.0*)?", re.ASCII)
+FLAGS = {"True": True, "False": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +45,47 @@ class Column:
         if self.choices:
             values = ", ".join(f"`{choice}`" for choice in self.choices)
         elif self.lowest > -inf:
-            until = f" to {self.highest:g}" if self.highest < inf else " or more"
-            values += f", {self.lowest:g}{until}"
+            values += f", {self._range}"
         return values + ("; may be empty" if self.may_be_empty else "")
+
+    @property
+    def _range(self) -> str:
+        until = f" to {self.highest:g}" if self.highest < LARGEST else " or more"
+        return f"{self.lowest:g}{until}"
+
+    def read(self, cell: str) -> str | float | None:
+        """The value of a cell; None where it is not known.
+
+        Raises ValueError where the column cannot hold it: the message says what was found.
+        """
+        if cell == "" or (cell == "nan" and self.kind in ("integer", "number")):
+            if self.may_be_empty:
+                return None
+            raise ValueError("is empty")
+        if self.kind == "text":
+            if self.choices and cell not in self.choices:
+                raise ValueError(f"{shown(cell)} is none of {', '.join(self.choices)}")
+            return cell
+        if self.kind == "flag":
+            if cell not in FLAGS:
+                raise ValueError(f"{shown(cell)} is neither True nor False")
+            return FLAGS[cell]
+        if self.kind == "integer":
+            if not WHOLE.fullmatch(cell):
+                raise ValueError(f"{shown(cell)} is not a whole number")
+            value: float = int(cell.partition(".")[0])
+        else:
+            if not NUMBER.fullmatch(cell):
+                raise ValueError(f"{shown(cell)} is not a number")
+            value = float(cell)
+        if isnan(value) or not self.lowest <= value <= self.highest:
+            raise ValueError(f"{shown(cell)} is outside of {self.lowest:g} to {self.highest:g}")
+        return value
+
+
+def shown(cell: str, longest: int = 30) -> str:
+    """A text as messages show it: in quotes, without control characters, and not too long."""
+    return repr(cell if len(cell) <= longest else f"{cell[: longest - 1]}…")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +95,8 @@ class Table:
     name: str
     about: str
     columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    """The columns that no two rows have in common; empty for a table that is computed."""
     added_later: bool = False
     """Older bundles lack the file; it is read as a table without rows."""
 
@@ -62,12 +109,13 @@ class Table:
 KINDS: dict[str, dict[str, Any]] = {
     "text": {"kind": "text"},
     "flag": {"kind": "flag"},
-    "integer": {"kind": "integer", "lowest": 0},
-    "number": {"lowest": 0},
-    "seconds": {"lowest": 0, "unit": "s"},
+    "integer": {"kind": "integer", "lowest": 0, "highest": LARGEST},
+    "number": {"lowest": 0, "highest": LARGEST},
+    "seconds": {"lowest": 0, "highest": LARGEST, "unit": "s"},
+    "loss": {"lowest": 0, "unit": "nats", "may_be_empty": True},
     "share": {"lowest": 0, "highest": 1, "unit": "share"},
     "p_value": {"lowest": 0, "highest": 1},
-    "estimate": {"lowest": 0, "may_be_empty": True},
+    "estimate": {"lowest": 0, "highest": LARGEST, "may_be_empty": True},
 }
 """The kinds of column that tables.toml names; a column's other keys come on top."""
 
@@ -79,7 +127,14 @@ def read(content: dict[str, Any], part: str) -> dict[str, Table]:
     unknown, and ValueError for a bound that is no number.
     """
     return {
-        name: Table(**table | {"name": name, "columns": tuple(_columns(table["columns"], content))})
+        name: Table(
+            **table
+            | {
+                "name": name,
+                "columns": tuple(_columns(table["columns"], content)),
+                "key": tuple(table.get("key", ())),
+            }
+        )
         for name, table in content[part].items()
     }
 
@@ -114,7 +169,7 @@ def _column(name: str, kind: str, **entry: Any) -> list[Column]:
     return columns
 
 
-_CONTENT = tomllib.loads((Path(__file__).parent / "tables.toml").read_text())
+_CONTENT = tomllib.loads((Path(__file__).parent / "tables.toml").read_text("utf-8"))
 
 MEASURED = read(_CONTENT, "measured")
 """The tables that a run writes as it goes, one row at a time, by name."""

@@ -33,6 +33,7 @@ from backends.numpy.idiomatic import Eager
 from backends.numpy.model import product_in
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload, batch_rows
+from benchmarks.schema import PARAMETERS
 
 STEPS, VARIANTS, CANDIDATES = 10, 12, 3
 LARGE_STEP_FLOPS = 5e9
@@ -71,7 +72,7 @@ def by_parameter(stage: str, parameters: Parameters) -> Figures:
     return {
         (stage, f"layer {layer} {kind}"): np.asarray(array, np.float64)
         for layer, pair in enumerate(parameters, start=1)
-        for kind, array in zip(("weight", "bias"), pair, strict=True)
+        for kind, array in zip(PARAMETERS, pair, strict=True)
     }
 
 

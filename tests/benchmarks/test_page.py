@@ -18,6 +18,7 @@ from benchmarks.analysis.findings import compute_findings
 from benchmarks.analysis.findings import write as write_tables
 from benchmarks.bundle.reader import Bundle
 from benchmarks.machine.settings import ROOT
+from tests.support.hostile import write_hostile_bundle
 from tests.support.pages import NARROW, WIDE, centre, click, colours, one, opened, plots, visible
 from tests.synthetic_bundles import write_bundle
 
@@ -76,19 +77,22 @@ def page(browser: Any, folder: Path) -> Any:
     return opened(browser, folder / "report.html")
 
 
+def requested(page: Any) -> set[str]:
+    """The addresses that a page has asked for; the empty icon is in the page itself."""
+    messages = [json.loads(one["message"])["message"] for one in page.get_log("performance")]
+    urls = {
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    }
+    return {url for url in urls if not url.startswith("data:")}
+
+
 def test_the_page_loads_without_errors_and_without_a_network(page: Any, folder: Path) -> None:
     assert page.title.startswith("One network, one Adam")
     assert page.get_log("browser") == []
-    requested = {
-        message["params"]["request"]["url"].partition(",")[0]
-        for message in (
-            json.loads(one["message"])["message"] for one in page.get_log("performance")
-        )
-        if message["method"] == "Network.requestWillBeSent"
-    }
     here = (folder / "report.html").as_uri()
-    # The one picture is the empty icon in the page itself.
-    assert {url for url in requested if not url.startswith("data:")} == {here}
+    assert requested(page) == {here}
     loaded = page.execute_script(
         "return [...document.querySelectorAll('[src], link[href]')].map(e => e.src || e.href)"
     )
@@ -294,13 +298,52 @@ def test_whatever_a_run_has_left_there_is_a_page(
     assert all(plots(page, "plot.querySelectorAll('svg.main-svg').length").values())
 
 
+HOVER = """
+const found = [];
+for (const plot of document.querySelectorAll('.plot')) {
+  plot._fullData.forEach((trace, curveNumber) => {
+    if (trace.hoverinfo === 'skip') return;
+    Plotly.Fx.hover(plot, [{curveNumber, pointNumber: 0}]);
+    found.push(plot.querySelector('.hoverlayer').textContent);
+  });
+}
+return found.join(' ');
+"""
+ACTING = "svg a, svg image, img, iframe, object, embed, form, link:not([rel=icon]), base"
+
+
 def test_names_in_a_bundle_are_text_and_nothing_else(browser: Any, tmp_path: Path) -> None:
-    evil = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
-    named: dict[str, Any] = {"machine": {"cpu": evil}, "workload": {"data": evil}}
-    folder = paged(write_bundle(tmp_path / "bundle", TIMES, **named))
+    folder = paged(write_hostile_bundle(tmp_path / "bundle"))
     page = opened(browser, folder / "report.html")
+    hovered = page.execute_script(HOVER)
+    for button in page.find_elements("css selector", ".views button"):
+        page.execute_script("arguments[0].click()", button)
     assert page.title.startswith("One network")
-    assert evil in page.find_element("id", "environment").text
+    assert page.get_log("browser") == []
+    assert requested(page) == {(folder / "report.html").as_uri()}
+    assert page.find_elements("css selector", ACTING) == []
+    assert '<img src=x onerror="document.title=1"><script>' in hovered
+    for name in ("ranking", "curves", "total_time"):
+        texts = one(page, name, "plot.textContent")
+        assert '<img src=x onerror="document.title=1"><script>' in texts
+        assert "%{x}{{" in texts
+    assert "[a](https://evil.example)" in page.find_element("id", "environment").text
+
+
+def test_whatever_gets_into_the_page_loads_and_runs_nothing(page: Any) -> None:
+    page.execute_async_script(
+        "const done = arguments[0]; document.body.insertAdjacentHTML('beforeend', "
+        "`<img src='http://127.0.0.1:9/a' onerror='document.title = 1'><iframe "
+        "src='http://127.0.0.1:9/b'></iframe><style>body { background: url(http://127.0.0.1:9/c) }"
+        "</style>`); const script = document.createElement('script'); "
+        "script.textContent = 'document.title = 2'; document.body.append(script); "
+        "fetch('http://127.0.0.1:9/d').catch(() => setTimeout(done, 200));"
+    )
+    assert page.title.startswith("One network")
+    refused = [one["message"] for one in page.get_log("browser")]
+    by_policy = [message for message in refused if "Content Security Policy" in message]
+    for what in ("/a'", "127.0.0.1:9/", "/c'", "/d'", "event handler", "inline script"):
+        assert any(what in message for message in by_policy), (what, refused)
 
 
 def test_reports_of_several_bundles_have_a_page_too(

@@ -72,10 +72,10 @@ def test_newer_files_may_hold_more() -> None:
 @pytest.mark.parametrize(
     ("section", "field", "value", "message"),
     [
-        ("run", "threads", None, "describes no threads of the run"),
-        ("workload", "steps", "many", "steps cannot be 'many'"),
-        ("workload", "layer_sizes", 784, "layer_sizes cannot be 784"),
-        ("run", "cases", ["jax"], "cases cannot be 'jax'"),
+        ("run", "threads", None, "describes no run.threads"),
+        ("workload", "steps", "many", "workload.steps cannot be 'many'"),
+        ("workload", "layer_sizes", 784, "workload.layer_sizes cannot be 784"),
+        ("run", "cases", ["jax"], "run.cases cannot be 'jax'"),
     ],
 )
 def test_a_damaged_file_is_named(

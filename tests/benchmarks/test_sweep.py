@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,12 @@ from rich.console import Console
 
 from benchmarks.commands import running, sweep
 from benchmarks.errors import UsageError
+from benchmarks.plan.data import Dataset, load
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
+from benchmarks.reports.figures import static
+from tests.support.runs import run
 
 SHORT = ["--backends", "numpy", "--modes", "eager", "--hidden", "8", "--launches", "2"]
 
@@ -53,26 +58,33 @@ def test_work_of_a_point_does_not_grow_with_its_size() -> None:
     assert 1 <= large.block_steps < 50
 
 
+@pytest.fixture
+def drawn_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of single points are left out, which take longer than all of the rest."""
+    draw = static.save
+
+    def save(figure: Figure, folder: Path, name: str) -> None:
+        if folder == tmp_path / "sweep":
+            draw(figure, folder, name)
+
+    monkeypatch.setattr(static, "save", save)
+
+
 @pytest.mark.slow
-def test_an_interrupted_sweep_goes_on_where_it_stopped(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, draw = tmp_path / "sweep", Figure.savefig
-
-    def draw_for_the_sweep(figure: Figure, path: Path, **settings: Any) -> None:
-        """Leave out the figures of single points, which take longer than all of the rest."""
-        if path.parent == folder / "figures":
-            draw(figure, path, **settings)
-
-    monkeypatch.setattr(Figure, "savefig", draw_for_the_sweep)
-    console = Console(quiet=True)
+@pytest.mark.usefixtures("drawn_alone")
+def test_an_interrupted_sweep_goes_on_where_it_stopped(images: Path, tmp_path: Path) -> None:
+    folder, console = tmp_path / "sweep", Console(quiet=True)
     data = ["--data-dir", str(images)]
-    arguments = [*SHORT, *data, "--batch-sizes", "16", "32", "--output", str(folder)]
+    program = ["--python", f"numpy={sys.executable}"]
+    arguments = [*SHORT, *data, *program, "--batch-sizes", "16", "32", "--output", str(folder)]
     assert sweep.main(arguments, console) == 0
     table = pd.read_csv(folder / "sweep.csv")
     assert sorted(table.loc[table["case"] == "numpy eager", "value"]) == [16, 32]
     assert "## Batch size" in (folder / "report.md").read_text()
     assert (folder / "figures" / "batch-size.svg").read_text().count("<svg") == 1
+    kept = (folder / "sweep.json").read_text()
+    assert sys.executable not in kept
+    assert str(images.parent) not in kept
 
     # As if it had been interrupted in its second point.
     first, second = (folder / "points" / f"batch-{size}-hidden-8" for size in (16, 32))
@@ -81,15 +93,137 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(
     content["run"]["state"] = "interrupted"
     environment.write_text(json.dumps(content))
     before = (first / "samples.csv").stat().st_mtime_ns, (second / "samples.csv").read_text()
-    assert sweep.main(["--resume", str(folder)], console) == 0
+    with pytest.raises(UsageError, match="numpy by another Python; name it again with --python"):
+        sweep.main(["--resume", str(folder), *data], console)
+    with pytest.raises(UsageError, match="other data; name it again with --data-dir FOLDER"):
+        sweep.main(["--resume", str(folder), *program], console)
+    # Nothing computed that lies in a point is read.
+    (first / "summary.csv").write_text("case\nanother")
+    assert sweep.main(["--resume", str(folder), *data, *program], console) == 0
     assert (first / "samples.csv").stat().st_mtime_ns == before[0]
     assert (second / "samples.csv").read_text() != before[1]
     assert json.loads(environment.read_text())["run"]["state"] == "complete"
+    again = pd.read_csv(folder / "sweep.csv")
+    assert list(again["case"]) == list(table["case"])
 
 
-def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"holds no sweep\.json"):
+@cache
+def mnist() -> Dataset:
+    return load()
+
+
+def resumable(folder: Path, **choice: Any) -> dict[str, Any]:
+    """The sweep.json of a sweep of NumPy that has measured nothing yet, in a new folder."""
+    parsed = sweep.parser().parse_args([*SHORT, "--batch-sizes", "16"])
+    content = sweep.started(parsed, mnist())
+    content["choice"] |= choice
+    folder.mkdir()
+    (folder / "sweep.json").write_text(json.dumps(content))
+    return content
+
+
+def test_what_a_sweep_keeps_is_what_it_goes_on_with(tmp_path: Path) -> None:
+    content = resumable(tmp_path / "sweep", steps=7)
+    argv = ["--resume", str(tmp_path / "sweep")]
+    arguments, checksum = sweep.resumed(argv, sweep.parser().read(argv))
+    expected = [*SHORT, "--batch-sizes", "16", "--steps", "7"]
+    assert vars(arguments) == vars(sweep.parser().parse_args(expected))
+    assert checksum == content["data_sha256"]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"python": ["numpy={evil}"]},
+        {"python": [["numpy", "{evil}"]]},
+        {"backends": ["numpy", "--python", "numpy={evil}"]},
+        {"backends": ["numpy", "--python=numpy={evil}"]},
+        {"preset": "--python=numpy={evil}"},
+        {"data_dir": "{evil}"},
+        {"output": "{evil}"},
+        {"resume": "{evil}"},
+        {"help": 1},
+        {"profile": True},
+        {"steps": "many"},
+        {"steps": True},
+        {"steps": [1, 2]},
+        {"hidden": [-1]},
+        {"hidden": {"8": 8}},
+        {"seed": None},
+        {"preset": "\x1b[31m"},
+        {"\x1b[31mpreset": "quick"},
+    ],
+)
+def test_a_foreign_sweep_names_nothing_that_is_run_read_or_written(
+    choice: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil, mark = tmp_path / "evil", tmp_path / "ran"
+    evil.write_text(f"#!/bin/sh\ntouch {mark}\n")
+    evil.chmod(0o755)
+    folder = tmp_path / "sweep"
+    resumable(folder, **json.loads(json.dumps(choice).replace("{evil}", str(evil))))
+    held = sorted(tmp_path.rglob("*"))
+    result = run(capsys, "sweep", "--resume", folder)
+    assert result.code == 2
+    assert next(iter(choice)).rpartition("m")[2] in result.errors.replace("-", "_")
+    assert result.errors.isprintable()
+    assert sorted(tmp_path.rglob("*")) == held
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[1]",
+        '"x"',
+        "[" * 100_000,
+        '{"arguments": ["--python", "numpy=./evil"]}',
+        '{"choice": [], "pythons": [], "data": "", "data_sha256": ""}',
+        '{"choice": {}, "pythons": [1], "data": "", "data_sha256": ""}',
+        '{"choice": {}, "pythons": [], "data": "", "data_sha256": "", "python": []}',
+    ],
+)
+def test_what_is_no_sweep_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text(content)
+    with pytest.raises(UsageError, match=r"sweep\.json"):
         sweep.main(["--resume", str(tmp_path)], Console(quiet=True))
+
+
+def test_no_folder_of_a_sweep_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds no sweep\.json"):
+        sweep.main(["--resume", str(tmp_path / "nowhere")], Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("further", "line"),
+    [
+        (["--steps", "5", "--output=new"], "leave out --output, --steps"),
+        (["--python", f"jax={sys.executable}"], "ran jax by its own Python; leave out --python"),
+    ],
+)
+def test_a_sweep_goes_on_as_it_was_started(further: list[str], line: str, tmp_path: Path) -> None:
+    resumable(tmp_path / "sweep")
+    with pytest.raises(UsageError, match=line):
+        sweep.main(["--resume", str(tmp_path / "sweep"), *further], Console(quiet=True))
+
+
+@pytest.mark.parametrize("link", ["points", "points/batch-16-hidden-8", "sweep.json"])
+def test_links_in_a_sweep_are_not_followed(link: str, tmp_path: Path) -> None:
+    folder, outside = tmp_path / "sweep", tmp_path / "outside"
+    resumable(folder)
+    (outside / "batch-16-hidden-8").mkdir(parents=True)
+    kept = outside / "batch-16-hidden-8" / "environment.json"
+    kept.write_text("{}")
+    path = folder / link
+    if link == "sweep.json":
+        path.rename(outside / "sweep.json")
+        path.symlink_to(outside / "sweep.json")
+    else:
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to(outside / Path(link).relative_to("points"))
+    with pytest.raises(UsageError, match="is a link"):
+        sweep.main(["--resume", str(folder)], Console(quiet=True))
+    assert kept.read_text() == "{}"
 
 
 def test_a_batch_larger_than_the_data_is_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import plotly.graph_objects as go
 from backends.registry import title_of
 from benchmarks.reports.figures.looks import GRID, INK, PAPER, PARTS, look
 from benchmarks.reports.formats import Row, ends
+from benchmarks.texts import harmless
 
 BLACK = "#000000"
 """The colour of what is drawn upon bright bars, on light and dark pages."""
@@ -60,9 +62,9 @@ def blank(across: str, up: str = "", *, height: int, grouped: bool = True) -> go
     return figure.update_yaxes(title_text=up)
 
 
-def rows(across: str, names: Iterable[str], height: int = ROW, grouped: bool = True) -> go.Figure:
-    """An empty figure of named rows, the first at the top, each `height` pixels high."""
-    order = [two_lines(name) for name in names][::-1]
+def rows(across: str, labels: Iterable[str], height: int = ROW, grouped: bool = True) -> go.Figure:
+    """An empty figure of rows with labels, the first at the top, each `height` pixels high."""
+    order = list(labels)[::-1]
     figure = blank(across, height=height * len(order), grouped=grouped)
     figure.update_yaxes(categoryorder="array", categoryarray=order, showgrid=False)
     return figure.update_yaxes(range=[-0.5, len(order) - 0.5])
@@ -70,9 +72,10 @@ def rows(across: str, names: Iterable[str], height: int = ROW, grouped: bool = T
 
 def legend(case: str) -> dict[str, Any]:
     """The entry of a case in the legend, under the title of its backend; `meta` is its name."""
-    backend, rest = case.split(maxsplit=1)
-    title = {"text": title_of(backend)}
-    return {"name": rest, "meta": case, "legendgroup": backend, "legendgrouptitle": title}
+    backend, _, rest = case.partition(" ")
+    title = {"text": literal(title_of(backend))}
+    entry = {"name": literal(rest or backend), "meta": case, "legendgroup": backend}
+    return entry | {"legendgrouptitle": title}
 
 
 def line(case: str) -> dict[str, Any]:
@@ -125,18 +128,18 @@ def bars(figure: go.Figure, rows: pd.DataFrame, column: str, text: Callable[[Row
             y=[two_lines(str(case))],
             orientation="h",
             marker=fill(str(case)),
-            hovertemplate=hover(text(row.iloc[0]), str(case)),
+            hovertemplate=hover(text(row.iloc[0]), literal(case)),
             **estimates(row, column),
             **legend(str(case)),
         )
 
 
 def marks(
-    figure: go.Figure, names: Iterable[str], text: str, title: str = "%{y}", **trace: Any
+    figure: go.Figure, labels: Iterable[str], text: str, title: str = "%{y}", **trace: Any
 ) -> None:
-    """Add marks in the rows of these names; `text` is what they show when pointed at."""
-    rows = list(map(two_lines, names))
-    figure.add_scatter(y=rows, mode="markers", hovertemplate=hover(text, title), **trace)
+    """Add marks in the rows with these labels; `text` is what they show when pointed at."""
+    look = {"mode": "markers", "hovertemplate": hover(text, title)}
+    figure.add_scatter(y=list(labels), **look, **trace)
 
 
 def stack(figure: go.Figure, rows: pd.DataFrame, parts: Mapping[str, str], value: str) -> None:
@@ -145,7 +148,7 @@ def stack(figure: go.Figure, rows: pd.DataFrame, parts: Mapping[str, str], value
         figure.add_bar(
             name=name,
             x=rows[column],
-            y=rows["case"].map(two_lines),
+            y=list(map(two_lines, rows["case"])),
             orientation="h",
             marker=patterned(colour, pattern, lines=BLACK),
             hovertemplate=hover(f"{name} {value}"),
@@ -153,9 +156,14 @@ def stack(figure: go.Figure, rows: pd.DataFrame, parts: Mapping[str, str], value
     figure.update_layout(barmode="stack", bargap=0.35)
 
 
-def two_lines(name: str) -> str:
-    """A row's name, such as a case, for narrow windows."""
-    return name if "<br>" in name else name.replace(" ", "<br>", 1)
+def two_lines(case: str) -> str:
+    """The label of a case's row, for narrow windows."""
+    return literal(case).replace(" ", "<br>", 1)
+
+
+def literal(name: object) -> str:
+    """A name as plotly shows it, which takes `<` for markup and `%{` for a value of a mark."""
+    return escape(harmless(str(name)), quote=False).replace("%{", "%&#123;")
 
 
 def mark(figure: go.Figure, x: float, text: str) -> None:

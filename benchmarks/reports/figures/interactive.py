@@ -37,7 +37,7 @@ def ranking(_: Bundle, findings: Findings) -> Chart:
 
 def _bars(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
     """A bar a case with its interval, in the order of the rows from the top."""
-    figure = charts.rows(unit, rows["case"])
+    figure = charts.rows(unit, map(charts.two_lines, rows["case"]))
     charts.bars(figure, rows, column, lambda row: f"{as_interval(MS)(row, column)} {unit}")
     charts.from_zero(figure, rows[column], rows[f"{column}_high"])
     return figure.update_layout(barmode="overlay", bargap=0.35)
@@ -86,7 +86,7 @@ def _curves(rows: pd.DataFrame, column: str, across: str) -> go.Figure:
             line=charts.line(str(case)),
             marker=charts.marker(str(case)),
             customdata=curve[["step", low, high]],
-            hovertemplate=charts.hover(numbers, str(case)),
+            hovertemplate=charts.hover(numbers, charts.literal(case)),
             **charts.legend(str(case)),
         )
     highest = min(1.0, float(rows[value].max()) + 0.006) if len(rows) else 1.0
@@ -106,13 +106,14 @@ def time_to_accuracy(_: Bundle, findings: Findings) -> Chart:
 def _time_to(rows: pd.DataFrame) -> go.Figure:
     """A bar a case: start-up, and upon it the training with its interval."""
     rows = rows.sort_values("total_seconds")
-    figure = charts.rows("seconds from the start of the process", rows["case"])
+    labels = list(map(charts.two_lines, rows["case"]))
+    figure = charts.rows("seconds from the start of the process", labels)
     figure.add_bar(
         name="import, build, first call",
         legendgroup="start-up",
         legendgrouptitle={"text": "Start-up"},
         x=rows["startup_seconds"],
-        y=rows["case"].map(charts.two_lines),
+        y=labels,
         orientation="h",
         marker={"color": looks.SHADE, "line": {"color": looks.INK, "width": 0.5}},
         hovertemplate=charts.hover("start-up %{x:.3g} s"),
@@ -134,12 +135,13 @@ def _time_to(rows: pd.DataFrame) -> go.Figure:
 def equivalence(_: Bundle, findings: Findings) -> Chart:
     """The differences in accuracy between backends, and the margin within which they are equal."""
     rows = findings.equivalences
-    names = [f"{row['group']}<br>less {row['other']}" for _, row in rows.iterrows()]
+    pairs = zip(rows["group"], rows["other"], strict=True)
+    labels = [f"{charts.literal(one)}<br>less {charts.literal(other)}" for one, other in pairs]
     difference, low, high = ends("difference_points")
-    figure = charts.rows("percentage points", names)
+    figure = charts.rows("percentage points", labels)
     charts.marks(
         figure,
-        names,
+        labels,
         "%{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}] points<br>%{customdata[2]}",
         marker={"color": looks.INK, "symbol": "diamond", "size": 10},
         customdata=rows[[low, high, "verdict"]],
@@ -177,11 +179,12 @@ def _startup(rows: pd.DataFrame, call: str, launches: pd.DataFrame) -> go.Figure
     """A bar a case, of its parts, and a dot a launch; `call` is the column of the first call."""
     parts = {"import_seconds": "import", "build_seconds": "build", call: "first call"}
     rows = rows.assign(total=rows[list(parts)].sum(axis=1)).sort_values("total")
-    figure = charts.rows("seconds", rows["case"], grouped=False)
+    figure = charts.rows("seconds", map(charts.two_lines, rows["case"]), grouped=False)
     charts.stack(figure, rows, parts, "%{x:.2f} s")
     text, sums = "%{x:.2f} s in one launch", launches[STARTUP].sum(axis=1)
     dot = {"color": looks.SHADE, "size": 7, "line": {"color": looks.INK, "width": 1.5}}
-    charts.marks(figure, launches["case"], text, name="one launch", x=sums, marker=dot)
+    labels = map(charts.two_lines, launches["case"])
+    charts.marks(figure, labels, text, name="one launch", x=sums, marker=dot)
     return figure.update_xaxes(rangemode="tozero")
 
 
@@ -194,7 +197,7 @@ def total_time(_: Bundle, findings: Findings) -> Chart:
             y=rows["total_seconds"],
             mode="lines",
             line=charts.line(str(case)),
-            hovertemplate=charts.hover("%{x:,} steps in %{y:.3g} s", str(case)),
+            hovertemplate=charts.hover("%{x:,} steps in %{y:.3g} s", charts.literal(case)),
             **charts.legend(str(case)),
         )
     figure.update_xaxes(type="log", tickformat="~s")
@@ -205,12 +208,13 @@ def total_time(_: Bundle, findings: Findings) -> Chart:
 def break_even(_: Bundle, findings: Findings) -> Chart:
     """The number of steps after which each slower starter has overtaken the other case."""
     rows = findings.break_even
-    names = [f"{row['case']}<br>past {row['overtakes']}" for _, row in rows.iterrows()]
+    pairs = zip(rows["case"], rows["overtakes"], strict=True)
+    labels = [f"{charts.literal(one)}<br>past {charts.literal(other)}" for one, other in pairs]
     colours = [looks.look(case).colour for case in rows["case"]]
-    figure = charts.rows("steps trained", names, grouped=False)
+    figure = charts.rows("steps trained", labels, grouped=False)
     charts.marks(
         figure,
-        names,
+        labels,
         "after %{x:,.0f} [%{customdata[0]:,.0f}, %{customdata[1]:,.0f}] steps",
         marker={"color": colours, "symbol": "diamond", "size": 9},
         name="caches filled, 95% interval",
@@ -219,7 +223,7 @@ def break_even(_: Bundle, findings: Findings) -> Chart:
     )
     text, first = "after %{x:,.0f} steps, with empty caches", rows["first_steps"]
     hollow = {"color": colours, "symbol": "circle-open", "size": 9, "line": {"width": 2}}
-    charts.marks(figure, names, text, name="empty caches, one launch", x=first, marker=hollow)
+    charts.marks(figure, labels, text, name="empty caches, one launch", x=first, marker=hollow)
     steps = rows[["first_steps", "steps"]].to_numpy()
     # An interval may reach absurd counts: there it leaves the figure.
     across = [np.nanmin(steps) / 20, np.nanmax(steps) * 20] if np.isfinite(steps).any() else [1, 10]
@@ -231,11 +235,12 @@ def step_parts(_: Bundle, findings: Findings) -> Chart:
     """The parts of each case's step, beside the floor."""
     rows = cases.measured(findings.summary)
     columns = {f"{part}_ms": part for part in looks.PARTS}
-    figure = charts.rows("ms a step", rows["case"], grouped=False)
+    labels = list(map(charts.two_lines, rows["case"]))
+    figure = charts.rows("ms a step", labels, grouped=False)
     charts.stack(figure, rows, columns, "%{x:.3f} ms")
     step = charts.estimates(rows, "step_ms") | {"name": "whole step, 95% interval"}
     stroke = {"color": looks.INK, "symbol": "line-ns-open", "size": 12}
-    charts.marks(figure, rows["case"], "%{x:.3f} ms a step", marker=stroke, **step)
+    charts.marks(figure, labels, "%{x:.3f} ms a step", marker=stroke, **step)
     charts.mark(figure, findings.floors["step_ms"].iloc[0], "the floor")
     charts.from_zero(figure, rows["step_ms"], rows["step_ms_high"])
     return Chart({"": figure}, charts.shown(rows, "case", "step_ms", *columns))
@@ -264,7 +269,7 @@ def _errors(rows: pd.DataFrame) -> go.Figure:
             figure,
             errors["stage"].map(names),
             "%{y}: error %{customdata[0]:.1e} of %{customdata[1]:.1e}",
-            title=str(case),
+            title=charts.literal(case),
             marker=charts.marker(str(case)) | {"size": 9},
             x=errors["share"],
             orientation="h",
@@ -290,18 +295,22 @@ def bundles(summaries: Mapping[str, pd.DataFrame]) -> Chart:
 def _bundles(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
     """A row a case, in it a mark with its interval for each bundle."""
     height = max(charts.ROW, 18 * rows["bundle"].nunique())
-    figure = charts.rows(unit, rows["case"].unique(), height=height, grouped=False)
+    labels = map(charts.two_lines, rows["case"].unique())
+    figure = charts.rows(unit, labels, height=height, grouped=False)
     by_bundle = rows.groupby("bundle", sort=False)
     for (bundle, of_bundle), (_, symbol) in zip(by_bundle, cycle(looks.MARKERS), strict=False):
         charts.marks(
             figure,
-            of_bundle["case"],
-            f"%{{x:.3g}} [%{{customdata[0]:.3g}}, %{{customdata[1]:.3g}}] {unit}<br>{bundle}",
+            map(charts.two_lines, of_bundle["case"]),
+            f"%{{x:.3g}} [%{{customdata[0]:.3g}}, %{{customdata[1]:.3g}}] {unit}<br>"
+            + charts.literal(bundle),
             title="%{customdata[2]}",
-            name=bundle,
+            name=charts.literal(bundle),
             marker={"color": looks.INK, "symbol": symbol, "size": 9},
             orientation="h",
-            customdata=of_bundle[[f"{column}_low", f"{column}_high", "case"]],
+            customdata=of_bundle[[f"{column}_low", f"{column}_high"]].assign(
+                case=of_bundle["case"].map(charts.literal)
+            ),
             **charts.estimates(of_bundle, column),
         )
     charts.from_zero(figure, rows[column], rows[f"{column}_high"])

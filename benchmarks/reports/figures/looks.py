@@ -70,7 +70,7 @@ class Look:
 
 def look(case: str) -> Look:
     """The look of a case, by its name: backend, mode, and what else sets it apart."""
-    backend, mode, *others = case.split()
+    backend, mode, *others = [*case.split(), "", ""]
     number = place(mode, mode_names())
     return Look(
         colour=colours(backend)[0],

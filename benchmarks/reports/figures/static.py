@@ -1,5 +1,7 @@
 """The static figures of a report, as SVG."""
 
+import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,17 @@ from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 
 from backends.registry import title_of
 from benchmarks.analysis.findings import Findings
+from benchmarks.bundle import files
 from benchmarks.reports.cases import comparable_groups, in_summary_order, measured
 from benchmarks.reports.figures.looks import PARTS, look
 from benchmarks.reports.formats import MS, ends, number
 from benchmarks.reports.sections import image
+from benchmarks.texts import harmless
 
 BESIDE: Any = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False, "fontsize": 8}
 """How a legend stands beside its axes."""
+LONGEST = 60
+"""Characters of a name that figures show at most."""
 AXIS_STARTS = (0.0, 0.5, 0.8, 0.9, 0.95)
 """Where the axis of accuracies may start; accuracies at step 0, by chance, may lie below it."""
 
@@ -42,14 +48,25 @@ def write(findings: Findings, folder: Path) -> None:
     if times["reached"].any():
         figures["time_to_accuracy"] = time_to_accuracy(times)
     for name, figure in figures.items():
-        save(figure, folder / image(name))
+        save(figure, folder, image(name))
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure, such that the same figure always gives the same file."""
-    path.parent.mkdir(exist_ok=True)
-    with mpl.rc_context({"svg.hashsalt": path.name, "svg.fonttype": "none"}):
-        figure.savefig(path, format="svg", metadata={"Date": None}, facecolor="white")
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Write a figure into a bundle, such that the same figure always gives the same file."""
+    content = io.BytesIO()
+    looks = mpl.rc_context({"svg.hashsalt": Path(name).name, "svg.fonttype": "none"})
+    with looks, warnings.catch_warnings():
+        # The reader's fonts show the text, whatever those here lack.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.savefig(content, format="svg", metadata={"Date": None}, facecolor="white")
+    files.write_bytes(folder, name, content.getvalue())
+
+
+def plain(name: object) -> str:
+    """A name as matplotlib shows it, which takes dollars for formulas and hides leading `_`."""
+    shown = harmless(str(name))
+    shown = shown[:LONGEST] + "…" * (len(shown) > LONGEST)
+    return " " * shown.startswith("_") + shown.replace("$", r"\$")
 
 
 def ranking(groups: list[tuple[str, pd.DataFrame]]) -> Figure:
@@ -64,7 +81,7 @@ def ranking(groups: list[tuple[str, pd.DataFrame]]) -> Figure:
         _rows(axes, list(group["case"]))
         _log_across(axes, (1, 1.2, 1.5, 2, 3, 4, 5, 7))
         axes.axvline(1, color="black", linewidth=0.8)
-        axes.set_title(where, fontsize=9, loc="left")
+        axes.set_title(plain(where), fontsize=9, loc="left")
     panels.flat[-1].set_xlabel("times the fastest, within rounds; 95% intervals (right: step time)")
     return figure
 
@@ -74,7 +91,7 @@ def total_time(seconds: pd.DataFrame) -> Figure:
     figure, axes = _blank("steps trained", "seconds from the start of the process")
     for place, (case, rows) in enumerate(seconds.groupby("case", sort=False)):
         # Markers of different cases at different places, so that none hides another.
-        looks = style(str(case)) | {"label": case, "markevery": (2 * place % 12, 12)}
+        looks = style(str(case)) | {"label": plain(case), "markevery": (2 * place % 12, 12)}
         axes.loglog(rows["steps"], rows["total_seconds"], **looks)
     axes.legend(**BESIDE)
     return figure
@@ -90,7 +107,8 @@ def by_value(points: pd.DataFrame, factor: str) -> Figure:
     for case, line in points.sort_values("value").groupby("case", sort=False):
         rate, (step, low, high) = line["images_per_second"], (line[n] for n in ends("step_ms"))
         reach = [rate * (1 - step / high), rate * (step / low - 1)]
-        axes.errorbar(line["value"], rate, yerr=reach, label=case, capsize=2, **style(str(case)))
+        looks = style(str(case)) | {"label": plain(case), "capsize": 2}
+        axes.errorbar(line["value"], rate, yerr=reach, **looks)
     values = sorted(points["value"].unique())
     axes.set_xticks(values, labels=[f"{value:,}" for value in values])
     axes.minorticks_off()
@@ -133,10 +151,11 @@ def accuracy(curves: pd.DataFrame, across: str, label: str) -> Figure:
             axes.fill_between(
                 line[across], low, high, color=looks["color"], alpha=0.12, linewidth=0
             )
-            axes.plot(line[across], value, label=case, markevery=(place % 3, 3), **looks)
+            looks |= {"label": plain(case), "markevery": (place % 3, 3)}
+            axes.plot(line[across], value, **looks)
         axes.legend(loc="lower right", fontsize=7)
         axes.grid(alpha=0.3, linewidth=0.5)
-        axes.set_title(title_of(name), fontsize=9)
+        axes.set_title(plain(title_of(name)), fontsize=9)
     learned = curves.loc[curves["step"] > 0, "validation_accuracy"].min()
     start = max((start for start in AXIS_STARTS if start < learned), default=0.0)
     panels.flat[0].set(
@@ -208,7 +227,7 @@ def _log_across(axes: Axes, marks: tuple[float, ...]) -> None:
 
 def _rows(axes: Axes, cases: list[str]) -> None:
     """Name the rows, one a case, the first at the top."""
-    axes.set_yticks(range(len(cases)), labels=cases, fontsize=8)
+    axes.set_yticks(range(len(cases)), labels=list(map(plain, cases)), fontsize=8)
     axes.set_ylim(len(cases) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3, which="both", linewidth=0.5)
     axes.grid(visible=False, axis="y")
