@@ -159,6 +159,7 @@ class Description:
     optimizer: str
     epsilon: float
     adam_form: str = TEXTBOOK
+    instructions: str = "as its libraries choose"  # of the CPU, where the framework tells
 
 
 class Program(NamedTuple):

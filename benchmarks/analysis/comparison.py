@@ -82,7 +82,7 @@ def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Compa
             f"{besides}: {others}"
         )
     old, new = (statistics.step_seconds(one.undisturbed_samples) for one in (before, after))
-    differences = differing({BEFORE: before.environment, AFTER: after.environment})
+    differences = differing({BEFORE: before, AFTER: after})
     machines = "" if baseline else _other_machine(differences)
     cautions = _cautions({BEFORE: before, AFTER: after}, differences)
     if baseline is None and not machines:
@@ -238,16 +238,17 @@ def _other_machine(differences: pd.DataFrame) -> str:
 
 
 def _warnings(machines: str, before: Bundle, after: Bundle) -> list[str]:
-    """What differs between the `machines`, what is damaged, and whether AFTER is the older run."""
-    warnings = []
+    """Damage, absolute times of different `machines`, and an AFTER that is the older run."""
+    warnings = [
+        f"In {name}: {damage.removesuffix('.')}"
+        for name, bundle in ((BEFORE, before), (AFTER, after))
+        if (damage := describe_damage(bundle.problems))
+    ]
     if machines:
         warnings.append(
             f"Absolute times of different machines are compared ({machines}): the ratios are those "
             "of machine and software together. `--baseline CASE` compares ratios instead"
         )
-    for name, bundle in ((BEFORE, before), (AFTER, after)):
-        if damage := describe_damage(bundle.problems):
-            warnings.append(f"In {name}: {damage.removesuffix('.')}")
     old, new = before.environment.started, after.environment.started
     try:
         later_first = datetime.fromisoformat(new) < datetime.fromisoformat(old)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.analysis.comparison import Comparison, cases_of
+from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
 
 TOO_WIDE = 2.0
@@ -84,10 +85,8 @@ def _of_runs(compared: Comparison, before: Bundle, after: Bundle) -> list[str]:
             reasons.append(f"{name} has not ended, or was killed; {AGAIN}")
         elif state != "complete":
             reasons.append(f"{name} was {state}; {AGAIN}")
-        if bundle.problems:
-            file = bundle.problems[0].file
-            others = " and elsewhere" if len(bundle.problems) > 1 else ""
-            reasons.append(f"{name} is damaged, in {file}{others}; {AGAIN}")
+        if damage := describe_damage(bundle.problems):
+            reasons.append(f"{name} is damaged ({damage.removesuffix('.')}); use a whole copy")
     if compared.other_machine:
         reasons.append(
             f"the machines differ ({compared.other_machine}); compare ratios, with --baseline CASE"

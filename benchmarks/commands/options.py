@@ -18,8 +18,9 @@ from benchmarks.plan import data
 from benchmarks.plan.cases import KERAS_ADAM
 from benchmarks.plan.presets import PRESETS
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
-from benchmarks.schema.tables import LARGEST
 
+LARGEST = 2**31 - 1
+"""The largest whole number that an option takes: what tables of a bundle keep with certainty."""
 SHOWN = 40
 """Characters of a wrong value that a message shows."""
 

@@ -37,13 +37,15 @@ from benchmarks.bundle import files
 from benchmarks.bundle.folders import create_folder
 from benchmarks.bundle.reader import Bundle, read_environment
 from benchmarks.commands import exit_codes, options, report, running, terminal
-from benchmarks.errors import UsageError
+from benchmarks.errors import StoppedError, UsageError
+from benchmarks.machine import interrupts
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan.cases import floors_of, with_control
 from benchmarks.plan.data import EMBEDDED, Dataset
 from benchmarks.plan.plan import BLOCK_FLOPS, FEWEST_BLOCK_STEPS, Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
+from benchmarks.session.description import describe_run
 from benchmarks.texts import harmless
 
 ROUNDS = 6
@@ -122,7 +124,7 @@ def plan_of(point: Point, plan: Plan, steps: int | None) -> Plan:
     return replace(plan, workload=work, until_settled=False, readings=None)
 
 
-def started(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
+def to_keep(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
     """What sweep.json holds of a sweep: its choice of what to measure, and no path or program."""
     chosen = {name: value for name, value in vars(arguments).items() if name not in NOT_KEPT}
     return {
@@ -214,8 +216,10 @@ def main(argv: list[str], console: Console) -> int:
     largest = max(point.batch_size for point in chosen)
     running.check_batch_size("--batch-sizes", largest, dataset)
     if folder is None:
-        folder = create_folder(arguments.output, ROOT / "results", f"sweep-{arguments.device}")
-        files.write_text(folder, STARTED, json.dumps(started(arguments, dataset), indent=2) + "\n")
+        text = json.dumps(to_keep(arguments, dataset), indent=2)
+        with interrupts.deferred():
+            folder = create_folder(arguments.output, ROOT / "results", f"sweep-{arguments.device}")
+            files.write_text(folder, STARTED, f"{text}\n")
     running.show_notes(plan, console)
     code = exit_codes.OK
     summaries: dict[Point, pd.DataFrame] = {}
@@ -223,12 +227,15 @@ def main(argv: list[str], console: Console) -> int:
         bundle = files.inside(folder, f"points/{point.name}")
         if not _complete(bundle):
             console.print(f"{point.factor} {point.value}", style="bold", highlight=False)
-            create_folder(bundle, bundle.parent, bundle.name)
             training, point_plan = dataset.training, plan_of(point, plan, arguments.steps)
-            code = max(code, running.run(point_plan, training, bundle, console, monotonic()))
-            # No page: the pages of all points would be as large as everything else together. The
-            # command report makes the page of any one of them.
-            _, findings = report.write_reports(bundle, page=False)
+            described, began = describe_run(point_plan), monotonic()
+            with interrupts.deferred():
+                writer = running.create_bundle(described, bundle, bundle.name)
+                ended = running.run(point_plan, training, writer, described, console, began)
+                code = max(code, ended)
+                # No page: the pages of all points would be as large as everything else together.
+                # The command report makes the page of any one of them.
+                _, findings = report.write_reports(writer.folder, page=False)
         else:
             findings = compute_findings(Bundle.read(bundle))
         summaries[point] = findings.summary
@@ -261,6 +268,11 @@ def write(folder: Path, summaries: Mapping[Point, pd.DataFrame], console: Consol
         for point, summary in summaries.items()
     ]
     table = in_order("sweep", pd.concat(tables, ignore_index=True))
-    files.write_text(folder, "sweep.csv", table.to_csv(index=False))
-    sweep_report.write(folder, table)
+    try:
+        with files.all_or_none(folder) as unfinished:
+            files.write_text(unfinished, "sweep.csv", table.to_csv(index=False))
+            sweep_report.write(unfinished, table)
+    except OSError as error:
+        problem = f"{folder}: its report cannot be written ({error.strerror})"
+        raise StoppedError(f"{problem}; go on with sweep --resume when it can") from None
     terminal.show_line(console, f"report: {folder / 'report.md'}")

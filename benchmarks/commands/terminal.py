@@ -58,7 +58,8 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings) -> None:
         console.print(rich_table(tutorial, title="loss / accuracy, as the tutorial prints them"))
     missing = findings.summary[findings.summary["status"] != "measured"]
     for (status, reason), rows in missing.groupby(["status", "reason"], sort=False):
-        show_line(console, f"{status}: {', '.join(rows['case'])}{reason and ': '}{reason}")
+        cases = ", ".join(rows["case"])
+        show_line(console, f"{status}: {cases}{reason and ': '}{reason}")
     console.print(_markdown(run.answer(findings)))
     show_notes(console, cautions(bundle, findings))
 

@@ -8,15 +8,14 @@ process that plans and times imports no framework.
 import json
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import repeat
-from pathlib import Path
 from types import ModuleType
 
 from backends.contract import Execution, Floor, Network
 from backends.registry import BACKENDS, FLOOR, Backend, load, missing_packages
+from benchmarks.machine import scratch
 from benchmarks.machine.advice import advised, failure
 from benchmarks.machine.project import install_advice
 from benchmarks.machine.settings import ROOT, die_with_parent, worker_environment
@@ -73,12 +72,13 @@ def probe(backend: Backend, device: str, python: str = sys.executable) -> Probe:
     if device not in backend.devices:
         return Probe(problem=f"does not compute on a {device.upper()}")
     command = [python, "-m", "benchmarks.machine.probe", backend.to_json(), device]
-    with tempfile.TemporaryDirectory() as scratch:
-        env = worker_environment(device, 1, Path(scratch))
+    with scratch.folder() as folder:
+        env = worker_environment(device, 1, folder)
         try:
             done = subprocess.run(
-                command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
-            )
+                command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8",
+                errors="replace", timeout=TIMEOUT_SECONDS,
+            )  # fmt: skip
         except OSError as error:
             return Probe(problem=f"cannot be run by {python}: {error.strerror}")
         except subprocess.TimeoutExpired:

@@ -33,7 +33,9 @@ def peak_rss_mib() -> float:
     status = Path("/proc/self/status")
     if status.exists():
         # Not getrusage: on Linux its peak starts from that of the process that started this one.
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        fields = dict(
+            line.split(":", 1) for line in status.read_text("utf-8", "replace").splitlines()
+        )
         return int(fields["VmHWM"].split()[0]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
@@ -42,7 +44,7 @@ def peak_rss_mib() -> float:
 def forget_peak_rss() -> None:
     """Reset `peak_rss_mib` where the system allows it (Linux does: see proc(5))."""
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_bytes(b"5")
 
 
 class Worker:
