@@ -123,6 +123,9 @@ LACKING = {
         "the machines differ (cpu Some CPU before, Another CPU after)",
     ),
     "had other threads": ((TIMES, {"run": {"threads": 1}}), "threads are 2 in BEFORE and 1 in AFT"),
+    "was spoiled": (
+        (TIMES, {"variables": {"PYTHONTRACEMALLOC": "10"}}), "one run alone was spoiled: PYTHONTRA"
+    ),
     "is of other data": (
         (TIMES, {"workload": {"data_sha256": "1" * 64}}), "data_sha256 is 0000"
     ),
