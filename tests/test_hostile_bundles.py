@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+import run_all
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import MOST_LINE, Bundle, end_of_output
 from benchmarks.commands import report, terminal
@@ -205,6 +206,25 @@ def test_names_of_folders_are_texts_too(tmp_path: Path, capsys: pytest.CaptureFi
     )
     printed = capsys.readouterr().out
     assert f"report: {harmless(str(tmp_path / f'{NAME}2'))}/report.md" in printed.splitlines()
+
+
+def test_a_comparison_shows_texts_and_does_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = (write_hostile_bundle(tmp_path / f"{NAME}{seed}", seed=seed) for seed in (1, 2))
+    environment = json.loads((after / "environment.json").read_text())
+    environment["machine"]["cpu"] += " too"
+    (after / "environment.json").write_text(json.dumps(environment))
+    output = tmp_path / "comparison.md"
+    assert run_all.main(["compare", str(before), str(after), "--output", str(output)]) == 0
+    printed = capsys.readouterr().out
+    assert all(char.isprintable() or char == "\n" for char in printed)
+    assert "[red]red[/red]" in printed
+    markdown = output.read_text()
+    assert found_by_github(markdown) == []
+    assert set(structure(markdown)) & {"html_inline", "html_block", "link_open", "image"} == set()
+    assert [one.tag for one in tokens(markdown) if one.type == "heading_open"] == ["h1", "h2", "h2"]
+    assert unmarked(harmless(EVERYTHING)) in unmarked(markdown)
 
 
 @pytest.mark.slow

@@ -19,7 +19,18 @@ from benchmarks.bundle import files
 from benchmarks.bundle.folders import file_name
 from benchmarks.bundle.records import Environment
 from benchmarks.errors import StoppedError, UsageError
-from benchmarks.schema.tables import MEASURED
+from benchmarks.privacy import public
+from benchmarks.schema.tables import IDENTITY, MEASURED
+
+FREE_TEXT = {
+    column.name
+    for table in MEASURED.values()
+    for column in table.columns
+    if column.kind == "text" and not column.choices and column.name not in IDENTITY
+}
+"""The columns that hold what frameworks and machine say, and so may hold more than is wanted."""
+NAMED_BY_PLAN = ("git_commit", "data_sha256", "cases", "floors")
+"""The fields of environment.json that are written as they are: checksums and names of cases."""
 
 LINE_ENDS = re.compile(r"[\r\n\0]+")
 
@@ -86,6 +97,8 @@ class BundleWriter:
             raise ValueError(f"{table} has no columns {', '.join(sorted(unknown))}")
         # A row is one line, so that a damaged line is one damaged row.
         row = {n: LINE_ENDS.sub(" ", v) if isinstance(v, str) else v for n, v in row.items()}
+        for name in FREE_TEXT & row.keys():
+            row[name] = public(row[name]) if isinstance(row[name], str) else row[name]
         self._write(table, [row.get(name, "") for name in names])
         self.blocks += table == "samples"
 
@@ -115,12 +128,12 @@ class BundleWriter:
 
     def write_environment(self, environment: Environment) -> None:
         """Write environment.json, or replace it when more is known."""
-        text = json.dumps(environment.to_json(), indent=2, ensure_ascii=False)
+        text = json.dumps(_public(environment.to_json()), indent=2, ensure_ascii=False)
         self._write_text("environment.json", f"{text}\n")
 
     def keep_output(self, case: str, output: str) -> None:
         """Keep what a failed case's worker printed, in logs/."""
-        self._write_text(f"logs/{file_name(case)}.txt", output)
+        self._write_text(f"logs/{file_name(case)}.txt", public(output))
 
     def _write_text(self, name: str, text: str) -> None:
         with self._writing(self._path / name):
@@ -156,3 +169,14 @@ class BundleWriter:
             raise StoppedError(self._problem) from None
         except UsageError as error:
             raise StoppedError(str(error)) from None
+
+
+def _public(content: Any, name: str = "") -> Any:
+    """A JSON value with `public` applied to its texts, but for those NAMED_BY_PLAN."""
+    if name in NAMED_BY_PLAN:
+        return content
+    if isinstance(content, dict):
+        return {key: _public(value, key) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_public(value) for value in content]
+    return public(content) if isinstance(content, str) else content

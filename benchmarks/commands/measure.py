@@ -57,6 +57,7 @@ def main(argv: list[str], console: Console) -> int:
     cases = list(plan.cases)
     floors = floors_of(cases) if preset.floors else ()
     plan = replace(plan, cases=tuple(with_control(cases)), floors=floors)
+    running.show_notes(plan, console)
     described = describe_run(plan)
     # The session lets an interrupt through where that loses nothing; the report is then written.
     with interrupts.deferred("the report is being written; to give it up, interrupt once more"):

@@ -13,6 +13,7 @@ from rich.console import Console
 from backends.contract import Adam, Network
 from backends.registry import BACKENDS
 from benchmarks.analysis.findings import compute_findings
+from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.bundle.folders import check_folder, create_folder
 from benchmarks.bundle.reader import Bundle
 from benchmarks.bundle.records import Environment
@@ -21,6 +22,7 @@ from benchmarks.commands import exit_codes
 from benchmarks.commands.progress import RunProgress
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import environment, probe, project
+from benchmarks.machine.advice import together
 from benchmarks.machine.settings import ROOT, available_cpus
 from benchmarks.plan import data
 from benchmarks.plan.cases import Case, select_cases
@@ -69,6 +71,8 @@ def prepare(
             steps=arguments.steps or preset.steps,
             training_images=len(dataset.training.labels),
             data_dir=str(arguments.data_dir.resolve()),
+            data_sha256=dataset.sha256,
+            shuffled=dataset.shuffled,
         ),
         cases=tuple(case for case in cases if case not in skipped),
         skipped=skipped,
@@ -82,7 +86,15 @@ def prepare(
         threads=threads,
         time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),
     )
+    if problem := plan.memory_problem:
+        raise UsageError(problem)
     return plan, dataset
+
+
+def show_notes(plan: Plan, console: Console) -> None:
+    """Say what a user should know of the plan before it starts."""
+    for note in plan.notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:
@@ -96,12 +108,16 @@ def cannot_run(cases: list[Case], probes: dict[str, probe.Probe]) -> dict[Case, 
     """The cases that cannot run here, and why; raises UsageError where none can."""
     reasons: dict[Case, str] = {}
     for case in cases:
-        if problem := probes[case.backend].problem:
+        if problem := probes[case.backend].problem_of(case.mode):
             reasons[case] = problem
         elif case.precision not in BACKENDS[case.backend].precisions:
             reasons[case] = f"has no products in {case.precision}"
     if len(reasons) == len(cases):
-        listed = "; ".join(sorted({f"{case.backend} {why}" for case, why in reasons.items()}))
+        backends = {
+            case.backend if probes[case.backend].problem == why else case.name: why
+            for case, why in reasons.items()
+        }
+        listed = together(backends)
         gpus = "; ".join(environment.gpus()) or "none"
         device = cases[0].device
         driver = "" if device == "cpu" else f" (GPUs that the driver shows: {gpus})"
@@ -140,6 +156,8 @@ def run(
     """
     if limitation := project.LIMITATIONS.get(sys.platform):
         console.print(f"note: {limitation}", markup=False, highlight=False)
+    for sentence in spoiled_by(described):
+        console.print(f"warning: {sentence}", markup=False, highlight=False)
     problem = ""
     with RunProgress(plan, console) as progress:
         session = Session(

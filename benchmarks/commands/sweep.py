@@ -86,7 +86,8 @@ def parser() -> options.Parser:
     factors = parser.add_argument_group("what is varied")
     for factor, defaults in FACTORS.items():
         factors.add_argument(f"--{factor.replace(' ', '-')}s", nargs="+",
-            type=options.positive_int, dest=factor, metavar="N",
+            type=options.listed(options.positive_int), dest=factor,
+            metavar="N",
             help=f"values to try, such as {' '.join(map(str, defaults))}")  # fmt: skip
     factors.add_argument("--resume", type=Path, metavar="FOLDER",
         help="go on with the interrupted sweep in this folder; of the other options only --python "
@@ -123,7 +124,7 @@ def plan_of(point: Point, plan: Plan, steps: int | None) -> Plan:
     return replace(plan, workload=work, until_settled=False, readings=None)
 
 
-def started(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
+def to_keep(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
     """What sweep.json holds of a sweep: its choice of what to measure, and no path or program."""
     chosen = {name: value for name, value in vars(arguments).items() if name not in NOT_KEPT}
     return {
@@ -215,10 +216,11 @@ def main(argv: list[str], console: Console) -> int:
     largest = max(point.batch_size for point in chosen)
     running.check_batch_size("--batch-sizes", largest, dataset)
     if folder is None:
-        text = json.dumps(started(arguments, dataset), indent=2)
+        text = json.dumps(to_keep(arguments, dataset), indent=2)
         with interrupts.deferred():
             folder = create_folder(arguments.output, ROOT / "results", f"sweep-{arguments.device}")
             files.write_text(folder, STARTED, f"{text}\n")
+    running.show_notes(plan, console)
     code = exit_codes.OK
     summaries: dict[Point, pd.DataFrame] = {}
     for point in chosen:

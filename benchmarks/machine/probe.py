@@ -31,6 +31,12 @@ class Probe:
     versions: dict[str, str] = field(default_factory=dict)
     problem: str = ""
     """Why nothing can run on the device; empty where something can."""
+    unusable: dict[str, str] = field(default_factory=dict)
+    """The modes that cannot run although others can, and why."""
+
+    def problem_of(self, mode: str) -> str:
+        """Why a mode cannot run; empty where it can."""
+        return self.problem or self.unusable.get(mode, "")
 
 
 def trial(backend: ModuleType, device: str, threads: int = 1) -> str:
@@ -49,6 +55,16 @@ def trial(backend: ModuleType, device: str, threads: int = 1) -> str:
     except Exception as error:  # whatever the framework raises is the reason
         return failure(error)
     return ""
+
+
+def unusable_modes(backend: ModuleType, device: str) -> dict[str, str]:
+    """The modes that cannot run, where the backend can tell: see backends/contract.py."""
+    try:
+        found: dict[str, str] = getattr(backend, "unusable", lambda _: {})(device)
+    except Exception as error:  # the modes themselves will say what is wrong
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return {}
+    return found
 
 
 def probe(backend: Backend, device: str, python: str = sys.executable) -> Probe:
@@ -81,7 +97,7 @@ def probe(backend: Backend, device: str, python: str = sys.executable) -> Probe:
     if problem:
         packages = package_list(outcome["versions"])
         problem = f"sees no usable {device.upper()} ({packages}): {problem}"
-    return Probe(versions=outcome["versions"], problem=problem)
+    return Probe(versions=outcome["versions"], problem=problem, unusable=outcome["unusable"])
 
 
 def package_list(versions: dict[str, str]) -> str:
@@ -108,4 +124,5 @@ if __name__ == "__main__":
     if not outcome["missing"]:
         module = load(entry)
         outcome |= {"versions": module.versions(), "problem": trial(module, sys.argv[2])}
+        outcome["unusable"] = {} if outcome["problem"] else unusable_modes(module, sys.argv[2])
     print(MARK + json.dumps(outcome))

@@ -56,6 +56,9 @@ class Worker:
         self._backend.configure(job.execution)
 
         dataset = data.load(Path(work.data_dir))
+        if work.data_sha256 not in ("", dataset.sha256):
+            name = Path(work.data_dir).name
+            raise data.DataError(f"{name}: holds other data than when the run was started")
         stored = job.execution.stored
         training_set = dataset.training.stored_as(stored)
         self._sample = training_set.images[: len(dataset.validation.labels)]
@@ -88,7 +91,10 @@ class Worker:
         # Read now and not at the end, because JAX cannot reset it after the certificate.
         peak = self._trainer.peak_device_bytes()
         # Read only now, because parameters that a step has computed lie where it was computed.
-        self._job.execution.check_device(self._trainer.describe().device)
+        described = self._trainer.describe()
+        self._job.execution.check_device(described.device)
+        if not (self._programs or described.compiler.startswith("none")):
+            raise RuntimeError(f"nothing was compiled, but {described.compiler} was asked for")
         return messages.Ready(
             import_seconds=self._import_seconds,
             build_seconds=self._build_seconds,

@@ -115,7 +115,7 @@ def mnist() -> Dataset:
 def resumable(folder: Path, **choice: Any) -> dict[str, Any]:
     """The sweep.json of a sweep of NumPy that has measured nothing yet, in a new folder."""
     parsed = sweep.parser().parse_args([*SHORT, "--batch-sizes", "16"])
-    content = sweep.started(parsed, mnist())
+    content = sweep.to_keep(parsed, mnist())
     content["choice"] |= choice
     folder.mkdir()
     (folder / "sweep.json").write_text(json.dumps(content))

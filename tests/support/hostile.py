@@ -38,7 +38,7 @@ TAME = "calm"
 """What stands in a tame bundle where a hostile one has a payload."""
 
 
-def write_hostile_bundle(folder: Path, *, tame: bool = False) -> Path:
+def write_hostile_bundle(folder: Path, *, tame: bool = False, seed: int = 0) -> Path:
     """A bundle whose names, reasons, versions and so on are payloads, or in a tame one a word.
 
     One case has failed, and has a log; one has diverged; one has no certificate that passed; of one
@@ -65,6 +65,7 @@ def write_hostile_bundle(folder: Path, *, tame: bool = False) -> Path:
         folder,
         {case: 1.0 + number / 10 for number, case in enumerate(named[:-1])},
         rounds=4,
+        seed=seed,
         uncertified=(named[3],),
         diverged=(named[4],),
         skipped=(named[-1],),
