@@ -1,54 +1,75 @@
 """Run the command that the command line names, and turn errors into exit codes."""
 
 import importlib
+import os
 import signal
 import sys
 import traceback
-from typing import NoReturn
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+# Where PYTHONSAFEPATH is set, Python does not look beside this file.
+if (root := str(Path(__file__).resolve().parent)) not in sys.path:
+    sys.path.insert(0, root)
 
-from benchmarks import commands
-from benchmarks.commands import exit_codes
 from benchmarks.errors import StoppedError, UnjudgedError, UsageError
-from benchmarks.machine import project
+from benchmarks.machine import interrupts
+from benchmarks.texts import harmless
 
-CODES = {
-    UsageError: exit_codes.REFUSED,
-    UnjudgedError: exit_codes.UNJUDGED,
-    StoppedError: exit_codes.STOPPED,
-}
-"""The exit codes of the errors that are shown as one line."""
-
-
-def interrupt(*_: object) -> NoReturn:
-    """End as Ctrl-C does."""
-    raise KeyboardInterrupt
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command that `argv` names, by default the process's own; returns the exit code."""
-    # Without a terminal to take the width from, wide enough for the tables.
-    console = Console(width=None if sys.stdout.isatty() else 112)
-    try:
+    interrupts.handle()
+    # What this program writes, it can read, whatever the umask.
+    os.umask(os.umask(0) & 0o077)
+    code: int = 128 + signal.SIGINT
+    # An interrupt that comes when all is done changes nothing.
+    with suppress(KeyboardInterrupt), interrupts.deferred():
+        # Not above, where an interrupt would end in a traceback.
+        from benchmarks.commands import exit_codes, output
+
+        codes = {
+            UsageError: exit_codes.REFUSED,
+            UnjudgedError: exit_codes.UNJUDGED,
+            StoppedError: exit_codes.STOPPED,
+            # What no command expects, such as too few file descriptors.
+            OSError: exit_codes.STOPPED,
+            MemoryError: exit_codes.STOPPED,
+            KeyboardInterrupt: exit_codes.INTERRUPTED,
+        }
+        with output.lasting() as console:
+            try:
+                with interrupts.allowed():
+                    code = run(sys.argv[1:] if argv is None else argv, console)
+            except tuple(codes) as error:
+                text = harmless(str(error) or type(error).__name__)
+                print(f"run_all.py: {text}", file=sys.stderr)
+                code = next(code for kind, code in codes.items() if isinstance(error, kind))
+            except Exception:
+                traceback.print_exc()
+                code = exit_codes.STOPPED
+    return code
+
+
+def run(argv: list[str], console: "Console") -> int:
+    """Run the command that `argv` names; returns the exit code."""
+    with interrupts.deferred():
+        from benchmarks import commands
+        from benchmarks.machine import project
+
         project.check_system()
-        for ending in (signal.SIGTERM, signal.SIGHUP):
-            # A hang-up that is ignored, as nohup arranges it, stays ignored.
-            if signal.getsignal(ending) != signal.SIG_IGN:
-                signal.signal(ending, interrupt)
-        name, arguments = commands.pick(sys.argv[1:] if argv is None else argv)
+        name, arguments = commands.pick(argv)
         # Only this command: reading a bundle need not wait for what a measurement imports.
         command = importlib.import_module(f"benchmarks.commands.{name}")
-        return command.main(arguments, console)
-    except tuple(CODES) as error:
-        print(f"run_all.py: {error}", file=sys.stderr)
-        return CODES[type(error)]
-    except KeyboardInterrupt:
-        return exit_codes.INTERRUPTED
-    except Exception:
-        traceback.print_exc()
-        return exit_codes.STOPPED
+    code: int = command.main(arguments, console)
+    return code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    interrupts.ignore()
+    sys.exit(code)

@@ -10,6 +10,9 @@ backend. The module that the registry names has:
                           with another precision where one process trains in two
     profiled(folder)      a context manager that runs the framework's own profiler and leaves its
                           trace in the folder; None where the framework has none
+    unusable(device)      the modes that cannot run in this process and why, found by trying what
+                          they need: {mode: reason}; may be left out where a backend that computes
+                          can run all its modes
 """
 
 from abc import ABC, abstractmethod
@@ -156,6 +159,7 @@ class Description:
     optimizer: str
     epsilon: float
     adam_form: str = TEXTBOOK
+    instructions: str = "as its libraries choose"  # of the CPU, where the framework tells
 
 
 class Program(NamedTuple):

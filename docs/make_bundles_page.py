@@ -38,6 +38,24 @@ many rows of which file were left out, and why, and which tables lack the rows o
 A bundle is refused, in one line that says what to do, where nothing can be made of it: a file is
 missing, the first line of a table does not name the columns, `environment.json` is not whole, or a
 newer version of this program wrote it.
+## What a bundle holds about its user
+
+A bundle is made to be shown to others. Whatever text enters it is written without these:
+
+| of | a bundle holds | it never holds |
+| --- | --- | --- |
+| environment variables | those that bear on speed (`benchmarks/machine/settings.py` lists them) | any other, not even its name |
+| credentials | "set, not shown" for a variable that is named like one or whose value looks like one | passwords, tokens, keys, user names in web addresses |
+| paths | the last part (`…/libjemalloc.so`), or where in an installed package or this project a file lies | home folders and what leads to them; relative paths stay as they were typed |
+| people and hosts | `(user)` and `(host)` in their place | names of the user and of the host, e-mail and network addresses, UUIDs of GPUs |
+| the machine | processor, cores, quota, memory, GPUs, system, C library, hypervisor | serial numbers |
+| the data set | the last part of its folder's name, and a checksum of its content | images and labels |
+| output of failed workers | `logs/`, shortened in the same way | |
+
+Credentials are told by their names and forms, so one that has neither may pass: read `logs/` before
+you publish it. User and host names that are ordinary words, such as `root` or `jax`, stay where they
+stand alone. The traces of `--profile` are written by the frameworks themselves and may name hosts,
+users and paths.
 
 This page is made from `benchmarks/schema/tables.toml` by `python -m docs.make_bundles_page`.
 
@@ -52,7 +70,7 @@ Texts in a bundle, such as the names of cases, reasons, versions and logs, are s
 do nothing. A character that does not print is written out (`\\x1b`, `\\u202e`), and words that
 markdown would take for more than text are set as code. `report.html` loads nothing: its
 Content-Security-Policy allows no address outside of the page and no script but its own.
-"""
+"""  # noqa: E501
 
 
 TITLES = {

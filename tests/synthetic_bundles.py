@@ -47,6 +47,7 @@ def environment(cases: list[dict[str, Any]], launches: int) -> dict[str, Any]:
             "batch_size": 32,
             "steps": TRAINING_STEPS,
             "data": "mnist",
+            "data_sha256": "0" * 64,
         },
         "run": {
             "command": "python run_all.py",

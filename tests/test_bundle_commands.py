@@ -17,8 +17,7 @@ from scipy import stats
 import run_all
 from benchmarks.analysis import comparison
 from benchmarks.bundle.reader import Bundle
-from benchmarks.commands.options import percentage
-from benchmarks.errors import UsageError
+from benchmarks.errors import UnjudgedError, UsageError
 from benchmarks.machine.settings import ROOT
 from tests.support.report_tables import in_markdown, in_page
 from tests.synthetic_bundles import write_bundle
@@ -194,42 +193,6 @@ def test_versions_that_differ_are_listed_on_terminal_and_in_the_file(
     assert all(case in text for case in TIMES)
 
 
-@pytest.mark.parametrize(
-    ("limit", "code", "printed"),
-    [
-        ("5%", 1, "Slower by more than 5.0%: jax compiled."),
-        ("5", 1, "Slower by more than 5.0%: jax compiled."),
-        ("10%", 0, "May be slower by more than 10.0%, not shown: jax compiled."),
-        ("25%", 0, "No case is slower by more than 25.0%"),
-    ],
-)
-def test_the_gate(
-    tmp_path: Path, limit: str, code: int, printed: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    old = write_bundle(tmp_path / "old", TIMES, spread=0.002, seed=1)
-    # 10.5% slower, so that a limit of 10% lies within the interval and below the estimate.
-    new = write_bundle(tmp_path / "new", TIMES | {"jax compiled": 1.105}, spread=0.002, seed=2)
-    row = rows_of(old, new)["jax compiled"]
-    assert 1.05 < row["ratio_low"] < 1.1 < row["ratio"]
-    assert main("compare", old, new, "--fail-if-slower", limit) == code
-    assert printed in output_of(capsys)
-
-
-def test_slower_than_the_limit_only_with_confidence() -> None:
-    rows = pd.DataFrame(
-        {
-            "case": ["sure", "maybe", "no interval", "below"],
-            "ratio": [1.2, 1.2, 1.2, 1.02],
-            "ratio_low": [1.06, 1.04, np.nan, 1.01],
-        }
-    )
-    assert comparison.beyond(rows, 0.05) == (["sure"], ["maybe", "no interval"])
-
-
-def test_percentages() -> None:
-    assert percentage("5%") == percentage("5") == 0.05
-
-
 def test_cases_that_cannot_be_compared_are_named(before: Path, tmp_path: Path) -> None:
     other = write_bundle(
         tmp_path / "other",
@@ -240,15 +203,15 @@ def test_cases_that_cannot_be_compared_are_named(before: Path, tmp_path: Path) -
     compared = comparison.compare(Bundle.read(before), Bundle.read(other))
     assert list(compared.rows["case"]) == ["numpy eager"]
     assert compared.left_out == {
-        "jax compiled": "was skipped in after",
-        "jax multistep": "failed its certificate in after",
-        "jax eager": "is not in before",
+        "jax compiled": "was skipped in AFTER",
+        "jax multistep": "failed its certificate in AFTER",
+        "jax eager": "is not in BEFORE",
     }
 
 
 def test_another_precision_is_not_compared(before: Path, tmp_path: Path) -> None:
     double = write_bundle(tmp_path / "double", TIMES, precision="float64")
-    with pytest.raises(UsageError, match="has precision found float32 in before and float64"):
+    with pytest.raises(UnjudgedError, match="has precision found float32 in BEFORE and float64"):
         rows_of(before, double)
 
 
@@ -430,12 +393,8 @@ REFUSALS = [
     (["report", "{before}", "{before}", "--output", "{tmp}/new"], "each bundle once"),
     (["report", "{before}", "{tmp}", "--output", "{tmp}/new"], "environment.json"),
     (["compare", "{before}"], "AFTER"),
-    (["compare", "{before}", "{before}"], "one and the same"),
     (["compare", "{before}", "{tmp}"], "environment.json"),
-    (["compare", "{before}", "{foreign}"], "no case in common"),
-    (["compare", "{before}", "{larger}"], "batch_size is 32 in {before} and 64 in {larger}"),
-    (["compare", "{before}", "{after}", "--baseline", "jax eagre"], "--baseline jax eagre"),
-    (["compare", "{before}", "{numpy}", "--baseline", "numpy eager"], "only case"),
+    (["compare", "{before}", "{after}", "--baseline", "jax eagre"], '--baseline "jax eagre"'),
     (["compare", "{before}", "{after}", "--fail-if-slower", "much"], "--fail-if-slower"),
     (["compare", "{before}", "{after}", "--fail-if-slower", "-5"], "--fail-if-slower"),
     (["compare", "{before}", "{after}", "--output", "{existing}"], "exists already"),
@@ -459,12 +418,6 @@ def test_refusals(
     if "{existing}" in joined:
         places["existing"] = tmp_path / "existing.md"
         places["existing"].write_text("kept")
-    if "{foreign}" in joined:
-        places["foreign"] = write_bundle(tmp_path / "foreign", {"pytorch eager": 1.0})
-    if "{numpy}" in joined:
-        places["numpy"] = write_bundle(tmp_path / "numpy", {"numpy eager": 1.0})
-    if "{larger}" in joined:
-        places["larger"] = write_bundle(tmp_path / "larger", TIMES, workload={"batch_size": 64})
     if "{older}" in joined:
         places["older"] = write_bundle(tmp_path / "older", TIMES)
         samples = pd.read_csv(tmp_path / "older" / "samples.csv").drop(columns="adam")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ import pytest
 import run_all
 from backends.registry import BACKENDS
 from benchmarks import commands
-from benchmarks.commands import certify, exit_codes, measure, options
+from benchmarks.commands import certify, exit_codes, measure, sweep
 from benchmarks.machine import probe, project
 from benchmarks.machine.settings import ROOT
 
@@ -78,7 +79,20 @@ def test_abbreviated_options_are_refused(
         (["--learning-rate", "nan"], "nan is not a positive number"),
         (["--time-limit", "inf"], "inf is not a positive number"),
         (["--seed", "-1"], "-1 is not a whole number of 0 or more"),
-        (["compare", "a", "b", "--fail-if-slower", "x%"], "x is not a percentage of 0 or more"),
+        (["--steps", "512.0"], "512.0 is not a positive whole number; write 512"),
+        (["--steps", "1e3"], "1e3 is not a positive whole number; write 1000"),
+        (
+            ["--steps", "99999999999"],
+            "99999999999 is more than 2,147,483,647, the largest number here",
+        ),
+        (
+            ["--steps", "9" * 5000],
+            f"{'9' * 40}… is more than 2,147,483,647, the largest number here",
+        ),
+        (["--seed", ""], "nothing is not a whole number of 0 or more"),
+        (["--hidden", "512x512"], "512x512 is not a positive whole number"),
+        (["--hidden", "512,0"], "0 is not a positive whole number"),
+        (["--hidden", ","], "expected a value, not ','"),
     ],
 )
 def test_numbers_out_of_range_are_refused(
@@ -94,7 +108,94 @@ def test_valid_numbers_keep_their_type_and_value() -> None:
     assert (arguments.steps, arguments.seed, arguments.learning_rate) == (5, 0, 1e-3)
     assert isinstance(arguments.steps, int)
     assert arguments.hidden == []
-    assert options.percentage("2.5%") == 0.025
+    # As Python itself reads numbers.
+    assert measure.parser().read(["--steps", "1_000", "--threads", "１"]).steps == 1000
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong", "meant"),
+    [
+        ("--backends", "torch", "pytorch"),
+        ("--backends", "PyTorch", "pytorch"),
+        ("--backends", "tf", "tensorflow"),
+        ("--backends", "keras", "tensorflow"),
+        ("--backends", "flax", "jax"),
+        ("--backends", "np", "numpy"),
+        ("--backends", "tensorlfow", "tensorflow"),
+        ("--backends", "jax,torch", "pytorch"),
+        ("--modes", "jit", "compiled"),
+        ("--modes", "Eager", "eager"),
+        ("--input", "stream", "streamed"),
+        ("--precision", "fp32", "float32"),
+        ("--precision", "bf16", "bfloat16"),
+        ("--precision", "double", "float64"),
+        ("--preset", "fast", "quick"),
+        ("--keras-adam", "keras", "stock"),
+        ("--device", "nvidia", "gpu"),
+    ],
+)
+def test_a_wrong_word_is_told_the_right_one(
+    option: str, wrong: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(capsys, option, wrong)
+    assert f"{wrong.split(',')[-1]} is not one of " in line
+    assert line.endswith(f"; did you mean {meant}?")
+
+
+def test_a_word_that_is_like_no_other_gets_no_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refusal(capsys, "--backends", "theano").endswith(
+        "theano is not one of pytorch, tensorflow, jax, numpy"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["--python", "torch=python"], "did you mean pytorch=python?"),
+        (["-steps", "5"], "unknown option -steps; did you mean --steps?"),
+        (["--lr", "5"], "unknown option --lr; did you mean --learning-rate?"),
+        (["--gpu"], "unknown option --gpu; did you mean --device?"),
+        (["-t", "5"], "unknown option -t; did you mean --threads or --time-limit?"),
+        (["--"], "unknown option --; see --help"),
+        (["—steps", "5"], "unknown option —steps; did you mean --steps?"),
+        (["--steps", "5", "jax"], "jax: belongs to no option; to name backends: --backends jax"),
+        (["--steps", "5", "7"], "7: belongs to no option; see --help"),
+    ],
+)
+def test_slips_of_the_pen_are_told_what_was_meant(
+    argv: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refusal(capsys, "measure", *argv).endswith(line)
+
+
+def test_lists_take_commas_and_blanks_and_names_count_once() -> None:
+    read = measure.parser().read
+    for argv in (["jax,pytorch"], ["jax", "pytorch"], ["jax, pytorch,"], ["jax", "jax,pytorch"]):
+        assert read(["--backends", *argv]).backends == ["jax", "pytorch"]
+    assert read(["--backends", "jax", "--backends", "pytorch"]).backends == ["jax", "pytorch"]
+    assert read(["--modes", "eager,fit", "--input", "resident,streamed"]).modes == ["eager", "fit"]
+    # Layers of equal size are not one layer.
+    for argv in (["512,512"], ["512", "512"], ["512,", "512"]):
+        assert read(["--hidden", *argv]).hidden == [512, 512]
+    assert read(["--hidden", "8", "--hidden", "16"]).hidden == [16]
+    assert certify.parser().read(["jax,pytorch"]).backends == ["jax", "pytorch"]
+    sizes = sweep.parser().read(["--batch-sizes", "32,64", "--widths", "8", "16"])
+    assert (getattr(sizes, "batch size"), sizes.width) == ([32, 64], [8, 16])
+
+
+def test_no_refusal_names_a_function_of_the_program(capsys: pytest.CaptureFixture[str]) -> None:
+    """argparse names the type of a value where that raises an error which it does not expect."""
+    for name in commands.COMMANDS:
+        parser = importlib.import_module(f"benchmarks.commands.{name}").parser()
+        for action in parser._actions:
+            for value in ("?", "", "-1", "9" * 5000, "1e9999", "nan", "٣,", "a=b"):
+                try:
+                    parser.read([f"{action.option_strings[-1]}={value}"])
+                except (SystemExit, IndexError):
+                    continue
+    errors = capsys.readouterr().err
+    assert "is not a positive whole number" in errors
+    assert "invalid " not in errors
 
 
 # Commands and help
@@ -139,6 +240,9 @@ def test_the_page_has_the_same_exit_codes() -> None:
         (["certfy"], "unknown command certfy; did you mean certify? The commands are measure, "),
         (["help", "reprot"], "unknown command reprot; did you mean report? "),
         (["jax"], "to measure this backend: --backends jax. "),
+        (["torch"], "to measure this backend: --backends pytorch. "),
+        (["Keras"], "to measure this backend: --backends tensorflow. "),
+        (["run"], "unknown command run; did you mean measure? "),
         (["warp"], "unknown command warp. The commands are "),
     ],
 )
@@ -251,7 +355,7 @@ def test_what_is_no_bundle_is_refused_in_one_line(
         ("mps", "mps: Apple GPUs are not supported; use --device cpu"),
         ("rocm", "rocm: AMD GPUs are not supported; use --device cpu"),
         ("tpu", "tpu: TPUs are not supported; use --device cpu"),
-        ("abacus", "invalid choice: 'abacus' (choose from 'cpu', 'gpu')"),
+        ("abacus", "argument --device: abacus is not one of cpu, gpu"),
     ],
 )
 @pytest.mark.parametrize("command", ["measure", "certify", "sweep", "list"])
@@ -311,7 +415,10 @@ def test_an_error_of_the_program_has_an_exit_code_of_its_own(
 
 
 def test_an_interrupt_has_an_exit_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "pick", run_all.interrupt)
+    def fail(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "pick", fail)
     assert main() == exit_codes.INTERRUPTED
 
 

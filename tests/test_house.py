@@ -16,6 +16,7 @@ GROUND = {
     "backends.contract",
     "backends.registry",
     "benchmarks.errors",
+    "benchmarks.privacy",
     "benchmarks.schema",
     "benchmarks.texts",
     "benchmarks.plan.workload",

@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 
 from backends.registry import BACKENDS
-from benchmarks.bundle.reader import undisturbed
+from benchmarks.bundle.reader import read_environment, undisturbed
 from benchmarks.commands import measure
 from benchmarks.commands.report import missing_for_page
+from benchmarks.machine import probe, repository
 from benchmarks.machine.settings import available_cpus
+from benchmarks.plan import data
 from benchmarks.reports import formats
 from tests.support.runs import CASES, run, run_process, table
 from tests.support.workers import executable
@@ -44,6 +46,42 @@ def test_the_bundle_is_complete(bundle: Path) -> None:
     if not missing_for_page():
         expected |= {"report.html"}
     assert {path.name for path in bundle.iterdir()} == expected
+
+
+def test_data_and_program_are_identified(bundle: Path, images: Path) -> None:
+    environment = read_environment(bundle)
+    assert environment.workload.data_sha256 == data.load(images).sha256
+    assert environment.workload.data_shuffled is None
+    assert environment.git_commit == repository.commit()
+    assert environment.git_modified == repository.modified()
+
+
+def test_a_mode_that_cannot_run_is_skipped_and_what_lacks_is_said(
+    small: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    undrawn: None,  # noqa: ARG001
+) -> None:
+    def probe_all(names: list[str], *_: object) -> dict[str, probe.Probe]:
+        unusable = {"jax": dict.fromkeys(BACKENDS["jax"].modes, "cannot compile here")}
+        return {name: probe.Probe(unusable=unusable.get(name, {})) for name in names}
+
+    monkeypatch.setattr(probe, "probe_all", probe_all)
+    few = ("--steps", "30", "--launches", "1")
+    compiled = ("--backends", "jax", "--modes", "compiled,multistep")
+    done = run(capsys, *small[:-2], *compiled, "--output", tmp_path / "none")
+    assert done.code == 2
+    # Once, with the names of both.
+    assert done.errors.endswith("on the cpu here: jax compiled, jax multistep: cannot compile here")
+    folder = tmp_path / "some"
+    done = run(capsys, *small, "jax", *few, "--output", folder)
+    assert done.code == 0, done.errors
+    assert "note: 30 steps are fewer than a block should have (50)" in done.output
+    assert "note: one launch gives no intervals" in done.output
+    assert "skipped: jax compiled, jax multistep: cannot compile here" in done.output
+    reasons = table(folder, "outcomes").set_index("case")["reason"].to_dict()
+    assert reasons == dict.fromkeys(("jax compiled", "jax multistep"), "cannot compile here")
 
 
 def test_samples_are_interleaved_blocks(bundle: Path) -> None:

@@ -17,7 +17,7 @@ from backends.jax.floor import Floor
 from backends.jax.idiomatic import Compiled, Eager
 from backends.jax.tuned import MultiStep
 
-__all__ = ["TRAINERS", "Floor", "configure", "profiled", "versions"]
+__all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
 
 TRAINERS: dict[str, type[Trainer]] = {"eager": Eager, "compiled": Compiled, "multistep": MultiStep}
 
@@ -41,3 +41,13 @@ def configure(execution: Execution) -> None:
 def profiled(folder: Path) -> AbstractContextManager[None]:
     """Leave a trace in the folder, which TensorBoard and Perfetto open."""
     return jax.profiler.trace(str(folder), create_perfetto_trace=True)
+
+
+def unusable(_device: str) -> dict[str, str]:
+    """All modes but `eager`, where jax.jit runs functions operation by operation."""
+    seen: list[object] = []
+    jax.jit(seen.append)(0.0)
+    if isinstance(seen[0], jax.core.Tracer):
+        return {}
+    reason = "jax.jit is switched off here: unset JAX_DISABLE_JIT"
+    return {mode: reason for mode in TRAINERS if mode != "eager"}

@@ -156,6 +156,8 @@ class Eager(Trainer):
             else "cut by NumPy on the host",
             optimizer=self.optimizer,
             epsilon=self._optimizer.param_groups[0]["eps"],
+            instructions=torch.backends.cpu.get_cpu_capability()
+            + (" (debug build)" if torch.version.debug else ""),
         )
 
 

@@ -19,7 +19,7 @@ from backends.tensorflow.floor import Floor
 from backends.tensorflow.idiomatic import Compiled, Eager, Fit, Graph
 from backends.tensorflow.tuned import MultiStep
 
-__all__ = ["TRAINERS", "Floor", "configure", "profiled", "versions"]
+__all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
 
 TRAINERS: dict[str, type[Trainer]] = {
     "eager": Eager,
@@ -52,3 +52,11 @@ def configure(execution: Execution) -> None:
 def profiled(folder: Path) -> AbstractContextManager[None]:
     """Leave a trace in the folder, which TensorBoard opens."""
     return tf.profiler.experimental.Profile(str(folder))
+
+
+def unusable(_device: str) -> dict[str, str]:
+    """All modes but `eager`, where tf.function runs functions operation by operation."""
+    if not tf.function(lambda: tf.constant(tf.executing_eagerly()))():
+        return {}
+    reason = "tf.function is switched off here: something has called run_functions_eagerly"
+    return {mode: reason for mode in TRAINERS if mode != "eager"}

@@ -8,6 +8,8 @@ cancels, and bundles of different machines can be compared.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,7 @@ from benchmarks.analysis.findings import compute_findings, control_of
 from benchmarks.analysis.statistics import MATCHED, Estimate
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
-from benchmarks.errors import UsageError
+from benchmarks.errors import UnjudgedError, UsageError
 
 BEFORE, AFTER = "before", "after"
 SAME_MACHINE = (
@@ -42,6 +44,12 @@ class Comparison:
     """The baseline's own time in AFTER, divided by that in BEFORE."""
     left_out: dict[str, str]
     """Cases that are not compared, and why."""
+    missing: frozenset[str]
+    """Those of them that one of the two bundles has not measured."""
+    unknown_data: str
+    """Why nobody can tell by content whether the data is the same; empty where it is."""
+    other_machine: str
+    """How the machines differ, where absolute times are compared; empty where they do not."""
     differences: pd.DataFrame
     """The properties in which the environments differ."""
     warnings: list[str]
@@ -52,38 +60,35 @@ class Comparison:
 def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Comparison:
     """Compare every case that both bundles have measured.
 
-    `baseline` is the case that all others are divided by. Raises UsageError where the workloads
-    differ or no case can be compared.
+    `baseline` is the case that all others are divided by. Raises UnjudgedError where workload or
+    data differ, or where no case, or not the baseline, can be compared.
     """
-    _check_workloads(before, after)
+    unknown_data = _check_workloads(before, after)
     both = {BEFORE: compute_findings(before), AFTER: compute_findings(after)}
     summaries = {
         name: findings.summary[~control_of(findings.summary)].set_index("case")
         for name, findings in both.items()
     }
-    left_out = _left_out(summaries)
+    left_out, missing = _left_out(summaries)
     common = [case for case in summaries[AFTER].index if case not in left_out]
-    if not common:
-        raise UsageError(
-            f"{before.folder} and {after.folder} have no case in common that can be compared: "
-            + "; ".join(f"{case} {why}" for case, why in left_out.items())
-        )
-    if baseline is not None and baseline not in common:
-        why = left_out.get(baseline, "is a case of neither bundle")
-        raise UsageError(f"--baseline {baseline}: {why}; compared can be {', '.join(common)}")
+    if baseline in left_out:
+        raise UnjudgedError(f"--baseline {baseline}: {left_out[baseline]}")
     compared = [case for case in common if case != baseline]
     if not compared:
-        raise UsageError(f"--baseline {baseline}: is the only case that both bundles have measured")
+        others = "; ".join(f"{case} {why}" for case, why in left_out.items()) or "there is no other"
+        besides = f" besides the baseline {baseline}" if baseline else ""
+        raise UnjudgedError(
+            f"{before.folder} and {after.folder} have no case in common that can be compared"
+            f"{besides}: {others}"
+        )
     old, new = (statistics.step_seconds(one.undisturbed_samples) for one in (before, after))
-    differences = differing({BEFORE: before.environment, AFTER: after.environment})
-    warnings = _warnings(differences, baseline)
+    differences = differing({BEFORE: before, AFTER: after})
+    machines = "" if baseline else _other_machine(differences)
     cautions = _cautions({BEFORE: before, AFTER: after}, differences)
-    if baseline is None and not warnings:
+    if baseline is None and not machines:
         cautions.insert(0, SAME_MACHINE)
+    cautions += [unknown_data] if unknown_data else []
     cautions += [f"In {name}: {one}" for name, findings in both.items() for one in findings.unfair]
-    for name, bundle in ((BEFORE, before), (AFTER, after)):
-        if damage := describe_damage(bundle.problems):
-            warnings.append(f"In {name}: {damage.removesuffix('.')}")
     return Comparison(
         rows=rows_of(compared, old, new, baseline),
         baseline=baseline,
@@ -91,9 +96,38 @@ def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Compa
         if baseline is None
         else ratio(launch_values(old, baseline), launch_values(new, baseline)),
         left_out=left_out,
+        missing=missing,
+        unknown_data=unknown_data,
+        other_machine=machines,
         differences=differences,
-        warnings=warnings,
+        warnings=_warnings(machines, before, after),
         cautions=cautions,
+    )
+
+
+def cases_of(bundle: Bundle) -> list[str]:
+    """The names of a bundle's cases, whatever became of them, without controls."""
+    return [case.case for case in bundle.environment.run.cases if not case.repetition]
+
+
+def check_case(option: str, case: str, before: Bundle, after: Bundle) -> None:
+    """Raise UsageError where the value of `option` is a case of neither bundle."""
+    known = dict.fromkeys([*cases_of(before), *cases_of(after)])
+    if case not in known:
+        similar = get_close_matches(case, known, 1)
+        hint = f"did you mean {similar[0]}? " if similar else ""
+        named = ", ".join(f'"{name}"' for name in known)
+        raise UsageError(
+            f'{option} "{case}": is a case of neither bundle; {hint}In quotation marks, the cases '
+            f"are {named}"
+        )
+
+
+def same_run(before: Bundle, after: Bundle) -> bool:
+    """Whether two bundles hold the same measured rows: a copy, or one folder twice."""
+    rows = before.tables["samples"]
+    return len(rows) > 0 and all(
+        table.equals(after.tables[name]) for name, table in before.tables.items()
     )
 
 
@@ -117,16 +151,6 @@ def ratio(before: Array, after: Array) -> Estimate:
     test = stats.ttest_ind(after, before, equal_var=False)
     low, high = np.exp(test.confidence_interval(statistics.CONFIDENCE))
     return Estimate(value=value, low=float(low), high=float(high), p_value=float(test.pvalue))
-
-
-def beyond(rows: pd.DataFrame, limit: float) -> tuple[list[str], list[str]]:
-    """The cases that are shown to be slower by more than `limit`, and those that may be.
-
-    It is shown if the whole interval lies above the limit; it may be if only the estimate does.
-    """
-    above = rows["ratio"] > 1 + limit
-    shown = rows["ratio_low"] > 1 + limit
-    return list(rows.loc[shown, "case"]), list(rows.loc[above & ~shown, "case"])
 
 
 def rows_of(
@@ -153,53 +177,86 @@ def rows_of(
     return pd.DataFrame(rows)
 
 
-def _check_workloads(before: Bundle, after: Bundle) -> None:
-    """Raise UsageError where the workloads differ in more than their steps."""
+def _check_workloads(before: Bundle, after: Bundle) -> str:
+    """Why nobody can tell whether both were trained on the same data; empty where they were.
+
+    Raises UnjudgedError where the workloads differ in more than their steps, or the data differs.
+    """
     old, new = (bundle.environment.workload.to_json() for bundle in (before, after))
+    by_content = "data_sha256" in old and "data_sha256" in new
+    ignored = {"steps", "data" if by_content else "data_sha256"}
     different = [
-        f"{name} is {old.get(name)} in {before.folder} and {new.get(name)} in {after.folder}"
+        f"{name} is {old.get(name, 'not recorded')} in {before.folder} and "
+        f"{new.get(name, 'not recorded')} in {after.folder}"
         for name in dict.fromkeys([*old, *new])
-        if name != "steps" and old.get(name) != new.get(name)
+        if name not in ignored and old.get(name) != new.get(name)
     ]
     if different:
-        raise UsageError(f"different workloads cannot be compared: {'; '.join(different)}")
+        raise UnjudgedError(f"different workloads cannot be compared: {'; '.join(different)}")
+    if by_content:
+        return ""
+    silent = [
+        str(one.folder) for one in (before, after) if not one.environment.workload.data_sha256
+    ]
+    return (
+        f"Both were trained on data called {old['data']}, but {' and '.join(silent)}, of an older "
+        "version of this program, cannot tell by content whether it is the same"
+    )
 
 
-def _left_out(summaries: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """The cases that cannot be compared, and why."""
+def _left_out(summaries: dict[str, pd.DataFrame]) -> tuple[dict[str, str], frozenset[str]]:
+    """The cases that cannot be compared, and why; those of them that one side has not measured."""
     left_out: dict[str, str] = {}
+    missing = set()
     for case in dict.fromkeys(case for summary in summaries.values() for case in summary.index):
         reasons = []
         for name, summary in summaries.items():
             if case not in summary.index:
-                reasons.append(f"is not in {name}")
+                reasons.append(f"is not in {name.upper()}")
             elif (status := str(summary.at[case, "status"])) != "measured":
-                reasons.append(f"was {status} in {name}")
+                reasons.append(f"{'' if status == 'failed' else 'was '}{status} in {name.upper()}")
             elif not summary.at[case, "certified"]:
-                reasons.append(f"failed its certificate in {name}")
+                reasons.append(f"failed its certificate in {name.upper()}")
+            missing |= {case} if reasons and "certificate" not in reasons[-1] else set()
         for column in () if reasons else MATCHED:
             old, new = (str(summary.at[case, column]) for summary in summaries.values())
             if old != new:
                 what = column.replace("_", " ")
-                reasons.append(f"has {what} {old} in before and {new} in after")
+                reasons.append(f"has {what} {old} in BEFORE and {new} in AFTER")
         if reasons:
             left_out[str(case)] = " and ".join(reasons)
-    return left_out
+    return left_out, frozenset(missing)
 
 
-def _warnings(differences: pd.DataFrame, baseline: str | None) -> list[str]:
-    """Whether absolute times of different machines are compared."""
+def _other_machine(differences: pd.DataFrame) -> str:
+    """In what the machines differ; empty where they are the same, as far as is known."""
     machines = [name for name in MACHINE if name in differences.index]
-    if not machines or baseline is not None:
-        return []
-    what = "; ".join(
+    return "; ".join(
         f"{name} {old} before, {new} after"
         for name, old, new in differences.loc[machines, [BEFORE, AFTER]].itertuples()
     )
-    return [
-        f"Absolute times of different machines are compared ({what}): the ratios are those of "
-        "machine and software together. `--baseline CASE` compares ratios instead"
+
+
+def _warnings(machines: str, before: Bundle, after: Bundle) -> list[str]:
+    """Damage, absolute times of different `machines`, and an AFTER that is the older run."""
+    warnings = [
+        f"In {name}: {damage.removesuffix('.')}"
+        for name, bundle in ((BEFORE, before), (AFTER, after))
+        if (damage := describe_damage(bundle.problems))
     ]
+    if machines:
+        warnings.append(
+            f"Absolute times of different machines are compared ({machines}): the ratios are those "
+            "of machine and software together. `--baseline CASE` compares ratios instead"
+        )
+    old, new = before.environment.started, after.environment.started
+    try:
+        later_first = datetime.fromisoformat(new) < datetime.fromisoformat(old)
+    except (TypeError, ValueError):  # no times, or only one of them with a time zone
+        later_first = False
+    if later_first:
+        warnings.append(f"AFTER is older than BEFORE: it was started at {new}, BEFORE at {old}")
+    return warnings
 
 
 def _cautions(bundles: dict[str, Bundle], differences: pd.DataFrame) -> list[str]:

@@ -1,8 +1,13 @@
 """How cases differ in what they did, by their ledgers, and whether that makes a ranking unfair."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from benchmarks.schema import ENTRIES
+
+OF_ONE_RUN = {"cpus_used", "compiled_while_timed", "drawn", "programs", "variables"}
+"""Entries that no two runs need have in common, and the variables, which are compared by name."""
 
 
 def timed_entries(samples: pd.DataFrame) -> pd.DataFrame:
@@ -42,6 +47,36 @@ def find_differences(entries: pd.DataFrame, cases: list[str]) -> pd.DataFrame:
                 for value, having_it in sorted(cases_by_value.items())
             ]
     return pd.DataFrame(rows, columns=["entry", "title", "value", "cases", "unfair"])
+
+
+def across_bundles(ledgers: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, str]]:
+    """The entries of several bundles as names and values, for each bundle.
+
+    `ledgers` are tables like ledger.csv. Cases and entries that a bundle lacks are left out. An
+    entry that all cases have alike in every bundle has one name, others one for each case.
+    """
+    values = {name: _by_entry_and_case(ledger) for name, ledger in ledgers.items()}
+    found: dict[str, dict[str, str]] = {name: {} for name in ledgers}
+    common = set.intersection(*(set(one) for one in values.values()))
+    for entry, about in ENTRIES.items():
+        cases = [] if entry in OF_ONE_RUN else sorted(case for e, case in common if e == entry)
+        read = {name: {case: one[entry, case] for case in cases} for name, one in values.items()}
+        alike = cases and all(len(set(of_cases.values())) == 1 for of_cases in read.values())
+        for name, of_cases in read.items():
+            if alike:
+                found[name][about.title] = of_cases[cases[0]]
+            else:
+                found[name] |= {f"{about.title} ({case})": of_cases[case] for case in cases}
+    return found
+
+
+def _by_entry_and_case(ledger: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """The values of each entry of each case; all of them where launches differ."""
+    groups = ledger.groupby(["entry", "case"], sort=False)["value"]
+    return {
+        (str(entry), str(case)): " or ".join(sorted({str(value) for value in values}))
+        for (entry, case), values in groups
+    }
 
 
 def compilation_problems(entries: pd.DataFrame) -> list[str]:

@@ -239,7 +239,8 @@ def mean_of_launches(values: pd.Series) -> Estimate:
     if present.empty:
         return NOTHING
     mean = float(present.mean())
-    if len(present) < 2:
+    if len(present) < 2 or not np.isfinite(mean):
+        # The mean of a loss that has diverged may be infinite.
         return Estimate(value=mean, low=np.nan, high=np.nan)
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, len(present) - 1) * float(stats.sem(present))
     return Estimate(value=mean, low=mean - reach, high=mean + reach)

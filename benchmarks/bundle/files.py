@@ -4,10 +4,16 @@ A bundle may come from anybody, so no link in it is followed, neither to read no
 """
 
 import os
+import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.errors import UsageError
+
+UNFINISHED = "unfinished"
+"""The folder for files that are about to be moved into a bundle."""
 
 
 def read_bytes(folder: Path, name: str, last: int | None = None) -> bytes:
@@ -40,7 +46,7 @@ def write_bytes(folder: Path, name: str, content: bytes) -> None:
         with unfinished.open("xb") as file:
             file.write(content)
         unfinished.replace(path)
-    except OSError:
+    except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
 
@@ -48,6 +54,28 @@ def write_bytes(folder: Path, name: str, content: bytes) -> None:
 def write_text(folder: Path, name: str, text: str) -> None:
     """Write a text as `write_bytes` does; characters that UTF-8 has no form for are replaced."""
     write_bytes(folder, name, text.encode("utf-8", "replace"))
+
+
+@contextmanager
+def all_or_none(folder: Path) -> Iterator[Path]:
+    """A folder for files that belong together: at the end they replace those of `folder`.
+
+    None of them does if the block raises anything. Raises OSError where they cannot be written.
+    """
+    unfinished = inside(folder, UNFINISHED)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.mkdir()
+        yield unfinished
+        paths = sorted(unfinished.rglob("*"))
+        moves = [(path, inside(folder, str(path.relative_to(unfinished)))) for path in paths]
+        for path, target in moves:
+            if path.is_dir():
+                target.mkdir(exist_ok=True)
+            else:
+                path.replace(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def inside(folder: Path, name: str) -> Path:

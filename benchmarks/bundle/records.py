@@ -149,6 +149,20 @@ class Machine(Record):
     memory_gib: Annotated[float, "Main memory.", "GiB"]
     load_average: Annotated[tuple[float, ...], "Load averages at the start (1, 5, 15 min)."] = ()
     gpus: Annotated[tuple[str, ...], "NVIDIA GPUs: name, memory and driver version of each."]
+    cores: Annotated[int | None, "Cores that these CPUs are on."] = None
+    cpu_quota: Annotated[
+        str | None, "Processor time that control groups allow, as `1.5 CPUs`, or `none`."
+    ] = None
+    governor: Annotated[str | None, "What sets the CPUs' clocks, such as `performance`."] = None
+    boost: Annotated[str | None, "Whether CPUs may exceed their nominal clock: `on`, `off`."] = None
+    on_battery: Annotated[bool | None, "Whether it ran on its battery."] = None
+    virtualisation: Annotated[str | None, "Hypervisor or container, or `none`."] = None
+    huge_pages: Annotated[str | None, "Transparent huge pages: `always`, `madvise` or `never`."] = (
+        None
+    )
+    c_library: Annotated[
+        str | None, "C library, and what was loaded to replace its allocation of memory."
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +184,9 @@ class WorkloadRecord(Record):
     training_images: Annotated[int | None, "Images that are trained on.", "images", POSITIVE] = None
     data: Annotated[str, "Name of the data set's folder."]
     data_sha256: Annotated[str | None, "Checksum of all its images and labels."] = None
+    data_shuffled: Annotated[
+        bool | None, "True where it was sorted by class, and shuffled before it was split."
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +243,12 @@ class Environment(Record):
     machine: Machine
     python: Annotated[str, "Version of Python."]
     packages: Annotated[dict[str, str], "Versions of the packages that matter."]
-    variables: Annotated[dict[str, str], "Environment variables that bear on the frameworks."]
+    variables: Annotated[
+        dict[str, str], "Environment variables that bear on speed, as the user had set them."
+    ]
+    python_state: Annotated[
+        str | None, "What slows Python down, such as tracing; `as usual` where nothing does."
+    ] = None
     git_commit: Annotated[str, "Commit of this program; empty where it is not known."]
     git_modified: Annotated[bool | None, "Whether files differed from it, if that is known."] = None
     workload: WorkloadRecord

@@ -3,9 +3,8 @@
 The module of a command has `parser()` and `main(argv, console)`, which returns the exit code.
 """
 
-from difflib import get_close_matches
-
 from backends.registry import BACKENDS
+from benchmarks.commands.words import similar_to
 from benchmarks.errors import UsageError
 
 COMMANDS = {
@@ -28,8 +27,10 @@ def pick(argv: list[str]) -> tuple[str, list[str]]:
         return "measure", argv
     if name in COMMANDS:
         return name, arguments
-    similar = get_close_matches(name, COMMANDS, 1)
-    hint = f"; did you mean {similar[0]}?" if similar else "."
-    if name in BACKENDS:
-        hint = f"; to measure this backend: --backends {name}."
-    raise UsageError(f"unknown command {name}{hint} The commands are {', '.join(COMMANDS)}, help")
+    similar, backend = similar_to(name, COMMANDS), similar_to(name, BACKENDS)
+    hint = f"; did you mean {similar}?" if similar else "."
+    if backend and not similar:
+        hint = f"; to measure this backend: --backends {backend}."
+    raise UsageError(
+        f"unknown command {name or repr(name)}{hint} The commands are {', '.join(COMMANDS)}, help"
+    )

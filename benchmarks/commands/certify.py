@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.commands import exit_codes, options, running
+from benchmarks.machine.advice import together
 from benchmarks.plan.plan import STEPS_PER_CALL
 from benchmarks.reports.formats import stage_title
 from benchmarks.reports.sentences import departure
@@ -83,8 +84,9 @@ def main(argv: list[str], console: Console) -> int:
     """Certify cases without timing them."""
     arguments = parser().read(argv)
     plan, dataset = running.prepare(arguments, None)
-    for case, reason in plan.skipped.items():
-        console.print(f"skipped: {case.name}: {reason}", markup=False)
+    if plan.skipped:
+        skipped = together({case.name: reason for case, reason in plan.skipped.items()})
+        console.print(f"skipped: {skipped}", markup=False)
     passed = True
     for outcome in certify_cases(plan, dataset.training):
         show_certificate(console, outcome)

@@ -31,13 +31,17 @@ def list_backends(arguments: argparse.Namespace, console: Console) -> int:
     names, device = arguments.backends or list(BACKENDS), arguments.device
     table = Table("backend", "mode", "what it is", "tier", "input", f"on the {device} here")
     for name, probed in probe.probe_all(names, device, dict(arguments.python)).items():
-        answer = f"no: {probed.problem}" if probed.problem else "yes"
-        # The versions are named once, in the first row.
-        first = answer if probed.problem else f"yes ({probe.package_list(probed.versions)})"
+        said = ""
         for row, (name_of_mode, mode) in enumerate(BACKENDS[name].modes.items()):
-            start, state = ("", answer) if row else (name, first)
+            problem = probed.problem_of(name_of_mode)
+            # The versions are named once, in the first row, and so is each problem.
+            versions = "" if row else f" ({probe.package_list(probed.versions)})"
+            again = "no, for the same reason" if problem == said else f"no: {problem}"
+            answer = again if problem else f"yes{versions}"
+            said = problem
             inputs = ", ".join(mode.inputs)
-            table.add_row(start, name_of_mode, mode.about, mode.tier, inputs, escape(state))
+            start = "" if row else name
+            table.add_row(start, name_of_mode, mode.about, mode.tier, inputs, escape(answer))
         table.add_section()
     console.print(table)
     return exit_codes.OK

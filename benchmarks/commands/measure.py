@@ -8,6 +8,7 @@ For example:
   python run_all.py --modes eager compiled --input resident streamed --steps 1000
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
 
@@ -15,8 +16,9 @@ from rich.console import Console
 
 from benchmarks.commands import COMMANDS, options
 from benchmarks.commands.list import list_backends
+from benchmarks.errors import StoppedError, UsageError
+from benchmarks.machine import interrupts
 from benchmarks.machine.project import VERSION
-from benchmarks.machine.settings import ROOT
 from benchmarks.plan.cases import floors_of, with_control
 from benchmarks.plan.presets import PRESETS
 
@@ -45,18 +47,29 @@ def main(argv: list[str], console: Console) -> int:
     arguments = parser().read(argv)
     if arguments.list:
         return list_backends(arguments, console)
-    # Not above: they take seconds to import, for which `--help` need not wait.
-    from benchmarks.bundle.folders import create_folder
-    from benchmarks.commands import report, running
+    with interrupts.deferred():
+        # Not above: they take seconds to import, for which `--help` need not wait.
+        from benchmarks.commands import report, running
+        from benchmarks.session.description import describe_run
 
     preset = PRESETS[arguments.preset]
     plan, dataset = running.prepare(arguments, preset.inputs)
     cases = list(plan.cases)
     floors = floors_of(cases) if preset.floors else ()
     plan = replace(plan, cases=tuple(with_control(cases)), floors=floors)
-    folder = create_folder(arguments.output, ROOT / "results", plan.name)
-    if arguments.profile:
-        plan = replace(plan, profile=folder.resolve() / "profiles")
-    code = running.run(plan, dataset.training, folder, console, started)
-    report.report_bundle(folder, console)
+    running.show_notes(plan, console)
+    described = describe_run(plan)
+    # The session lets an interrupt through where that loses nothing; the report is then written.
+    with interrupts.deferred("the report is being written; to give it up, interrupt once more"):
+        writer = running.create_bundle(described, arguments.output, plan.name)
+        if arguments.profile:
+            plan = replace(plan, profile=writer.folder.resolve() / "profiles")
+        try:
+            code = running.run(plan, dataset.training, writer, described, console, started)
+        except StoppedError:
+            # What is on disk is shown, and reported there if possible.
+            with suppress(StoppedError, UsageError):
+                report.report_run(writer.folder, console)
+            raise
+        report.report_run(writer.folder, console)
     return code

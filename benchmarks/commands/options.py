@@ -2,22 +2,33 @@
 
 import argparse
 import math
+import re
 import shutil
-from collections.abc import Callable
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from backends.contract import PRECISIONS
 from backends.registry import BACKENDS, mode_names
 from benchmarks.commands import COMMANDS, exit_codes
+from benchmarks.commands.words import similar_to
 from benchmarks.machine.project import device_problem
 from benchmarks.machine.settings import available_cpus
 from benchmarks.plan import data
 from benchmarks.plan.cases import KERAS_ADAM
 from benchmarks.plan.presets import PRESETS
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
-from benchmarks.schema.tables import LARGEST
+
+LARGEST = 2**31 - 1
+"""The largest whole number that an option takes: what tables of a bundle keep with certainty."""
+SHOWN = 40
+"""Characters of a wrong value that a message shows."""
+
+
+def refused(text: str, why: str) -> argparse.ArgumentTypeError:
+    """The refusal of a value, of which only the beginning is shown where it is long."""
+    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return argparse.ArgumentTypeError(f"{shown or 'nothing'} {why}")
 
 
 def number(
@@ -31,46 +42,90 @@ def number(
         except ValueError:
             value = math.nan
         if not accepts(value):
-            raise argparse.ArgumentTypeError(f"{text} is not {name}")
+            raise refused(text, f"is not {name}")
         return value
 
     return convert
 
 
-positive_int = number(int, lambda value: 1 <= value <= LARGEST, "a positive whole number")
+def whole_number(smallest: int, name: str) -> Callable[[str], float]:
+    """A type for argparse: whole numbers from `smallest` on; error messages call them `name`."""
+    convert = number(int, lambda value: smallest <= value <= LARGEST, name)
+
+    def with_hint(text: str) -> float:
+        try:
+            return convert(text)
+        except argparse.ArgumentTypeError as error:
+            try:
+                value = float(text)
+            except ValueError:
+                raise error from None
+            if value > LARGEST:
+                raise refused(text, f"is more than {LARGEST:,}, the largest number here") from None
+            if value >= smallest and value == int(value):
+                raise argparse.ArgumentTypeError(f"{error}; write {value:.0f}") from None
+            raise error from None
+
+    return with_hint
+
+
+positive_int = whole_number(1, "a positive whole number")
 positive_float = number(float, lambda value: 0 < value <= LARGEST, "a positive number")
-seed_number = number(int, lambda value: 0 <= value <= LARGEST, "a whole number of 0 or more")
+seed_number = whole_number(0, "a whole number of 0 or more")
 
 
 def percentage(text: str) -> float:
-    """A share of 0 or more, given in percent: "5%" and "5" are 0.05."""
-    share = number(float, lambda value: 0 <= value < math.inf, "a percentage of 0 or more")
-    return share(text.removesuffix("%")) / 100
+    """A share above 0 and up to 10, given in percent: "5%" and "5" are 0.05."""
+    share = number(float, lambda value: 0 < value <= 1000, "a percentage above 0 and up to 1000")
+    return share(text.strip().removesuffix("%")) / 100
 
 
-def backend(text: str) -> str:
-    """A backend's name."""
-    # Not by `choices`: where no backend is named, argparse looks for an empty list among them.
-    if text not in BACKENDS:
-        raise argparse.ArgumentTypeError(f"{text} is not one of {', '.join(BACKENDS)}")
-    return text
+def word(choices: Iterable[str]) -> Callable[[str], str]:
+    """A type for argparse: one of some words; a wrong one is told the nearest that is right."""
+    known = tuple(choices)
+
+    def convert(text: str) -> str:
+        if text not in known:
+            similar = similar_to(text, known)
+            hint = f"; did you mean {similar}?" if similar else ""
+            raise refused(text, f"is not one of {', '.join(known)}{hint}")
+        return text
+
+    return convert
+
+
+def listed(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """A type for argparse: several values in one argument, between commas.
+
+    `Parser.read` joins those of several arguments.
+    """
+
+    def convert(text: str) -> list[Any]:
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        if not parts:
+            raise argparse.ArgumentTypeError(f"expected a value, not {text!r}")
+        return [kind(part) for part in parts]
+
+    return convert
 
 
 def device(text: str) -> str:
     """The name of a device that is supported here."""
     if problem := device_problem(text):
         raise argparse.ArgumentTypeError(f"{text}: {problem}")
-    return text
+    return word(("cpu", "gpu"))(text)
 
 
 def backend_python(text: str) -> tuple[str, str]:
     """A backend and the absolute path of the Python that runs it: "jax=env/bin/python"."""
     name, _, program = text.partition("=")
     if name not in BACKENDS:
-        raise argparse.ArgumentTypeError(f"{text} does not begin with one of {', '.join(BACKENDS)}")
+        similar = similar_to(name, BACKENDS)
+        hint = f"; did you mean {similar}={program}?" if similar else ""
+        raise refused(text, f"does not begin with one of {', '.join(BACKENDS)}{hint}")
     path = shutil.which(program)
     if path is None:
-        raise argparse.ArgumentTypeError(f"{program or 'nothing'} is no program that can be run")
+        raise refused(program, "is no program that can be run")
     # Links are kept: a virtual environment is recognised by the link that its Python is.
     return name, str(Path(path).absolute())
 
@@ -91,27 +146,40 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        self.exit(exit_codes.REFUSED, f"{self.prog}: {message}\n")
+        self.exit(exit_codes.REFUSED, f"{self.prog}: {' '.join(message.split())}\n")
 
     def read(self, argv: list[str]) -> argparse.Namespace:
         """The values of the options in `argv`; a wrong option or value ends the program."""
         options = self._option_string_actions
         for option in (argument.partition("=")[0] for argument in argv):
-            if option.startswith("--") and option not in options:
-                similar = [name for name in options if name.startswith(option)]
-                similar = similar or get_close_matches(option, options, 1, cutoff=0.7)
-                hint = f"did you mean {' or '.join(similar)}?" if similar else "see --help"
+            # Also with one dash, or with the dash that a text editor has made of two.
+            if re.match(r"--|-[^\W\d]|[–—]", option) and option not in options:
+                name = f"--{option.lstrip('-–—')}"
+                similar = [one for one in options if one.startswith(name)] if name != "--" else []
+                similar = similar or [similar_to(name, options)]
+                hint = f"did you mean {' or '.join(similar)}?" if any(similar) else "see --help"
                 self.error(f"unknown option {option}; {hint}")
-        arguments = self.parse_args(argv)
-        if named := vars(arguments).pop("named", None):
-            arguments.backends = [*(arguments.backends or ()), *named]
+        arguments, left = self.parse_known_args(argv)
+        if left:
+            backends = f"; to name backends: --backends {' '.join(left)}"
+            hint = backends if set(left) <= set(BACKENDS) else "; see --help"
+            self.error(f"{' '.join(left)}: belongs to no option{hint}")
+        values = vars(arguments)
+        if named := values.pop("named", None):
+            values["backends"] = [*(values["backends"] or ()), *named]
+        for name, value in values.items():
+            if isinstance(value, list) and value and isinstance(value[0], list):
+                together = [one for part in value for one in part]
+                # A name that is repeated counts once; a size may well be.
+                names = isinstance(together[0], str)
+                values[name] = [*dict.fromkeys(together)] if names else together
         return arguments
 
 
 def add_backend_options(group: argparse._ArgumentGroup) -> None:
     """Add the choice of backends, of the device, and of the Python that runs each."""
-    group.add_argument("--backends", nargs="+", choices=BACKENDS, metavar="NAME",
-        help=f"only these: {', '.join(BACKENDS)}")  # fmt: skip
+    group.add_argument("--backends", nargs="+", type=listed(word(BACKENDS)), action="extend",
+        metavar="NAME", help=f"only these: {', '.join(BACKENDS)}")  # fmt: skip
     group.add_argument("--device", type=device, choices=("cpu", "gpu"), default="cpu",
         help="default: %(default)s")  # fmt: skip
     group.add_argument("--python", nargs="+", action="extend", type=backend_python, default=[],
@@ -121,7 +189,7 @@ def add_backend_options(group: argparse._ArgumentGroup) -> None:
 
 def add_named_backends(parser: argparse.ArgumentParser) -> None:
     """Let backends be named without --backends."""
-    parser.add_argument("named", nargs="*", type=backend, metavar="BACKEND",
+    parser.add_argument("named", nargs="*", type=listed(word(BACKENDS)), metavar="BACKEND",
         help="the same as --backends")  # fmt: skip
 
 
@@ -129,23 +197,26 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
     """Add the choice of cases, how many CPUs each may use, and the workload that they train."""
     cases = parser.add_argument_group("which cases (a case is a backend in a mode)")
     add_backend_options(cases)
-    cases.add_argument("--modes", nargs="+", choices=mode_names(), metavar="MODE",
-        help=f"only these: {', '.join(mode_names())}; `run_all.py list` says what each one "
-        "is")  # fmt: skip
-    cases.add_argument("--input", nargs="+", choices=("resident", "streamed"), metavar="INPUT",
+    cases.add_argument("--modes", nargs="+", type=listed(word(mode_names())), action="extend",
+        metavar="MODE", help=f"only these: {', '.join(mode_names())}; `run_all.py list` says what "
+        "each one is")  # fmt: skip
+    cases.add_argument("--input", nargs="+", type=listed(word(("resident", "streamed"))),
+        action="extend", metavar="INPUT",
         help="resident (the training set lies on the device), streamed (the host cuts each "
         "batch); default: the first that a mode offers")  # fmt: skip
-    cases.add_argument("--precision", choices=PRECISIONS, default="float32",
+    cases.add_argument("--precision", type=word(PRECISIONS), choices=PRECISIONS, default="float32",
         help="float32 (TF32 off), float64, tf32 (matrix products only, on a GPU), bfloat16 (mixed: "
         "parameters and Adam stay float32); default: %(default)s")  # fmt: skip
-    cases.add_argument("--keras-adam", choices=KERAS_ADAM, default="textbook",
+    cases.add_argument("--keras-adam", type=word(KERAS_ADAM), choices=KERAS_ADAM,
+        default="textbook",
         help="which Adam TensorFlow uses: the one that all backends share (textbook), Keras' own, "
         "which adds epsilon elsewhere and so is not comparable (stock), or both; "
         "default: %(default)s")  # fmt: skip
     cases.add_argument("--threads", type=positive_int, default=available_cpus(),
         help="CPUs for each case; default: all that may be used, here %(default)s")  # fmt: skip
     work = parser.add_argument_group("what is trained")
-    work.add_argument("--hidden", nargs="*", type=positive_int, default=[512, 512], metavar="SIZE",
+    work.add_argument("--hidden", nargs="*", type=listed(positive_int), default=[512, 512],
+        metavar="SIZE",
         help="sizes of the hidden layers; --hidden alone means none; default: 512 512")  # fmt: skip
     work.add_argument("--batch-size", type=positive_int, default=128, help="default: %(default)s")
     work.add_argument("--learning-rate", type=positive_float,
@@ -158,7 +229,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the choice of how much is measured and where the results go."""
     effort = parser.add_argument_group("how it is measured")
     presets = "; ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items())
-    effort.add_argument("--preset", choices=PRESETS, default="default", help=presets)
+    effort.add_argument("--preset", type=word(PRESETS), choices=PRESETS, default="default",
+        help=presets)  # fmt: skip
     effort.add_argument("--steps", type=positive_int,
         help="steps of each training run; default: the preset's")  # fmt: skip
     effort.add_argument("--launches", type=positive_int,

@@ -70,8 +70,9 @@ class RunProgress:
         self._console = console
         self._live = console.is_terminal
         self._launch, self._launches = 0, plan.launches
+        spinner = "line" if console.options.ascii_only else "dots"
         self._bar = progress.Progress(
-            *(progress.SpinnerColumn(), "{task.description}", progress.BarColumn()),
+            *(progress.SpinnerColumn(spinner), "{task.description}", progress.BarColumn()),
             *(progress.MofNCompleteColumn(), "steps ·", progress.TimeElapsedColumn()),
             *("· left", progress.TimeRemainingColumn()),
             console=console,

@@ -14,6 +14,7 @@ For example:
   python run_all.py report results/laptop results/server --output results/machines
 """
 
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from benchmarks.bundle import files
 from benchmarks.bundle.folders import check_folder, create_folder
 from benchmarks.bundle.reader import Bundle
 from benchmarks.commands import exit_codes, options, terminal
-from benchmarks.errors import UsageError
+from benchmarks.errors import StoppedError, UsageError
 from benchmarks.reports import run as run_report
 from benchmarks.reports import several
 from benchmarks.texts import harmless
@@ -78,21 +79,51 @@ def missing_for_page() -> list[str]:
 def write_reports(
     folder: Path, output: Path | None = None, *, page: bool = True
 ) -> tuple[Bundle, Findings]:
-    """Write the tables and the reports that are computed from a bundle's rows."""
+    """Write the tables and the reports that are computed from a bundle's rows, or none of them.
+
+    Raises OSError where they cannot be written.
+    """
     bundle = read_bundle("report", folder)
     findings = compute_findings(bundle)
-    target = create_folder(output, output.parent, output.name) if output else folder
-    write_tables(findings, target)
-    run_report.write(bundle, findings, target)
-    if page and not missing_for_page():
-        # Not above: these packages may be missing, and take time to import.
-        from benchmarks.reports import page as html_report
-
-        html_report.write(bundle, findings, target)
+    _write(bundle, findings, _made(output) if output else folder, page=page)
     return bundle, findings
 
 
-def report_bundle(folder: Path, console: Console, output: Path | None = None) -> None:
+def _write(bundle: Bundle, findings: Findings, folder: Path, *, page: bool = True) -> None:
+    with files.all_or_none(folder) as unfinished:
+        write_tables(findings, unfinished)
+        run_report.write(bundle, findings, unfinished)
+        if page and not missing_for_page():
+            # Not above: these packages may be missing, and take time to import.
+            from benchmarks.reports import page as html_report
+
+            html_report.write(bundle, findings, unfinished)
+
+
+def report_run(folder: Path, console: Console) -> None:
+    """Write and show the report of a run that has ended.
+
+    Raises StoppedError where it can only be shown, and KeyboardInterrupt where it is given up.
+    """
+    command = f"python run_all.py report {shlex.quote(str(folder))}"
+    kept = "everything measured is kept; report it with"
+    try:
+        bundle = read_bundle("report", folder)
+        findings = compute_findings(bundle)
+        problem = ""
+        try:
+            _write(bundle, findings, folder)
+        except OSError as error:
+            problem = f"{folder}: its report cannot be written ({error.strerror})"
+        terminal.show_findings(console, bundle, findings)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {kept}: {command}") from None
+    if problem:
+        raise StoppedError(f"{problem}; {kept}: {command} --output FOLDER")
+    _announce(folder, console)
+
+
+def _report_one(folder: Path, output: Path | None, console: Console) -> None:
     """Write what is computed from a bundle's rows, by default into it, and show it."""
     terminal.show_findings(console, *write_reports(folder, output))
     _announce(output or folder, console)
@@ -103,13 +134,18 @@ def _report_several(folders: list[Path], output: Path, console: Console) -> None
     bundles = [read_bundle("report", folder) for folder in folders]
     results = [(bundle, compute_findings(bundle)) for bundle in bundles]
     named = dict(zip(bundle_names(folders), results, strict=True))
-    create_folder(output, output.parent, output.name)
-    files.write_text(output, "report.md", several.markdown(named))
-    if not missing_for_page():
-        from benchmarks.reports import page as html_report
+    with files.all_or_none(_made(output)) as unfinished:
+        files.write_text(unfinished, "report.md", several.markdown(named))
+        if not missing_for_page():
+            from benchmarks.reports import page as html_report
 
-        files.write_text(output, "report.html", html_report.merged(named))
+            files.write_text(unfinished, "report.html", html_report.merged(named))
     _announce(output, console)
+
+
+def _made(output: Path) -> Path:
+    """The folder of `--output`, made if it is missing."""
+    return create_folder(output, output.parent, output.name)
 
 
 def _announce(folder: Path, console: Console) -> None:
@@ -129,14 +165,16 @@ def main(argv: list[str], console: Console) -> int:
     check_folder(output)
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UsageError("report: name each bundle once")
+    if len(folders) > 1 and not output:
+        problem = "a report of several bundles goes to a folder of its own: --output"
+        raise UsageError(f"report: {problem}")
     try:
-        if len(folders) == 1:
-            report_bundle(folders[0], console, output)
-        elif output:
+        if output and len(folders) > 1:
             _report_several(folders, output, console)
         else:
-            problem = "a report of several bundles goes to a folder of its own: --output"
-            raise UsageError(f"report: {problem}")
-    except PermissionError as error:
-        raise UsageError(f"{error.filename}: cannot be written ({error.strerror})") from None
+            _report_one(folders[0], output, console)
+    except OSError as error:
+        where = output or folders[0]
+        advice = "" if output else "; use --output FOLDER"
+        raise UsageError(f"{where}: cannot be written ({error.strerror}){advice}") from None
     return exit_codes.OK

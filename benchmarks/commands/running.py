@@ -1,7 +1,9 @@
 """From arguments to a plan, and from a plan to a bundle, for the commands that measure."""
 
 import argparse
+import shlex
 import sys
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,20 +13,22 @@ from rich.console import Console
 from backends.contract import Adam, Network
 from backends.registry import BACKENDS
 from benchmarks.analysis.findings import compute_findings
-from benchmarks.bundle.folders import check_folder
+from benchmarks.analysis.spoiled import spoiled_by
+from benchmarks.bundle.folders import check_folder, create_folder
 from benchmarks.bundle.reader import Bundle
+from benchmarks.bundle.records import Environment
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.commands import exit_codes
 from benchmarks.commands.progress import RunProgress
-from benchmarks.errors import UsageError
+from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import environment, probe, project
-from benchmarks.machine.settings import available_cpus
+from benchmarks.machine.advice import together
+from benchmarks.machine.settings import ROOT, available_cpus
 from benchmarks.plan import data
 from benchmarks.plan.cases import Case, select_cases
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.plan.workload import Workload
-from benchmarks.session.description import describe_run
 from benchmarks.session.session import Session
 
 
@@ -67,6 +71,8 @@ def prepare(
             steps=arguments.steps or preset.steps,
             training_images=len(dataset.training.labels),
             data_dir=str(arguments.data_dir.resolve()),
+            data_sha256=dataset.sha256,
+            shuffled=dataset.shuffled,
         ),
         cases=tuple(case for case in cases if case not in skipped),
         skipped=skipped,
@@ -80,7 +86,15 @@ def prepare(
         threads=threads,
         time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),
     )
+    if problem := plan.memory_problem:
+        raise UsageError(problem)
     return plan, dataset
+
+
+def show_notes(plan: Plan, console: Console) -> None:
+    """Say what a user should know of the plan before it starts."""
+    for note in plan.notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:
@@ -94,12 +108,16 @@ def cannot_run(cases: list[Case], probes: dict[str, probe.Probe]) -> dict[Case, 
     """The cases that cannot run here, and why; raises UsageError where none can."""
     reasons: dict[Case, str] = {}
     for case in cases:
-        if problem := probes[case.backend].problem:
+        if problem := probes[case.backend].problem_of(case.mode):
             reasons[case] = problem
         elif case.precision not in BACKENDS[case.backend].precisions:
             reasons[case] = f"has no products in {case.precision}"
     if len(reasons) == len(cases):
-        listed = "; ".join(sorted({f"{case.backend} {why}" for case, why in reasons.items()}))
+        backends = {
+            case.backend if probes[case.backend].problem == why else case.name: why
+            for case, why in reasons.items()
+        }
+        listed = together(backends)
         gpus = "; ".join(environment.gpus()) or "none"
         device = cases[0].device
         driver = "" if device == "cpu" else f" (GPUs that the driver shows: {gpus})"
@@ -107,15 +125,40 @@ def cannot_run(cases: list[Case], probes: dict[str, probe.Probe]) -> dict[Case, 
     return reasons
 
 
-def run(plan: Plan, training: data.Split, folder: Path, console: Console, started: float) -> int:
+def create_bundle(described: Environment, output: Path | None, name: str) -> BundleWriter:
+    """Make the bundle of a run that begins: its tables without rows, and its environment.json.
+
+    Raises UsageError or StoppedError where it cannot be written; then nothing is left behind.
+    """
+    folder, writer = create_folder(output, ROOT / "results", name), None
+    try:
+        writer = BundleWriter(folder)
+        writer.write_environment(described)
+    except StoppedError as error:
+        if writer:
+            writer.remove()
+        raise StoppedError(f"{error}; nothing was measured") from None
+    return writer
+
+
+def run(
+    plan: Plan,
+    training: data.Split,
+    writer: BundleWriter,
+    described: Environment,
+    console: Console,
+    started: float,
+) -> int:
     """Run the plan into its bundle, as far as it gets; returns the exit code.
 
-    `started` is the time by `time.monotonic` from which the time limit counts.
+    `started` is the time by `time.monotonic` from which the time limit counts. Raises StoppedError
+    where the machine ends the run, when the bundle has been closed; it says what is kept.
     """
     if limitation := project.LIMITATIONS.get(sys.platform):
         console.print(f"note: {limitation}", markup=False, highlight=False)
-    writer, described = BundleWriter(folder), describe_run(plan)
-    writer.write_environment(described)
+    for sentence in spoiled_by(described):
+        console.print(f"warning: {sentence}", markup=False, highlight=False)
+    problem = ""
     with RunProgress(plan, console) as progress:
         session = Session(
             plan=plan,
@@ -124,7 +167,7 @@ def run(plan: Plan, training: data.Split, folder: Path, console: Console, starte
             progress=progress,
             environment=described,
             started=started,
-            settled=lambda: compute_findings(Bundle.read(folder)).settled,
+            settled=lambda: compute_findings(Bundle.read(writer.folder)).settled,
         )
         try:
             session.run()
@@ -132,6 +175,9 @@ def run(plan: Plan, training: data.Split, folder: Path, console: Console, starte
             code = exit_codes.FAILED if session.failures else exit_codes.OK
         except KeyboardInterrupt:
             state, code = "interrupted", exit_codes.INTERRUPTED
+        except (StoppedError, UsageError, OSError, MemoryError) as error:
+            state, code = "stopped by an error", exit_codes.STOPPED
+            problem = str(error) or "no memory"
         except Exception:
             state, code = "stopped by an error", exit_codes.STOPPED
             console.print_exception()
@@ -141,6 +187,23 @@ def run(plan: Plan, training: data.Split, folder: Path, console: Console, starte
         out_of_time=session.out_of_time,
     )
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    writer.write_environment(replace(described, finished=finished))
-    writer.close()
+    try:
+        with closing(writer):
+            writer.write_environment(replace(described, finished=finished))
+    except StoppedError as error:
+        problem = problem or str(error)
+    if problem:
+        raise StoppedError(f"{problem}; {kept(writer)}")
     return code
+
+
+def kept(writer: BundleWriter) -> str:
+    """What a run that was stopped has left on disk, and what to do with it."""
+    if not (writer.blocks and writer.folder.exists()):
+        return "nothing that was measured is kept"
+    blocks = "the block" if writer.blocks == 1 else f"all {writer.blocks} blocks"
+    folder = shlex.quote(str(writer.folder))
+    return (
+        f"{blocks} measured until then are kept; report them with: "
+        f"python run_all.py report {folder} --output FOLDER"
+    )

@@ -37,13 +37,15 @@ from benchmarks.bundle import files
 from benchmarks.bundle.folders import create_folder
 from benchmarks.bundle.reader import Bundle, read_environment
 from benchmarks.commands import exit_codes, options, report, running, terminal
-from benchmarks.errors import UsageError
+from benchmarks.errors import StoppedError, UsageError
+from benchmarks.machine import interrupts
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan.cases import floors_of, with_control
 from benchmarks.plan.data import EMBEDDED, Dataset
 from benchmarks.plan.plan import BLOCK_FLOPS, FEWEST_BLOCK_STEPS, Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
+from benchmarks.session.description import describe_run
 from benchmarks.texts import harmless
 
 ROUNDS = 6
@@ -84,7 +86,8 @@ def parser() -> options.Parser:
     factors = parser.add_argument_group("what is varied")
     for factor, defaults in FACTORS.items():
         factors.add_argument(f"--{factor.replace(' ', '-')}s", nargs="+",
-            type=options.positive_int, dest=factor, metavar="N",
+            type=options.listed(options.positive_int), dest=factor,
+            metavar="N",
             help=f"values to try, such as {' '.join(map(str, defaults))}")  # fmt: skip
     factors.add_argument("--resume", type=Path, metavar="FOLDER",
         help="go on with the interrupted sweep in this folder; of the other options only --python "
@@ -213,20 +216,26 @@ def main(argv: list[str], console: Console) -> int:
     largest = max(point.batch_size for point in chosen)
     running.check_batch_size("--batch-sizes", largest, dataset)
     if folder is None:
-        folder = create_folder(arguments.output, ROOT / "results", f"sweep-{arguments.device}")
-        files.write_text(folder, STARTED, json.dumps(to_keep(arguments, dataset), indent=2) + "\n")
+        text = json.dumps(to_keep(arguments, dataset), indent=2)
+        with interrupts.deferred():
+            folder = create_folder(arguments.output, ROOT / "results", f"sweep-{arguments.device}")
+            files.write_text(folder, STARTED, f"{text}\n")
+    running.show_notes(plan, console)
     code = exit_codes.OK
     summaries: dict[Point, pd.DataFrame] = {}
     for point in chosen:
         bundle = files.inside(folder, f"points/{point.name}")
         if not _complete(bundle):
             console.print(f"{point.factor} {point.value}", style="bold", highlight=False)
-            create_folder(bundle, bundle.parent, bundle.name)
             training, point_plan = dataset.training, plan_of(point, plan, arguments.steps)
-            code = max(code, running.run(point_plan, training, bundle, console, monotonic()))
-            # No page: the pages of all points would be as large as everything else together. The
-            # command report makes the page of any one of them.
-            _, findings = report.write_reports(bundle, page=False)
+            described, began = describe_run(point_plan), monotonic()
+            with interrupts.deferred():
+                writer = running.create_bundle(described, bundle, bundle.name)
+                ended = running.run(point_plan, training, writer, described, console, began)
+                code = max(code, ended)
+                # No page: the pages of all points would be as large as everything else together.
+                # The command report makes the page of any one of them.
+                _, findings = report.write_reports(writer.folder, page=False)
         else:
             findings = compute_findings(Bundle.read(bundle))
         summaries[point] = findings.summary
@@ -259,6 +268,11 @@ def write(folder: Path, summaries: Mapping[Point, pd.DataFrame], console: Consol
         for point, summary in summaries.items()
     ]
     table = in_order("sweep", pd.concat(tables, ignore_index=True))
-    files.write_text(folder, "sweep.csv", table.to_csv(index=False))
-    sweep_report.write(folder, table)
+    try:
+        with files.all_or_none(folder) as unfinished:
+            files.write_text(unfinished, "sweep.csv", table.to_csv(index=False))
+            sweep_report.write(unfinished, table)
+    except OSError as error:
+        problem = f"{folder}: its report cannot be written ({error.strerror})"
+        raise StoppedError(f"{problem}; go on with sweep --resume when it can") from None
     terminal.show_line(console, f"report: {folder / 'report.md'}")

@@ -10,6 +10,7 @@ from rich.table import Table as RichTable
 
 from benchmarks.analysis.comparison import Comparison
 from benchmarks.analysis.findings import Findings
+from benchmarks.analysis.gate import Gate
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import accuracy, comparison, run
 from benchmarks.reports.formats import text
@@ -56,17 +57,17 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings) -> None:
     if tutorial := accuracy.tutorial_table(findings):
         console.print(rich_table(tutorial, title="loss / accuracy, as the tutorial prints them"))
     missing = findings.summary[findings.summary["status"] != "measured"]
-    for _, row in missing.iterrows():
-        reason = f": {row['reason']}" if row["reason"] else ""
-        show_line(console, f"{row['status']}: {row['case']}{reason}")
+    for (status, reason), rows in missing.groupby(["status", "reason"], sort=False):
+        cases = ", ".join(rows["case"])
+        show_line(console, f"{status}: {cases}{reason and ': '}{reason}")
     console.print(_markdown(run.answer(findings)))
     show_notes(console, cautions(bundle, findings))
 
 
-def show_comparison(console: Console, compared: Comparison, limit: float | None) -> None:
+def show_comparison(console: Console, compared: Comparison, gate: Gate | None) -> None:
     """The comparison of two bundles and what to know about it, as in its report."""
     console.print(rich_table(comparison.table(compared), title="95% intervals"))
-    show_notes(console, comparison.notes(compared, limit))
+    show_notes(console, comparison.notes(compared, gate))
     if len(compared.differences):
         console.print("What the environments differ in:")
         console.print(rich_table(differences_table(compared.differences)))

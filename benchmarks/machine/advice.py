@@ -1,6 +1,7 @@
 """Advice on the failures of a GPU, chosen by the text in which frameworks report them."""
 
 import re
+from collections.abc import Mapping
 
 ADVICE = {
     # No GPU, or none that this build of the framework can use.
@@ -40,20 +41,56 @@ ADVICE = {
         "the GPU has failed in this process; the others go on. Should it come again, look for Xid "
         "in dmesg, and reboot"
     ),
-    r"Failed to find C compiler": (
-        "torch.compile needs a C compiler: install one, or leave out the modes compiled and "
-        "multistep of pytorch"
+    # What torch.compile builds with, and where it puts that.
+    r"Failed to find C compiler|InvalidCxxCompiler|No working C\+\+ compiler": (
+        "torch.compile needs a C++ compiler, and on a GPU one of C: install them (g++, gcc), or "
+        "leave out the modes compiled and multistep of pytorch"
+    ),
+    r"failed to map segment from shared object": (
+        "the folder for temporary files is mounted noexec: set TMPDIR to one that is not"
+    ),
+    r"found no compiled frames|nothing was compiled, but": (
+        "compiling is switched off: unset TORCH_COMPILE_DISABLE, TORCHDYNAMO_DISABLE and "
+        "JAX_DISABLE_JIT"
+    ),
+    r"CppCompileError|C\+\+ compile error": (
+        "the C++ compiler fails: see the worker's output in the bundle's logs/, whether CXX and "
+        "CXXFLAGS fit, and whether the headers of Python and of the C++ library are installed"
+    ),
+    r"No space left on device|Disk quota exceeded": (
+        "the disk is full: make room, or set TMPDIR to a folder on another one"
     ),
 }
 """Advice by the pattern of a failure's text; the first pattern that matches counts."""
+
+ADVISED = " – "
+"""What stands between a failure and the advice on it."""
 
 
 def advised(line: str, text: str = "") -> str:
     """The line that reports a failure, followed by advice where it or `text` matches a pattern."""
     for pattern, advice in ADVICE.items():
         if re.search(pattern, f"{line}\n{text}"):
-            return f"{line.rstrip('. ')} – {advice}"
+            return f"{line.rstrip('. ')}{ADVISED}{advice}"
     return line
+
+
+def together(problems: Mapping[str, str]) -> str:
+    """The problems of several cases or backends in one line; what is common is said once.
+
+    Those with the same problem are named together, and those with the same advice stand before it.
+    """
+    by_problem: dict[str, list[str]] = {}
+    for name, problem in problems.items():
+        by_problem.setdefault(problem, []).append(name)
+    by_advice: dict[str, list[str]] = {}
+    for problem, names in by_problem.items():
+        what, _, advice = problem.partition(ADVISED)
+        by_advice.setdefault(advice, []).append(f"{', '.join(names)}: {what}")
+    return "; ".join(
+        f"{'; '.join(whats)}{ADVISED if advice else ''}{advice}"
+        for advice, whats in by_advice.items()
+    )
 
 
 def failure(error: Exception) -> str:

@@ -10,6 +10,7 @@ import cpuinfo
 import psutil
 
 from backends.registry import BACKENDS
+from benchmarks.machine import process, processor, repository
 from benchmarks.machine.settings import ROOT, available_cpus, framework_variables
 
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
@@ -18,7 +19,9 @@ INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 def _output(*command: str) -> str:
     """The output of a command; empty where the command is missing or fails."""
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", timeout=30
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
@@ -45,7 +48,17 @@ def gpus() -> tuple[str, ...]:
 def describe_machine() -> dict[str, Any]:
     """The fields of the record Machine."""
     cpu = cpuinfo.get_cpu_info()
-    flags = set(cpu.get("flags", []))
+    flags, cpus = set(cpu.get("flags", [])), processor.allowed_cpus()
+    shared_out = {
+        "cores": processor.cores(cpus),
+        "cpu_quota": processor.quota(),
+        "governor": processor.governor(cpus),
+        "boost": processor.boost(),
+        "on_battery": _on_battery(),
+        "virtualisation": processor.virtualisation(flags),
+        "huge_pages": processor.huge_pages(),
+        "c_library": process.libraries(),
+    }
     return {
         "system": f"{platform.system()} {platform.release()}",
         "architecture": platform.machine(),
@@ -55,7 +68,17 @@ def describe_machine() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "load_average": psutil.getloadavg(),
         "gpus": gpus(),
+        **{name: value for name, value in shared_out.items() if value is not None},
     }
+
+
+def _on_battery() -> bool | None:
+    """Whether the machine runs on its battery; None where that is not known."""
+    try:
+        battery = getattr(psutil, "sensors_battery", lambda: None)()
+    except (OSError, RuntimeError):
+        return None
+    return None if battery is None or battery.power_plugged is None else not battery.power_plugged
 
 
 def describe() -> dict[str, Any]:
@@ -65,7 +88,8 @@ def describe() -> dict[str, Any]:
         "machine": describe_machine(),
         "python": platform.python_version(),
         "packages": package_versions(),
+        "python_state": process.python_state(),
         "variables": framework_variables(),
-        "git_commit": _output("git", "rev-parse", "HEAD"),
-        "git_modified": bool(_output("git", "status", "--porcelain", "--untracked-files=no")),
+        "git_commit": repository.commit(),
+        "git_modified": repository.modified(),
     }

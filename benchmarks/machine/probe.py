@@ -8,15 +8,14 @@ process that plans and times imports no framework.
 import json
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import repeat
-from pathlib import Path
 from types import ModuleType
 
 from backends.contract import Execution, Floor, Network
 from backends.registry import BACKENDS, FLOOR, Backend, load, missing_packages
+from benchmarks.machine import scratch
 from benchmarks.machine.advice import advised, failure
 from benchmarks.machine.project import install_advice
 from benchmarks.machine.settings import ROOT, die_with_parent, worker_environment
@@ -32,6 +31,12 @@ class Probe:
     versions: dict[str, str] = field(default_factory=dict)
     problem: str = ""
     """Why nothing can run on the device; empty where something can."""
+    unusable: dict[str, str] = field(default_factory=dict)
+    """The modes that cannot run although others can, and why."""
+
+    def problem_of(self, mode: str) -> str:
+        """Why a mode cannot run; empty where it can."""
+        return self.problem or self.unusable.get(mode, "")
 
 
 def trial(backend: ModuleType, device: str, threads: int = 1) -> str:
@@ -52,17 +57,28 @@ def trial(backend: ModuleType, device: str, threads: int = 1) -> str:
     return ""
 
 
+def unusable_modes(backend: ModuleType, device: str) -> dict[str, str]:
+    """The modes that cannot run, where the backend can tell: see backends/contract.py."""
+    try:
+        found: dict[str, str] = getattr(backend, "unusable", lambda _: {})(device)
+    except Exception as error:  # the modes themselves will say what is wrong
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return {}
+    return found
+
+
 def probe(backend: Backend, device: str, python: str = sys.executable) -> Probe:
     """Try to import a backend's framework, by the Python that is to run it, and have it compute."""
     if device not in backend.devices:
         return Probe(problem=f"does not compute on a {device.upper()}")
     command = [python, "-m", "benchmarks.machine.probe", backend.to_json(), device]
-    with tempfile.TemporaryDirectory() as scratch:
-        env = worker_environment(device, 1, Path(scratch))
+    with scratch.folder() as folder:
+        env = worker_environment(device, 1, folder)
         try:
             done = subprocess.run(
-                command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
-            )
+                command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8",
+                errors="replace", timeout=TIMEOUT_SECONDS,
+            )  # fmt: skip
         except OSError as error:
             return Probe(problem=f"cannot be run by {python}: {error.strerror}")
         except subprocess.TimeoutExpired:
@@ -81,7 +97,7 @@ def probe(backend: Backend, device: str, python: str = sys.executable) -> Probe:
     if problem:
         packages = package_list(outcome["versions"])
         problem = f"sees no usable {device.upper()} ({packages}): {problem}"
-    return Probe(versions=outcome["versions"], problem=problem)
+    return Probe(versions=outcome["versions"], problem=problem, unusable=outcome["unusable"])
 
 
 def package_list(versions: dict[str, str]) -> str:
@@ -108,4 +124,5 @@ if __name__ == "__main__":
     if not outcome["missing"]:
         module = load(entry)
         outcome |= {"versions": module.versions(), "problem": trial(module, sys.argv[2])}
+        outcome["unusable"] = {} if outcome["problem"] else unusable_modes(module, sys.argv[2])
     print(MARK + json.dumps(outcome))

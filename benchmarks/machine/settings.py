@@ -9,12 +9,43 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.machine import processor
+from benchmarks.privacy import shown
+
 ROOT = Path(__file__).resolve().parents[2]
 
 FRAMEWORK_VARIABLES = re.compile(
-    "(OMP|OPENBLAS|PJRT|MKL|KMP|XLA|TF_(ENABLE|FORCE|GPU|NUM|XLA)|JAX|PYTORCH|CUDA|NVIDIA)_|TORCH"
+    # Libraries of linear algebra and of threads.
+    "(ONEDNN|DNNL|MKL|MKLDNN|OPENBLAS|GOTO|BLIS|VECLIB|ACCELERATE|ARMPL|XNNPACK|FBGEMM|LIBXSMM)_"
+    "|(OMP|KMP|GOMP|LIBOMP|TBB|CPUINFO|EIGEN)_|(NPY|NUMPY|SCIPY)_|FLEXIBLAS"
+    # Memory, the dynamic loader, and what is loaded before everything else.
+    "|MALLOC_|MALLOC_CONF$|_RJEM_MALLOC|JEMALLOC|JE_MALLOC|TCMALLOC|MIMALLOC_|GLIBC_TUNABLES$|LD_"
+    "|DYLD_|(ASAN|TSAN|UBSAN|LSAN|MSAN)_OPTIONS$|VALGRIND"
+    # The frameworks, their compilers, and what these start; other names in TF_ are Terraform's.
+    "|ATEN_|C10_|THP_|TORCH|PYTORCH|KINETO_|(AOT_?)?(INDUCTOR|I_RUNTIME)_|PARTITIONER_|FX_|TRITON_"
+    "|TF_(?!VAR_|CLI_|TOKEN_|WORKSPACE$|LOG(_PATH|_CORE|_PROVIDER)?$)|TF2_|AUTOGRAPH_|KERAS_|XLA_"
+    "|(JAX|JAXLIB|PJRT|LIBTPU|TPU|MOSAIC|FLAX|OPTAX)_|MLIR_|LLVM_|WRAPT_"
+    "|(CC|CXX|CFLAGS|CXXFLAGS|CPPFLAGS|LDFLAGS|CPATH|CPLUS_INCLUDE_PATH)$"
+    # GPUs.
+    "|CUDA_|NVIDIA_|CUBLAS|CUDNN_|CUFFT_|CUSPARSE|CUTLASS|NCCL_|NVTE_|NVCC_|ENABLE_(PERSISTENT_)?TMA"
+    "|(HIP|ROCR|ROCM|HSA)_"
+    # Python, and what traces it.
+    "|PYTHON|COVERAGE_|COV_CORE_|SCALENE_|VIZTRACER_"
 )
-"""The beginnings of environment variables that the frameworks read."""
+"""The beginnings of the environment variables that bear on speed; no other is ever recorded."""
+
+USERS_CACHES = re.compile(
+    "JAX_(COMPILATION_CACHE|PERSISTENT_CACHE|RAISE_PERSISTENT_CACHE)|TF_JIT_CACHE_DIR$"
+    "|TORCHINDUCTOR_\\w*REMOTE_CACHE$|TORCH_DYNAMO_AUTOMATIC_DYNAMIC_REMOTE_PGO$"
+    "|TORCH_COMPILE_STICKY_PGO_|TORCH_COMPILE_JOB_ID$|TRITON_CACHE_MANAGER$|TRITON_REMOTE_CACHE"
+)
+"""The environment variables that name compilers' caches, or what is kept in them."""
+
+CACHES_IN_FLAGS = re.compile(
+    r"(?<!\S)--(tf_xla_persistent_cache\w*|xla_gpu_(per_fusion_autotune_cache_dir|kernel_cache_file"
+    r"|experimental_autotune(_cache_mode|r_cache_dir)|(dump|load)_autotune_results\w*))(=\S*|\s|$)"
+)
+"""The flags of XLA_FLAGS and TF_XLA_FLAGS that name a cache."""
 
 SHARED_GPU = {
     # Processes share the GPU, so memory is taken as needed instead of most of it at the start.
@@ -24,6 +55,23 @@ SHARED_GPU = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
 }
 """Environment variables with which a framework shares the GPU with others."""
+
+SCRATCH = {
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "TORCH_EXTENSIONS_DIR": "extensions",
+    "TORCH_HOME": "torch",
+    "PYTORCH_KERNEL_CACHE_PATH": "kernels",
+    "TRITON_HOME": "triton",
+    "TRITON_CACHE_DIR": "triton",
+    # What CUDA's driver compiles.
+    "CUDA_CACHE_PATH": "cuda",
+    # Its keras.json can set another type of numbers.
+    "KERAS_HOME": "keras",
+    "XDG_CACHE_HOME": "cache",
+    "XDG_CONFIG_HOME": "config",
+}
+"""Environment variables that name folders in which frameworks keep what they have compiled, or read
+a user's configuration; a worker's lie in its scratch folder."""
 
 SESSION_PID = "BENCHMARK_SESSION_PID"
 """Environment variable with the session's process id."""
@@ -36,7 +84,7 @@ def worker_environment(device: str, threads: int, scratch: Path) -> dict[str, st
     """
     # BLAS and OpenMP libraries read the first three when they load, jaxlib the fourth.
     counts = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC")
-    return os.environ | {
+    return users_settings() | {
         SESSION_PID: str(os.getpid()),
         **dict.fromkeys(counts, str(threads)),
         # A CPU run sees no GPU, so that none is initialised or used by accident.
@@ -47,26 +95,37 @@ def worker_environment(device: str, threads: int, scratch: Path) -> dict[str, st
         # TensorFlow prints errors only, because people see a worker's output when it fails.
         "TF_CPP_MIN_LOG_LEVEL": "2",
         # Compilation is timed, so it starts from an empty cache and happens inside the worker.
-        "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),
-        "TRITON_CACHE_DIR": str(scratch / "triton"),
+        **{name: str(scratch / folder) for name, folder in SCRATCH.items()},
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
+        # Empty is unset: `python -m` finds this program in the folder that it is started in.
+        "PYTHONSAFEPATH": "",
     }
 
 
+def users_settings() -> dict[str, str]:
+    """The user's environment variables without those that lead to a cache of the user's."""
+    settings = {n: value for n, value in os.environ.items() if not USERS_CACHES.match(n)}
+    for name in ("XLA_FLAGS", "TF_XLA_FLAGS"):
+        if name in settings:
+            settings[name] = " ".join(CACHES_IN_FLAGS.sub(" ", settings[name]).split())
+    return settings
+
+
 def framework_variables() -> dict[str, str]:
-    """The environment variables that frameworks obey, without those that name folders."""
+    """The environment variables that bear on speed, as a bundle may hold them."""
     return {
-        name: value
+        name: shown(name, value)
         for name, value in sorted(os.environ.items())
-        if FRAMEWORK_VARIABLES.match(name) and not name.endswith("_DIR")
+        if FRAMEWORK_VARIABLES.match(name)
     }
 
 
 @contextlib.contextmanager
 def affinity(threads: int) -> Iterator[None]:
-    """Bind this thread, and the processes it starts, to the first `threads` allowed CPUs.
+    """Bind this thread, and the processes it starts, to `threads` of the allowed CPUs.
 
+    They are the first ones, but a second thread of a core comes after all others' first.
     A child inherits the affinity, so a worker has it before its first instruction. On systems
     without affinity (macOS) this does nothing.
     """
@@ -74,7 +133,7 @@ def affinity(threads: int) -> Iterator[None]:
         yield
         return
     allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(allowed)[:threads])
+    os.sched_setaffinity(0, processor.spread_over_cores(allowed)[:threads])
     try:
         yield
     finally:

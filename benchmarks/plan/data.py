@@ -11,6 +11,8 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,8 @@ EMBEDDED_MD5 = {
 """MD5 of the decompressed files, as every mirror of MNIST publishes them."""
 
 UNSIGNED_BYTE = 8
+SHUFFLE_SEED = 0
+"""Seed of the shuffle of a training file that is sorted by class."""
 
 
 class DataError(UsageError):
@@ -58,19 +62,52 @@ class Dataset:
     validation: Split
     test: Split
     classes: int
+    shuffled: bool = False
+    """Whether the training file was shuffled before it was split, since it was sorted by class."""
 
     @property
     def pixels(self) -> int:
         """The number of pixels of an image: the inputs of the network."""
         return int(self.training.images.shape[1])
 
+    @cached_property
+    def sha256(self) -> str:
+        """A checksum of all images and labels, whatever their files and folder are called."""
+        digest = hashlib.sha256()
+        for split in (self.training, self.validation, self.test):
+            for array in (split.images, split.labels):
+                digest.update(f"{array.dtype.str}{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+def spellings(name: str) -> list[str]:
+    """The names that a file may have: with a dash or, as some mirrors write it, a dot; with .gz."""
+    dotted = name.replace("-idx", ".idx")
+    return [f"{name}.gz", name, f"{dotted}.gz", dotted]
+
+
+def located(folder: Path) -> Path:
+    """The folder with the files: `folder`, or the only `raw` in it, as torchvision lays it out.
+
+    Raises DataError where there are several to choose from.
+    """
+    for candidates in ([folder], [folder / "raw", *sorted(folder.glob("*/raw"))]):
+        names = spellings("train-images-idx3-ubyte")
+        found = [one for one in candidates if any((one / name).exists() for name in names)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise DataError(f"{folder}: holds several data sets: {', '.join(map(str, found))}")
+    return folder
+
 
 def _content(folder: Path, name: str) -> tuple[Path, bytes]:
-    """The decompressed bytes of `name` or `name`.gz, and their path.
+    """The decompressed bytes of the file `name`, in whatever spelling, and their path.
 
-    Raises DataError where neither can be read.
+    Raises DataError where it cannot be read.
     """
-    for path in (folder / f"{name}.gz", folder / name):
+    for path in (folder / spelling for spelling in spellings(name)):
         try:
             if not path.is_file():
                 continue
@@ -78,7 +115,12 @@ def _content(folder: Path, name: str) -> tuple[Path, bytes]:
             return path, gzip.decompress(raw) if path.suffix == ".gz" else raw
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path}: cannot be read ({error}); fetch it again") from None
-    raise DataError(f"{folder / name}[.gz]: no such file; --data-dir takes a folder in IDX format")
+    present = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    near = get_close_matches(name, present, 3)
+    hint = f"; there is {', '.join(near)}, which has another name" if near else ""
+    raise DataError(
+        f"{folder / name}[.gz]: no such file{hint}; --data-dir takes a folder in IDX format"
+    )
 
 
 def read_idx(folder: Path, name: str, dimensions: int, md5: str | None = None) -> Array:
@@ -117,18 +159,26 @@ def _read_pair(folder: Path, prefix: str) -> Split:
 def load(folder: Path = EMBEDDED) -> Dataset:
     """Read an image set; the first twelfth of its training images is kept for validation.
 
-    Of MNIST's 60,000 that is 5,000. Raises DataError where files are missing, damaged or too small.
+    Of MNIST's 60,000 that is 5,000. Where a shuffle would bring more classes into that part, as
+    where images are sorted by class, they are shuffled first, always in the same way. Raises
+    DataError where files are missing, damaged or too small.
     """
-    folder = folder.resolve()
+    folder = located(folder.resolve())
     files, test = _read_pair(folder, "train"), _read_pair(folder, "t10k")
     if files.images.shape[1] != test.images.shape[1]:
         raise DataError(f"{folder}: training and test images differ in size")
     held_out = len(files.labels) // 12
-    if held_out == 0 or len(test.labels) == 0:
+    if held_out == 0 or test.images.size == 0:
         raise DataError(f"{folder}: needs at least 12 training images and 1 test image")
+    order = np.random.default_rng(SHUFFLE_SEED).permutation(len(files.labels))
+    shuffled_labels = files.labels[order[:held_out]]
+    shuffled = len(np.unique(shuffled_labels)) > len(np.unique(files.labels[:held_out]))
+    if shuffled:
+        files = Split(images=files.images[order], labels=files.labels[order])
     return Dataset(
         training=Split(images=files.images[held_out:], labels=files.labels[held_out:]),
         validation=Split(images=files.images[:held_out], labels=files.labels[:held_out]),
         test=test,
         classes=int(max(files.labels.max(), test.labels.max())) + 1,
+        shuffled=shuffled,
     )

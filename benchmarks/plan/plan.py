@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
+
 from benchmarks.plan.cases import Case
 from benchmarks.plan.presets import BatchReadings
 from benchmarks.plan.workload import Workload
@@ -16,6 +18,8 @@ FEWEST_BLOCK_STEPS = {"cpu": 50, "gpu": 250}
 GPU, where a step may take 20 µs, blocks must not be shorter."""
 BLOCK_FLOPS = {"cpu": 2e11, "gpu": 2e14}
 """The most operations in a block: the default's has 1.0e11, larger networks get shorter blocks."""
+START_SECONDS = 3.0
+"""What it takes at the least to start and certify a case whose framework takes long to import."""
 STEPS_PER_CALL = 50
 """Training steps in one call of a mode that trains many steps a call."""
 
@@ -71,6 +75,53 @@ class Plan:
         steps = max(1, min(max(self._stretches), preferred, int(longest)))
         # Whole calls of the modes that train many steps a call.
         return steps - steps % STEPS_PER_CALL if steps > STEPS_PER_CALL else steps
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the plan before it starts, a sentence each."""
+        notes, steps = [], self.workload.steps
+        if self.workload.shuffled:
+            notes.append(
+                "the training images are sorted by class: they are shuffled, always in the same "
+                "way, before a twelfth of them is held out for validation"
+            )
+        least = FEWEST_BLOCK_STEPS[self.cases[0].device]
+        if steps < least:
+            notes.append(
+                f"{steps} steps are fewer than a block should have ({least}): what starting and "
+                f"ending a block takes is in the step time, and a launch has a single round"
+            )
+        elif self.rounds == 1:
+            notes.append(f"{steps} steps are one block: a launch has a single round")
+        if self.launches == 1 and not self.until_settled:
+            notes.append("one launch gives no intervals, and no verdict but undecided")
+        workers, launches = len(self.cases) + len(self.floors), min(self.launches, 2)
+        if self.time_limit_seconds < START_SECONDS * workers * launches:
+            count = f"{workers} worker{'s' if workers > 1 else ''}"
+            twice = " twice, as intervals need" if launches > 1 else ""
+            notes.append(
+                f"the time limit of {self.time_limit_seconds:g} s is short for the start of "
+                f"{count}{twice}; one launch with one round is made however long it takes"
+            )
+        return notes
+
+    @property
+    def memory_problem(self) -> str:
+        """Why the training cannot fit into this machine's memory; empty where it may.
+
+        The reference alone has weights, gradients and both moments in float64; the rows of all
+        batches are drawn beforehand.
+        """
+        workload = self.workload
+        needed = 32 * workload.network.parameter_count + 4 * workload.steps * workload.batch_size
+        present = psutil.virtual_memory().total
+        if needed <= present:
+            return ""
+        return (
+            f"{workload.network.parameter_count:,} parameters and {workload.steps:,} steps of "
+            f"{workload.batch_size} images need {needed / 2**30:,.0f} GiB of memory, and this "
+            f"machine has {present / 2**30:,.0f}: choose smaller --hidden or fewer --steps"
+        )
 
     @property
     def rounds(self) -> int:

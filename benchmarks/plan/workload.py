@@ -25,6 +25,10 @@ class Workload:
     steps: int
     training_images: int
     data_dir: str
+    data_sha256: str = ""
+    """See Dataset.sha256; where it is not empty, a worker trains on no other data."""
+    shuffled: bool = False
+    """See Dataset.shuffled."""
 
     def training(self, training_set: TrainingSet, start: Parameters) -> Training:
         """The value that a trainer is given to train this on a set from initial parameters."""

@@ -1,6 +1,7 @@
 """The comparison of two bundles: its table, its sentences, and its markdown report."""
 
-from benchmarks.analysis.comparison import Comparison, beyond
+from benchmarks.analysis.comparison import Comparison
+from benchmarks.analysis.gate import Gate
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
 from benchmarks.reports.formats import MS, as_interval, interval, joined, number, text
 from benchmarks.reports.sections import CASE, Column, Note, Part, Section, Table, document
@@ -15,6 +16,9 @@ on the later run: the p-value, adjusted for the number of cases (Benjamini and H
 {100 * SMALLEST_DIFFERENCE:.0f}%; *tie*: the whole interval lies within {100 * TIE_MARGIN:.0f}%.
 Whatever else differed between the two runs, such as another program on the machine, is in the ratio
 and not in the interval."""
+
+SAME_RUN = "BEFORE and AFTER hold the same run: nothing is compared."
+FINE_LIMIT = "A limit under 1% is finer than two runs can tell apart."
 
 
 def table(comparison: Comparison) -> Table:
@@ -31,7 +35,7 @@ def table(comparison: Comparison) -> Table:
     return Table(columns, comparison.rows.assign(**comparison.rows[sides] * scale))
 
 
-def notes(comparison: Comparison, limit: float | None) -> list[Note]:
+def notes(comparison: Comparison, gate: Gate | None) -> list[Note]:
     """The verdicts in sentences, and what a reader must know about them."""
     rows, baseline = comparison.rows, comparison.baseline_ratio
     verdicts = [
@@ -47,30 +51,47 @@ def notes(comparison: Comparison, limit: float | None) -> list[Note]:
         )
         verdicts.append(Note(sentence))
     return [
-        *(*verdicts, *gate(comparison, limit)),
+        *verdicts,
+        *(gate_notes(gate) if gate else []),
         *(Note(f"Not compared: {case}, which {why}.") for case, why in comparison.left_out.items()),
         *(Note(f"{warning}.", "warning") for warning in comparison.warnings),
         *(Note(f"{caution}.") for caution in comparison.cautions),
     ]
 
 
-def gate(comparison: Comparison, limit: float | None) -> list[Note]:
-    """The cases that are slower by more than `limit`, and those that may be."""
-    if limit is None:
-        return []
-    shown, possible = (joined(cases) for cases in beyond(comparison.rows, limit))
-    slower, notes = f"slower by more than {number(limit, '.1%')}", []
+def gate_notes(gate: Gate) -> list[Note]:
+    """The cases that are slower than the limit, those that may be, and what cannot be judged."""
+    shown, possible = joined(gate.slower), joined(gate.possible)
+    slower, notes = f"slower by more than {number(gate.limit, '.1%')}", []
     if shown:
         notes.append(Note(f"{slower.capitalize()}: {shown}.", "warning"))
     if possible:
         notes.append(Note(f"May be {slower}, not shown: {possible}."))
-    return notes or [Note(f"No case is {slower}, by its estimate.")]
+    if not notes:
+        notes.append(Note(f"No case that was compared is {slower}, by its estimate."))
+    notes += [Note(f"Cannot judge: {reason}.", "warning") for reason in gate.unjudged]
+    if gate.allowed:
+        notes.append(Note(f"Missing, as --allow-missing allows: {joined(gate.allowed)}."))
+    if gate.worst_case:
+        smallest = number(gate.smallest_shown, ".1%")
+        notes.append(
+            Note(f"These launches would show a slowdown of {smallest} in {gate.worst_case}, which "
+                 "is the hardest to judge; smaller ones in the others.")
+        )  # fmt: skip
+    if gate.limit < SMALLEST_DIFFERENCE:
+        notes.append(Note(FINE_LIMIT, "warning"))
+    return notes
 
 
-def markdown(comparison: Comparison, before: str, after: str, limit: float | None) -> str:
+def markdown(comparison: Comparison, before: str, after: str, *, gate: Gate | None) -> str:
     """The whole report; `before` and `after` name the bundles."""
     names = f"Before is {text(before)}, after is {text(after)}."
-    opening: list[Part] = [names, table(comparison), notes(comparison, limit)]
+    opening: list[Part] = [names, table(comparison), notes(comparison, gate)]
     differences = environment_differences(comparison.differences)
     sections = [differences, Section("How it was compared", [METHOD])]
     return document(f"{after} against {before}", opening, sections)
+
+
+def markdown_of_same_run(before: str, after: str) -> str:
+    """The report where there is nothing to compare."""
+    return document(f"{after} against {before}", [SAME_RUN], [])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from backends.registry import BACKENDS, title_of
 from benchmarks.analysis import break_even, limits
+from benchmarks.analysis.environments import commit
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.bundle import files
 from benchmarks.bundle.reader import Bundle, end_of_output
@@ -209,12 +210,13 @@ def environment(bundle: Bundle) -> Section:
         "training": f"{workload.steps:,} steps on batches of {workload.batch_size}, Adam "
         f"with learning rate {workload.learning_rate}, {run.finished_launches} launches from "
         f"seed {run.seed}",
-        "data": workload.data,
+        "data": workload.data
+        + (", sorted by class and so shuffled before its split" if workload.data_shuffled else ""),
     }
     if run.session_cpu_share is not None:
         share = number(run.session_cpu_share, ".1%")
         entries["the session itself"] = f"{share} of a CPU while it waited for blocks"
-    entries["commit"] = recorded.git_commit + (" with changes" if recorded.git_modified else "")
+    entries["commit"] = commit(recorded)
     quoted = {term: text(meaning) for term, meaning in entries.items()}
     return Section("Environment", [{"command": code(run.command)} | quoted])
 

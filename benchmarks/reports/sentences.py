@@ -9,6 +9,7 @@ from backends.contract import TEXTBOOK
 from backends.registry import FLOOR, title_of
 from benchmarks.analysis.accuracy import MOST_SEEDS, NOT_CERTIFIED
 from benchmarks.analysis.findings import Findings, control_of
+from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
@@ -188,6 +189,8 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
     diverged = summary[(summary["diverged"] != "") & ~control_of(summary)]
     warnings = [f"{row['case']} {row['diverged']}." for _, row in diverged.iterrows()]
     warnings += [f"Unfair: {sentence}." for sentence in findings.unfair]
+    spoiled = spoiled_by(bundle.environment, bundle.tables["ledger"])
+    warnings += [f"Spoiled: {sentence}." for sentence in spoiled]
     if damage := describe_damage(bundle.problems):
         warnings.insert(0, damage)
     if run.state != "complete":

@@ -38,7 +38,6 @@ def content(bundles: Mapping[str, tuple[Bundle, Findings]]) -> list[Section]:
         Column("test accuracy", "test_accuracy", ".2%"),
     ]
     figure = Figure("bundles", "The cases of each bundle, with 95% intervals", drawn=False)
-    environments = {name: bundle.environment for name, (bundle, _) in bundles.items()}
     damage = [
         Note(f"In {name}: {damage}", "warning")
         for name, (bundle, _) in bundles.items()
@@ -46,7 +45,7 @@ def content(bundles: Mapping[str, tuple[Bundle, Findings]]) -> list[Section]:
     ]
     return [
         Section("Cases", [*([damage] if damage else []), figure, Table(shown, rows)]),
-        environment_differences(differing(environments)),
+        environment_differences(differing({name: bundle for name, (bundle, _) in bundles.items()})),
     ]
 
 

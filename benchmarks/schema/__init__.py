@@ -57,6 +57,10 @@ ENTRIES = {
     "epsilon": Entry(title="Adam's ε", unfair=True),
     "threads": Entry(title="threads set", unfair=True),
     "cpus_allowed": Entry(title="CPUs allowed", unfair=True),
+    "cores": Entry(title="cores that they are on", unfair=True),
+    "cpu_quota": Entry(title="CPU quota", unfair=True),
+    "governor": Entry(title="CPU frequency governor", unfair=True),
+    "priority": Entry(title="priority", unfair=True),
     "cpus_used": Entry(title="CPUs used (CPU time over wall time)"),
     "compiled_while_timed": Entry(title="compilations within blocks"),
     "programs": Entry(title="programs compiled by the first call"),
@@ -69,6 +73,11 @@ ENTRIES = {
     "drawn": Entry(title="initial parameters and batches (checksum)", unfair=True),
     "python": Entry(title="Python"),
     "numpy": Entry(title="NumPy"),
+    "python_state": Entry(title="tracing and debugging of Python", unfair=True),
+    "instructions": Entry(title="vector instructions used"),
+    "numpy_instructions": Entry(title="vector instructions that NumPy finds"),
+    "thread_pools": Entry(title="BLAS and OpenMP libraries"),
+    "libraries": Entry(title="C library and allocation of memory"),
     "variables": Entry(title="environment variables"),
 }
 

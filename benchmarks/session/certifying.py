@@ -1,14 +1,20 @@
 """Certifying cases without timing them: a session without rounds."""
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.machine import interrupts, scratch
 from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
 from benchmarks.plan.plan import Plan
-from benchmarks.session.jobs import make_job, make_ready, make_references, start_worker
+from benchmarks.session.jobs import (
+    References,
+    make_job,
+    make_ready,
+    make_references,
+    start_worker,
+)
 from benchmarks.session.worker_process import WorkerError
 from benchmarks.worker.messages import Block, Certified
 
@@ -42,13 +48,20 @@ class FailedCase:
 def certify_cases(plan: Plan, training: Split) -> Iterator[CertifiedCase | FailedCase]:
     """Take the certificate of each case and train its warm-up, one case after the other."""
     references = make_references(plan, training)
-    with tempfile.TemporaryDirectory(prefix="workers-") as scratch:
+    with scratch.folder() as folder:
         for case in plan.cases:
-            worker = start_worker(plan, case, Path(scratch))
-            try:
-                _, certified, warmup = make_ready(worker, make_job(plan, case, 0, references))
-                yield CertifiedCase(case=case, certified=certified, block=warmup.last)
-            except WorkerError as error:
-                yield FailedCase(case=case, reason=str(error), output=worker.output())
-            finally:
-                worker.end()
+            yield _certify(plan, case, references, folder)
+
+
+def _certify(
+    plan: Plan, case: Case, references: References, folder: Path
+) -> CertifiedCase | FailedCase:
+    with interrupts.deferred():
+        worker = start_worker(plan, case, folder)
+        try:
+            _, certified, warmup = make_ready(worker, make_job(plan, case, 0, references))
+            return CertifiedCase(case=case, certified=certified, block=warmup.last)
+        except WorkerError as error:
+            return FailedCase(case=case, reason=str(error), output=worker.output())
+        finally:
+            worker.end()

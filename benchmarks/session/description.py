@@ -29,6 +29,8 @@ def describe_run(plan: Plan) -> Environment:
             steps=work.steps,
             training_images=work.training_images,
             data=Path(work.data_dir).name,
+            data_sha256=work.data_sha256 or None,
+            data_shuffled=work.shuffled or None,
         ),
         run=Run(
             command=shlex.join(["python", "run_all.py", *sys.argv[1:]]),

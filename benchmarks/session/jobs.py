@@ -83,7 +83,7 @@ def start_worker(plan: Plan, case: Case, scratch: Path) -> WorkerProcess:
     The folder is kept for the next launch: the caches in it are empty in the first one only.
     """
     folder = scratch / file_name(case.name)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return WorkerProcess(
         log=folder / "output.txt",
         environment=worker_environment(case.device, plan.threads, folder),

@@ -226,6 +226,9 @@ class Launch:
                 if member.trains and not member.finished:
                     member.write_launch()
         finally:
+            # All at once, before any of them is waited for.
+            for worker in self._workers.values():
+                worker.kill()
             for worker in self._workers.values():
                 worker.end()
 

@@ -1,6 +1,5 @@
 """The session: the launches of a run, within its time limit."""
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -8,6 +7,7 @@ from pathlib import Path
 from time import monotonic
 
 from benchmarks.bundle.records import Environment
+from benchmarks.machine import interrupts, scratch
 from benchmarks.plan.data import Split
 from benchmarks.session.jobs import References, make_references
 from benchmarks.session.launch import Launch, SharedState
@@ -37,14 +37,15 @@ class Session(SharedState):
     def run(self) -> None:
         """Run all launches; a case that has failed in one is left out of the next."""
         began = monotonic()
-        references = make_references(self.plan, self.training)
+        with interrupts.allowed():
+            references = make_references(self.plan, self.training)
         self.environment = self.environment.with_run(reference_seconds=monotonic() - began)
         for case, reason in self.plan.skipped.items():
             self.writer.append(
                 "outcomes", **case.identity(), status="skipped", launch="", reason=reason
             )
         planned = self.plan.launches
-        with tempfile.TemporaryDirectory(prefix="workers-") as scratch:
+        with interrupts.deferred(), scratch.folder() as folder:
             for number in count():
                 if all(case in self.failures for case in self.plan.cases):
                     return
@@ -57,7 +58,7 @@ class Session(SharedState):
                 if number and monotonic() + needed > self._end():
                     self.out_of_time = number < planned
                     return
-                self._launch(number, references, Path(scratch))
+                self._launch(number, references, folder)
                 # How far the run has come, so that it can be analysed if it is killed later.
                 changes: dict[str, float] = {"finished_launches": self.finished_launches}
                 if waited := self.waited_seconds:
@@ -65,10 +66,10 @@ class Session(SharedState):
                 self.environment = self.environment.with_run(**changes)
                 self.writer.write_environment(self.environment)
 
-    def _launch(self, number: int, references: References, scratch: Path) -> None:
+    def _launch(self, number: int, references: References, folder: Path) -> None:
         began, launch = monotonic(), Launch(number, self)
         try:
-            launch.start(references, scratch)
+            launch.start(references, folder)
             self._startup_seconds = monotonic() - began
             launch.measure(self._rounds_deadline(number))
             self._launch_seconds = monotonic() - began

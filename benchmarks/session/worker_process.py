@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import threading
-from multiprocessing.connection import Pipe
+from multiprocessing.connection import Pipe, wait
 from pathlib import Path
 
+from benchmarks.machine import interrupts
 from benchmarks.machine.advice import advised
 from benchmarks.machine.settings import ROOT, affinity
 from benchmarks.worker.messages import Answer, Failure, Request
@@ -56,11 +57,14 @@ class WorkerProcess:
         seconds.
         """
         # A timer, because sending may block for ever too: a worker can hang before it reads.
-        late = threading.Timer(timeout, self._kill)
+        late = threading.Timer(timeout, self.kill)
         late.daemon = True
         late.start()
         try:
-            self._connection.send(request)
+            with interrupts.allowed():
+                self._connection.send(request)
+                wait([self._connection])
+            # What has been measured is received even where an interrupt comes now.
             answer: Answer | Failure = self._connection.recv()
         except (EOFError, OSError):
             if late.finished.is_set():
@@ -86,18 +90,21 @@ class WorkerProcess:
         return advised(how, last)
 
     def output(self) -> str:
-        """Everything the worker has printed so far."""
-        return self._log.read_text(errors="replace")
+        """Everything the worker has printed so far; empty where it cannot be read."""
+        try:
+            return self._log.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
 
     def end(self) -> None:
         """Hang up and end the worker's whole group."""
         self._connection.close()
-        self._kill()
+        self.kill()
         # A process that hangs in the driver of a lost GPU does not end even when killed.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=END_SECONDS)
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
         """End the worker and everything it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -3,13 +3,16 @@
 A worker reads it beside the certificate; analysis/ledger_differences.py says where cases differ.
 """
 
-import platform
 from dataclasses import asdict
 
 import numpy as np
 
 from backends.contract import PRECISIONS, Array, Description, Trainer
+from benchmarks.machine import process, processor
 from benchmarks.machine.settings import available_cpus, framework_variables
+
+UNKNOWN = "unknown"
+"""The value of an entry that the system does not show."""
 
 BY_BITS = {about.bits: name for name, about in PRECISIONS.items()}
 """The precision of a product, by the stored bits of its factors' significand."""
@@ -55,6 +58,34 @@ def described(description: Description) -> dict[str, str]:
     return entries | {"epsilon": f"{description.epsilon:g} ({form})"}
 
 
+def numpy_instructions() -> str:
+    """The newest groups of vector instructions that NumPy has found and may use."""
+    try:
+        found = np.show_config(mode="dicts")["SIMD Extensions"]
+        return " ".join(found.get("found") or found["baseline"])
+    except Exception:  # no part of NumPy's promises
+        return UNKNOWN
+
+
+def of_process() -> dict[str, str]:
+    """What this process runs on, once the framework has loaded its libraries."""
+    cpus = processor.allowed_cpus()
+    return {
+        "cpus_allowed": str(available_cpus()),
+        "cores": str(processor.cores(cpus) or UNKNOWN),
+        "cpu_quota": processor.quota() or UNKNOWN,
+        "governor": processor.governor(cpus) or UNKNOWN,
+        "priority": process.priority(),
+        "python": process.python(),
+        "python_state": process.python_state(),
+        "numpy": np.__version__,
+        "numpy_instructions": numpy_instructions(),
+        "thread_pools": process.thread_pools(),
+        "libraries": process.libraries(),
+        "variables": " ".join(f"{name}={value}" for name, value in framework_variables().items()),
+    }
+
+
 def read(trainer: Trainer, stored: str, rows: Array, programs: int) -> dict[str, str]:
     """A case's entries, by the names in ENTRIES; trains one step on `rows` (1, batch_size).
 
@@ -68,8 +99,5 @@ def read(trainer: Trainer, stored: str, rows: Array, programs: int) -> dict[str,
         "denormals": denormals(trainer, stored),
         "parameters": update_in_memory(trainer, rows),
         "programs": str(programs),
-        "cpus_allowed": str(available_cpus()),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "variables": " ".join(f"{name}={value}" for name, value in framework_variables().items()),
+        **of_process(),
     }

@@ -33,7 +33,9 @@ def peak_rss_mib() -> float:
     status = Path("/proc/self/status")
     if status.exists():
         # Not getrusage: on Linux its peak starts from that of the process that started this one.
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        fields = dict(
+            line.split(":", 1) for line in status.read_text("utf-8", "replace").splitlines()
+        )
         return int(fields["VmHWM"].split()[0]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
@@ -42,7 +44,7 @@ def peak_rss_mib() -> float:
 def forget_peak_rss() -> None:
     """Reset `peak_rss_mib` where the system allows it (Linux does: see proc(5))."""
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_bytes(b"5")
 
 
 class Worker:
@@ -54,6 +56,9 @@ class Worker:
         self._backend.configure(job.execution)
 
         dataset = data.load(Path(work.data_dir))
+        if work.data_sha256 not in ("", dataset.sha256):
+            name = Path(work.data_dir).name
+            raise data.DataError(f"{name}: holds other data than when the run was started")
         stored = job.execution.stored
         training_set = dataset.training.stored_as(stored)
         self._sample = training_set.images[: len(dataset.validation.labels)]
@@ -86,7 +91,10 @@ class Worker:
         # Read now and not at the end, because JAX cannot reset it after the certificate.
         peak = self._trainer.peak_device_bytes()
         # Read only now, because parameters that a step has computed lie where it was computed.
-        self._job.execution.check_device(self._trainer.describe().device)
+        described = self._trainer.describe()
+        self._job.execution.check_device(described.device)
+        if not (self._programs or described.compiler.startswith("none")):
+            raise RuntimeError(f"nothing was compiled, but {described.compiler} was asked for")
         return messages.Ready(
             import_seconds=self._import_seconds,
             build_seconds=self._build_seconds,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.machine.advice import advised, failure
+from benchmarks.machine.advice import advised, failure, together
 from benchmarks.machine.settings import worker_environment
 from benchmarks.session.worker_process import WorkerError, WorkerProcess
 from benchmarks.worker.messages import TrainBlock
@@ -36,7 +36,12 @@ FAILURES = {
     "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU "
     "driver": "update the driver",
     "Failed to find C compiler. Please specify via CC environment variable or set triton.knobs."
-    "build.impl.": "install one",
+    "build.impl.": "install them",
+    "InvalidCxxCompiler: No working C++ compiler found in torch._inductor.config.cpp.cxx: (None, "
+    "'g++')": "needs a C++ compiler",
+    "/tmp/x/main.so: failed to map segment from shared object": "set TMPDIR",
+    "torch.compile with fullgraph=True found no compiled frames. Skipped frames:": "unset TORCH_",
+    "nothing was compiled, but jax.jit: whole step was asked for": "JAX_DISABLE_JIT",
     # XLA, by JAX and TensorFlow
     "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 17179869184 bytes": "is full",
     "INTERNAL: Failed to load in-memory CUBIN: CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is "
@@ -109,6 +114,19 @@ def test_a_worker_that_its_library_ends_says_why(
     worker.end()
     assert "killed by signal 6" in str(error.value)
     assert ("the GPU has failed" in str(error.value)) == advice
+
+
+def test_a_common_problem_and_common_advice_are_said_once() -> None:
+    problems = {
+        "pytorch": "sees no GPU (torch 2) – run with --device cpu",
+        "jax": "sees no GPU (jax 1) – run with --device cpu",
+        "numpy": "does not compute on a GPU",
+        "fifth": "does not compute on a GPU",
+    }
+    assert together(problems) == (
+        "pytorch: sees no GPU (torch 2); jax: sees no GPU (jax 1) – run with --device cpu; "
+        "numpy, fifth: does not compute on a GPU"
+    )
 
 
 def test_advice_does_not_depend_on_the_line_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -109,6 +110,38 @@ def test_the_control_repeats_a_tuned_case() -> None:
 def test_blocks_fill_the_training(steps: int, block: int, rounds: int) -> None:
     plan = plan_of(steps, case("jax", "multistep"))
     assert (plan.block_steps, plan.rounds) == (block, rounds)
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({}, ""),
+        ({"steps": 30}, "30 steps are fewer than a block should have (50)"),
+        ({"steps": 60}, "60 steps are one block"),
+        ({"launches": 1}, "one launch gives no intervals"),
+        ({"launches": 1, "until_settled": True}, ""),
+        (
+            {"time_limit_seconds": 2},
+            "the time limit of 2 s is short for the start of 1 worker twice",
+        ),
+        ({"shuffled": True}, "the training images are sorted by class"),
+    ],
+)
+def test_what_a_plan_lacks_is_said_before_it_starts(changes: dict[str, Any], note: str) -> None:
+    sound = replace(plan_of(500, case("numpy", "eager")), launches=3, time_limit_seconds=100)
+    work = {key: changes.pop(key) for key in ("steps", "shuffled") if key in changes}
+    plan = replace(sound, workload=replace(sound.workload, **work), **changes)
+    assert len(plan.notes) == bool(note)
+    assert note in "".join(plan.notes)
+
+
+def test_what_memory_cannot_hold_is_refused() -> None:
+    plan = plan_of(500, case("numpy", "eager"))
+    assert plan.memory_problem == ""
+    wide = replace(plan.workload, network=Network(layer_sizes=(784, 2**20, 2**20, 10)))
+    assert "GiB of memory" in replace(plan, workload=wide).memory_problem
+    long = replace(plan.workload, steps=2**31 - 1, batch_size=55_000)
+    assert "GiB of memory" in replace(plan, workload=long).memory_problem
 
 
 HOST_SECONDS = 50e-6

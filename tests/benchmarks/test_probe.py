@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from backends import numpy as numpy_backend
-from backends.registry import BACKENDS, missing_packages
+from backends.registry import BACKENDS, load, missing_packages
 from benchmarks.machine import nvml
-from benchmarks.machine.probe import Probe, probe, trial
+from benchmarks.machine.probe import Probe, probe, trial, unusable_modes
 from tests.support.workers import executable
 
 
@@ -47,6 +50,59 @@ def test_a_program_that_is_no_python_is_named(tmp_path: Path) -> None:
     assert probe(BACKENDS["jax"], "cpu", str(program)).problem == (
         f"cannot be run by {program}: Exec format error"
     )
+
+
+UNUSABLE = [
+    ("pytorch", {"TORCH_COMPILE_DISABLE": "1"}, "switched off here: unset TORCH_COMPILE_DISABLE"),
+    ("pytorch", {"CXX": "/nowhere/g++"}, "finds no C++ compiler: CXX names none that works"),
+    ("jax", {"JAX_DISABLE_JIT": "1"}, "jax.jit is switched off here: unset JAX_DISABLE_JIT"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "variables", "reason"), UNUSABLE)
+def test_modes_that_cannot_compile_are_told_beforehand(
+    name: str, variables: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing_packages(BACKENDS[name]):
+        pytest.skip(f"not installed: {', '.join(missing_packages(BACKENDS[name]))}")
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    probed = probe(BACKENDS[name], "cpu")
+    assert probed.problem_of("eager") == ""
+    for mode in ("compiled", "multistep"):
+        assert probed.problem_of(mode).endswith(reason)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="needs to mount")
+def test_a_folder_for_temporary_files_that_is_mounted_noexec_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing_packages(BACKENDS["pytorch"]):
+        pytest.skip("not installed: torch")
+    pytorch = load(BACKENDS["pytorch"])
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    assert pytorch.unusable("cpu") == {}
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", str(tmp_path)])
+    if mount.returncode:
+        pytest.skip("may not mount")
+    try:
+        problems = pytorch.unusable("cpu")
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+    assert problems.keys() == {"compiled", "multistep"}
+    assert "which is mounted noexec: set TMPDIR" in problems["compiled"]
+
+
+def test_a_backend_that_cannot_tell_its_modes_apart_can_run_them_all() -> None:
+    def fail(_device: str) -> dict[str, str]:
+        raise OSError("by design")
+
+    assert unusable_modes(cast("ModuleType", SimpleNamespace()), "cpu") == {}
+    assert unusable_modes(cast("ModuleType", SimpleNamespace(unusable=fail)), "cpu") == {}
+    only = SimpleNamespace(unusable=lambda device: {"compiled": f"not on a {device}"})
+    assert unusable_modes(cast("ModuleType", only), "cpu") == {"compiled": "not on a cpu"}
 
 
 def test_numpy_is_not_asked_for_a_gpu() -> None:

@@ -71,6 +71,27 @@ def test_training_starts_at_the_initial_parameters_and_ends_at_the_last_step(job
     assert final.peak_rss_mib > 100
 
 
+def test_data_that_was_replaced_since_the_plan_is_refused(job: Job, images: Path) -> None:
+    """The certificate's batches and the training would come from different sets."""
+    planned = replace(job.workload, data_sha256=data.load().sha256)
+    assert Worker(replace(job, workload=planned)).first_call()
+    replaced = replace(planned, data_dir=str(images))
+    with pytest.raises(data.DataError, match="holds other data than when the run was started"):
+        Worker(replace(job, workload=replaced))
+
+
+def test_a_mode_that_is_not_compiled_does_not_pass_for_one(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = Worker(job)._trainer.describe()
+    described = replace(about, compiler="jax.jit: whole step")
+    monkeypatch.setattr(Eager, "describe", lambda _: described)
+    with pytest.raises(RuntimeError, match=r"nothing was compiled, but .*: whole step was"):
+        Worker(job).first_call()
+    monkeypatch.setattr(Eager, "compilations", lambda _: 1)
+    assert Worker(job).first_call()
+
+
 def test_a_diverging_training_is_measured_like_any_other(job: Job) -> None:
     diverging = replace(job.workload, adam=Adam(learning_rate=1e30))
     worker = Worker(replace(job, workload=diverging))

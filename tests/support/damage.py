@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.analysis import comparison, findings
+from benchmarks.analysis import comparison, findings, gate
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
@@ -187,7 +187,9 @@ def try_all(folder: Path, whole: tuple[Bundle, Findings], target: Path) -> str:
             suppress(UsageError, UnjudgedError),
         ):
             result = comparison.compare(*sides)
-            comparison_report.markdown(result, "one", "other", 0.05)
+            comparison_report.markdown(
+                result, "one", "other", gate=gate.judge(result, *sides, 0.05, [])
+            )
     return "damage was named" if bundle.problems else "nothing was found"
 
 
