@@ -187,9 +187,9 @@ def try_all(folder: Path, whole: tuple[Bundle, Findings], target: Path) -> str:
             suppress(UsageError, UnjudgedError),
         ):
             result = comparison.compare(*sides)
-            comparison_report.markdown(
-                result, "one", "other", gate=gate.judge(result, *sides, 0.05, [])
-            )
+            judged = gate.judge(result, *sides, 0.05, [])
+            comparison_report.markdown(result, "one", "other", gate=judged)
+            assert judged.unjudged or not bundle.problems, "a gate passed what is damaged"
     return "damage was named" if bundle.problems else "nothing was found"
 
 

@@ -80,8 +80,10 @@ def write_hostile_bundle(folder: Path, *, tame: bool = False, seed: int = 0) -> 
                 row["value"] = everything
     with _edited(folder, "certificates") as rows:
         for row in rows:
-            row["parameter"] = everything
-            if row["case"] == named[0]:
+            # Certificates that lack what they must have are none.
+            if row["case"] == named[3]:
+                row["parameter"] += everything
+            elif row["case"] == named[0]:
                 row |= {"not_read": everything, "relative_error": "", "passed": "True"}
     _replace_environment(folder, everything)
     (folder / "logs").mkdir()
