@@ -15,7 +15,7 @@ import pytest
 from benchmarks.analysis import comparison, gate
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.commands import exit_codes
+from benchmarks.commands import exit_codes, report
 from benchmarks.commands.options import percentage
 from tests.support.runs import Result, run
 from tests.synthetic_bundles import identity, write_bundle
@@ -45,8 +45,15 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(autouse=True, scope="module")
 def findings_once() -> Iterator[None]:
-    """The findings of a bundle, which take most of a comparison's time, are computed once."""
+    """Reading bundles and computing their findings, most of a comparison's time, is done once."""
     made: dict[Path, Findings] = {}
+    bundles: dict[tuple[Path, bytes], Bundle] = {}
+
+    def read(_command: str, folder: Path) -> Bundle:
+        key = (folder, (folder / "environment.json").read_bytes())
+        if key not in bundles:
+            bundles[key] = Bundle.read(folder)
+        return bundles[key]
 
     def once(bundle: Bundle) -> Findings:
         if bundle.folder not in made:
@@ -55,6 +62,7 @@ def findings_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comparison, "compute_findings", once)
+        patch.setattr(report, "read_bundle", read)
         yield
 
 
@@ -115,6 +123,9 @@ LACKING = {
         "the machines differ (cpu Some CPU before, Another CPU after)",
     ),
     "had other threads": ((TIMES, {"run": {"threads": 1}}), "threads are 2 in BEFORE and 1 in AFT"),
+    "was spoiled": (
+        (TIMES, {"variables": {"PYTHONTRACEMALLOC": "10"}}), "one run alone was spoiled: PYTHONTRA"
+    ),
     "is of other data": (
         (TIMES, {"workload": {"data_sha256": "1" * 64}}), "data_sha256 is 0000"
     ),
@@ -162,8 +173,19 @@ def test_a_case_that_failed_or_was_not_reached(
         for before, after, side in ((shelf(), folder, "AFTER"), (folder, shelf(), "BEFORE")):
             done = run(capsys, "compare", before, after, *GATE)
             assert f"jax compiled {what} in {side}" in refused(done)
-            allowed = (*GATE, "--allow-missing", "jax compiled")
-            assert run(capsys, "compare", before, after, *allowed).code == OK
+            done = run(capsys, "compare", before, after, *GATE, "--allow-missing", "jax compiled")
+            # A run that says that it finished its launches should have measured the case.
+            assert done.code == (OK if folder == failed else UNJUDGED)
+
+
+def test_a_damaged_run_is_not_judged(shelf: Shelf, tmp_path: Path, capsys: Capture) -> None:
+    damaged = Path(shutil.copytree(shelf(seed=77), tmp_path / "damaged"))
+    path = damaged / "samples.csv"
+    path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
+    for sides in ((shelf(), damaged), (damaged, shelf())):
+        line = refused(run(capsys, "compare", *sides, *GATE))
+        assert "is damaged (Left out as damaged: 1 row of samples.csv" in line
+    assert run(capsys, "compare", shelf(), damaged).code == OK
 
 
 def test_without_a_gate_the_same_is_shown_and_no_failure(shelf: Shelf, capsys: Capture) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.analysis.comparison import Comparison, cases_of
+from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
 
@@ -94,6 +95,10 @@ def _of_runs(compared: Comparison, before: Bundle, after: Bundle) -> list[str]:
     if "threads" in compared.differences.index:
         old, new = compared.differences.loc["threads", ["before", "after"]]
         reasons.append(f"threads are {old} in BEFORE and {new} in AFTER; use --threads in both")
+    old, new = (set(spoiled_by(one.environment, one.tables["ledger"])) for one in (before, after))
+    if different := sorted(old ^ new):
+        # A slowdown would hide behind what slowed the earlier run too.
+        reasons.append(f"one run alone was spoiled: {'; '.join(different)}; measure both alike")
     if compared.unknown_data:
         reasons.append(f"{compared.unknown_data}; measure BEFORE again with this version")
     return reasons

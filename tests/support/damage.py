@@ -26,7 +26,7 @@ from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
 from benchmarks.errors import UnjudgedError, UsageError
 from benchmarks.reports import comparison as comparison_report
-from benchmarks.reports import run, several
+from benchmarks.reports import formats, run, several
 from benchmarks.schema.tables import MEASURED
 from tests.synthetic_bundles import write_bundle
 
@@ -176,8 +176,8 @@ def try_all(folder: Path, whole: tuple[Bundle, Findings], target: Path) -> str:
         return "refused" if "\n" not in str(error) else "refused in several lines"
     found = findings.compute_findings(bundle)
     findings.write(found, target)
-    text = run.markdown(bundle, found)
-    assert describe_damage(bundle.problems) in text
+    report = run.markdown(bundle, found)
+    assert formats.text(describe_damage(bundle.problems)) in report
     several.markdown({"one": (bundle, found), "two": (bundle, found)})
     computed = {id(bundle): found, id(whole[0]): whole[1]}
     for sides in ((whole[0], bundle), (bundle, whole[0])):
@@ -187,9 +187,9 @@ def try_all(folder: Path, whole: tuple[Bundle, Findings], target: Path) -> str:
             suppress(UsageError, UnjudgedError),
         ):
             result = comparison.compare(*sides)
-            comparison_report.markdown(
-                result, "one", "other", gate=gate.judge(result, *sides, 0.05, [])
-            )
+            judged = gate.judge(result, *sides, 0.05, [])
+            comparison_report.markdown(result, "one", "other", gate=judged)
+            assert judged.unjudged or not bundle.problems, "a gate passed what is damaged"
     return "damage was named" if bundle.problems else "nothing was found"
 
 

@@ -54,7 +54,8 @@ def interrupted_after(
     The list that is returned has an entry for each call.
     """
     # A background job of a shell ignores Ctrl-C, and so would this program.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     function: Callable[..., Any] = getattr(target, name)
     calls: list[int] = []
 
