@@ -192,7 +192,7 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
     spoiled = spoiled_by(bundle.environment, bundle.tables["ledger"])
     warnings += [f"Spoiled: {sentence}." for sentence in spoiled]
     if damage := describe_damage(bundle.problems):
-        warnings.insert(0, text(damage))
+        warnings.insert(0, damage)
     if run.state != "complete":
         warnings.insert(
             0,

@@ -9,7 +9,7 @@ from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import sections
-from benchmarks.reports.formats import joined, text
+from benchmarks.reports.formats import joined
 from benchmarks.reports.sections import Column, Figure, Note, Section, Table
 
 INTRODUCTION = """\
@@ -39,7 +39,7 @@ def content(bundles: Mapping[str, tuple[Bundle, Findings]]) -> list[Section]:
     ]
     figure = Figure("bundles", "The cases of each bundle, with 95% intervals", drawn=False)
     damage = [
-        Note(text(f"In {name}: {damage}"), "warning")
+        Note(f"In {name}: {damage}", "warning")
         for name, (bundle, _) in bundles.items()
         if (damage := describe_damage(bundle.problems))
     ]
