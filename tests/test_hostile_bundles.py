@@ -20,6 +20,7 @@ import run_all
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import MOST_LINE, Bundle, end_of_output
 from benchmarks.commands import report, terminal
+from benchmarks.errors import UsageError
 from benchmarks.reports import page as report_page
 from benchmarks.reports import run as run_report
 from benchmarks.reports import sections
@@ -175,7 +176,7 @@ def test_the_terminal_shows_texts_and_does_nothing(hostile: Read) -> None:
     assert not set(coloured) & set("\x9b\b\u202e\u2066\u200b\ufeff\x07")
 
 
-NAME = "a\x1b[31m\nb | <img src=x> [x](www.evil.example) `c` $d$ [red]e[/red] \u202e"
+NAME = "a\x1b[31m\nb | <img src=x> [x](www.evil.example) `c` $d$ [red]e \u202e"
 
 
 @pytest.mark.slow
@@ -239,6 +240,15 @@ def test_a_download_computes_nothing_in_a_spreadsheet(tmp_path: Path) -> None:
     assert cases == {f"'{name} x" for name in names[:-1]} | {"numpy eager x"}
 
 
+def test_more_cases_than_a_run_can_have_are_refused(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "bundle", TIMES, launches=1, rounds=1)
+    environment = json.loads((folder / "environment.json").read_text())
+    environment["run"]["cases"] *= 10_000
+    (folder / "environment.json").write_text(json.dumps(environment))
+    with pytest.raises(UsageError, match=r"run\.cases cannot have 20000 entries"):
+        Bundle.read(folder)
+
+
 # Links
 
 
@@ -271,6 +281,14 @@ def test_no_link_is_followed_to_write(
     assert result.code == 2
     assert f"{link}: is a link" in result.errors
     assert list(outside.iterdir()) == [] if name == "figures" else outside.read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["environment.json", "samples.csv", "readings.csv"])
+def test_no_link_is_followed_to_read(name: str, bundle: Path, tmp_path: Path) -> None:
+    shutil.move(bundle / name, tmp_path / name)
+    (bundle / name).symlink_to(tmp_path / name)
+    with pytest.raises(UsageError, match="is a link"):
+        Bundle.read(bundle)
 
 
 @pytest.mark.parametrize("name", ["logs", "logs/jax-eager.txt"])

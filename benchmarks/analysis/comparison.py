@@ -27,7 +27,7 @@ from benchmarks.errors import UnjudgedError, UsageError
 BEFORE, AFTER = "before", "after"
 SAME_MACHINE = (
     "The intervals cover how launches differ, not what else may have changed on the machine "
-    "between two runs; `--baseline CASE` divides out what slows all cases alike"
+    "between two runs; --baseline CASE divides out what slows all cases alike"
 )
 """The caution of a comparison of absolute times on one machine."""
 
@@ -247,7 +247,7 @@ def _warnings(machines: str, before: Bundle, after: Bundle) -> list[str]:
     if machines:
         warnings.append(
             f"Absolute times of different machines are compared ({machines}): the ratios are those "
-            "of machine and software together. `--baseline CASE` compares ratios instead"
+            "of machine and software together. --baseline CASE compares ratios instead"
         )
     old, new = before.environment.started, after.environment.started
     try:

@@ -99,7 +99,7 @@ def spoiled_by(environment: Environment, ledger: pd.DataFrame | None = None) -> 
 
 def _values(ledger: pd.DataFrame | None, entry: str) -> set[str]:
     """The values of an entry over all cases and launches."""
-    return set() if ledger is None else set(ledger.loc[ledger["entry"] == entry, "value"].map(str))
+    return set() if ledger is None else set(ledger.loc[ledger["entry"] == entry, "value"].dropna())
 
 
 def _number(text: str) -> float | None:

@@ -16,6 +16,8 @@ from benchmarks.schema.tables import LARGEST, SHARED
 
 FORMAT = 2
 """The version of the bundles that this program writes; 1 had no checksum of the data."""
+MOST_CASES = 100
+"""More cases than any run has; the work of a report grows with their pairs."""
 STATES = ("running", "complete", "interrupted", "stopped by an error")
 
 
@@ -27,6 +29,8 @@ class Allowed:
     highest: float = LARGEST
     fewest: int = 0
     """The least number of entries of a list."""
+    most: int = LARGEST
+    """The greatest number of them."""
     choices: tuple[str, ...] = ()
     read: Callable[[str], object] = str
     """Raises ValueError for a text that the field cannot hold."""
@@ -90,7 +94,7 @@ def _value(hint: Any, content: Any, name: str, allowed: Allowed = Allowed()) -> 
     if not fits or (expected in (str, int, float) and not allowed.holds(content)):
         raise ValueError(f"{name} cannot be {_shown(content)}")
     if expected is tuple:
-        if len(content) < allowed.fewest:
+        if not allowed.fewest <= len(content) <= allowed.most:
             raise ValueError(f"{name} cannot have {len(content)} entries")
         return tuple(_value(inner[0], value, name, allowed) for value in content)
     if expected is dict:
@@ -200,9 +204,13 @@ class Run(Record):
     ]
     threads: Annotated[int, "Threads that each worker may use.", POSITIVE]
     cases: Annotated[
-        tuple[CaseRecord, ...], "Every case, whatever became of it.", Allowed(fewest=1)
+        tuple[CaseRecord, ...],
+        "Every case, whatever became of it.",
+        Allowed(fewest=1, most=MOST_CASES),
     ]
-    floors: Annotated[tuple[CaseRecord, ...], "The floors that cases are set against."] = ()
+    floors: Annotated[
+        tuple[CaseRecord, ...], "The floors that cases are set against.", Allowed(most=MOST_CASES)
+    ] = ()
     block_steps: Annotated[
         int, "Steps in a block, for cases that are not too slow.", "steps", POSITIVE
     ]

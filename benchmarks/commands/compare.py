@@ -82,4 +82,4 @@ def _write(output: Path | None, text: str, console: Console) -> None:
     except OSError as error:
         problem = f"cannot be written ({error.strerror})"
         raise UsageError(f"--output {output}: {problem}") from None
-    console.print(f"report: {output}", markup=False, highlight=False, soft_wrap=True)
+    terminal.show_line(console, f"report: {output}")

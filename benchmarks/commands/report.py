@@ -15,6 +15,7 @@ For example:
 """
 
 import shlex
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -79,25 +80,40 @@ def missing_for_page() -> list[str]:
 def write_reports(
     folder: Path, output: Path | None = None, *, page: bool = True
 ) -> tuple[Bundle, Findings]:
-    """Write the tables and the reports that are computed from a bundle's rows, or none of them.
+    """Write the tables and the reports that are computed from a bundle's rows.
 
     Raises OSError where they cannot be written.
     """
     bundle = read_bundle("report", folder)
     findings = compute_findings(bundle)
-    _write(bundle, findings, _made(output) if output else folder, page=page)
+    target = _made(output) if output else folder
+    _write(bundle, findings, target)
+    if page:
+        _write_page(bundle, findings, target)
     return bundle, findings
 
 
-def _write(bundle: Bundle, findings: Findings, folder: Path, *, page: bool = True) -> None:
+def _write(bundle: Bundle, findings: Findings, folder: Path) -> None:
+    """Write the tables, the markdown report and its figures, or none of them."""
     with files.all_or_none(folder) as unfinished:
         write_tables(findings, unfinished)
         run_report.write(bundle, findings, unfinished)
-        if page and not missing_for_page():
-            # Not above: these packages may be missing, and take time to import.
-            from benchmarks.reports import page as html_report
 
-            html_report.write(bundle, findings, unfinished)
+
+def _write_page(bundle: Bundle, findings: Findings, folder: Path) -> None:
+    """Write the page; apart from the rest, since a disk may have room for that and not for it."""
+    if missing_for_page():
+        return
+    # Not above: these packages may be missing, and take time to import.
+    from benchmarks.reports import page as html_report
+
+    try:
+        html_report.write(bundle, findings, folder)
+    except OSError:
+        # One from before would not agree with the rest.
+        with suppress(OSError):
+            (folder / "report.html").unlink()
+        raise
 
 
 def report_run(folder: Path, console: Console) -> None:
@@ -110,11 +126,13 @@ def report_run(folder: Path, console: Console) -> None:
     try:
         bundle = read_bundle("report", folder)
         findings = compute_findings(bundle)
-        problem = ""
+        part, problem = "its report", ""
         try:
             _write(bundle, findings, folder)
+            part = "its page report.html"
+            _write_page(bundle, findings, folder)
         except OSError as error:
-            problem = f"{folder}: its report cannot be written ({error.strerror})"
+            problem = f"{folder}: {part} cannot be written ({error.strerror})"
         terminal.show_findings(console, bundle, findings)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; {kept}: {command}") from None

@@ -22,7 +22,6 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -131,17 +130,8 @@ def to_keep(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
         "choice": {name: value for name, value in chosen.items() if value is not None},
         "pythons": sorted(dict(arguments.python)),
         "data": arguments.data_dir.resolve().name,
-        "data_sha256": checksum(dataset),
+        "data_sha256": dataset.sha256,
     }
-
-
-def checksum(dataset: Dataset) -> str:
-    """The SHA-256 of all images and labels."""
-    digest = sha256()
-    for split in (dataset.training, dataset.validation, dataset.test):
-        digest.update(split.images.tobytes())
-        digest.update(split.labels.tobytes())
-    return digest.hexdigest()
 
 
 def read_started(folder: Path) -> dict[str, Any]:
@@ -209,7 +199,7 @@ def main(argv: list[str], console: Console) -> int:
     folder: Path | None = named.resume
     arguments, data_sha256 = resumed(argv, named) if folder else (named, None)
     plan, dataset = running.prepare(arguments, PRESETS[arguments.preset].inputs)
-    if data_sha256 not in (None, checksum(dataset)):
+    if data_sha256 not in (None, dataset.sha256):
         problem = "this sweep was measured on other data"
         raise UsageError(f"--resume: {problem}; name it again with --data-dir FOLDER")
     chosen = points(arguments, dataset.pixels, dataset.classes)

@@ -283,7 +283,7 @@ def test_headings_captions_and_names(page: Any) -> None:
     "kept",
     [
         pytest.param({"launches": 1}, id="no intervals"),
-        pytest.param({"launches": 0}, id="no launches"),
+        pytest.param({"launches": 0, "run": {"launches": 3}}, id="no launches"),
         pytest.param({"rounds": 0}, id="no rounds"),
         pytest.param({"uncertified": tuple(TIMES)}, id="nothing ranked"),
         pytest.param({"skipped": ("numpy eager",)}, id="some skipped"),

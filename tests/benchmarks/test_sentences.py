@@ -85,6 +85,7 @@ def bundle(disturbed: int = 0, steady: bool = True, lost: str = "", **run: Any) 
         "outcomes": pd.DataFrame(outcomes, columns=["case", "mode", "reason"]),
         "rounds": pd.DataFrame({"disturbed": [True] * disturbed + [False] * (20 - disturbed)}),
         "launches": pd.DataFrame({"case": CASES[:2], "warmup_steady": [True, steady]}),
+        "ledger": pd.DataFrame(columns=["entry", "value"]),
     }
     complete = {"state": "complete", "finished_launches": 3, "launches": 3, "out_of_time": False}
     environment = environment_record(run=complete | run)

@@ -56,8 +56,8 @@ def save(figure: Figure, folder: Path, name: str) -> None:
     content = io.BytesIO()
     looks = mpl.rc_context({"svg.hashsalt": Path(name).name, "svg.fonttype": "none"})
     with looks, warnings.catch_warnings():
-        # The reader's fonts show the text, whatever those here lack.
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        # The reader's fonts show what those here lack; very long names leave no room for the rest.
+        warnings.filterwarnings("ignore", "Glyph .* missing from|constrained_layout not applied")
         figure.savefig(content, format="svg", metadata={"Date": None}, facecolor="white")
     files.write_bytes(folder, name, content.getvalue())
 
