@@ -399,11 +399,16 @@ def test_damage_is_said_by_every_command(
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
-@pytest.mark.parametrize("seeds", [range(5), pytest.param(range(5, 65), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "seeds", [[*range(4), 6952], pytest.param([*range(5, 64), 5974], marks=pytest.mark.slow)]
+)
 def test_random_damage_is_refused_or_reported(
-    whole: tuple[Bundle, Findings], files: Files, tmp_path: Path, seeds: range
+    whole: tuple[Bundle, Findings], files: Files, tmp_path: Path, seeds: list[int]
 ) -> None:
-    """`python -m tests.support.damage 10000` tries more, in half an hour."""
+    """`python -m tests.support.damage 10000` tries more, in half an hour.
+
+    Of the last in each list, a time of zero and an infinite loss had gone into a logarithm or mean.
+    """
     for seed in seeds:
         place = write_files(damage(files, seed), tmp_path / "bundle")
         assert try_all(place, whole, tmp_path)
