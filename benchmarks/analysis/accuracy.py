@@ -206,7 +206,7 @@ def time_to_accuracy(readings: pd.DataFrame, startup_seconds: pd.Series) -> pd.D
             row = {"case": case, "target": target, "seeds": len(launches), "reached": len(reached)}
             row |= {"steps": reached["step"].astype(float).mean(), "startup_seconds": startup}
             with np.errstate(divide="ignore"):  # of a case that reached it untrained
-                logs = np.log(reached["train_seconds"].astype(float))
+                logs = reached["train_seconds"].astype(float).map(np.log)
             row |= {
                 n: float(np.exp(v)) for n, v in mean_with_interval("train_seconds", logs).items()
             }
