@@ -52,8 +52,6 @@ class Comparison:
     """How the machines differ, where absolute times are compared; empty where they do not."""
     differences: pd.DataFrame
     """The properties in which the environments differ."""
-    damage: list[str]
-    """What was left out as damaged; texts of the bundles stand in it as they are."""
     warnings: list[str]
     """Cautions that must be read before any ratio is quoted."""
     cautions: list[str]
@@ -102,11 +100,6 @@ def compare(before: Bundle, after: Bundle, baseline: str | None = None) -> Compa
         unknown_data=unknown_data,
         other_machine=machines,
         differences=differences,
-        damage=[
-            f"In {name}: {damage}"
-            for name, bundle in ((BEFORE, before), (AFTER, after))
-            if (damage := describe_damage(bundle.problems))
-        ],
         warnings=_warnings(machines, before, after),
         cautions=cautions,
     )
@@ -245,8 +238,12 @@ def _other_machine(differences: pd.DataFrame) -> str:
 
 
 def _warnings(machines: str, before: Bundle, after: Bundle) -> list[str]:
-    """Absolute times of different `machines`, and an AFTER that is the older run."""
-    warnings = []
+    """Damage, absolute times of different `machines`, and an AFTER that is the older run."""
+    warnings = [
+        f"In {name}: {damage.removesuffix('.')}"
+        for name, bundle in ((BEFORE, before), (AFTER, after))
+        if (damage := describe_damage(bundle.problems))
+    ]
     if machines:
         warnings.append(
             f"Absolute times of different machines are compared ({machines}): the ratios are those "

@@ -54,7 +54,6 @@ def notes(comparison: Comparison, gate: Gate | None) -> list[Note]:
         *verdicts,
         *(gate_notes(gate) if gate else []),
         *(Note(f"Not compared: {case}, which {why}.") for case, why in comparison.left_out.items()),
-        *(Note(damage, "warning") for damage in comparison.damage),
         *(Note(f"{warning}.", "warning") for warning in comparison.warnings),
         *(Note(f"{caution}.") for caution in comparison.cautions),
     ]
