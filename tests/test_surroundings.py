@@ -6,6 +6,7 @@ import io
 import os
 import random
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -188,8 +189,18 @@ def test_a_report_that_cannot_be_written_is_written_elsewhere(
     with no_file_longer_than(100_000):
         done = run(capsys, "report", folder)
     assert (done.code, done.errors.strip()) == (
-        2, f"run_all.py: {folder}: cannot be written (File too large); use --output FOLDER"
+        2, f"run_all.py: {folder}: its page report.html cannot be written (File too large); use "
+        "--output FOLDER"
     )  # fmt: skip
+    rest = {"report.md", "summary.csv"}
+    assert rest <= {path.name for path in folder.iterdir()}
+    assert not (folder / "report.html").exists()
+    for path in set(folder.iterdir()) - set(before):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    # No room for either: nothing that is half written.
+    with no_file_longer_than(1_000):
+        done = run(capsys, "report", folder)
+    assert (done.code, "its report cannot be written" in done.errors) == (2, True)
     assert sorted(folder.iterdir()) == before
     # After a run, it is shown all the same.
     console = Console(file=io.StringIO(), record=True)
@@ -199,7 +210,7 @@ def test_a_report_that_cannot_be_written_is_written_elsewhere(
     ):
         report.report_run(folder, console)
     assert "jax compiled" in console.export_text()
-    assert sorted(folder.iterdir()) == before
+    assert rest <= {path.name for path in folder.iterdir()}
     assert run(capsys, "report", folder, "--output", tmp_path / "elsewhere").code == 0
 
 

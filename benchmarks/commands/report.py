@@ -34,6 +34,7 @@ from benchmarks.texts import harmless
 
 PAGE_PACKAGES = ("plotly", "jinja2", "markdown_it")
 """The packages that report.html needs; without them everything else is written."""
+PAGE = "report.html"
 NAMED_BUNDLES = 5
 """The number of bundles in a folder that an error names."""
 
@@ -109,11 +110,17 @@ def _write_page(bundle: Bundle, findings: Findings, folder: Path) -> None:
 
     try:
         html_report.write(bundle, findings, folder)
-    except OSError:
+    except OSError as error:
         # One from before would not agree with the rest.
         with suppress(OSError):
-            (folder / "report.html").unlink()
-        raise
+            (folder / PAGE).unlink()
+        raise OSError(error.errno, error.strerror, PAGE) from None
+
+
+def _unwritten(folder: Path, error: OSError) -> str:
+    """Which part of a report cannot be written, and why."""
+    part = f"page {PAGE}" if error.filename == PAGE else "report"
+    return f"{folder}: its {part} cannot be written ({error.strerror})"
 
 
 def report_run(folder: Path, console: Console) -> None:
@@ -126,13 +133,12 @@ def report_run(folder: Path, console: Console) -> None:
     try:
         bundle = read_bundle("report", folder)
         findings = compute_findings(bundle)
-        part, problem = "its report", ""
+        problem = ""
         try:
             _write(bundle, findings, folder)
-            part = "its page report.html"
             _write_page(bundle, findings, folder)
         except OSError as error:
-            problem = f"{folder}: {part} cannot be written ({error.strerror})"
+            problem = _unwritten(folder, error)
         terminal.show_findings(console, bundle, findings)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; {kept}: {command}") from None
@@ -192,7 +198,6 @@ def main(argv: list[str], console: Console) -> int:
         else:
             _report_one(folders[0], output, console)
     except OSError as error:
-        where = output or folders[0]
         advice = "" if output else "; use --output FOLDER"
-        raise UsageError(f"{where}: cannot be written ({error.strerror}){advice}") from None
+        raise UsageError(f"{_unwritten(output or folders[0], error)}{advice}") from None
     return exit_codes.OK
