@@ -48,6 +48,8 @@ class Allowed:
 
 
 POSITIVE, SHARE = Allowed(lowest=1), Allowed(highest=1)
+ANY_SIZE = Allowed(highest=1e102)
+"""For what options take up to 1e100, such as a learning rate that makes a training diverge."""
 MOMENT = Allowed(read=datetime.fromisoformat)
 
 
@@ -179,7 +181,7 @@ class WorkloadRecord(Record):
         Allowed(lowest=1, fewest=2),
     ]
     parameters: Annotated[int | None, "Number of the network's parameters.", POSITIVE] = None
-    learning_rate: Annotated[float | None, "Adam's learning rate."] = None
+    learning_rate: Annotated[float | None, "Adam's learning rate.", ANY_SIZE] = None
     beta_1: Annotated[float | None, "Decay rate of Adam's first moments.", SHARE] = None
     beta_2: Annotated[float | None, "Decay rate of Adam's second moments.", SHARE] = None
     epsilon: Annotated[float | None, "Adam's ε."] = None
@@ -214,9 +216,9 @@ class Run(Record):
     block_steps: Annotated[
         int, "Steps in a block, for cases that are not too slow.", "steps", POSITIVE
     ]
-    time_limit_seconds: Annotated[float, "Time limit of the whole run.", "s"]
+    time_limit_seconds: Annotated[float, "Time limit of the whole run.", "s", ANY_SIZE]
     accuracy_margin_points: Annotated[
-        float | None, "Margin within which test accuracies are equivalent.", "points"
+        float | None, "Margin within which test accuracies are equivalent.", "points", ANY_SIZE
     ] = None
     state: Annotated[
         str,

@@ -32,51 +32,39 @@ def refused(text: str, why: str) -> argparse.ArgumentTypeError:
 
 
 def number(
-    kind: Callable[[str], float], accepts: Callable[[float], bool], name: str
+    kind: type[int] | type[float], accepts: Callable[[float], bool], name: str, largest: float
 ) -> Callable[[str], float]:
-    """A type for argparse: numbers for which `accepts` is true; error messages call them `name`."""
+    """A type for argparse: numbers up to `largest` for which `accepts` is true.
+
+    Error messages call them `name`.
+    """
+
+    def read(kind: Callable[[str], float], text: str) -> float:
+        try:
+            return kind(text)
+        except ValueError:
+            return math.nan
 
     def convert(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not accepts(value):
-            raise refused(text, f"is not {name}")
-        return value
+        value, about = read(kind, text), read(float, text)
+        if accepts(value) and value <= largest:
+            return value
+        if about > largest:
+            raise refused(text, f"is more than {largest:,}, the largest number here")
+        whole = kind is int and accepts(about) and about.is_integer()
+        raise refused(text, f"is not {name}{f'; write {about:.0f}' if whole else ''}")
 
     return convert
 
 
-def whole_number(smallest: int, name: str) -> Callable[[str], float]:
-    """A type for argparse: whole numbers from `smallest` on; error messages call them `name`."""
-    convert = number(int, lambda value: smallest <= value <= LARGEST, name)
-
-    def with_hint(text: str) -> float:
-        try:
-            return convert(text)
-        except argparse.ArgumentTypeError as error:
-            try:
-                value = float(text)
-            except ValueError:
-                raise error from None
-            if value > LARGEST:
-                raise refused(text, f"is more than {LARGEST:,}, the largest number here") from None
-            if value >= smallest and value == int(value):
-                raise argparse.ArgumentTypeError(f"{error}; write {value:.0f}") from None
-            raise error from None
-
-    return with_hint
-
-
-positive_int = whole_number(1, "a positive whole number")
-positive_float = number(float, lambda value: 0 < value <= LARGEST, "a positive number")
-seed_number = whole_number(0, "a whole number of 0 or more")
+positive_int = number(int, lambda value: value >= 1, "a positive whole number", LARGEST)
+positive_float = number(float, lambda value: value > 0, "a positive number", 1e100)
+seed_number = number(int, lambda value: value >= 0, "a whole number of 0 or more", LARGEST)
 
 
 def percentage(text: str) -> float:
     """A share above 0 and up to 10, given in percent: "5%" and "5" are 0.05."""
-    share = number(float, lambda value: 0 < value <= 1000, "a percentage above 0 and up to 1000")
+    share = number(float, lambda value: value > 0, "a percentage above 0", 1000)
     return share(text.strip().removesuffix("%")) / 100
 
 
