@@ -77,7 +77,7 @@ def test_abbreviated_options_are_refused(
         (["--steps", "many"], "argument --steps: many is not a positive whole number"),
         (["--steps", "1.5"], "argument --steps: 1.5 is not a positive whole number"),
         (["--learning-rate", "nan"], "nan is not a positive number"),
-        (["--time-limit", "inf"], "inf is more than 1e+100"),
+        (["--time-limit", "inf"], "inf is more than 1e+100, the largest number here"),
         (["--seed", "-1"], "-1 is not a whole number of 0 or more"),
         (["--steps", "512.0"], "512.0 is not a positive whole number; write 512"),
         (["--steps", "1e3"], "1e3 is not a positive whole number; write 1000"),
