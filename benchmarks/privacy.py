@@ -25,7 +25,8 @@ SET = "set, not shown"
 
 _NAME = (
     r"(?:token|secret|passw(?:or)?d|passphrase|pwd|api_?key|(?:private|access|account|ssh)_?key"
-    r"|credential|cookie|bearer|signature|auth(?!or(?!i))|(?<![a-z0-9])keys?(?![a-z0-9]))"
+    r"|credential|cookie|bearer|signature|auth(?!or(?!i))|(?<![a-z0-9])keys?(?![a-z0-9])"
+    r"|(?<![a-z0-9])(?:pass|pw)(?![\w-]))"
 )
 """A part of a name whose value may be a credential."""
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)

@@ -53,6 +53,8 @@ CREDENTIALS: dict[str, Callable[[random.Random], tuple[str, str]]] = {
     "URL": lambda g: ((one := word(g, 8)), f"https://me:{one}@example.org/simple"),
     "query": lambda g: ((one := word(g, 8)), f"https://example.org/a?sig={one}"),
     "password": lambda g: ((one := word(g, 8)), f"password={one}"),
+    "short name": lambda g: ((one := word(g, 8)), f'{{"pw": "{one}"}}'),
+    "short option": lambda g: ((one := word(g, 8)), f"--db-pass={one}"),
     "JSON": lambda g: ((one := word(g, 8)), f'{{"api_key": "{one}"}}'),
     "header": lambda g: ((one := word(g, 12)), f"Authorization: Bearer {one}"),
     "option": lambda g: ((one := word(g, 8)), f"--auth-token {one} --steps 3"),
@@ -74,7 +76,7 @@ def test_no_credential_is_shown(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["JAX_TOKEN", "PYTHON_SECRET", "TF_API_KEY", "TORCH_AUTH", "XLA_COOKIE"]
+    "name", ["JAX_TOKEN", "PYTHON_SECRET", "TF_API_KEY", "TORCH_AUTH", "XLA_COOKIE", "JAX_PASS"]
 )
 def test_a_variable_that_is_named_like_a_credential_is_not_shown(name: str) -> None:
     assert shown(name, "1") == SET
@@ -120,6 +122,7 @@ def test_a_path_is_its_last_part_and_names_and_addresses_are_not_shown(
         "_ZN3c106detail14torchCheckFailEPKcS2_jRKSs and TFE_Py_ExecuteCancelable",
         "cutlass_80_tensorop_s1688gemm_128x128_32x3_nn_align4",
         "2026-11-24T23:15:38+00:00 and 0000:01:00.0 and 3/4 and/or KeyError: 'x'",
+        "--xla_dump_hlo_pass_re=.* --xla_disable_hlo_passes=cse; certificate passed",
         "see https://docs.pytorch.org/tutorials and /proc/self/status",
         "--xla_cpu_max_isa=SSE4_2 AVX512_VNNI,AVX512_BF16",
     ],

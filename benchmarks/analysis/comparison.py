@@ -115,10 +115,10 @@ def check_case(option: str, case: str, before: Bundle, after: Bundle) -> None:
     known = dict.fromkeys([*cases_of(before), *cases_of(after)])
     if case not in known:
         similar = get_close_matches(case, known, 1)
-        hint = f"did you mean {similar[0]}? " if similar else ""
+        hint = f"; did you mean {similar[0]}?" if similar else "."
         named = ", ".join(f'"{name}"' for name in known)
         raise UsageError(
-            f'{option} "{case}": is a case of neither bundle; {hint}In quotation marks, the cases '
+            f'{option} "{case}": is a case of neither bundle{hint} In quotation marks, the cases '
             f"are {named}"
         )
 

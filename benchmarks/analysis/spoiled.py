@@ -43,7 +43,12 @@ SETTINGS = {
         "TORCH_COMPILE_(DISABLE|DEBUG)|TORCHDYNAMO_DISABLE|TORCHINDUCTOR_.*DEBUG.*",
         ON,
     ): "keeps torch.compile from compiling as it does",
-    ("TORCH_(LOGS|TRACE|SHOW_DISPATCH_TRACE)|TORCHINDUCTOR_TRACE", ON): LOGS,
+    (
+        "TORCH_(LOGS|TRACE|SHOW_DISPATCH_TRACE)|TORCHINDUCTOR_TRACE"
+        "|ENABLE_PYTORCH_EXECUTION_TRACE|COMPILE_STROBELIGHT_.*",
+        ON,
+    ): LOGS,
+    ("DISABLE_(LLVM|PTXAS)_OPT|DISABLE_DNNL_BACKEND", ON): "keeps a compiler from optimising",
     ("PYTORCH_NO_.*MEMORY_CACHING", ON): "allocates memory anew for every operation",
     ("TF_ENABLE_ONEDNN_OPTS", "0|false"): "keeps TensorFlow from its fastest products",
     ("TF_(DUMP.*|CPP_(MAX_VLOG_LEVEL|VMODULE)|BFC_MEMORY_DUMP|LOG_XLA_ACTIVITY)", ON): LOGS,

@@ -23,7 +23,8 @@ def pick(argv: list[str]) -> tuple[str, list[str]]:
     if argv[:1] == ["help"]:
         argv = [*argv[1:2], "--help"]
     name, arguments = (argv[0], argv[1:]) if argv else ("measure", [])
-    if name.startswith("-"):
+    # Also with the dash that a text editor has made of two.
+    if name.startswith(("-", "–", "—")):
         return "measure", argv
     if name in COMMANDS:
         return name, arguments

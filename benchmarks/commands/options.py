@@ -52,7 +52,9 @@ def number(
         if about > largest:
             raise refused(text, f"is more than {largest:,}, the largest number here")
         whole = kind is int and accepts(about) and about.is_integer()
-        raise refused(text, f"is not {name}{f'; write {about:.0f}' if whole else ''}")
+        meant = f"{about:.0f}" if whole else text.replace(",", ".")
+        hint = f"; write {meant}" if whole or accepts(read(kind, meant)) else ""
+        raise refused(text, f"is not {name}{hint}")
 
     return convert
 
@@ -107,6 +109,8 @@ def device(text: str) -> str:
 def backend_python(text: str) -> tuple[str, str]:
     """A backend and the absolute path of the Python that runs it: "jax=env/bin/python"."""
     name, _, program = text.partition("=")
+    if name in BACKENDS and not program:
+        raise refused(text, f"names no program; write {name}=PROGRAM")
     if name not in BACKENDS:
         similar = similar_to(name, BACKENDS)
         hint = f"; did you mean {similar}={program}?" if similar else ""

@@ -43,6 +43,9 @@ SYNONYMS = {
 
 def similar_to(text: str, known: Collection[str]) -> str:
     """The one of the `known` words that was probably meant; empty where none is near."""
-    lowered = text.lower()
-    meant = [word for word in known if lowered == word or lowered in SYNONYMS.get(word, ())]
-    return next(iter(meant or get_close_matches(lowered, list(known), 1, cutoff=0.7)), "")
+    # Dashes, which all options share, would make any two of them alike.
+    names = {one.lstrip("-"): word for word in known for one in (*SYNONYMS.get(word, ()), word)}
+    # What follows a colon is the number of a device.
+    written = text.lower().partition(":")[0].lstrip("-")
+    near = [written] if written in names else get_close_matches(written, names, 1, cutoff=0.7)
+    return names[near[0]] if near else ""

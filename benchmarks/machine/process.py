@@ -52,12 +52,17 @@ def _pool(pool: dict[str, Any]) -> str:
 
 
 def libraries(maps: Path = Path("/proc/self/maps")) -> str:
-    """The C library, and what has been loaded to replace its allocation of memory."""
+    """The C library, and what has been loaded before it, or to replace its allocation of memory."""
     c_library = " ".join(platform.libc_ver()).strip() or "unknown C library"
     mapped = ""
     with suppress(OSError, ValueError):
         mapped = maps.read_text("utf-8", errors="replace")
-    return "; ".join([c_library, *sorted(set(_MEMORY.findall(mapped)))])
+    loaded = {
+        name
+        for path in re.split("[ :]+", os.environ.get("LD_PRELOAD", ""))
+        if (name := Path(path).name) and re.search(rf"/{re.escape(name)}$", mapped, re.MULTILINE)
+    }
+    return "; ".join([c_library, *sorted(loaded | set(_MEMORY.findall(mapped)))])
 
 
 def python() -> str:

@@ -108,6 +108,14 @@ def test_a_system_that_shows_nothing_is_unknown(
     assert processor.cores([], tmp_path) is None
 
 
+def test_a_library_that_was_to_be_loaded_first_shows_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "/home/ann/mine.so:/home/ann/missing.so")
+    (tmp_path / "maps").write_text("7f00-7f01 r-xp 0 08:01 1 /home/ann/mine.so\n")
+    assert process.libraries(tmp_path / "maps").endswith("; mine.so")
+
+
 def test_libraries_that_replace_memory_show(tmp_path: Path) -> None:
     (tmp_path / "maps").write_text(
         "7f00-7f01 r-xp 0 08:01 1 /home/ann/libjemalloc.so.2\n7f00-7f01 r-xp 0 08:01 1 /lib/c.so\n"
@@ -155,6 +163,9 @@ def test_the_ledger_of_a_process_is_text() -> None:
 
 
 NAMES = [
+    "ENABLE_PYTORCH_EXECUTION_TRACE",
+    "DISABLE_LLVM_OPT",
+    "TEARDOWN_CUPTI",
     "ONEDNN_MAX_CPU_ISA",
     "DNNL_VERBOSE",
     "ATEN_CPU_CAPABILITY",

@@ -17,6 +17,7 @@ from tests.support.runs import SMALL, run
 from tests.synthetic_bundles import environment_record, identity, write_bundle
 
 SPOILING = [
+    *("ENABLE_PYTORCH_EXECUTION_TRACE=1", "DISABLE_LLVM_OPT=1"),
     *("PYTHONTRACEMALLOC=10", "PYTHONDEVMODE=1", "PYTHONMALLOC=debug", "PYTHONPROFILEIMPORTTIME=1"),
     *("MALLOC_CHECK_=3", "MALLOC_PERTURB_=1", "LD_PRELOAD=…/libasan.so.8", "LD_AUDIT=…/a.so"),
     *("ONEDNN_MAX_CPU_ISA=SSE41", "DNNL_MAX_CPU_ISA=AVX2", "ATEN_CPU_CAPABILITY=default"),
