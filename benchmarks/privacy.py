@@ -59,7 +59,7 @@ RUNS = 0.35
 have fewer, base64 has two for three."""
 
 _URL = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,20})://(?P<rest>[^\s\"'<>]*)"
-_START = r"(?:~[\w.-]*|\.\.)?/"
+_START = r"(?:~[\w.-]*|(?:\./){0,3}\.\.)?/"
 _SPACED = rf"(?P<quote>[\"'])(?P<quoted>{_START}[^\"'\n:]{{0,999}})(?P=quote)"
 _CUT = r"\s:;,\"'<>|(){}\[\]=`"
 _PATH = rf"(?:(?<![\w.~…)/-])|(?<=\s-[A-Z])|(?<=^-[A-Z]))(?P<path>{_START}[^{_CUT}/][^{_CUT}]*)"

@@ -89,6 +89,7 @@ def test_a_variable_that_is_named_like_a_credential_is_not_shown(name: str) -> N
         ("--python jax=/home/ann/venv/bin/python", "--python jax=…/python"),
         ("--data-dir '/Users/Ann Lee/my data'", "--data-dir '…/my data'"),
         ("--data-dir ../ann/mnist", "--data-dir …/mnist"),
+        ("--output ./../ann/run", "--output …/run"),
         ("/home/ann/lib:/opt/ann/lib64", "…/lib:…/lib64"),
         ("--xla_dump_to=/home/ann/dump --xla_a=1", "--xla_dump_to=…/dump --xla_a=1"),
         ("g++ -I/home/ann/include -O3 ~ann/x.cpp", "g++ -I…/include -O3 …/x.cpp"),
