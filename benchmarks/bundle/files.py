@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.errors import UsageError
@@ -63,7 +63,7 @@ def all_or_none(folder: Path) -> Iterator[Path]:
     None of them does if the block raises anything. Raises OSError where they cannot be written.
     """
     unfinished = inside(folder, UNFINISHED)
-    shutil.rmtree(unfinished, ignore_errors=True)
+    remove(unfinished)
     try:
         unfinished.mkdir()
         yield unfinished
@@ -76,6 +76,16 @@ def all_or_none(folder: Path) -> Iterator[Path]:
                 path.replace(target)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder or whatever is in its place, as far as that can be done."""
+    # Only a folder: `rmtree` opens what it is given, and waits for ever at a named pipe.
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def inside(folder: Path, name: str) -> Path:

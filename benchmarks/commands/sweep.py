@@ -17,8 +17,8 @@ nobody but you: where it was started with --python or --data-dir, name these aga
 
 import argparse
 import json
+import os
 import shlex
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -129,7 +129,7 @@ def to_keep(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
     return {
         "choice": {name: value for name, value in chosen.items() if value is not None},
         "pythons": sorted(dict(arguments.python)),
-        "data": arguments.data_dir.resolve().name,
+        "data": Path(os.path.realpath(arguments.data_dir)).name,
         "data_sha256": dataset.sha256,
     }
 
@@ -242,12 +242,12 @@ def main(argv: list[str], console: Console) -> int:
 
 def _complete(folder: Path) -> bool:
     """Whether a point has been measured; removes what an interrupted one has left behind."""
-    if not folder.exists():
+    if not os.path.lexists(folder):
         return False
     with suppress(UsageError):
         if read_environment(folder).run.state == "complete":
             return True
-    shutil.rmtree(folder)
+    files.remove(folder)
     return False
 
 

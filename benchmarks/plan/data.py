@@ -8,6 +8,7 @@ dimension, then the elements.
 import gzip
 import hashlib
 import math
+import os
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ def located(folder: Path) -> Path:
     """
     for candidates in ([folder], [folder / "raw", *sorted(folder.glob("*/raw"))]):
         names = spellings("train-images-idx3-ubyte")
-        found = [one for one in candidates if any((one / name).exists() for name in names)]
+        found = [one for one in candidates if any(os.access(one / name, os.F_OK) for name in names)]
         if len(found) == 1:
             return found[0]
         if found:
@@ -163,7 +164,7 @@ def load(folder: Path = EMBEDDED) -> Dataset:
     where images are sorted by class, they are shuffled first, always in the same way. Raises
     DataError where files are missing, damaged or too small.
     """
-    folder = located(folder.resolve())
+    folder = located(Path(os.path.realpath(folder)))
     files, test = _read_pair(folder, "train"), _read_pair(folder, "t10k")
     if files.images.shape[1] != test.images.shape[1]:
         raise DataError(f"{folder}: training and test images differ in size")
