@@ -317,6 +317,9 @@ def test_a_pipe_is_not_waited_for(bundle: Path) -> None:
 
 
 def test_a_log_is_read_within_bounds(bundle: Path) -> None:
+    os.truncate(bundle / "samples.csv", 2**40)  # takes no place on the disk
+    with pytest.raises(UsageError, match=r"samples\.csv: is too large"):
+        Bundle.read(bundle)
     log = bundle / "logs" / "jax-eager.txt"
     lines = [*map(str, range(20)), "x" * 5000]
     log.write_text("\n".join(lines))

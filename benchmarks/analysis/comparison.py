@@ -152,7 +152,7 @@ def ratio(before: Array, after: Array) -> Estimate:
     value = float(np.exp(after.mean() - before.mean()))
     if min(len(before), len(after)) < 2:
         return Estimate(value=value, low=np.nan, high=np.nan)
-    test = stats.ttest_ind(after, before, equal_var=False)
+    test = statistics.tested(stats.ttest_ind, after, before, equal_var=False)
     low, high = np.exp(test.confidence_interval(statistics.CONFIDENCE))
     return Estimate(value=value, low=float(low), high=float(high), p_value=float(test.pvalue))
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from benchmarks.errors import UsageError
 
+MOST_BYTES = 2**28
+"""The size of the largest file that is read as a whole; tables have a thousandth of it."""
 UNFINISHED = "unfinished"
 """The folder for files that are about to be moved into a bundle."""
 
@@ -28,6 +30,9 @@ def read_bytes(folder: Path, name: str, last: int | None = None) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise UsageError(f"{path}: is not a regular file; a bundle has no others")
+        if last is None and status.st_size > MOST_BYTES:
+            size = f"{status.st_size / 2**20:,.0f} MiB"
+            raise UsageError(f"{path}: is too large, {size}; restore the file from a copy")
         if last is not None:
             file.seek(max(0, status.st_size - last))
         return file.read(-1 if last is None else last)
