@@ -145,5 +145,5 @@ def end_of_output(folder: Path, case: str, lines: int = 8) -> list[str]:
 
 def _unreadable(path: Path, error: OSError) -> UsageError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return UsageError(f"{path}: no such file; is {path.parent} a bundle of this version?")
+        return UsageError(f"{path}: no such file; is {path.parent} a bundle? If so, {RESTORE}")
     return UsageError(f"{path}: cannot be read ({error.strerror}); {RESTORE}")

@@ -5,6 +5,7 @@ older bundles lack or that is not known while a run goes on; where it is None it
 file.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import datetime
@@ -112,7 +113,7 @@ def _value(hint: Any, content: Any, name: str, allowed: Allowed = Allowed()) -> 
 def _shown(content: Any) -> str:
     """A value as messages show it."""
     if isinstance(content, str | None) or type(content) in (bool, int, float):
-        text = ascii(content) if isinstance(content, str) else str(content)
+        text = ascii(content) if isinstance(content, str) else json.dumps(content)
         return text if len(text) <= 40 else f"{text[:39]}…"
     return "an object" if isinstance(content, dict) else "a list"
 

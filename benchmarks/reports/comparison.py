@@ -72,7 +72,8 @@ def gate_notes(gate: Gate) -> list[Note]:
     notes += [Note(f"Cannot judge: {reason}.", "warning") for reason in gate.unjudged]
     if gate.allowed:
         notes.append(Note(f"Missing, as --allow-missing allows: {joined(gate.allowed)}."))
-    if gate.worst_case:
+    # A case that could hide more is not judged, which is said above.
+    if gate.smallest_shown < 1:
         smallest = number(gate.smallest_shown, ".1%")
         notes.append(
             Note(f"These launches would show a slowdown of {smallest} in {gate.worst_case}, which "

@@ -319,7 +319,7 @@ def read_entry(record: Any, path: Any) -> Any:
         ('"state": "complete"', '"state": "paused"', "run.state cannot be 'paused'"),
         ('"2026-01-01T', '"2026-13-01T', "started cannot be '2026-13-01T"),
         ('"memory_gib": 8.0', '"memory_gib": NaN', "NaN is no number"),
-        ('"memory_gib": 8.0', '"memory_gib": 1e999', "machine.memory_gib cannot be inf"),
+        ('"memory_gib": 8.0', '"memory_gib": 1e999', "machine.memory_gib cannot be Infinity"),
         ('"memory_gib": 8.0', f'"memory_gib": {"9" * 5000}', "is not JSON"),
         ('"memory_gib": 8.0', f'"memory_gib": {"[" * 100_000}', "is not JSON"),
         ('"resident"', '"floating"', r"run.cases.input 'floating' is none of"),
