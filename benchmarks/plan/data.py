@@ -93,7 +93,9 @@ def located(folder: Path) -> Path:
 
     Raises DataError where there are several to choose from.
     """
-    for candidates in ([folder], [folder / "raw", *sorted(folder.glob("*/raw"))]):
+    # Looking into what is no folder may raise an error.
+    raws = [folder / "raw", *sorted(folder.glob("*/raw"))] if os.access(folder, os.X_OK) else []
+    for candidates in ([folder], raws):
         names = spellings("train-images-idx3-ubyte")
         found = [one for one in candidates if any(os.access(one / name, os.F_OK) for name in names)]
         if len(found) == 1:
@@ -116,7 +118,8 @@ def _content(folder: Path, name: str) -> tuple[Path, bytes]:
             return path, gzip.decompress(raw) if path.suffix == ".gz" else raw
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path}: cannot be read ({error}); fetch it again") from None
-    present = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    readable = os.access(folder, os.R_OK | os.X_OK) and folder.is_dir()
+    present = [path.name for path in folder.iterdir() if path.is_file()] if readable else []
     near = get_close_matches(name, present, 3)
     hint = f"; there is {', '.join(near)}, which has another name" if near else ""
     raise DataError(
