@@ -172,7 +172,8 @@ def write_bundle(
                 seconds = STEPS * step_ms[name] / 1000 * np.exp(noise)
                 seconds *= 5 if number in disturbed else 1
                 writer.append(
-                    "samples", **which, round=number, position=0, **case, batch_size=32,
+                    "samples", **which, round=number, position=0, **case,
+                    batch_size=described.workload.batch_size,
                     steps=STEPS, seconds=seconds, dispatch_seconds=seconds, cpu_seconds=seconds,
                     compilations=0,
                 )  # fmt: skip

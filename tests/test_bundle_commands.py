@@ -399,6 +399,12 @@ REFUSALS = [
     (["compare", "{before}", "{after}", "--fail-if-slower", "-5"], "--fail-if-slower"),
     (["compare", "{before}", "{after}", "--output", "{existing}"], "exists already"),
     (["compare", "{before}", "{after}", "--output", "{tmp}/no/file.md"], "cannot be written to"),
+    (["compare", "{before}", "{after}", "--output", "{tmp}/{long}"], "File name too long"),
+    (["compare", "{before}", "{after}", "--output", "{loop}"], "exists already"),
+    (["compare", "{before}", "{long}"], "File name too long"),
+    (["compare", "{before}", "{loop}"], "{loop}/environment.json: cannot be read"),
+    (["report", "{loop}"], "{loop}/environment.json: cannot be read"),
+    (["report", "{before}", "--output", "{loop}"], "is a file, not a folder"),
     (["compare", "{before}", "{older}"], "no column adam"),
     (["compare", "{before}", "{broken}"], "is not JSON"),
 ]
@@ -413,11 +419,14 @@ def test_refusals(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    places = {"tmp": tmp_path, "before": before, "after": after}
+    places = {"tmp": tmp_path, "before": before, "after": after, "long": Path("x" * 300)}
     joined = " ".join(arguments)
     if "{existing}" in joined:
         places["existing"] = tmp_path / "existing.md"
         places["existing"].write_text("kept")
+    if "{loop}" in joined:
+        places["loop"] = tmp_path / "loop"
+        places["loop"].symlink_to("loop")
     if "{older}" in joined:
         places["older"] = write_bundle(tmp_path / "older", TIMES)
         samples = pd.read_csv(tmp_path / "older" / "samples.csv").drop(columns="adam")

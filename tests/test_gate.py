@@ -303,6 +303,18 @@ def test_the_same_run_twice_passes_with_a_note(
     assert "the same run" not in run(capsys, "compare", shelf(), changed).output
 
 
+def test_equal_rows_of_other_data_or_with_damage_are_not_the_same_run(
+    shelf: Shelf, tmp_path: Path, capsys: Capture
+) -> None:
+    torn, other = (Path(shutil.copytree(shelf(), tmp_path / name)) for name in ("torn", "other"))
+    with (torn / "samples.csv").open("a") as samples:
+        samples.write("0,0,1")
+    path = other / "environment.json"
+    path.write_text(path.read_text().replace('"data_sha256": "0', '"data_sha256": "1'))
+    for after, reason in ((torn, "AFTER is damaged"), (other, "data_sha256 is")):
+        assert reason in refused(run(capsys, "compare", shelf(), after, *GATE))
+
+
 def test_the_wrong_order_is_pointed_out(shelf: Shelf, tmp_path: Path, capsys: Capture) -> None:
     after = Path(shutil.copytree(shelf(seed=77), tmp_path / "after"))
     path = after / "environment.json"

@@ -18,6 +18,7 @@ from rich.console import Console
 
 import run_all
 from benchmarks.analysis.findings import Findings, compute_findings
+from benchmarks.bundle import files
 from benchmarks.bundle.reader import MOST_LINE, Bundle, end_of_output
 from benchmarks.commands import report, terminal
 from benchmarks.errors import UsageError
@@ -305,7 +306,20 @@ def test_no_link_is_followed_to_a_log(name: str, bundle: Path, tmp_path: Path) -
     assert "is a link, which no bundle has" in markdown
 
 
+def test_a_pipe_is_not_waited_for(bundle: Path) -> None:
+    (bundle / "unfinished").mkdir()
+    pipe = bundle / "unfinished" / "pipe"
+    os.mkfifo(pipe)
+    files.remove(pipe)
+    assert not pipe.exists()
+    with files.all_or_none(bundle) as unfinished:
+        assert list(unfinished.iterdir()) == []
+
+
 def test_a_log_is_read_within_bounds(bundle: Path) -> None:
+    os.truncate(bundle / "samples.csv", 2**40)  # takes no place on the disk
+    with pytest.raises(UsageError, match=r"samples\.csv: is too large"):
+        Bundle.read(bundle)
     log = bundle / "logs" / "jax-eager.txt"
     lines = [*map(str, range(20)), "x" * 5000]
     log.write_text("\n".join(lines))

@@ -18,7 +18,7 @@ from scipy import stats
 
 from backends.contract import EPSILON_HAT, Array
 from benchmarks.analysis import statistics, tables
-from benchmarks.analysis.statistics import mean_with_interval
+from benchmarks.analysis.statistics import mean_with_interval, tested
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
 
 SIGNIFICANCE = 0.05
@@ -147,9 +147,9 @@ def _compare(differences: Array, margin: float) -> dict[str, Any]:
         value = differences[0]
         row |= dict.fromkeys(INTERVAL_ENDS, value)
         return row | {"p_equivalent": float(abs(value) >= margin), "p_different": float(value == 0)}
-    different = stats.ttest_1samp(differences, 0)
-    above = stats.ttest_1samp(differences, -margin, alternative="greater")
-    below = stats.ttest_1samp(differences, margin, alternative="less")
+    different = tested(stats.ttest_1samp, differences, 0)
+    above = tested(stats.ttest_1samp, differences, -margin, alternative="greater")
+    below = tested(stats.ttest_1samp, differences, margin, alternative="less")
     inner, outer = (different.confidence_interval(level) for level in (1 - 2 * SIGNIFICANCE, 0.95))
     row |= zip(INTERVAL_ENDS, (*inner, *outer), strict=True)
     p_equivalent = max(above.pvalue, below.pvalue)

@@ -124,10 +124,14 @@ def check_case(option: str, case: str, before: Bundle, after: Bundle) -> None:
 
 
 def same_run(before: Bundle, after: Bundle) -> bool:
-    """Whether two bundles hold the same measured rows: a copy, or one folder twice."""
-    rows = before.tables["samples"]
-    return len(rows) > 0 and all(
-        table.equals(after.tables[name]) for name, table in before.tables.items()
+    """Whether two bundles hold the same: a copy, or one folder twice.
+
+    Equal rows of another machine, say, or with others that are damaged, are not the same.
+    """
+    return (
+        len(before.tables["samples"]) > 0
+        and (before.environment, before.problems) == (after.environment, after.problems)
+        and all(table.equals(after.tables[name]) for name, table in before.tables.items())
     )
 
 
@@ -148,7 +152,7 @@ def ratio(before: Array, after: Array) -> Estimate:
     value = float(np.exp(after.mean() - before.mean()))
     if min(len(before), len(after)) < 2:
         return Estimate(value=value, low=np.nan, high=np.nan)
-    test = stats.ttest_ind(after, before, equal_var=False)
+    test = statistics.tested(stats.ttest_ind, after, before, equal_var=False)
     low, high = np.exp(test.confidence_interval(statistics.CONFIDENCE))
     return Estimate(value=value, low=float(low), high=float(high), p_value=float(test.pvalue))
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from backends.registry import FLOOR
-from benchmarks.bundle.records import Run
+from benchmarks.bundle.records import CaseRecord, Environment, Run
 from benchmarks.schema import repetition_in
 from benchmarks.schema.tables import IDENTITY, Column, Table, shown
 
@@ -95,11 +95,11 @@ def find_missing(tables: dict[str, pd.DataFrame], run: Run) -> list[Problem]:
 
 
 def check_table(
-    content: bytes, table: Table, run: Run | None = None
+    content: bytes, table: Table, environment: Environment | None = None
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """The whole rows of a CSV file, with the schema's columns, and a problem for each other row.
 
-    Rows must agree with what `run` lists, if it is given. Raises ValueError where the first line
+    Rows must agree with the `environment`, if it is given. Raises ValueError where the first line
     does not name the columns: the message says what is missing.
     """
     file = f"{table.name}.csv"
@@ -111,7 +111,7 @@ def check_table(
     _check_names(names, table)
     rows: dict[int, Row] = {}
     problems: dict[int, DamageError] = {}
-    cases = {} if run is None else {case.case: case for case in (*run.cases, *run.floors)}
+    cases = _listed(environment.run) if environment else {}
     named: dict[int, str] = {}
     read = _reader(names, table)
     for number, line in enumerate(lines, start=2):
@@ -124,8 +124,8 @@ def check_table(
             if "case" in table.names and (case := cells[names.index("case")]) in cases:
                 named[number] = case
             row = read(cells)
-            if run is not None:
-                _check_agreement(row, run.seed, cases)
+            if environment:
+                _check_agreement(row, environment, cases)
             _check_certificate(row)
             rows[number] = row
         except DamageError as damage:
@@ -227,8 +227,14 @@ def _reader(names: Sequence[str], table: Table) -> Any:
     return read
 
 
-def _check_agreement(row: Row, first_seed: int, cases: dict[str, Any]) -> None:
-    """Raise DamageError where a row departs from what environment.json says of case and seed."""
+def _listed(run: Run) -> dict[str, CaseRecord]:
+    """The cases and floors that a row may be of, by name."""
+    return {case.case: case for case in (*run.cases, *run.floors)}
+
+
+def _check_agreement(row: Row, environment: Environment, cases: dict[str, CaseRecord]) -> None:
+    """Raise DamageError where a row departs from what environment.json says of it."""
+    run = environment.run
     if "case" in row:
         listed = cases.get(row["case"])
         if listed is None:
@@ -238,9 +244,16 @@ def _check_agreement(row: Row, first_seed: int, cases: dict[str, Any]) -> None:
             if row[name] != (expected := getattr(listed, name)):
                 found = shown(str(row[name]))
                 raise DamageError(name, f"{found} is not {expected}, as in environment.json")
-    if "seed" in row and row["seed"] != first_seed + row["launch"]:
-        expected = first_seed + row["launch"]
-        raise DamageError("seed", f"'{row['seed']}' is not {expected}, that of the launch")
+    if "seed" in row and row["seed"] != (seed := run.seed + row["launch"]):
+        raise DamageError("seed", f"'{row['seed']}' is not {seed}, that of the launch")
+    # One more than have finished may have begun.
+    if (row.get("launch") or 0) > run.finished_launches:
+        finished = f"{run.finished_launches} finished by environment.json, counted from 0"
+        raise DamageError("launch", f"'{row['launch']}' is beyond the {finished}")
+    if row.get("batch_size", size := environment.workload.batch_size) != size:
+        raise DamageError(
+            "batch_size", f"'{row['batch_size']}' is not {size}, as in environment.json"
+        )
 
 
 def _check_certificate(row: Row) -> None:

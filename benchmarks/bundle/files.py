@@ -7,11 +7,13 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.errors import UsageError
 
+MOST_BYTES = 2**28
+"""The size of the largest file that is read as a whole; tables have a thousandth of it."""
 UNFINISHED = "unfinished"
 """The folder for files that are about to be moved into a bundle."""
 
@@ -28,6 +30,9 @@ def read_bytes(folder: Path, name: str, last: int | None = None) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise UsageError(f"{path}: is not a regular file; a bundle has no others")
+        if last is None and status.st_size > MOST_BYTES:
+            size = f"{status.st_size / 2**20:,.0f} MiB"
+            raise UsageError(f"{path}: is too large, {size}; restore the file from a copy")
         if last is not None:
             file.seek(max(0, status.st_size - last))
         return file.read(-1 if last is None else last)
@@ -63,7 +68,7 @@ def all_or_none(folder: Path) -> Iterator[Path]:
     None of them does if the block raises anything. Raises OSError where they cannot be written.
     """
     unfinished = inside(folder, UNFINISHED)
-    shutil.rmtree(unfinished, ignore_errors=True)
+    remove(unfinished)
     try:
         unfinished.mkdir()
         yield unfinished
@@ -76,6 +81,16 @@ def all_or_none(folder: Path) -> Iterator[Path]:
                 path.replace(target)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder or whatever is in its place, as far as that can be done."""
+    # Only a folder: `rmtree` opens what it is given, and waits for ever at a named pipe.
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def inside(folder: Path, name: str) -> Path:

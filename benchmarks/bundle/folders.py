@@ -13,8 +13,8 @@ def check_folder(output: Path | None) -> None:
     if output is None:
         return
     try:
-        if output.exists() and not output.is_dir():
-            raise UsageError(f"--output {output}: is a file, not a folder")
+        if os.path.lexists(output) and not output.is_dir():
+            raise UsageError(f"--output {output}: is a file, not a folder; name a new one")
         if output.is_dir() and any(output.iterdir()):
             raise UsageError(f"--output {output}: is not empty; name a new folder")
         nearest = next(path for path in (output, *output.absolute().parents) if path.exists())
@@ -44,7 +44,13 @@ def check_report(output: Path | None) -> None:
     """Raise UsageError where a report cannot be written to the file of `--output`."""
     if output is None:
         return
-    if output.exists():
+    try:
+        exists = bool(output.lstat())
+    except (FileNotFoundError, NotADirectoryError):
+        exists = False
+    except OSError as error:
+        raise UsageError(f"--output {output}: cannot be used ({error.strerror})") from None
+    if exists:
         raise UsageError(f"--output {output}: exists already; name a new file")
     if not os.access(output.absolute().parent, os.W_OK):
         raise UsageError(f"--output {output}: {output.absolute().parent} cannot be written to")

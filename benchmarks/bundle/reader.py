@@ -11,12 +11,12 @@ import pandas as pd
 from benchmarks.bundle import files
 from benchmarks.bundle.checks import Problem, as_frame, check_table, find_missing
 from benchmarks.bundle.folders import file_name
-from benchmarks.bundle.records import FORMAT, Environment, Run
+from benchmarks.bundle.records import FORMAT, Environment
 from benchmarks.errors import UsageError
 from benchmarks.schema.tables import MEASURED, TABLES, shown
 
 RESTORE = "restore the file from a copy, or measure again"
-"""What to do where environment.json is damaged: without it no table can be understood."""
+"""What to do where a file cannot be used at all, such as environment.json, which explains all."""
 
 MOST_OUTPUT_BYTES, MOST_LINE = 65_536, 1_000
 """What is read of a log at most, from its end, and how many characters of a line are shown."""
@@ -42,7 +42,7 @@ class Bundle:
     def read(cls, folder: Path) -> Self:
         """Read a bundle; raises UsageError where a file is missing or not of this program."""
         environment = read_environment(folder)
-        read = {table: read_table(folder, table, environment.run) for table in MEASURED}
+        read = {table: read_table(folder, table, environment) for table in MEASURED}
         tables = {table: rows for table, (rows, _) in read.items()}
         damaged = [problem for _, problems in read.values() for problem in problems]
         problems = (*damaged, *find_missing(tables, environment.run))
@@ -62,17 +62,17 @@ def undisturbed(samples: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_table(
-    folder: Path, name: str, run: Run | None = None
+    folder: Path, name: str, environment: Environment | None = None
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """The whole rows of one table, with the schema's columns in its order, and the damaged ones.
 
     Columns that older bundles lack are empty, but for `repetition`, which is read from the names of
-    the cases. Rows must agree with what `run` lists, if it is given. Raises UsageError where the
+    the cases. Rows must agree with the `environment`, if it is given. Raises UsageError where the
     file cannot be read, or lacks another column.
     """
     path, table = folder / f"{name}.csv", TABLES[name]
     try:
-        return check_table(files.read_bytes(folder, path.name), table, run)
+        return check_table(files.read_bytes(folder, path.name), table, environment)
     except FileNotFoundError as error:
         if table.added_later:
             return as_frame([], table), []
@@ -97,14 +97,14 @@ def read_environment(folder: Path) -> Environment:
     except (ValueError, RecursionError) as error:
         why = f" ({error})" if isinstance(error, EnvironmentDamageError) else ""
         raise UsageError(f"{path}: is not JSON{why}; {RESTORE}") from None
-    if not isinstance(content, dict) or not {"machine", "workload", "run"} <= content.keys():
-        raise UsageError(f"{path}: describes no run; is {folder} a bundle?")
-    version = content.get("format")
+    version = content.get("format") if isinstance(content, dict) else None
     if type(version) is int and version > FORMAT:
         raise UsageError(
             f"{path}: was written by a newer version of this program (format {version}; this one "
             f"reads up to {FORMAT}): update it"
         )
+    if not isinstance(content, dict) or not {"machine", "workload", "run"} <= content.keys():
+        raise UsageError(f"{path}: describes no run; is {folder} a bundle?")
     try:
         return Environment.from_json(content)
     except ValueError as error:

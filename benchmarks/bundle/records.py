@@ -265,7 +265,9 @@ class Environment(Record):
     workload: WorkloadRecord
     run: Run
     finished: Annotated[str | None, "End of the run, in UTC.", MOMENT] = None
-    format: Annotated[int | None, "Version of this format; the first one left it out."] = None
+    format: Annotated[
+        int | None, "Version of this format; the first one left it out.", POSITIVE
+    ] = None
 
     def with_run(self, **changes: Any) -> Self:
         """The same environment, with `changes` to the fields of its run."""

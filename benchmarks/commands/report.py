@@ -14,6 +14,7 @@ For example:
   python run_all.py report results/laptop results/server --output results/machines
 """
 
+import os
 import shlex
 from contextlib import suppress
 from importlib.util import find_spec
@@ -51,7 +52,7 @@ def parser() -> options.Parser:
 
 def read_bundle(command: str, folder: Path) -> Bundle:
     """Read a bundle; raises UsageError, which for a folder of bundles names those in it."""
-    if not (folder / "environment.json").exists():
+    if os.access(folder, os.R_OK) and not os.path.lexists(folder / "environment.json"):
         paths = [*folder.glob("*/environment.json"), *folder.glob("*/*/environment.json")]
         paths.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         if bundles := [str(path.parent) for path in paths]:
@@ -68,7 +69,7 @@ def read_bundle(command: str, folder: Path) -> Bundle:
 
 def bundle_names(folders: list[Path]) -> list[str]:
     """What reports call the bundles: the folders' own names, or paths where two names are equal."""
-    names = [harmless(folder.resolve().name) for folder in folders]
+    names = [harmless(Path(os.path.realpath(folder)).name) for folder in folders]
     paths = [harmless(str(folder)) for folder in folders]
     return names if len(set(names)) == len(names) else paths
 
@@ -187,7 +188,7 @@ def main(argv: list[str], console: Console) -> int:
     folders: list[Path] = arguments.folders
     output: Path | None = arguments.output
     check_folder(output)
-    if len({folder.resolve() for folder in folders}) < len(folders):
+    if len(set(map(os.path.realpath, folders))) < len(folders):
         raise UsageError("report: name each bundle once")
     if len(folders) > 1 and not output:
         problem = "a report of several bundles goes to a folder of its own: --output"

@@ -1,6 +1,7 @@
 """From arguments to a plan, and from a plan to a bundle, for the commands that measure."""
 
 import argparse
+import os
 import shlex
 import sys
 from contextlib import closing
@@ -70,7 +71,7 @@ def prepare(
             batch_size=arguments.batch_size,
             steps=arguments.steps or preset.steps,
             training_images=len(dataset.training.labels),
-            data_dir=str(arguments.data_dir.resolve()),
+            data_dir=os.path.realpath(arguments.data_dir),
             data_sha256=dataset.sha256,
             shuffled=dataset.shuffled,
         ),

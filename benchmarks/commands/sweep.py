@@ -17,10 +17,9 @@ nobody but you: where it was started with --python or --data-dir, name these aga
 
 import argparse
 import json
+import os
 import shlex
-import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -33,6 +32,7 @@ from backends.contract import Network
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.analysis.tables import in_order
 from benchmarks.bundle import files
+from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.folders import create_folder
 from benchmarks.bundle.reader import Bundle, read_environment
 from benchmarks.commands import exit_codes, options, report, running, terminal
@@ -129,7 +129,7 @@ def to_keep(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
     return {
         "choice": {name: value for name, value in chosen.items() if value is not None},
         "pythons": sorted(dict(arguments.python)),
-        "data": arguments.data_dir.resolve().name,
+        "data": Path(os.path.realpath(arguments.data_dir)).name,
         "data_sha256": dataset.sha256,
     }
 
@@ -215,7 +215,7 @@ def main(argv: list[str], console: Console) -> int:
     summaries: dict[Point, pd.DataFrame] = {}
     for point in chosen:
         bundle = files.inside(folder, f"points/{point.name}")
-        if not _complete(bundle):
+        if not _complete(bundle, point, dataset.sha256):
             console.print(f"{point.factor} {point.value}", style="bold", highlight=False)
             training, point_plan = dataset.training, plan_of(point, plan, arguments.steps)
             described, began = describe_run(point_plan), monotonic()
@@ -227,7 +227,10 @@ def main(argv: list[str], console: Console) -> int:
                 # The command report makes the page of any one of them.
                 _, findings = report.write_reports(writer.folder, page=False)
         else:
-            findings = compute_findings(Bundle.read(bundle))
+            read = Bundle.read(bundle)
+            findings = compute_findings(read)
+            if damage := describe_damage(read.problems):
+                terminal.show_line(console, f"{bundle}: {damage}")
         summaries[point] = findings.summary
         write(folder, summaries, console)
         if code == exit_codes.INTERRUPTED:
@@ -240,15 +243,29 @@ def main(argv: list[str], console: Console) -> int:
     return code
 
 
-def _complete(folder: Path) -> bool:
-    """Whether a point has been measured; removes what an interrupted one has left behind."""
-    if not folder.exists():
+def _complete(folder: Path, point: Point, data_sha256: str) -> bool:
+    """Whether a point has been measured; removes what an interrupted one has left behind.
+
+    Raises UsageError where the folder has the run of another point, or of other data.
+    """
+    if not os.path.lexists(folder):
         return False
-    with suppress(UsageError):
-        if read_environment(folder).run.state == "complete":
-            return True
-    shutil.rmtree(folder)
-    return False
+    try:
+        environment = read_environment(folder)
+    except UsageError:
+        environment = None
+    if environment is None or environment.run.state != "complete":
+        files.remove(folder)
+        return False
+    work = environment.workload
+    if (work.layer_sizes, work.batch_size, work.data_sha256) != (
+        point.layer_sizes,
+        point.batch_size,
+        data_sha256,
+    ):
+        problem = f"is the run of another workload, not of {point.factor} {point.value}"
+        raise UsageError(f"{folder}: {problem}; remove it, to have the point measured again")
+    return True
 
 
 def write(folder: Path, summaries: Mapping[Point, pd.DataFrame], console: Console) -> None:

@@ -12,6 +12,8 @@ from benchmarks.machine.settings import ROOT
 
 QUIET = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 """Options with which git starts no program that a repository names."""
+IMPORTABLE = (":(glob)*.py", ":(glob)*.so", ":(glob)*/__init__.py", "backends", "benchmarks")
+"""Where an import finds files before it finds those of packages that are installed."""
 HIDDEN = "abcdefghijklmnopqrstuvwxyzS"
 """The tags of `git ls-files -v` for files whose changes git was told to overlook."""
 
@@ -49,15 +51,15 @@ def commit(root: Path = ROOT) -> str:
 def modified(root: Path = ROOT) -> bool | None:
     """Whether files in `root` differ from its commit; None where that is not known.
 
-    A Python file that the commit lacks counts where it could be imported.
+    A module that the commit lacks counts where it could be imported.
     """
     if not commit(root):
         return None
     changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    new = _git(root, "ls-files", "--others", "-z", "--", ":(glob)*.py", "backends", "benchmarks")
+    new = _git(root, "ls-files", "--others", "-z", "--", *IMPORTABLE)
     tracked = _git(root, "ls-files", "-v", "-z")
     if changed is None or new is None or tracked is None:
         return None
-    if changed or any(name.endswith(".py") for name in new.split("\0")):
+    if changed or any(name.endswith((".py", ".so")) for name in new.split("\0")):
         return True
     return None if any(line[0] in HIDDEN for line in tracked.split("\0") if line) else False

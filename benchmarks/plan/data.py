@@ -8,6 +8,7 @@ dimension, then the elements.
 import gzip
 import hashlib
 import math
+import os
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -92,9 +93,11 @@ def located(folder: Path) -> Path:
 
     Raises DataError where there are several to choose from.
     """
-    for candidates in ([folder], [folder / "raw", *sorted(folder.glob("*/raw"))]):
+    # Looking into what is no folder may raise an error.
+    raws = [folder / "raw", *sorted(folder.glob("*/raw"))] if os.access(folder, os.X_OK) else []
+    for candidates in ([folder], raws):
         names = spellings("train-images-idx3-ubyte")
-        found = [one for one in candidates if any((one / name).exists() for name in names)]
+        found = [one for one in candidates if any(os.access(one / name, os.F_OK) for name in names)]
         if len(found) == 1:
             return found[0]
         if found:
@@ -115,7 +118,8 @@ def _content(folder: Path, name: str) -> tuple[Path, bytes]:
             return path, gzip.decompress(raw) if path.suffix == ".gz" else raw
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path}: cannot be read ({error}); fetch it again") from None
-    present = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    readable = os.access(folder, os.R_OK | os.X_OK) and folder.is_dir()
+    present = [path.name for path in folder.iterdir() if path.is_file()] if readable else []
     near = get_close_matches(name, present, 3)
     hint = f"; there is {', '.join(near)}, which has another name" if near else ""
     raise DataError(
@@ -163,7 +167,7 @@ def load(folder: Path = EMBEDDED) -> Dataset:
     where images are sorted by class, they are shuffled first, always in the same way. Raises
     DataError where files are missing, damaged or too small.
     """
-    folder = located(folder.resolve())
+    folder = located(Path(os.path.realpath(folder)))
     files, test = _read_pair(folder, "train"), _read_pair(folder, "t10k")
     if files.images.shape[1] != test.images.shape[1]:
         raise DataError(f"{folder}: training and test images differ in size")

@@ -79,12 +79,12 @@ def wrong_cells(column: Column) -> Iterator[str]:
 def test_no_cell_is_used_that_its_column_cannot_hold(
     table: Table, whole: tuple[Bundle, Findings], files: Files
 ) -> None:
-    lines, run = lines_of(files, table.name)[: LINE + 1], whole[0].environment.run
-    rows, problems = check_table(content(lines), table, run)
+    lines, described = lines_of(files, table.name)[: LINE + 1], whole[0].environment
+    rows, problems = check_table(content(lines), table, described)
     assert problems == []
     for column in table.columns:
         for cell in wrong_cells(column):
-            damaged, (problem,) = check_table(with_cell(lines, column.name, cell), table, run)
+            damaged, (problem,) = check_table(with_cell(lines, column.name, cell), table, described)
             assert problem.line == LINE, (column.name, cell)
             assert problem.column in (column.name, ""), (column.name, cell)
             assert len(damaged) == len(rows) - 1
@@ -133,9 +133,9 @@ def test_a_table_of_a_spreadsheet_is_refused(files: Files, tmp_path: Path) -> No
 def test_of_equal_rows_one_is_kept_and_of_unequal_ones_none(
     table: Table, whole: tuple[Bundle, Findings], files: Files
 ) -> None:
-    lines, run = lines_of(files, table.name), whole[0].environment.run
-    rows, _ = check_table(content(lines), table, run)
-    again, (problem,) = check_table(content([*lines, lines[LINE - 1]]), table, run)
+    lines, described = lines_of(files, table.name), whole[0].environment
+    rows, _ = check_table(content(lines), table, described)
+    again, (problem,) = check_table(content([*lines, lines[LINE - 1]]), table, described)
     pd.testing.assert_frame_equal(again, rows)
     assert f"repeats line {LINE}" in str(problem)
     other = next(one for one in table.columns[::-1] if one.name not in table.key)
@@ -145,7 +145,7 @@ def test_of_equal_rows_one_is_kept_and_of_unequal_ones_none(
     changed = with_cell(lines, other.name, cell).decode().splitlines()[LINE - 1]
     if changed == lines[LINE - 1]:
         changed = with_cell(lines, other.name, "False").decode().splitlines()[LINE - 1]
-    neither, problems = check_table(content([*lines, changed]), table, run)
+    neither, problems = check_table(content([*lines, changed]), table, described)
     assert [problem.line for problem in problems] == [LINE, len(lines) + 1]
     pd.testing.assert_frame_equal(neither, rows.drop(index=LINE - 2).reset_index(drop=True))
 
@@ -165,9 +165,26 @@ def test_rows_agree_with_the_environment(
     for name in MEASURED.keys() - {"outcomes", *(["rounds"] if column in IDENTITY else [])}:
         lines = lines_of(files, name)
         _, (problem,) = check_table(
-            with_cell(lines, column, cell), MEASURED[name], whole[0].environment.run
+            with_cell(lines, column, cell), MEASURED[name], whole[0].environment
         )
         assert message in str(problem), name
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({"batch_size": "64"}, "'64' is not 32, as in environment.json"),
+        ({"launch": "7", "seed": "7"}, "'7' is beyond the "),
+    ],
+)
+def test_rows_of_another_run_are_left_out(
+    whole: tuple[Bundle, Findings], files: Files, cells: dict[str, str], message: str
+) -> None:
+    lines = lines_of(files, "samples")
+    for column, cell in cells.items():
+        lines = with_cell(lines, column, cell).decode().splitlines()
+    _, (problem,) = check_table(content(lines), MEASURED["samples"], whole[0].environment)
+    assert message in str(problem)
 
 
 @pytest.mark.parametrize(
@@ -298,6 +315,7 @@ def read_entry(record: Any, path: Any) -> Any:
     [
         ('"python"', '"format": 3, "python"', "twice"),
         ('"format": 2', '"format": 3', r"newer version .*format 3; this one reads up to 2.*update"),
+        ('"format": 2', '"format": 0', "format cannot be 0"),
         ('"state": "complete"', '"state": "paused"', "run.state cannot be 'paused'"),
         ('"2026-01-01T', '"2026-13-01T', "started cannot be '2026-13-01T"),
         ('"memory_gib": 8.0', '"memory_gib": NaN', "NaN is no number"),
@@ -332,6 +350,12 @@ def test_an_environment_that_is_no_text_is_refused(files: Files, tmp_path: Path)
         (tmp_path / "environment.json").write_bytes(damaged)
         with pytest.raises(UsageError, match=r"environment\.json: "):
             read_environment(tmp_path)
+
+
+def test_a_newer_bundle_may_be_quite_unlike_this_one(tmp_path: Path) -> None:
+    (tmp_path / "environment.json").write_text('{"format": 3}')
+    with pytest.raises(UsageError, match="newer version"):
+        read_environment(tmp_path)
 
 
 def test_an_older_bundle_says_what_it_lacks(whole: tuple[Bundle, Findings]) -> None:

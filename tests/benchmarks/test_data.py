@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 from pathlib import Path
 
@@ -148,6 +149,18 @@ def test_a_file_with_nearly_the_right_name_is_pointed_out(small_set: Path) -> No
     (small_set / TRAIN_LABELS).rename(small_set / "train-labels.idx1.ubyte")
     with pytest.raises(data.DataError, match=r"no such file; there is train-labels\.idx1\.ubyte, "):
         data.load(small_set)
+
+
+def test_what_is_no_file_or_cannot_be_one_is_not_read(small_set: Path, tmp_path: Path) -> None:
+    (small_set / TRAIN_LABELS).unlink()
+    os.mkfifo(small_set / TRAIN_LABELS)
+    with pytest.raises(data.DataError, match=r"no such file") as raised:
+        data.load(small_set)
+    assert f"there is {TRAIN_LABELS}" not in str(raised.value)
+    (tmp_path / "loop").symlink_to("loop")
+    for folder in (tmp_path / "loop", tmp_path / ("x" * 300)):
+        with pytest.raises(data.DataError, match=r"cannot be read|no such file"):
+            data.load(folder)
 
 
 def test_data_is_told_by_its_content(small_set: Path, tmp_path: Path) -> None:

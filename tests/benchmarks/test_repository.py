@@ -66,6 +66,8 @@ def test_a_clean_checkout_has_its_commit(program: Path) -> None:
         ("backends/new/d.py", True),
         ("benchmarks/d.py", True),
         ("torch.py", True),
+        ("torch.so", True),
+        ("torch/__init__.py", True),
         ("results/new.csv", False),
         ("backends/jax/notes.txt", False),
         ("scratch/d.py", False),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.analysis import statistics
+from benchmarks.analysis import comparison, statistics
 from benchmarks.analysis.statistics import Estimate
 from benchmarks.bundle.reader import undisturbed
 
@@ -250,3 +250,13 @@ def test_mean_of_launches() -> None:
     assert estimate.high - estimate.value == pytest.approx(4.303 * 0.01 / 3**0.5, rel=1e-3)
     assert np.isnan(statistics.mean_of_launches(pd.Series([0.97])).low)
     assert np.isnan(statistics.mean_of_launches(pd.Series(dtype=float)).value)
+
+
+def test_launches_that_are_all_equal_are_no_reason_for_a_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    for values in (np.full(3, np.log(0.001)), np.full(3, np.log(0.7))):
+        assert statistics.interval_of_medians(values).p_value < 0.01
+        equal = comparison.ratio(values + 1e-15 * np.arange(3), values)
+        assert equal.value == pytest.approx(1)
+    assert not recwarn.list

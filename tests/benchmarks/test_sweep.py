@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
 from benchmarks.reports.figures import static
 from tests.support.runs import run
+from tests.synthetic_bundles import write_bundle
 
 SHORT = ["--backends", "numpy", "--modes", "eager", "--hidden", "8", "--launches", "2"]
 
@@ -224,6 +226,28 @@ def test_links_in_a_sweep_are_not_followed(link: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a link"):
         sweep.main(["--resume", str(folder)], Console(quiet=True))
     assert kept.read_text() == "{}"
+
+
+def test_a_point_is_the_run_of_its_workload_and_says_what_is_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "sweep"
+    resumable(folder)
+    (folder / "points").mkdir()
+    other = {"batch_size": 32, "layer_sizes": [784, 8, 10], "data_sha256": mnist().sha256}
+    point = folder / "points" / "batch-16-hidden-8"
+    for workload in (other, other | {"batch_size": 16}):
+        shutil.rmtree(point, ignore_errors=True)
+        write_bundle(point, {"numpy eager": 1.0}, launches=2, rounds=1, workload=workload)
+        with (point / "samples.csv").open("a") as samples:
+            samples.write("torn")
+        result = run(capsys, "sweep", "--resume", folder)
+        if workload == other:
+            assert result.code == 2
+            assert "the run of another workload, not of batch size 16; remove it" in result.errors
+        else:
+            assert result.code == 0
+            assert "Left out as damaged: 1 row of samples.csv" in " ".join(result.output.split())
 
 
 def test_a_batch_larger_than_the_data_is_refused_before_anything_runs(tmp_path: Path) -> None:
