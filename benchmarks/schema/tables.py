@@ -67,9 +67,10 @@ class Column:
                 raise ValueError(f"{shown(cell)} is none of {', '.join(self.choices)}")
             return cell
         if self.kind == "flag":
-            if cell not in FLAGS:
+            # Spreadsheets write TRUE and FALSE.
+            if cell.capitalize() not in FLAGS:
                 raise ValueError(f"{shown(cell)} is neither True nor False")
-            return FLAGS[cell]
+            return FLAGS[cell.capitalize()]
         if self.kind == "integer":
             if not WHOLE.fullmatch(cell):
                 raise ValueError(f"{shown(cell)} is not a whole number")

@@ -285,3 +285,10 @@ def test_every_case_has_the_same_columns_everywhere() -> None:
         if "case" in table.names:
             start = table.names.index("case")
             assert tuple(table.names[start : start + len(IDENTITY)]) == IDENTITY
+
+
+@pytest.mark.parametrize("cell", ["True", "TRUE", "true"])
+def test_a_flag_is_read_as_spreadsheets_write_it_too(cell: str) -> None:
+    assert Column(name="passed", about="A flag.", kind="flag").read(cell) is True
+    with pytest.raises(ValueError, match="neither True nor False"):
+        Column(name="passed", about="A flag.", kind="flag").read(f"{cell}!")
