@@ -28,8 +28,6 @@ class Gate:
     limit: float
     slower: list[str]
     """The cases that are shown to be slower by more than the limit."""
-    possible: list[str]
-    """Those that are slower by their estimate alone."""
     unjudged: list[str]
     """Why it cannot judge all that it should, a sentence each, with what to do; best empty."""
     allowed: list[str]
@@ -48,17 +46,18 @@ def judge(
     Cases that are `allowed` may be missing: not measured in one of the two.
     """
     slower, possible = beyond(compared.rows, limit)
+    more = f"by its estimate slower by more than {limit:.1%}, which its launches do not show"
     # A slowdown is shown once its interval, as wide as this one, begins above the limit.
     rows = compared.rows.set_index("case")
     shown = (1 + limit) * rows["ratio"] / rows["ratio_low"] - 1
     return Gate(
         limit=limit,
         slower=slower,
-        possible=possible,
         unjudged=[
             *_of_runs(compared, before, after),
             *_of_missing_cases(compared, cases_of(before), allowed),
             *_of_launches(compared),
+            *(f"{case} is {more}; {AGAIN}" for case in possible),
             *_of_intervals(compared.rows, limit),
         ],
         allowed=[case for case in compared.left_out if case in allowed],
@@ -71,8 +70,9 @@ def beyond(rows: pd.DataFrame, limit: float) -> tuple[list[str], list[str]]:
     """The cases that are shown to be slower by more than `limit`, and those that may be.
 
     It is shown if the whole interval lies above the limit; it may be if only the estimate does.
+    Cases without an interval are neither.
     """
-    above = rows["ratio"] > 1 + limit
+    above = (rows["ratio"] > 1 + limit) & rows["ratio_low"].notna()
     shown = rows["ratio_low"] > 1 + limit
     return list(rows.loc[shown, "case"]), list(rows.loc[above & ~shown, "case"])
 

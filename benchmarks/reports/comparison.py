@@ -60,15 +60,12 @@ def notes(comparison: Comparison, gate: Gate | None) -> list[Note]:
 
 
 def gate_notes(gate: Gate) -> list[Note]:
-    """The cases that are slower than the limit, those that may be, and what cannot be judged."""
-    shown, possible = joined(gate.slower), joined(gate.possible)
-    slower, notes = f"slower by more than {number(gate.limit, '.1%')}", []
-    if shown:
-        notes.append(Note(f"{slower.capitalize()}: {shown}.", "warning"))
-    if possible:
-        notes.append(Note(f"May be {slower}, not shown: {possible}."))
-    if not notes:
-        notes.append(Note(f"No case that was compared is {slower}, by its estimate."))
+    """The cases that are slower than the limit, and what cannot be judged."""
+    slower = f"slower by more than {number(gate.limit, '.1%')}"
+    if gate.slower:
+        notes = [Note(f"{slower.capitalize()}: {joined(gate.slower)}.", "warning")]
+    else:
+        notes = [Note(f"No case that was compared is shown to be {slower}.")]
     notes += [Note(f"Cannot judge: {reason}.", "warning") for reason in gate.unjudged]
     if gate.allowed:
         notes.append(Note(f"Missing, as --allow-missing allows: {joined(gate.allowed)}."))
