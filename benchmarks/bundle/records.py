@@ -13,7 +13,7 @@ from types import NoneType
 from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 
 from benchmarks.schema import repetition_in
-from benchmarks.schema.tables import LARGEST, SHARED
+from benchmarks.schema.tables import LARGEST, SHARED, shown
 
 FORMAT = 2
 """The version of the bundles that this program writes; 1 had no checksum of the data."""
@@ -112,9 +112,10 @@ def _value(hint: Any, content: Any, name: str, allowed: Allowed = Allowed()) -> 
 
 def _shown(content: Any) -> str:
     """A value as messages show it."""
-    if isinstance(content, str | None) or type(content) in (bool, int, float):
-        text = ascii(content) if isinstance(content, str) else json.dumps(content)
-        return text if len(text) <= 40 else f"{text[:39]}…"
+    if isinstance(content, str):
+        return shown(content)
+    if content is None or type(content) in (bool, int, float):
+        return json.dumps(content)[:30]
     return "an object" if isinstance(content, dict) else "a list"
 
 
