@@ -256,7 +256,7 @@ def _warnings(machines: str, before: Bundle, after: Bundle) -> list[str]:
     old, new = before.environment.started, after.environment.started
     try:
         later_first = datetime.fromisoformat(new) < datetime.fromisoformat(old)
-    except (TypeError, ValueError):  # no times, or only one of them with a time zone
+    except TypeError:  # only one of them has a time zone
         later_first = False
     if later_first:
         warnings.append(f"AFTER is older than BEFORE: it was started at {new}, BEFORE at {old}")

@@ -118,7 +118,7 @@ def _write_page(bundle: Bundle, findings: Findings, folder: Path) -> None:
         raise OSError(error.errno, error.strerror, PAGE) from None
 
 
-def _unwritten(folder: Path, error: OSError) -> str:
+def unwritten(folder: Path, error: OSError) -> str:
     """Which part of a report cannot be written, and why."""
     part = f"page {PAGE}" if error.filename == PAGE else "report"
     return f"{folder}: its {part} cannot be written ({error.strerror})"
@@ -139,7 +139,7 @@ def report_run(folder: Path, console: Console) -> None:
             _write(bundle, findings, folder)
             _write_page(bundle, findings, folder)
         except OSError as error:
-            problem = _unwritten(folder, error)
+            problem = unwritten(folder, error)
         terminal.show_findings(console, bundle, findings)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; {kept}: {command}") from None
@@ -200,5 +200,5 @@ def main(argv: list[str], console: Console) -> int:
             _report_one(folders[0], output, console)
     except OSError as error:
         advice = "" if output else "; use --output FOLDER"
-        raise UsageError(f"{_unwritten(output or folders[0], error)}{advice}") from None
+        raise UsageError(f"{unwritten(output or folders[0], error)}{advice}") from None
     return exit_codes.OK

@@ -280,6 +280,6 @@ def write(folder: Path, summaries: Mapping[Point, pd.DataFrame], console: Consol
             files.write_text(unfinished, "sweep.csv", table.to_csv(index=False))
             sweep_report.write(unfinished, table)
     except OSError as error:
-        problem = f"{folder}: its report cannot be written ({error.strerror})"
+        problem = report.unwritten(folder, error)
         raise StoppedError(f"{problem}; go on with sweep --resume when it can") from None
     terminal.show_line(console, f"report: {folder / 'report.md'}")
