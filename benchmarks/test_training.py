@@ -14,6 +14,7 @@ flush denormal numbers, so it slows down as training goes on). For figures to qu
 
 import itertools
 import os
+import warnings
 from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
@@ -24,6 +25,8 @@ import pytest
 
 from backends.contract import Adam, Array, Execution, Network, Trainer, Training
 from backends.registry import BACKENDS, load, missing_packages
+from benchmarks.errors import UsageError
+from benchmarks.machine import lock
 from benchmarks.machine.environment import gpus
 from benchmarks.machine.probe import trial
 from benchmarks.machine.settings import SHARED_GPU, available_cpus
@@ -43,6 +46,16 @@ CASES = [
     for input_ in about.inputs
     if device in backend.devices
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def alone() -> Iterator[None]:
+    """The lock of this machine; pytest ends with one line where a run is going on."""
+    try:
+        with lock.held(wait=False, say=warnings.warn):
+            yield
+    except UsageError as error:
+        pytest.exit(str(error), returncode=2)
 
 
 @cache

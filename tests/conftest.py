@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from backends.contract import Adam, Array, Execution, Network, Parameters, Training, TrainingSet
 from backends.registry import BACKENDS, FLOOR, load, missing_packages
+from benchmarks.machine import lock
 from benchmarks.machine.probe import trial
 from benchmarks.machine.settings import SHARED_GPU
 from tests.support.images import write_image_set
@@ -172,6 +173,12 @@ class Problem:
 @pytest.fixture
 def problem() -> Problem:
     return Problem(17, 11)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lock_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests wait for no run on this machine, and refuse none."""
+    os.environ[lock.FOLDER] = str(tmp_path_factory.mktemp("lock"))
 
 
 @pytest.fixture(scope="session")

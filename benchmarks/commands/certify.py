@@ -9,6 +9,7 @@ For example:
   python run_all.py certify jax pytorch --modes eager
 """
 
+import argparse
 from dataclasses import asdict
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.commands import exit_codes, options, running
+from benchmarks.machine import lock
 from benchmarks.machine.advice import together
 from benchmarks.plan.plan import STEPS_PER_CALL
 from benchmarks.reports.formats import stage_title
@@ -83,6 +85,12 @@ def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> N
 def main(argv: list[str], console: Console) -> int:
     """Certify cases without timing them."""
     arguments = parser().read(argv)
+    with lock.held(wait=arguments.wait, say=console.out):
+        return certify(arguments, console)
+
+
+def certify(arguments: argparse.Namespace, console: Console) -> int:
+    """Certify the cases that the arguments name; returns the exit code."""
     plan, dataset = running.prepare(arguments, None)
     if plan.skipped:
         skipped = together({case.name: reason for case, reason in plan.skipped.items()})

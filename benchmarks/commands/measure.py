@@ -8,6 +8,7 @@ For example:
   python run_all.py --modes eager compiled --input resident streamed --steps 1000
 """
 
+import argparse
 from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
@@ -17,7 +18,7 @@ from rich.console import Console
 from benchmarks.commands import COMMANDS, options
 from benchmarks.commands.list import list_backends
 from benchmarks.errors import StoppedError, UsageError
-from benchmarks.machine import interrupts
+from benchmarks.machine import interrupts, lock
 from benchmarks.machine.project import VERSION
 from benchmarks.plan.cases import floors_of, with_control
 from benchmarks.plan.presets import PRESETS
@@ -43,10 +44,16 @@ def parser() -> options.Parser:
 
 def main(argv: list[str], console: Console) -> int:
     """Run the comparison and report it."""
-    started = monotonic()
     arguments = parser().read(argv)
     if arguments.list:
         return list_backends(arguments, console)
+    with lock.held(wait=arguments.wait, say=console.out):
+        return measure(arguments, console)
+
+
+def measure(arguments: argparse.Namespace, console: Console) -> int:
+    """Run what the arguments name, and report it; returns the exit code."""
+    started = monotonic()
     with interrupts.deferred():
         # Not above: they take seconds to import, for which `--help` need not wait.
         from benchmarks.commands import report, running

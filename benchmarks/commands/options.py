@@ -204,8 +204,12 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
         help="which Adam TensorFlow uses: the one that all backends share (textbook), Keras' own, "
         "which adds epsilon elsewhere and so is not comparable (stock), or both; "
         "default: %(default)s")  # fmt: skip
-    cases.add_argument("--threads", type=positive_int, default=available_cpus(),
+    machine = parser.add_argument_group("how the machine is used")
+    machine.add_argument("--threads", type=positive_int, default=available_cpus(),
         help="CPUs for each case; default: all that may be used, here %(default)s")  # fmt: skip
+    machine.add_argument("--wait", action="store_true",
+        help="start when the run that is going on has ended, instead of refusing to start beside "
+        "it")  # fmt: skip
     work = parser.add_argument_group("what is trained")
     work.add_argument("--hidden", nargs="*", type=listed(positive_int), default=[512, 512],
         metavar="SIZE",

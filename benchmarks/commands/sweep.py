@@ -37,7 +37,7 @@ from benchmarks.bundle.folders import create_folder
 from benchmarks.bundle.reader import Bundle, read_environment
 from benchmarks.commands import exit_codes, options, report, running, terminal
 from benchmarks.errors import StoppedError, UsageError
-from benchmarks.machine import interrupts
+from benchmarks.machine import interrupts, lock
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan.cases import floors_of, with_control
 from benchmarks.plan.data import EMBEDDED, Dataset
@@ -59,7 +59,7 @@ STARTED = "sweep.json"
 """The file that says what a sweep measures, for --resume."""
 NAMED_AGAIN = ("python", "data_dir")
 """What a sweep runs and reads: --resume takes it from its own command line, never from a file."""
-NOT_KEPT = {*NAMED_AGAIN, "output", "resume", "help"}
+NOT_KEPT = {*NAMED_AGAIN, "output", "resume", "wait", "help"}
 """The arguments that are not in the file."""
 
 
@@ -158,7 +158,7 @@ def resumed(argv: list[str], named: argparse.Namespace) -> tuple[argparse.Namesp
     Raises UsageError where its file cannot be used, or something has to be named otherwise.
     """
     folder = named.resume
-    again = {"--resume", *(f"--{name.replace('_', '-')}" for name in NAMED_AGAIN)}
+    again = {"--resume", "--wait", *(f"--{name.replace('_', '-')}" for name in NAMED_AGAIN)}
     options_named = {word.partition("=")[0] for word in argv if word.startswith("--")}
     if others := sorted(options_named - again):
         problem = "the sweep goes on as it was started"
@@ -196,6 +196,12 @@ def _parsed(choice: Mapping[str, Any], folder: Path) -> argparse.Namespace:
 def main(argv: list[str], console: Console) -> int:
     """Compare over batch sizes, widths and depths of the network."""
     named = parser().read(argv)
+    with lock.held(wait=named.wait, say=console.out):
+        return measure(argv, named, console)
+
+
+def measure(argv: list[str], named: argparse.Namespace, console: Console) -> int:
+    """Measure the points of the sweep that `named`, the values of `argv`, asks for."""
     folder: Path | None = named.resume
     arguments, data_sha256 = resumed(argv, named) if folder else (named, None)
     plan, dataset = running.prepare(arguments, PRESETS[arguments.preset].inputs)

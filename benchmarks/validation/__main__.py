@@ -14,10 +14,12 @@ All write their tables to results/validation/, as CSV and most as markdown too.
 """
 
 import argparse
+from functools import partial
 
 import pandas as pd
 
-from benchmarks.machine import environment
+from benchmarks.errors import UsageError
+from benchmarks.machine import environment, lock
 from benchmarks.machine.settings import ROOT, available_cpus
 from benchmarks.validation import bare_loops, real, synthetic
 
@@ -43,7 +45,17 @@ def main() -> None:
     )
     parser.add_argument("which", choices=("synthetic", "real", "widths", "bare-loops"))
     parser.add_argument("--runs", type=int, default=10, help="real runs; default: %(default)s")
+    parser.add_argument("--wait", action="store_true", help="start when another run has ended")
     arguments = parser.parse_args()
+    try:
+        with lock.held(wait=arguments.wait, say=partial(print, flush=True)):
+            validate(arguments)
+    except UsageError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+def validate(arguments: argparse.Namespace) -> None:
+    """Run the validation that the arguments name, and write its tables."""
     # All but the simulation write after each run, since a validation of an hour may be cut short.
     if arguments.which == "synthetic":
         table = synthetic.validate()
