@@ -29,7 +29,7 @@ from benchmarks.errors import UsageError
 from benchmarks.machine import lock
 from benchmarks.machine.environment import gpus
 from benchmarks.machine.probe import trial
-from benchmarks.machine.settings import SHARED_GPU, available_cpus
+from benchmarks.machine.settings import SHARED_GPU, affinity, best_cpus, default_threads
 from benchmarks.plan import data
 from benchmarks.plan.plan import BLOCK_STEPS, STEPS_PER_CALL
 from benchmarks.plan.workload import batch_rows, initial_parameters
@@ -50,9 +50,9 @@ CASES = [
 
 @pytest.fixture(scope="session", autouse=True)
 def alone() -> Iterator[None]:
-    """The lock of this machine; pytest ends with one line where a run is going on."""
+    """The lock and the CPUs of this process; pytest ends with one line where a run is going on."""
     try:
-        with lock.held(wait=False, say=warnings.warn):
+        with lock.held(wait=False, say=warnings.warn), affinity(best_cpus(default_threads())):
             yield
     except UsageError as error:
         pytest.exit(str(error), returncode=2)
@@ -76,9 +76,9 @@ def backend_for(name: str, device: str) -> ModuleType:
     # The frameworks share the GPU here; JAX reads this when it is imported.
     os.environ.update(SHARED_GPU)
     module = load(BACKENDS[name])
-    if problem := trial(module, device, available_cpus()):
+    if problem := trial(module, device, default_threads()):
         pytest.skip(f"{name} cannot compute on the {device}: {problem}")
-    module.configure(Execution(mode="eager", device=device, threads=available_cpus()))
+    module.configure(Execution(mode="eager", device=device, threads=default_threads()))
     return module
 
 
@@ -92,7 +92,7 @@ def make_trainer(name: str, mode: str, input_: str, device: str) -> tuple[Traine
         training_set=dataset().training.stored_as("float32"),
         start=initial_parameters(network, seed=0),
     )
-    threads = available_cpus()
+    threads = default_threads()
     execution = Execution(
         mode=mode, input=input_, device=device, threads=threads, steps_per_call=STEPS_PER_CALL
     )

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 import run_all
+from benchmarks.machine import processor
 from benchmarks.machine.settings import ROOT
 from tests.support.runs import run, run_process
 from tests.support.workers import executable
+
+FIRST = str(processor.allowed_cpus()[0])
+"""The first CPU that may be used."""
 
 
 @pytest.mark.parametrize(
@@ -28,6 +32,9 @@ from tests.support.workers import executable
         (["--launches", "0"], "--launches"),
         (["--seed", "-1"], "--seed"),
         (["--threads", "4096"], "CPUs"),
+        (["--cpus", "two"], "two is no list of CPUs, such as 0-3,8"),
+        (["--cpus", "0-9999"], "may not be used, only"),
+        (["--cpus", FIRST, "--threads", "2"], "--threads 2: --cpus names only 1"),
         (["--time-limit", "-1"], "--time-limit"),
         (["--python", "theano=python"], "theano=python"),
         (["--python", "jax"], "--python"),

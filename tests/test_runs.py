@@ -15,7 +15,8 @@ from benchmarks.bundle.reader import read_environment, undisturbed
 from benchmarks.commands import measure
 from benchmarks.commands.report import missing_for_page
 from benchmarks.machine import probe, repository
-from benchmarks.machine.settings import available_cpus
+from benchmarks.machine.processor import allowed_cpus
+from benchmarks.machine.settings import available_cpus, default_threads
 from benchmarks.plan import data
 from benchmarks.reports import formats
 from tests.support.runs import CASES, run, run_process, table
@@ -137,8 +138,28 @@ def test_the_environment_is_recorded(bundle: Path) -> None:
     assert environment["workload"]["layer_sizes"] == [64, 16, 10]
     assert environment["packages"]["numpy"]
     ledger = table(bundle, "ledger").set_index(["launch", "case", "entry"])["value"]
-    assert ledger[0, "numpy eager", "threads"] == str(available_cpus())
+    assert ledger[0, "numpy eager", "threads"] == str(default_threads())
     assert ledger[1, "numpy eager", "product"] == "float32"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_workers_are_bound_to_the_cpus_that_are_named(
+    small: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, *_, last = (*allowed_cpus(), allowed_cpus()[-1])
+    cpus = ("--cpus", f"{last},{first}", "--threads", "1")
+    done = run(
+        capsys, *small, *cpus, "--steps", "50", "--launches", "1", "--output", tmp_path / "out"
+    )
+    assert done.code == 0, done.errors
+    recorded = json.loads((tmp_path / "out" / "environment.json").read_text())["run"]
+    assert (recorded["threads"], recorded["cpus"]) == (1, str(last))
+    entries = table(tmp_path / "out", "ledger")
+    bound = entries.loc[entries["entry"] == "cpus_allowed", "value"]
+    assert set(bound.astype(str)) == {"1"}
+    assert f"1 of {available_cpus()} CPUs used ({last})" in (
+        tmp_path / "out" / "report.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_every_worker_is_certified(bundle: Path) -> None:

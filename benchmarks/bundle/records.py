@@ -158,6 +158,7 @@ class Machine(Record):
     load_average: Annotated[tuple[float, ...], "Load averages at the start (1, 5, 15 min)."] = ()
     gpus: Annotated[tuple[str, ...], "NVIDIA GPUs: name, memory and driver version of each."]
     cores: Annotated[int | None, "Cores that these CPUs are on."] = None
+    numa_nodes: Annotated[int | None, "NUMA nodes that these CPUs are on."] = None
     cpu_quota: Annotated[
         str | None, "Processor time that control groups allow, as `1.5 CPUs`, or `none`."
     ] = None
@@ -207,6 +208,9 @@ class Run(Record):
         int, "Seed of the first launch; each later one has the next number.", Allowed(highest=2**62)
     ]
     threads: Annotated[int, "Threads that each worker may use.", POSITIVE]
+    cpus: Annotated[
+        str | None, "CPUs that workers were bound to, in the order of choice, as in `0-3,8`."
+    ] = None
     cases: Annotated[
         tuple[CaseRecord, ...],
         "Every case, whatever became of it.",

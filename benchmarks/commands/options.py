@@ -12,8 +12,9 @@ from backends.contract import PRECISIONS
 from backends.registry import BACKENDS, mode_names
 from benchmarks.commands import COMMANDS, exit_codes
 from benchmarks.commands.words import similar_to
+from benchmarks.machine import processor
 from benchmarks.machine.project import device_problem
-from benchmarks.machine.settings import available_cpus
+from benchmarks.machine.settings import default_threads
 from benchmarks.plan import data
 from benchmarks.plan.cases import KERAS_ADAM
 from benchmarks.plan.presets import PRESETS
@@ -97,6 +98,21 @@ def listed(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
         return [kind(part) for part in parts]
 
     return convert
+
+
+def cpus(text: str) -> list[int]:
+    """CPUs that may be used, as taskset takes them: "0-3,8"; `Parser.read` joins several lists."""
+    allowed = processor.allowed_cpus()
+    if not allowed:
+        raise argparse.ArgumentTypeError("processes cannot be bound to CPUs on this system")
+    try:
+        named = processor.numbers(text)
+    except ValueError:
+        raise refused(text, "is no list of CPUs, such as 0-3,8") from None
+    if others := [cpu for cpu in named if cpu not in allowed]:
+        which = f"CPU {processor.as_text(others)} may not be used"
+        raise refused(text, f"cannot be: {which}, only {processor.as_text(allowed)}")
+    return named
 
 
 def device(text: str) -> str:
@@ -205,8 +221,12 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
         "which adds epsilon elsewhere and so is not comparable (stock), or both; "
         "default: %(default)s")  # fmt: skip
     machine = parser.add_argument_group("how the machine is used")
-    machine.add_argument("--threads", type=positive_int, default=available_cpus(),
-        help="CPUs for each case; default: all that may be used, here %(default)s")  # fmt: skip
+    machine.add_argument("--threads", type=positive_int,
+        help="CPUs for each case; default: those of --cpus, or as many as one NUMA node has cores "
+        f"that may be used, but not more than the CPU quota: here {default_threads()}")  # fmt: skip
+    machine.add_argument("--cpus", nargs="+", type=cpus, action="extend", metavar="LIST",
+        help="bind cases to these CPUs, in this order, as in 0-3,8; default: one of each core "
+        "first, and those of one NUMA node")  # fmt: skip
     machine.add_argument("--wait", action="store_true",
         help="start when the run that is going on has ended, instead of refusing to start beside "
         "it")  # fmt: skip

@@ -24,7 +24,7 @@ from benchmarks.commands.progress import RunProgress
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import environment, probe, project
 from benchmarks.machine.advice import together
-from benchmarks.machine.settings import ROOT, available_cpus
+from benchmarks.machine.settings import ROOT, available_cpus, best_cpus, default_threads
 from benchmarks.plan import data
 from benchmarks.plan.cases import Case, select_cases
 from benchmarks.plan.plan import Plan
@@ -40,7 +40,7 @@ def prepare(
 
     `inputs` are those of cases for which the arguments name none.
     """
-    preset, device, threads = PRESETS[arguments.preset], arguments.device, arguments.threads
+    preset, device = PRESETS[arguments.preset], arguments.device
     cases = select_cases(
         preset=replace(preset, inputs=inputs),
         backends=arguments.backends,
@@ -52,8 +52,7 @@ def prepare(
     )
     dataset = data.load(arguments.data_dir)
     check_batch_size("--batch-size", arguments.batch_size, dataset)
-    if threads > available_cpus():
-        raise UsageError(f"--threads {threads}: only {available_cpus()} CPUs may be used here")
+    threads, cpus = choose_processors(arguments.threads, arguments.cpus)
     if arguments.precision == "tf32" and device == "cpu":
         raise UsageError("--precision tf32: only GPUs have it; use --device gpu")
     check_folder(arguments.output)
@@ -85,6 +84,7 @@ def prepare(
         versions=versions,
         seed=arguments.seed,
         threads=threads,
+        cpus=cpus,
         time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),
     )
     if problem := plan.memory_problem:
@@ -96,6 +96,20 @@ def show_notes(plan: Plan, console: Console) -> None:
     """Say what a user should know of the plan before it starts."""
     for note in plan.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def choose_processors(threads: int | None, named: list[int] | None) -> tuple[int, tuple[int, ...]]:
+    """The threads of each worker, and the CPUs for them; raises UsageError where they are too few.
+
+    `named` are the CPUs of --cpus, `threads` the value of --threads.
+    """
+    cpus = tuple(dict.fromkeys(named or ()))
+    threads = threads or len(cpus) or default_threads()
+    if cpus and threads > len(cpus):
+        raise UsageError(f"--threads {threads}: --cpus names only {len(cpus)}")
+    if threads > available_cpus():
+        raise UsageError(f"--threads {threads}: only {available_cpus()} CPUs may be used here")
+    return threads, cpus[:threads] or best_cpus(threads)
 
 
 def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:

@@ -123,9 +123,10 @@ def plan_of(point: Point, plan: Plan, steps: int | None) -> Plan:
     return replace(plan, workload=work, until_settled=False, readings=None)
 
 
-def to_keep(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
+def to_keep(arguments: argparse.Namespace, threads: int, dataset: Dataset) -> dict[str, Any]:
     """What sweep.json holds of a sweep: its choice of what to measure, and no path or program."""
-    chosen = {name: value for name, value in vars(arguments).items() if name not in NOT_KEPT}
+    values = vars(arguments) | {"threads": threads}
+    chosen = {name: value for name, value in values.items() if name not in NOT_KEPT}
     return {
         "choice": {name: value for name, value in chosen.items() if value is not None},
         "pythons": sorted(dict(arguments.python)),
@@ -212,7 +213,7 @@ def measure(argv: list[str], named: argparse.Namespace, console: Console) -> int
     largest = max(point.batch_size for point in chosen)
     running.check_batch_size("--batch-sizes", largest, dataset)
     if folder is None:
-        text = json.dumps(to_keep(arguments, dataset), indent=2)
+        text = json.dumps(to_keep(arguments, plan.threads, dataset), indent=2)
         with interrupts.deferred():
             folder = create_folder(arguments.output, ROOT / "results", f"sweep-{arguments.device}")
             files.write_text(folder, STARTED, f"{text}\n")

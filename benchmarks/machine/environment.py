@@ -51,6 +51,7 @@ def describe_machine() -> dict[str, Any]:
     flags, cpus = set(cpu.get("flags", [])), processor.allowed_cpus()
     shared_out = {
         "cores": processor.cores(cpus),
+        "numa_nodes": processor.node_count(cpus),
         "cpu_quota": processor.quota(),
         "governor": processor.governor(cpus),
         "boost": processor.boost(),

@@ -3,15 +3,20 @@
 Everything is read from files of Linux below `root`; what a system does not show is None.
 """
 
+import math
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 SYSTEM = Path("/")
 CPUS = "sys/devices/system/cpu"
+NODES = "sys/devices/system/node"
 NO_QUOTA = "none"
+MOST_CPUS = 2**16
+"""More than any system has; a longer list is a mistake."""
 
 
 def _read(path: Path) -> str | None:
@@ -22,7 +27,17 @@ def _read(path: Path) -> str | None:
 
 
 def quota(root: Path = SYSTEM) -> str | None:
-    """The processors' worth of time that control groups allow, as "1.5 CPUs", or "none".
+    """The processors' worth of time that control groups allow, as "1.5 CPUs", or "none"."""
+    limit = quota_limit(root)
+    if limit is None:
+        return None
+    if limit == math.inf:
+        return NO_QUOTA
+    return f"{limit:g} CPU{'' if limit == 1 else 's'}"
+
+
+def quota_limit(root: Path = SYSTEM) -> float | None:
+    """The same as a number of CPUs, which may be infinite.
 
     The smallest of the limits of this process's group and of the groups around it counts.
     """
@@ -35,7 +50,7 @@ def quota(root: Path = SYSTEM) -> str | None:
             _, controllers, group = line.split(":", 2) if line.count(":") > 1 else ("", "?", "")
             if mount.serves(controllers):
                 limits += _limits(root / mount.point.lstrip("/"), mount.within(group))
-    return f"{min(limits):g} CPU{'' if min(limits) == 1 else 's'}" if limits else NO_QUOTA
+    return min(limits, default=math.inf)
 
 
 class _Mount:
@@ -102,14 +117,73 @@ def cores(cpus: Iterable[int], root: Path = SYSTEM) -> int | None:
     return len(names) if names and None not in names else None
 
 
-def spread_over_cores(cpus: Iterable[int], root: Path = SYSTEM) -> list[int]:
-    """The CPUs in the order in which threads should get them: one of each core first."""
-    seen: dict[str | None, int] = {}
-    places = {}
+def numbers(text: str) -> list[int]:
+    """The CPUs of a list such as "0-3,8", in its order, each once; ValueError for another text."""
+    cpus: list[int] = []
+    for part in text.split(","):
+        low, dash, high = part.partition("-")
+        first, last = int(low), int(high if dash else low)
+        if not 0 <= first <= last < MOST_CPUS:
+            raise ValueError(f"{part} is no range of CPUs")
+        cpus += range(first, last + 1)
+    return list(dict.fromkeys(cpus))
+
+
+def as_text(cpus: Iterable[int]) -> str:
+    """The list of these CPUs, which `numbers` reads."""
+    runs: list[list[int]] = []
+    for cpu in cpus:
+        if runs and cpu == runs[-1][-1] + 1:
+            runs[-1].append(cpu)
+        else:
+            runs.append([cpu])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def _nodes(root: Path) -> dict[int, int]:
+    """The NUMA node of each CPU; empty where the system does not show any."""
+    node_of: dict[int, int] = {}
+    for path in (root / NODES).glob("node[0-9]*/cpulist"):
+        # A node of memory alone has an empty list.
+        with suppress(ValueError):
+            cpus = numbers(_read(path) or "")
+            node_of |= dict.fromkeys(cpus, int(path.parent.name.removeprefix("node")))
+    return node_of
+
+
+def node_count(cpus: Iterable[int], root: Path = SYSTEM) -> int | None:
+    """How many NUMA nodes these CPUs are on."""
+    node_of = _nodes(root)
+    return len({node_of[cpu] for cpu in cpus if cpu in node_of}) or None
+
+
+def in_order(cpus: Iterable[int], root: Path = SYSTEM) -> list[int]:
+    """The CPUs in the order in which threads should get them.
+
+    One of each core comes first, and of these those of one NUMA node: the one with most cores.
+    """
+    return [cpu for _, _, cpu in sorted(_places(cpus, root))]
+
+
+def best_threads(cpus: Iterable[int], root: Path = SYSTEM) -> int:
+    """How many threads each worker should have: the cores of that node, within the quota."""
+    places = _places(cpus, root)
+    first = min(places)
+    on_that_node = sum(place[:2] == first[:2] for place in places)
+    return max(1, int(min(on_that_node, quota_limit(root) or math.inf)))
+
+
+def _places(cpus: Iterable[int], root: Path) -> list[tuple[int, tuple[int, int], int]]:
+    """Of each CPU which thread of its core it is, its NUMA node, best first, and its number."""
+    node_of, seen = _nodes(root), Counter[str]()
+    threads = {}
     for cpu in sorted(cpus):
         core = _core(cpu, root) or str(cpu)
-        places[cpu] = seen[core] = seen.get(core, -1) + 1
-    return sorted(places, key=lambda cpu: (places[cpu], cpu))
+        threads[cpu] = seen[core]
+        seen[core] += 1
+    cores = Counter(node_of.get(cpu, -1) for cpu, thread in threads.items() if thread == 0)
+    nodes = {cpu: node_of.get(cpu, -1) for cpu in threads}
+    return [(thread, (-cores[nodes[cpu]], nodes[cpu]), cpu) for cpu, thread in threads.items()]
 
 
 def governor(cpus: Iterable[int], root: Path = SYSTEM) -> str | None:

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from benchmarks.machine import processor
@@ -125,18 +125,17 @@ def framework_variables() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def affinity(threads: int) -> Iterator[None]:
-    """Bind this thread, and the processes it starts, to `threads` of the allowed CPUs.
+def affinity(cpus: Collection[int]) -> Iterator[None]:
+    """Bind this thread, and the processes it starts, to these CPUs.
 
-    They are the first ones, but a second thread of a core comes after all others' first.
-    A child inherits the affinity, so a worker has it before its first instruction. On systems
-    without affinity (macOS) this does nothing.
+    A child inherits the affinity, so a worker has it before its first instruction. Without CPUs,
+    as on systems that have no affinity (macOS), this does nothing.
     """
-    if not hasattr(os, "sched_setaffinity"):
+    if not cpus:
         yield
         return
     allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, processor.spread_over_cores(allowed)[:threads])
+    os.sched_setaffinity(0, cpus)
     try:
         yield
     finally:
@@ -146,6 +145,17 @@ def affinity(threads: int) -> Iterator[None]:
 def available_cpus() -> int:
     """The number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """The number of threads of each worker where nobody has chosen it."""
+    allowed = processor.allowed_cpus()
+    return processor.best_threads(allowed) if allowed else available_cpus()
+
+
+def best_cpus(threads: int) -> tuple[int, ...]:
+    """The CPUs for so many threads; none where processes cannot be bound to them (macOS)."""
+    return tuple(processor.in_order(processor.allowed_cpus())[:threads])
 
 
 def die_with_parent() -> None:

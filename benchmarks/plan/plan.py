@@ -39,6 +39,8 @@ class Plan:
     """The least number of launches."""
     seed: int
     threads: int
+    cpus: tuple[int, ...] = ()
+    """The CPUs that workers are bound to; empty where they are bound to none."""
     time_limit_seconds: float
     profile: Path | None = None
     """The folder for traces by each framework's own profiler; None for no traces."""

@@ -18,6 +18,7 @@ from benchmarks.reports.formats import (
     as_text,
     block,
     code,
+    counted,
     joined,
     number,
     text,
@@ -201,8 +202,10 @@ def environment(bundle: Bundle) -> Section:
     run, workload = recorded.run, recorded.workload
     entries = {
         "started": recorded.started,
-        "cpu": f"{machine.cpu}, {run.threads} of {machine.cpus_available} CPUs used, "
-        f"{', '.join(machine.instructions)}",
+        "cpu": f"{machine.cpu}, {run.threads} of {machine.cpus_available} CPUs used"
+        f"{f' ({run.cpus})' if run.cpus else ''}, "
+        + (f"{counted(machine.numa_nodes, 'NUMA node')}, " if machine.numa_nodes else "")
+        + ", ".join(machine.instructions),
         "gpu": "; ".join(machine.gpus) or "none",
         "system": f"{machine.system}, Python {recorded.python}",
         "packages": ", ".join(f"{name} {number}" for name, number in recorded.packages.items()),

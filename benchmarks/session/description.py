@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.bundle.records import FORMAT, CaseRecord, Environment, Machine, Run, WorkloadRecord
 from benchmarks.machine import environment
+from benchmarks.machine.processor import as_text
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
 
@@ -37,6 +38,7 @@ def describe_run(plan: Plan) -> Environment:
             launches=plan.launches,
             seed=plan.seed,
             threads=plan.threads,
+            cpus=as_text(plan.cpus) or None,
             cases=_records(*plan.cases, *plan.skipped),
             floors=_records(*plan.floors),
             block_steps=plan.block_steps,

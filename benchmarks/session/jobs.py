@@ -87,7 +87,7 @@ def start_worker(plan: Plan, case: Case, scratch: Path) -> WorkerProcess:
     return WorkerProcess(
         log=folder / "output.txt",
         environment=worker_environment(case.device, plan.threads, folder),
-        threads=plan.threads,
+        cpus=plan.cpus,
         python=plan.pythons.get(case.backend, sys.executable),
     )
 

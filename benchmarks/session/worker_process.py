@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Collection
 from multiprocessing.connection import Pipe, wait
 from pathlib import Path
 
@@ -32,12 +33,17 @@ class WorkerProcess:
     """One worker process, its pipe, and the file that holds what it prints."""
 
     def __init__(
-        self, *, log: Path, environment: dict[str, str], threads: int, python: str = sys.executable
+        self,
+        *,
+        log: Path,
+        environment: dict[str, str],
+        cpus: Collection[int],
+        python: str = sys.executable,
     ) -> None:
         self._log = log
         self._sees_gpu = environment.get("CUDA_VISIBLE_DEVICES") != "-1"
         self._connection, workers_end = Pipe()
-        with log.open("ab") as output, affinity(threads):
+        with log.open("ab") as output, affinity(cpus):
             self._process = subprocess.Popen(
                 [python, "-m", "benchmarks.worker", str(workers_end.fileno())],
                 cwd=ROOT,

@@ -20,7 +20,7 @@ import pandas as pd
 
 from benchmarks.errors import UsageError
 from benchmarks.machine import environment, lock
-from benchmarks.machine.settings import ROOT, available_cpus
+from benchmarks.machine.settings import ROOT, default_threads
 from benchmarks.validation import bare_loops, real, synthetic
 
 FOLDER = ROOT / "results" / "validation"
@@ -31,7 +31,7 @@ def write(name: str, title: str, table: pd.DataFrame, raw: pd.DataFrame) -> None
     FOLDER.mkdir(parents=True, exist_ok=True)
     raw.to_csv(FOLDER / f"{name}.csv", index=False)
     machine = environment.describe_machine()
-    where = f"{machine['cpu']}, {available_cpus()} CPUs, {machine['system']}"
+    where = f"{machine['cpu']}, {default_threads()} CPUs, {machine['system']}"
     body = table.to_markdown(index=False, floatfmt=".3f")
     (FOLDER / f"{name}.md").write_text(f"# {title}\n\n{body}\n\nOn {where}.\n")
 

@@ -23,7 +23,14 @@ import pandas as pd
 from backends.contract import Adam, Array, Execution, Network
 from backends.registry import BACKENDS, load
 from benchmarks.analysis import statistics
-from benchmarks.machine.settings import ROOT, affinity, available_cpus, worker_environment
+from benchmarks.machine.settings import (
+    ROOT,
+    affinity,
+    available_cpus,
+    best_cpus,
+    default_threads,
+    worker_environment,
+)
 from benchmarks.plan import data
 from benchmarks.plan.workload import Workload, batch_rows
 from benchmarks.worker.clock import timed
@@ -293,11 +300,12 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
 def compare(backend: str, mode: str) -> statistics.Estimate:
     """The ratio of the suite's step time to the bare loop's."""
     logs: dict[int, pd.Series] = {}
+    threads = default_threads()
     for launch in range(LAUNCHES):
-        with tempfile.TemporaryDirectory() as scratch, affinity(available_cpus()):
+        with tempfile.TemporaryDirectory() as scratch, affinity(best_cpus(threads)):
             done = subprocess.run(
                 [sys.executable, "-m", __name__, backend, mode, str(launch)],
-                cwd=ROOT, env=worker_environment("cpu", available_cpus(), Path(scratch)),
+                cwd=ROOT, env=worker_environment("cpu", threads, Path(scratch)),
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True,
             )  # fmt: skip
         logs[launch] = pd.Series(np.log(json.loads(done.stdout.splitlines()[-1])))

@@ -12,7 +12,7 @@ import pandas as pd
 from benchmarks.analysis import comparison, statistics
 from benchmarks.bundle.reader import undisturbed
 from benchmarks.bundle.writer import BundleWriter
-from benchmarks.machine.settings import available_cpus
+from benchmarks.machine.settings import best_cpus, default_threads
 from benchmarks.plan import data
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
@@ -52,7 +52,8 @@ def measure(
         launches=launches or about.launches,
         until_settled=launches is None,
         seed=seed,
-        threads=available_cpus(),
+        threads=default_threads(),
+        cpus=best_cpus(default_threads()),
         time_limit_seconds=seconds if launches is None else UNLIMITED_SECONDS,
     )
     with tempfile.TemporaryDirectory() as folder:

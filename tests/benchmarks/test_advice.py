@@ -106,7 +106,7 @@ def test_a_worker_that_its_library_ends_says_why(
     worker = WorkerProcess(
         log=tmp_path / "log",
         environment=worker_environment(device, 1, tmp_path),
-        threads=1,
+        cpus=(),
         python=str(python),
     )
     with pytest.raises(WorkerError) as error:

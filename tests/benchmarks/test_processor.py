@@ -69,9 +69,75 @@ def test_threads_go_to_different_cores_first(tmp_path: Path) -> None:
     siblings = {0: "0-1", 1: "0-1", 2: "2-3", 3: "2-3"}
     topology = "sys/devices/system/cpu/cpu{}/topology/core_cpus_list"
     root = system(tmp_path, {topology.format(cpu): text for cpu, text in siblings.items()})
-    assert processor.spread_over_cores([0, 1, 2, 3], root) == [0, 2, 1, 3]
+    assert processor.in_order([0, 1, 2, 3], root) == [0, 2, 1, 3]
     assert processor.cores([0, 1], root) == 1
     assert processor.cores([0, 2, 3], root) == 2
+
+
+def machine(folder: Path, cores: list[str], nodes: list[str], quota: float | None = None) -> Path:
+    """A system with these cores and NUMA nodes, each the list of its CPUs, and a quota."""
+    cpus, group = "sys/devices/system/cpu", {"proc/self/cgroup": "0::/", "proc/self/mountinfo": V2}
+    topology = {
+        f"{cpus}/cpu{cpu}/topology/thread_siblings_list": core
+        for core in cores
+        for cpu in processor.numbers(core)
+    }
+    places = {
+        f"sys/devices/system/node/node{number}/cpulist": node for number, node in enumerate(nodes)
+    }
+    limits = {"sys/fs/cgroup/cpu.max": f"{quota * 1e5:.0f} 100000"} if quota else {}
+    return system(folder, topology | places | group | limits)
+
+
+NEIGHBOURS = ["0-1", "2-3", "4-5", "6-7"], ["0-3", "4-7"]
+"""Cores and nodes of two sockets whose threads are numbered core by core."""
+APART = ["0,64", "1,65", "2,66", "3,67"], ["0-1,64-65", "2-3,66-67"]
+"""The same with the second threads numbered after all first ones."""
+
+
+@pytest.mark.parametrize(
+    ("layout", "allowed", "quota", "expected", "threads", "nodes"),
+    [
+        (NEIGHBOURS, "0-7", None, "0,2,4,6,1,3,5,7", 2, 2),
+        (APART, "0-3,64-67", None, "0-3,64-67", 2, 2),
+        # The node with most cores comes first, and only what is allowed counts.
+        (NEIGHBOURS, "1,4-7", None, "4,6,1,5,7", 2, 2),
+        (NEIGHBOURS, "0-1,4,6", None, "4,6,0-1", 2, 2),
+        (APART, "64,2-3,66", None, "2-3,64,66", 2, 2),
+        (APART, "0,64", None, "0,64", 1, 1),
+        (NEIGHBOURS, "0-7", 1.5, "0,2,4,6,1,3,5,7", 1, 2),
+        (NEIGHBOURS, "0-7", 0.5, "0,2,4,6,1,3,5,7", 1, 2),
+        (NEIGHBOURS, "0-7", 3, "0,2,4,6,1,3,5,7", 2, 2),
+        # The files of CPUs that were offline are missing; a node may have memory alone.
+        ((["0-1", "2"], ["0-3", ""]), "0-3", None, "0,2-3,1", 3, 1),
+        ((["0-1", "2-3"], []), "0-3", None, "0,2,1,3", 2, None),
+    ],
+)
+def test_threads_go_to_the_cores_of_one_node_first(
+    tmp_path: Path,
+    layout: tuple[list[str], list[str]],
+    allowed: str,
+    quota: float | None,
+    expected: str,
+    threads: int,
+    nodes: int | None,
+) -> None:
+    root, cpus = machine(tmp_path, *layout, quota), processor.numbers(allowed)
+    assert processor.as_text(processor.in_order(cpus, root)) == expected
+    assert processor.best_threads(cpus, root) == threads
+    assert processor.node_count(cpus, root) == nodes
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "3-1", "1,,2", "0-99999999999", "1.5"])
+def test_what_is_no_list_of_cpus(text: str) -> None:
+    with pytest.raises(ValueError, match=r"int\(\)|no range"):
+        processor.numbers(text)
+
+
+def test_lists_of_cpus_keep_their_order() -> None:
+    assert processor.numbers("8,0-2,1") == [8, 0, 1, 2]
+    assert processor.as_text([8, 0, 1, 2]) == "8,0-2"
+    assert processor.as_text([]) == ""
 
 
 def test_the_clock_and_the_pages(tmp_path: Path) -> None:
@@ -96,7 +162,9 @@ def test_a_system_that_shows_nothing_is_unknown(
     monkeypatch.setenv("PATH", "")
     assert processor.quota(tmp_path) is None
     assert processor.cores([0, 1], tmp_path) is None
-    assert processor.spread_over_cores([1, 0], tmp_path) == [0, 1]
+    assert processor.in_order([1, 0], tmp_path) == [0, 1]
+    assert processor.best_threads([1, 0], tmp_path) == 2
+    assert processor.node_count([1, 0], tmp_path) is None
     assert processor.governor([0], tmp_path) is None
     assert processor.boost(tmp_path) is None
     assert processor.huge_pages(tmp_path) is None

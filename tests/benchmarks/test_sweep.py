@@ -117,7 +117,7 @@ def mnist() -> Dataset:
 def resumable(folder: Path, **choice: Any) -> dict[str, Any]:
     """The sweep.json of a sweep of NumPy that has measured nothing yet, in a new folder."""
     parsed = sweep.parser().read([*SHORT, "--batch-sizes", "16"])
-    content = sweep.to_keep(parsed, mnist())
+    content = sweep.to_keep(parsed, 2, mnist())
     content["choice"] |= choice
     folder.mkdir()
     (folder / "sweep.json").write_text(json.dumps(content))
@@ -128,7 +128,7 @@ def test_what_a_sweep_keeps_is_what_it_goes_on_with(tmp_path: Path) -> None:
     content = resumable(tmp_path / "sweep", steps=7)
     argv = ["--resume", str(tmp_path / "sweep")]
     arguments, checksum = sweep.resumed(argv, sweep.parser().read(argv))
-    expected = [*SHORT, "--batch-sizes", "16", "--steps", "7"]
+    expected = [*SHORT, "--batch-sizes", "16", "--steps", "7", "--threads", "2"]
     assert vars(arguments) == vars(sweep.parser().read(expected))
     assert checksum == content["data_sha256"]
 

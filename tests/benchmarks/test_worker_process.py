@@ -32,7 +32,7 @@ def test_how_a_worker_ended(
     (folder / "worker.py").write_text(f"import os, sys\n{end}\n")
     monkeypatch.setattr(worker_process, "ROOT", tmp_path)
     worker = WorkerProcess(
-        log=tmp_path / "log.txt", environment=worker_environment("cpu", 1, tmp_path), threads=1
+        log=tmp_path / "log.txt", environment=worker_environment("cpu", 1, tmp_path), cpus=()
     )
     try:
         with pytest.raises(WorkerError) as raised:
