@@ -16,7 +16,7 @@ backend. The module that the registry names has:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -169,7 +169,35 @@ class Program(NamedTuple):
     arguments: tuple[Any, ...]
 
 
-class Trainer(ABC):
+class Timed(ABC):
+    """What the clock times."""
+
+    @abstractmethod
+    def train(self, rows: Array) -> None:
+        """Train one step for each line of `rows`, and return as soon as the framework does.
+
+        `rows` is (steps, batch_size) of int32: the rows of the training set in each batch.
+        """
+
+    @abstractmethod
+    def synchronise(self) -> None:
+        """Return only when the device has finished all its work."""
+
+    def train_parts(self, parts: Sequence[Array], mark: Callable[[], None]) -> None:
+        """Train on each of `parts`, which are as the rows of `train`, one after another.
+
+        Calls `mark` when a part's last call has returned, and once more when the device has
+        finished it. A loop that cannot be entered midway, or makes something at each start, trains
+        all parts in one go instead, and calls `mark` from inside.
+        """
+        for rows in parts:
+            self.train(rows)
+            mark()
+            self.synchronise()
+            mark()
+
+
+class Trainer(Timed):
     """One live training run: its parameters, its optimizer's state and its data.
 
     Everything that can be done once is done in the constructor; `train` holds the training loop
@@ -186,23 +214,12 @@ class Trainer(ABC):
     def reset(self, parameters: Parameters) -> None:
         """Start again from `parameters`, with Adam's moments and step count at zero."""
 
-    @abstractmethod
-    def train(self, rows: Array) -> None:
-        """Train one step for each line of `rows`, and return as soon as the framework does.
-
-        `rows` is (steps, batch_size) of int32: the rows of the training set in each batch.
-        """
-
     def fetch(self, rows: Array) -> None:
         """Fetch the batches of `rows` (steps, batch_size) as `train` does, without training.
 
         Raises NotKeptError where the program that trains fetches them itself.
         """
         raise NotKeptError(FETCHES_ITSELF)
-
-    @abstractmethod
-    def synchronise(self) -> None:
-        """Return only when the device has finished all its work."""
 
     # Read by certificate and ledger; never timed.
 
@@ -265,7 +282,7 @@ class Trainer(ABC):
         """Read back what is really used."""
 
 
-class Floor(ABC):
+class Floor(Timed):
     """The least that a training step can be: its matrix products, and one pass over Adam's arrays.
 
     This is a step of a network without biases, ReLU and loss: the products of the forward pass,
@@ -284,16 +301,16 @@ class Floor(ABC):
         """Take as many steps as `rows` has lines; its content is ignored."""
 
     @abstractmethod
-    def synchronise(self) -> None:
-        """Return only when the device has finished all its work."""
-
-    @abstractmethod
     def square(self, size: int) -> Any:
         """A matrix (size, size) of the framework's own type."""
 
     @abstractmethod
     def multiply(self, matrix: Any) -> None:
         """Multiply a `square` matrix by itself."""
+
+    @abstractmethod
+    def update(self) -> None:
+        """Pass over Adam's arrays alone, with some gradients, and return as `train` does."""
 
     @abstractmethod
     def arrays(self) -> list[list[Array]]:

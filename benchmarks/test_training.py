@@ -31,7 +31,7 @@ from benchmarks.machine.environment import gpus
 from benchmarks.machine.probe import trial
 from benchmarks.machine.settings import SHARED_GPU, affinity, best_cpus, default_threads
 from benchmarks.plan import data
-from benchmarks.plan.plan import BLOCK_STEPS, STEPS_PER_CALL
+from benchmarks.plan.blocks import STEPS_PER_CALL, TIMED_STEPS
 from benchmarks.plan.workload import batch_rows, initial_parameters
 from benchmarks.worker.ledger import described
 
@@ -106,7 +106,7 @@ def blocks_of(steps: int) -> Iterator[Array]:
     return itertools.cycle(rows.reshape(-1, steps, BATCH_SIZE))
 
 
-@pytest.mark.parametrize("steps", [1, BLOCK_STEPS["cpu"]], ids=["step", "block"])
+@pytest.mark.parametrize("steps", [1, TIMED_STEPS["cpu"]], ids=["step", "block"])
 @pytest.mark.parametrize(("name", "mode", "input_", "device"), CASES)
 def test_training(
     benchmark: Any, name: str, mode: str, input_: str, device: str, steps: int

@@ -19,6 +19,7 @@ GROUND = {
     "benchmarks.privacy",
     "benchmarks.schema",
     "benchmarks.texts",
+    "benchmarks.plan.blocks",
     "benchmarks.plan.workload",
     "benchmarks.plan.data",
 }

@@ -19,6 +19,8 @@ class Floor(contract.Floor):
         images, *state = contract.floor_arrays(network, batch_size, execution.stored)
         self._images = jnp.asarray(images, execution.product_type)
         self._state = jax.device_put(state)
+        self._gradients = [jnp.zeros_like(weight) for weight in self._state[0]]
+        self._update = jax.jit(self._updated, donate_argnums=0)
         self._program = jax.jit(self._steps, donate_argnums=0, static_argnums=2)
 
     def train(self, rows: Array) -> None:
@@ -30,7 +32,7 @@ class Floor(contract.Floor):
         return state
 
     def _step(self, state: Any, images: jax.Array) -> Any:
-        weights, *moments = state
+        weights = state[0]
         factors = [weight.astype(images.dtype) for weight in weights]
         outputs = [images]
         for weight in factors:
@@ -41,9 +43,16 @@ class Floor(contract.Floor):
             gradients.insert(0, outputs[layer].T @ delta)
             if layer:
                 delta = delta @ factors[layer].T
+        return self._updated(state, gradients)
+
+    def _updated(self, state: Any, gradients: list[jax.Array]) -> Any:
+        weights, *moments = state
         moments = [jax.tree.map(lambda m, g: (m + g) * PASS_DECAY, ms, gradients) for ms in moments]
         weights = jax.tree.map(lambda w, m: w - PASS_RATE * m, weights, moments[0])
         return [weights, *moments]
+
+    def update(self) -> None:
+        self._state = self._update(self._state, self._gradients)
 
     def synchronise(self) -> None:
         jax.block_until_ready(self._state)

@@ -21,7 +21,7 @@ class Floor(contract.Floor):
             self._step()
 
     def _step(self) -> None:
-        weights, first_moments, second_moments = self._state
+        weights = self._state[0]
         outputs, gradients = self._outputs, self._gradients
         for layer, weight in enumerate(weights):
             np.matmul(outputs[layer], weight, out=outputs[layer + 1])
@@ -30,7 +30,10 @@ class Floor(contract.Floor):
             np.matmul(outputs[layer].T, delta, out=gradients[layer])
             if layer:
                 delta = np.matmul(delta, weights[layer].T, out=self._deltas[layer])
-        for w, m, v, g in zip(weights, first_moments, second_moments, gradients, strict=True):
+        self.update()
+
+    def update(self) -> None:
+        for w, m, v, g in zip(*self._state, self._gradients, strict=True):
             for moment in (m, v):
                 moment += g
                 moment *= PASS_DECAY

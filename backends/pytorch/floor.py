@@ -24,7 +24,7 @@ class Floor(contract.Floor):
         dtype = getattr(torch, execution.product_type)
         images, *state = contract.floor_arrays(network, batch_size, execution.stored)
         self._state = [[torch.from_numpy(a).to(self._device) for a in arrays] for arrays in state]
-        self._gradients = [torch.empty_like(weight, dtype=dtype) for weight in self._state[0]]
+        self._gradients = [torch.zeros_like(weight, dtype=dtype) for weight in self._state[0]]
         first = torch.from_numpy(images).to(self._device, dtype)
         self._outputs = [first, *(first.new_empty(batch_size, n) for n in network.layer_sizes[1:])]
         self._deltas = [torch.empty_like(output) for output in self._outputs]
@@ -47,7 +47,7 @@ class Floor(contract.Floor):
 
     @torch.no_grad()
     def _step(self) -> None:
-        weights, first_moments, second_moments = self._state
+        weights = self._state[0]
         factors = [weight.to(self._outputs[0].dtype) for weight in weights]
         gradients, outputs = self._gradients, self._outputs
         for layer, factor in enumerate(factors):
@@ -57,7 +57,12 @@ class Floor(contract.Floor):
             gradients[layer] = multiply(outputs[layer].T, delta, gradients[layer])
             if layer:
                 delta = multiply(delta, factors[layer].T, self._deltas[layer])
-        gradients = [gradient.to(weights[0].dtype) for gradient in gradients]
+        self.update()
+
+    @torch.no_grad()
+    def update(self) -> None:
+        weights, first_moments, second_moments = self._state
+        gradients = [gradient.to(weights[0].dtype) for gradient in self._gradients]
         # All arrays in one kernel on a GPU; one after another on a CPU.
         torch._foreach_lerp_(first_moments, gradients, PASS_DECAY)
         torch._foreach_lerp_(second_moments, gradients, PASS_DECAY)

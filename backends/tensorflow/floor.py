@@ -15,6 +15,8 @@ class Floor(contract.Floor):
         images, *state = contract.floor_arrays(network, batch_size, execution.stored)
         self._images = tf.cast(images, execution.product_type)
         self._variables = [[tf.Variable(array) for array in arrays] for arrays in state]
+        self._gradients = [tf.zeros_like(variable) for variable in self._variables[0]]
+        self._update = tf.function(self._pass, jit_compile=True)
         self._program = tf.function(self._steps, jit_compile=True)
 
     def train(self, rows: Array) -> None:
@@ -29,7 +31,7 @@ class Floor(contract.Floor):
         counted_loop(steps, step, tf.constant(0))
 
     def _step(self) -> None:
-        variables, first_moments, second_moments = self._variables
+        variables = self._variables[0]
         weights = [tf.cast(variable, self._images.dtype) for variable in variables]
         outputs = [self._images]
         for weight in weights:
@@ -40,10 +42,16 @@ class Floor(contract.Floor):
             gradients.insert(0, tf.matmul(outputs[layer], delta, transpose_a=True))
             if layer:
                 delta = tf.matmul(delta, weights[layer], transpose_b=True)
-        for w, m, v, g in zip(variables, first_moments, second_moments, gradients, strict=True):
+        self._pass(gradients)
+
+    def _pass(self, gradients: list[tf.Tensor]) -> None:
+        for w, m, v, g in zip(*self._variables, gradients, strict=True):
             for moment in (m, v):
                 moment.assign((moment + tf.cast(g, moment.dtype)) * PASS_DECAY)
             w.assign_sub(PASS_RATE * m)
+
+    def update(self) -> None:
+        self._update(self._gradients)
 
     def synchronise(self) -> None:
         tf.test.experimental.sync_devices()

@@ -1,6 +1,7 @@
 """The idiomatic tier: one step as Keras' guides write it, in three ways, and Keras' own loop."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import keras
@@ -48,8 +49,23 @@ class Eager(Trainer):
             variable.assign(tf.zeros_like(variable))
 
     def train(self, rows: Array) -> None:
-        for images, labels in self._batches(rows):
+        self._train_on(self._batches(rows))
+
+    def _train_on(self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> None:
+        for images, labels in batches:
             self._loss = self._step(images, labels)
+
+    def train_parts(self, parts: Sequence[Array], mark: Callable[[], None]) -> None:
+        if self._resident:
+            super().train_parts(parts, mark)
+            return
+        # One pipeline for all parts: starting one takes as long as some steps.
+        batches = iter(self._batches(np.concatenate(parts)))
+        for rows in parts:
+            self._train_on(islice(batches, len(rows)))
+            mark()
+            self.synchronise()
+            mark()
 
     def _batches(self, rows: Array) -> Iterable[tuple[tf.Tensor, tf.Tensor]]:
         return map(self._gather, rows) if self._resident else self._pipeline.batches(rows)
@@ -150,8 +166,11 @@ class Graph(Eager):
             for batch in tf.unstack(tf.constant(rows)):
                 self._loss = self._program(batch)
         else:
-            for images, labels in self._batches(rows):
-                self._loss = self._program(images, labels)
+            super().train(rows)
+
+    def _train_on(self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> None:
+        for images, labels in batches:
+            self._loss = self._program(images, labels)
 
     def fetch(self, rows: Array) -> None:
         if self._resident:
@@ -196,7 +215,29 @@ class Fit(Eager):
         self._model.train_step = traced_step
 
     def train(self, rows: Array) -> None:
-        history = self._model.fit(self._pipeline.batches(rows), shuffle=False, verbose=0)
+        self._fit(rows)
+
+    def train_parts(self, parts: Sequence[Array], mark: Callable[[], None]) -> None:
+        ends = np.cumsum([len(rows) for rows in parts]).tolist()
+        if any(end % self.steps_per_call for end in ends[:-1]):
+            # Within an execution nothing can be marked.
+            Trainer.train_parts(self, parts, mark)
+            return
+
+        def finished(step: int, _: Any) -> None:
+            # The last execution may have fewer steps than it is called for.
+            if step + 1 in ends[:-1] or step + 1 >= ends[-1]:
+                mark()
+                self.synchronise()
+                mark()
+
+        self._fit(
+            np.concatenate(parts), keras.callbacks.LambdaCallback(on_train_batch_end=finished)
+        )
+
+    def _fit(self, rows: Array, *callbacks: keras.callbacks.Callback) -> None:
+        batches = self._pipeline.batches(rows)
+        history = self._model.fit(batches, shuffle=False, verbose=0, callbacks=[*callbacks])
         self._loss = history.history["loss"][-1]
         self._trained = len(rows)
 

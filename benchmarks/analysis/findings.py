@@ -102,6 +102,12 @@ def _certified(certificates: pd.DataFrame, launches: set[int], layers: int) -> b
     return expected <= found and bool(certificates["passed"].all())
 
 
+def _fixed_seconds(samples: pd.DataFrame) -> float:
+    """What a block costs beside its steps: what its lead-in took beyond as many timed steps."""
+    expected = samples["lead_in_steps"].astype(float) * samples["seconds"] / samples["steps"]
+    return float((samples["lead_in_seconds"] - expected).median())
+
+
 def _case_row(bundle: Bundle, case: pd.Series, step_seconds: pd.DataFrame) -> dict[Any, Any]:
     """The part of a case's summary that its own rows tell."""
     name, workload = case["case"], bundle.environment.workload
@@ -136,6 +142,7 @@ def _case_row(bundle: Bundle, case: pd.Series, step_seconds: pd.DataFrame) -> di
         "steps": trained["steps"].min() if len(trained) else 0,
         "trained_to_end": bool(len(to_end)),
         **statistics.with_interval("step_ms", step, scale=1000),
+        "fixed_ms": _fixed_seconds(timed) * 1000,
         "images_per_second": workload.batch_size / step.value,
         **_startup(launches),
         **launches[["peak_rss_mib", "peak_device_mib", "energy_mj_per_step"]].median().to_dict(),

@@ -10,9 +10,10 @@ from benchmarks.schema.tables import COMPUTED
 
 BOUNDS = {
     "arithmetic": "the products at the peak rate of a large one",
-    "memory": "what its products and its passes over memory take beyond that",
+    "memory": "one pass over Adam's arrays, as the fastest floor makes it alone",
     "dispatch": "what Python and the framework take for a step of any size",
     "input": "fetching its batch",
+    "rest": "what none of these explains: products below the peak rate, further passes over memory",
 }
 """The parts of a step, of which the largest bounds it, and what each of them is."""
 
@@ -32,7 +33,7 @@ def compute_limits(
     table = statistics.step_seconds(samples)
     median = parts.groupby(["case", "part"])["value"].median()
     floors = _floors(samples, table, median)
-    peak = floors["peak_gflops"].max() * 1e9
+    peak, memory = floors["peak_gflops"].max() * 1e9, floors["pass_ms"].min() / 1000
     waited = (samples["seconds"] - samples["dispatch_seconds"]) / samples["steps"]
     waited_ms = waited.groupby(samples["case"]).median() * 1000
     rows: list[dict[str, object]] = []
@@ -44,10 +45,9 @@ def compute_limits(
         fetching = median.get((case, INPUT_SECONDS), 0.0)
         arithmetic = flops / peak
         # Parts that overlap may sum up to more than the step: no time is less than none.
-        memory = max(step - arithmetic - dispatch - fetching, 0.0)
-        by_part = pd.Series(
-            {"arithmetic": arithmetic, "memory": memory, "dispatch": dispatch, "input": fetching}
-        )
+        rest = max(step - arithmetic - memory - dispatch - fetching, 0.0)
+        values = (arithmetic, memory, dispatch, fetching, rest)
+        by_part = pd.Series(dict(zip(BOUNDS, values, strict=True)))
         # Without a floor there is nothing to compare with.
         against_nearest, against_backends = (
             statistics.ratio(table, case, floor) if floor in table else statistics.NOTHING
@@ -70,9 +70,14 @@ def compute_limits(
 def _floors(samples: pd.DataFrame, table: pd.DataFrame, median: pd.Series) -> pd.DataFrame:
     """The table `floors`; `table` has seconds a step, `median` that of each case and part."""
     floors = samples.loc[samples["mode"] == FLOOR, ["case", "backend"]].drop_duplicates()
+    by_case = samples.groupby("case")
+    passes, peaks = by_case["pass_seconds"].median(), by_case["peak_flops"].median()
     rows = []
     for case, backend in floors.itertuples(index=False):
         step = statistics.interval_of_logs(np.log(table[case]))
+        # Older bundles have the peak apart, and no pass.
+        peak = median.get((case, PEAK_FLOPS), peaks[case])
         row = {"case": case, "backend": backend, **statistics.with_interval("step_ms", step, 1000)}
-        rows.append(row | {"peak_gflops": median.get((case, PEAK_FLOPS), float("nan")) / 1e9})
+        row |= {"pass_ms": passes[case] * 1000, "peak_gflops": peak / 1e9}
+        rows.append(row)
     return tables.from_rows("floors", rows).sort_values("step_ms", ignore_index=True)

@@ -220,8 +220,11 @@ class Run(Record):
         tuple[CaseRecord, ...], "The floors that cases are set against.", Allowed(most=MOST_CASES)
     ] = ()
     block_steps: Annotated[
-        int, "Steps in a block, for cases that are not too slow.", "steps", POSITIVE
+        int, "Timed steps in a block, for cases that are not too slow.", "steps", POSITIVE
     ]
+    lead_in_steps: Annotated[
+        int | None, "Steps that each block trains before these, and does not time.", "steps"
+    ] = None
     time_limit_seconds: Annotated[float, "Time limit of the whole run.", "s", ANY_SIZE]
     accuracy_margin_points: Annotated[
         float | None, "Margin within which test accuracies are equivalent.", "points", ANY_SIZE

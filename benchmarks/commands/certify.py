@@ -19,7 +19,7 @@ from rich.table import Table
 from benchmarks.commands import exit_codes, options, running
 from benchmarks.machine import lock
 from benchmarks.machine.advice import together
-from benchmarks.plan.plan import STEPS_PER_CALL
+from benchmarks.plan.blocks import STEPS_PER_CALL
 from benchmarks.reports.formats import stage_title
 from benchmarks.reports.sentences import departure
 from benchmarks.schema import ACCURACY_MARGIN_POINTS, ENTRIES, LEVELS, STAGES

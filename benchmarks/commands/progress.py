@@ -77,7 +77,7 @@ class RunProgress:
             *("· left", progress.TimeRemainingColumn()),
             console=console,
         )
-        self._per_launch = plan.rounds * plan.block_steps * len((*plan.cases, *plan.floors))
+        self._per_launch = plan.rounds * plan.block.steps * len((*plan.cases, *plan.floors))
         self._task = self._bar.add_task("starting", total=plan.launches * self._per_launch)
         self._table = LiveTable(plan.cases)
         # Twice a second is enough to read, and takes next to no CPU time from what is measured.
@@ -128,7 +128,7 @@ class RunProgress:
             if self._table.add(case, self._launch, round_number, block):
                 self._display.update(Group(self._bar, self._table.table()))
             text = f"{where}/{self._plan.rounds} · {case.name}"
-            self._bar.update(self._task, advance=self._plan.block_steps, description=text)
+            self._bar.update(self._task, advance=self._plan.block.steps, description=text)
         elif case == self._plan.cases[0] and (round_number + 1) % every == 0:
             self._console.print(f"  {where} of {self._plan.rounds}", highlight=False)
 

@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,9 +40,10 @@ from benchmarks.commands import exit_codes, options, report, running, terminal
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import interrupts, lock
 from benchmarks.machine.settings import ROOT
+from benchmarks.plan.blocks import block_length
 from benchmarks.plan.cases import floors_of, with_control
 from benchmarks.plan.data import EMBEDDED, Dataset
-from benchmarks.plan.plan import BLOCK_FLOPS, FEWEST_BLOCK_STEPS, Plan
+from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
 from benchmarks.session.description import describe_run
@@ -113,13 +115,18 @@ def points(arguments: argparse.Namespace, pixels: int, classes: int) -> list[Poi
 
 def plan_of(point: Point, plan: Plan, steps: int | None) -> Plan:
     """The plan of one point; by default it trains as many steps as ROUNDS blocks have."""
-    network = Network(layer_sizes=point.layer_sizes)
-    device = plan.cases[0].device
-    longest = int(BLOCK_FLOPS[device] / network.step_flops(point.batch_size))
-    steps = steps or ROUNDS * max(1, min(FEWEST_BLOCK_STEPS[device], longest))
-    work = replace(plan.workload, network=network, batch_size=point.batch_size, steps=steps)
     cases = list(plan.cases)
     plan = replace(plan, cases=tuple(with_control(cases)), floors=floors_of(cases))
+    network = Network(layer_sizes=point.layer_sizes)
+    shortest = block_length(
+        steps=1,
+        stretch=sys.maxsize,
+        step_flops=network.step_flops(point.batch_size),
+        device=cases[0].device,
+        call=plan.longest_call,
+    )
+    steps = steps or ROUNDS * shortest.steps
+    work = replace(plan.workload, network=network, batch_size=point.batch_size, steps=steps)
     return replace(plan, workload=work, until_settled=False, readings=None)
 
 

@@ -43,6 +43,11 @@ class Case:
             parts.append(f"slowed by {100 * self.slowed_by:g}%")
         return control_name(" ".join(parts), self.repetition)
 
+    @property
+    def many_steps(self) -> bool:
+        """Whether it trains many steps in one call of the framework."""
+        return self.mode == FLOOR or BACKENDS[self.backend].modes[self.mode].many_steps
+
     def identity(self) -> dict[str, str | int]:
         """The columns of every table that say which case a row belongs to."""
         columns = asdict(self)

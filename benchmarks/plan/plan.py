@@ -6,22 +6,14 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.plan.blocks import STEPS_PER_CALL, BlockLength, block_length
 from benchmarks.plan.cases import Case
 from benchmarks.plan.presets import BatchReadings
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
 
-BLOCK_STEPS = {"cpu": 200, "gpu": 250}
-"""Steps in a block of a long training."""
-FEWEST_BLOCK_STEPS = {"cpu": 50, "gpu": 250}
-"""Starting and ending a block takes the host some 20 to 50 µs, which must stay under 1% of it: on a
-GPU, where a step may take 20 µs, blocks must not be shorter."""
-BLOCK_FLOPS = {"cpu": 2e11, "gpu": 2e14}
-"""The most operations in a block: the default's has 1.0e11, larger networks get shorter blocks."""
 START_SECONDS = 3.0
 """What it takes at the least to start and certify a case whose framework takes long to import."""
-STEPS_PER_CALL = 50
-"""Training steps in one call of a mode that trains many steps a call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +60,22 @@ class Plan:
         return [end - start for start, end in pairwise(ends)]
 
     @property
-    def block_steps(self) -> int:
-        """Steps in a block: a twentieth of the training, within limits of length and work."""
-        workload, device = self.workload, self.cases[0].device
-        longest = BLOCK_FLOPS[device] / workload.network.step_flops(workload.batch_size)
-        preferred = min(BLOCK_STEPS[device], workload.steps // 20)
-        preferred = max(FEWEST_BLOCK_STEPS[device], preferred)
-        steps = max(1, min(max(self._stretches), preferred, int(longest)))
-        # Whole calls of the modes that train many steps a call.
-        return steps - steps % STEPS_PER_CALL if steps > STEPS_PER_CALL else steps
+    def longest_call(self) -> int:
+        """The most steps that one call of a case trains."""
+        many_steps = any(case.many_steps for case in (*self.cases, *self.floors))
+        return STEPS_PER_CALL if many_steps else 1
+
+    @property
+    def block(self) -> BlockLength:
+        """The steps of a block."""
+        workload = self.workload
+        return block_length(
+            steps=workload.steps,
+            stretch=max(self._stretches),
+            step_flops=workload.network.step_flops(workload.batch_size),
+            device=self.cases[0].device,
+            call=self.longest_call,
+        )
 
     @property
     def notes(self) -> list[str]:
@@ -87,11 +86,10 @@ class Plan:
                 "the training images are sorted by class: they are shuffled, always in the same "
                 "way, before a twelfth of them is held out for validation"
             )
-        least = FEWEST_BLOCK_STEPS[self.cases[0].device]
-        if steps < least:
+        if not self.block.lead_in:
             notes.append(
-                f"{steps} steps are fewer than a block should have ({least}): what starting and "
-                f"ending a block takes is in the step time, and a launch has a single round"
+                "a block has no lead-in, since it has few steps: what starting it takes is in the "
+                f"step time{', and a launch has a single round' if self.rounds == 1 else ''}"
             )
         elif self.rounds == 1:
             notes.append(f"{steps} steps are one block: a launch has a single round")
@@ -128,4 +126,4 @@ class Plan:
     @property
     def rounds(self) -> int:
         """Rounds in a launch that runs to its end: whole blocks between batch readings."""
-        return sum(steps // self.block_steps for steps in self._stretches)
+        return sum(steps // self.block.steps for steps in self._stretches)

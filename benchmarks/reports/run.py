@@ -95,23 +95,26 @@ def where_the_time_goes(findings: Findings) -> Section | None:
     floors = [
         Column("implemented in", "backend", lambda row, name: title_of(row[name]), text=True),
         Column("floor (ms)", "step_ms", as_interval(MS)),
+        Column("its pass alone (ms)", "pass_ms", ".2f"),
         Column("peak (GFLOP/s)", "peak_gflops", ",.0f"),
     ]
     columns = [
         CASE,
         *(Column(part, f"{part}_ms", ".2f") for part in (*limits.BOUNDS, "waited")),
+        Column("fixed cost of a block", "fixed_ms", ".1f"),
         Column("times its own floor", "x_own_floor", ".2f"),
         Column("bound by", "bound", lambda row, name: as_text(row, name) or MISSING, text=True),
     ]
     parts: list[Part] = [
         "The floor is a step that is nothing but its matrix products and one pass over Adam's "
-        "arrays, timed in the same rounds; the peak is the rate of a large square product. *Times "
-        "the floor* refers to the fastest of these, *times its own floor* to that of the case's "
-        "framework.",
+        "arrays, timed in the same rounds; the peak is the rate of a large square product beside "
+        "them. *Times the floor* refers to the fastest of these, *times its own floor* to that of "
+        "the case's framework.",
         Table(floors, findings.floors),
         "Milliseconds of a step. "
         + " ".join(f"*{name.capitalize()}*: {about}." for name, about in limits.BOUNDS.items())
-        + " *Waited*: time from the call's return until the device had finished.",
+        + " *Waited*: time from the call's return until the device had finished. *Fixed cost of a "
+        "block*: what each block costs once, in its lead-in and so in no step time.",
         Figure("step_parts", "The parts of a step"),
         Table(columns, measured),
         sentences.bounds(measured),

@@ -154,9 +154,14 @@ def bounds(measured: pd.DataFrame) -> list[Note]:
     """What takes most of each case's step, and how far the case is from the floors."""
     sentences = []
     for _, row in measured[(measured["bound"] != "") & ~control_of(measured)].iterrows():
-        share = row[f"{row['bound']}_ms"] / row["step_ms"]
+        share = number(row[f"{row['bound']}_ms"] / row["step_ms"], ".0%")
+        largest = (
+            f"spends {share} of its step on what no single part explains"
+            if row["bound"] == "rest"
+            else f"is bound by {row['bound']}: {share} of its step"
+        )
         sentences.append(
-            f"{row['case']} is bound by {row['bound']}: {number(share, '.0%')} of its step. It "
+            f"{row['case']} {largest}. It "
             f"takes {number(row['x_floor'], '.2f')} times as long as the fastest floor, and "
             f"{number(row['x_own_floor'], '.2f')} times as long as its own framework's."
         )
@@ -255,24 +260,39 @@ def _disturbances(bundle: Bundle) -> list[str]:
             f"{number(share, '.1%')} of rounds were disturbed by other load on the machine; they "
             "were excluded and repeated."
         )
+    notes += _leaks(bundle.tables["samples"])
     unsteady = launches.loc[~launches["warmup_steady"].astype(bool), "case"].unique()
     if len(unsteady):
         notes.append(f"Still getting faster when timing began: {joined(list(unsteady))}.")
     return notes
 
 
+def _leaks(samples: pd.DataFrame) -> list[str]:
+    """Blocks that began while threads of another case still ran."""
+    leaks = samples[samples["running_threads"] > 0]
+    if leaks.empty:
+        return []
+    return [
+        f"{number(len(leaks) / len(samples), '.1%')} of blocks began while threads of another case "
+        f"still ran, for all that the session waited {leaks['wait_seconds'].max():.1f} s for them; "
+        "their rounds count as disturbed."
+    ]
+
+
 METHOD = f"""\
-A step is timed in blocks, each of which ends with a device synchronisation. The clock runs over the
-forward pass, the loss, the derivatives, Adam's update and fetching the batch; it does not run over
-start-up, compilation, warm-up and accuracy readings. A case is warm when its blocks no longer get
-faster. Every case has its own process; in every round each case is timed once, in random order, and
-ratios are taken within rounds. A launch is a set of fresh processes with a seed of its own, and
-contributes the median of its rounds; intervals are 95%, by Student's t over launches. A case is
-called faster or slower if the p-value of the pair, adjusted for the number of pairs (Benjamini and
-Hochberg), is at most {SIGNIFICANCE:.0%} and the ratio differs from one by more than
-{SMALLEST_DIFFERENCE:.0%} and by more than the resolution; two cases are a tie if the whole
-interval lies within {TIE_MARGIN:.0%}. More launches run until every pair is decided or
-cannot be, or until the time limit. Beside every round a small fixed task is timed, which shows
-whether other load on the machine disturbed the round; disturbed rounds are kept in the CSVs,
-excluded from the estimates and repeated (rounds.csv). A case's rank is one more than the number of
-cases shown to be faster; verdicts.csv has every pair."""
+A step is timed in blocks. Each begins with a lead-in, whose steps are trained, waited for and not
+timed: what a block costs once, such as caches that have gone cold, is in no step time. The clock
+then runs over the forward pass, the loss, the derivatives, Adam's update and fetching the batch of
+each step, until the device has finished; it does not run over start-up, compilation, warm-up and
+accuracy readings. A block starts when no thread of another case runs any more. A case is warm when
+its steps no longer get faster. Every case has its own process; in every round each case is timed
+once, in random order, and ratios are taken within rounds. A launch is a set of fresh processes with
+a seed of its own, and contributes the median of its rounds; intervals are 95%, by Student's t over
+launches. A case is called faster or slower if the p-value of the pair, adjusted for the number of
+pairs (Benjamini and Hochberg), is at most {SIGNIFICANCE:.0%} and the ratio differs from one by more
+than {SMALLEST_DIFFERENCE:.0%} and by more than the resolution; two cases are a tie if the whole
+interval lies within {TIE_MARGIN:.0%}. More launches run until every pair is decided or cannot be,
+or until the time limit. Beside every round a small fixed task is timed, which shows whether other
+load on the machine disturbed the round; disturbed rounds are kept in the CSVs, excluded from the
+estimates and repeated (rounds.csv). A case's rank is one more than the number of cases shown to be
+faster; verdicts.csv has every pair."""

@@ -10,9 +10,10 @@ from backends.contract import Execution
 from backends.registry import BACKENDS, FLOOR
 from benchmarks.bundle.folders import file_name
 from benchmarks.machine.settings import worker_environment
+from benchmarks.plan.blocks import STEPS_PER_CALL, BlockLength
 from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
-from benchmarks.plan.plan import FEWEST_BLOCK_STEPS, STEPS_PER_CALL, Plan
+from benchmarks.plan.plan import Plan
 from benchmarks.plan.workload import Workload
 from benchmarks.session.worker_process import WorkerProcess
 from benchmarks.worker import messages
@@ -44,16 +45,10 @@ def make_references(plan: Plan, training: Split) -> References:
 
 
 def make_job(
-    plan: Plan, case: Case, launch: int, references: References, block_steps: int | None = None
+    plan: Plan, case: Case, launch: int, references: References, block: BlockLength | None = None
 ) -> Job:
-    """Everything the worker of a case needs; `block_steps` as an earlier launch has set it."""
-    # With shorter blocks than the others, a case would not reach the last batch readings.
-    calibrate = block_steps is None and plan.readings is None
-    block_steps = block_steps or plan.block_steps
+    """Everything the worker of a case needs; `block` as an earlier launch has set it."""
     is_floor, first = case.mode == FLOOR, launch == 0
-    if is_floor:
-        # Shorter than a case's, since floors do not rank anything.
-        block_steps = min(block_steps, FEWEST_BLOCK_STEPS[case.device])
     return Job(
         backend=BACKENDS[case.backend],
         execution=Execution(
@@ -66,8 +61,9 @@ def make_job(
         ),
         workload=workload_of(plan, case),
         seed=plan.seed + launch,
-        block_steps=block_steps,
-        calibrate=calibrate,
+        block=block or plan.block,
+        # With shorter blocks than the others, a case would not reach the last batch readings.
+        calibrate=block is None and plan.readings is None,
         reference=None if is_floor else references[case.precision, case.adam],
         slowed_by=case.slowed_by,
         profile=str(plan.profile / file_name(case.name)) if plan.profile and first else None,

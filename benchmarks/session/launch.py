@@ -1,7 +1,7 @@
 """A launch: a fresh worker for each case, trained from one seed in rounds of interleaved blocks.
 
-Only one worker computes at a time; the others wait on their pipes. Every row is in the bundle
-before the next block starts.
+Only one worker computes at a time: the others wait on their pipes, and a block starts when none of
+their threads runs any more. Every row is in the bundle before the next block starts.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,9 +16,11 @@ import numpy as np
 from backends.registry import FLOOR
 from benchmarks.bundle.writer import BundleWriter, Rows
 from benchmarks.machine.disturbance import Monitor, steal_share
+from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
 from benchmarks.session.jobs import References, make_job, make_ready, start_worker
+from benchmarks.session.quiet import wait_until_quiet
 from benchmarks.session.worker_process import WorkerError, WorkerProcess
 from benchmarks.worker import messages
 from benchmarks.worker.messages import Block, Certified, Final, Reading, Ready, WarmUp
@@ -31,8 +33,8 @@ MOST_REPEATED = 4
 ORDER_STREAM = 2
 """Keeps the order of the cases independent of what else is drawn from the seed."""
 ANSWER_TIMEOUT_SECONDS = 120.0
-"""Time limit of each answer after the start; that of a block is longer by 20 times the duration of
-the last block of the warm-up."""
+"""Time limit of each answer after the start; that of a block is longer by 20 times what the warm-up
+lets expect."""
 
 
 class Progress(Protocol):
@@ -57,8 +59,8 @@ class SharedState:
     progress: Progress
     failures: dict[Case, str] = field(default_factory=dict)
     """Why each failed case failed; it is left out of later launches."""
-    block_steps: dict[Case, int] = field(default_factory=dict)
-    """Steps in the blocks of each case, as set in its first launch."""
+    blocks: dict[Case, BlockLength] = field(default_factory=dict)
+    """The length of each case's blocks, as set in its first launch."""
     monitor: Monitor = field(default_factory=Monitor)
     waited_seconds: float = 0.0
     waiting_cpu_seconds: float = 0.0
@@ -82,6 +84,7 @@ class Member:
     """See Plan.reading_steps."""
     steps: int = 0
     train_seconds: float = 0.0
+    """The time of these steps, those of lead-ins at the step time of their blocks."""
     last_reading: Reading | None = None
     batch_readings: int = 0
     """How many of the plan's batch readings have been taken."""
@@ -106,10 +109,12 @@ class Member:
 
     def train_block(self) -> Block:
         """Train the next block; the caller writes its sample."""
-        timeout = ANSWER_TIMEOUT_SECONDS + 20 * self.warmup.last.seconds
-        block = self.worker.ask(messages.TrainBlock(), timeout)
-        self.steps += block.steps
-        self.train_seconds += block.seconds
+        warmup = self.warmup
+        expected = warmup.block.steps * warmup.last.seconds / warmup.last.steps
+        block = self.worker.ask(messages.TrainBlock(), ANSWER_TIMEOUT_SECONDS + 20 * expected)
+        steps = block.lead_in_steps + block.steps
+        self.steps += steps
+        self.train_seconds += steps * block.seconds / block.steps
         return block
 
     def read(self) -> None:
@@ -123,7 +128,7 @@ class Member:
         The steps trained to get there are not timed.
         """
         for steps in self.reading_steps[self.batch_readings :]:
-            if steps >= self.steps + self.warmup.block_steps:
+            if steps >= self.steps + self.warmup.block.steps:
                 return
             reading = self.worker.ask(messages.TakeBatchReading(), ANSWER_TIMEOUT_SECONDS)
             self.batch_readings += 1
@@ -153,7 +158,8 @@ class Member:
             warmup_steps=self.warmup.steps,
             warmup_seconds=self.warmup.seconds,
             warmup_steady=self.warmup.steady,
-            block_steps=self.warmup.block_steps,
+            block_steps=self.warmup.block.timed,
+            lead_in_steps=self.warmup.block.lead_in,
             steps=self.steps,
             train_seconds=self.train_seconds,
             validation_accuracy=self.last_reading and self.last_reading.validation_accuracy,
@@ -180,11 +186,11 @@ class Launch:
             if case in state.failures:
                 continue
             state.progress.starting(case)
-            job = make_job(plan, case, self.number, references, state.block_steps.get(case))
+            job = make_job(plan, case, self.number, references, state.blocks.get(case))
             worker = self._workers[case] = start_worker(plan, case, scratch)
             with self._failing_alone(case):
                 ready, certified, warmup = make_ready(worker, job)
-                state.block_steps[case] = warmup.block_steps
+                state.blocks[case] = warmup.block
                 rows = replace(self._rows, columns=self._rows.columns | case.identity())
                 member = Member(case, worker, rows, ready, certified, warmup, plan.reading_steps)
                 member.write_certificate()
@@ -197,7 +203,7 @@ class Launch:
         `deadline` is a time of `time.monotonic`; at least one round is run.
         """
         plan = self.plan
-        read_every = max(1, READING_STEPS // plan.block_steps)
+        read_every = max(1, READING_STEPS // plan.block.steps)
         longest_round = 0.0
         disturbed = 0
         self._each_that_trains(Member.read)
@@ -237,11 +243,12 @@ class Launch:
         monitor = self.state.monitor
         before = monitor.last
         order = self._generator.permutation(len(self._members))
+        all_quiet = True
         for position, member in enumerate([self._members[index] for index in order]):
             with self._failing_alone(member.case):
-                self._block(member, number, position)
+                all_quiet &= self._block(member, number, position)
         after = monitor.observe()
-        disturbed = monitor.disturbed(before, after)
+        disturbed = monitor.disturbed(before, after) or not all_quiet
         self._rows.append(
             "rounds",
             round=number,
@@ -256,15 +263,18 @@ class Launch:
         )
         return disturbed
 
-    def _block(self, member: Member, round_number: int, position: int) -> None:
-        """Train the next block of a case, and write its sample."""
+    def _block(self, member: Member, round_number: int, position: int) -> bool:
+        """Train the next block of a case, and write its sample; True if nothing else computed."""
+        others = [worker.pid for worker in self._workers.values() if worker is not member.worker]
+        quiet = wait_until_quiet(others)
         began, cpu_began = monotonic(), process_time()
         block = member.train_block()
         self.state.waited_seconds += monotonic() - began
         self.state.waiting_cpu_seconds += process_time() - cpu_began
         row = {"round": round_number, "position": position}
-        member.rows.append("samples", block, **row, batch_size=self.plan.workload.batch_size)
+        member.rows.append("samples", block, quiet, **row, batch_size=self.plan.workload.batch_size)
         self.state.progress.block(member.case, round_number, block)
+        return not quiet.running_threads
 
     def _each_that_trains(self, action: Callable[[Member], None]) -> None:
         """Do something with every member but the floors."""

@@ -56,6 +56,11 @@ class WorkerProcess:
             )
         workers_end.close()
 
+    @property
+    def pid(self) -> int:
+        """The process id of the worker."""
+        return self._process.pid
+
     def ask(self, request: Request[Answer], timeout: float) -> Answer:
         """Send a request and wait for its answer.
 

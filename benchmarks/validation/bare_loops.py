@@ -32,6 +32,7 @@ from benchmarks.machine.settings import (
     worker_environment,
 )
 from benchmarks.plan import data
+from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.workload import Workload, batch_rows
 from benchmarks.worker.clock import timed
 from benchmarks.worker.messages import Job
@@ -41,6 +42,7 @@ Loop = Callable[[Array], object]
 """Trains on the batches in the lines of its argument, (steps, batch_size), and waits until done."""
 
 BATCH_SIZE, BLOCK_STEPS, STEPS_PER_CALL = 128, 200, 50
+BLOCK = BlockLength(lead_in=50, timed=200)
 LAUNCHES, ROUNDS = 4, 8
 SIZES = (784, 512, 512, 10)
 
@@ -263,7 +265,7 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
         execution=execution,
         workload=default_workload(split, steps=BLOCK_STEPS * ROUNDS),
         seed=launch,
-        block_steps=BLOCK_STEPS,
+        block=BLOCK,
         calibrate=False,
     )
     rows = batch_rows(len(training.labels), BATCH_SIZE, BLOCK_STEPS * ROUNDS, seed=launch)

@@ -4,30 +4,44 @@ from collections.abc import Callable
 from time import perf_counter, process_time
 from typing import TypeVar
 
-from backends.contract import Array, Floor, Trainer
+from backends.contract import Array, Timed
+from benchmarks.plan.blocks import BlockLength
 from benchmarks.worker.messages import Block, Job, WarmUp
 
 Result = TypeVar("Result")
 
-MOST_WARMUP_BLOCKS = 6
-CALIBRATION_STEPS = 10
-BLOCK_SECONDS = 2.0
-"""A case whose blocks would take longer gets shorter ones, chosen before it is warmed up: the
-slowest cases then do not take all the time, and are not trained to the end."""
+PIECE_SECONDS = 0.03
+"""How long the pieces of a warm-up take at the least; whole calls of the framework."""
+LATEST_PIECES = 3
+STEADY = 0.98
+"""Steps are steady when none of the latest pieces was faster than this share of the fastest before
+them."""
+MOST_WARMUP_SECONDS = 10.0
+BLOCK_SECONDS = 2.5
+"""A case whose blocks would take longer gets shorter ones, chosen when it is warm: the slowest
+cases then do not take all the time, and are not trained to the end."""
 
 
-def train_block(trainer: Trainer | Floor, rows: Array) -> Block:
-    """Train one block under the clock, which stops when the device has finished."""
-    cpu_start, start = process_time(), perf_counter()
-    trainer.train(rows)
-    dispatched = perf_counter()
-    trainer.synchronise()
-    end, cpu_end = perf_counter(), process_time()
+def train_block(trainer: Timed, lead_in: Array, rows: Array) -> Block:
+    """Train on the rows of `lead_in`, and on `rows` under the clock.
+
+    It starts when the device has finished the lead-in, and stops when it has finished the rest.
+    """
+    marks: list[tuple[float, float]] = []
+
+    def mark() -> None:
+        marks.append((perf_counter(), process_time()))
+
+    mark()
+    trainer.train_parts([lead_in, rows] if len(lead_in) else [rows], mark)
+    begun, (started, cpu_started), (returned, _), (ended, cpu_ended) = marks[0], *marks[-3:]
     return Block(
         steps=len(rows),
-        seconds=end - start,
-        dispatch_seconds=dispatched - start,
-        cpu_seconds=cpu_end - cpu_start,
+        seconds=ended - started,
+        dispatch_seconds=returned - started,
+        cpu_seconds=cpu_ended - cpu_started,
+        lead_in_steps=len(lead_in),
+        lead_in_seconds=started - begun[0],
     )
 
 
@@ -37,7 +51,7 @@ def timed(make: Callable[[], Result]) -> tuple[Result, float]:
     return make(), perf_counter() - start
 
 
-def seconds_until_done(call: Callable[[], object], device: Trainer | Floor) -> float:
+def seconds_until_done(call: Callable[[], object], device: Timed) -> float:
     """The seconds from the start of a call until the device has finished its work."""
     start = perf_counter()
     call()
@@ -45,40 +59,41 @@ def seconds_until_done(call: Callable[[], object], device: Trainer | Floor) -> f
     return perf_counter() - start
 
 
-def fitting_steps(trainer: Trainer | Floor, rows: Array, job: Job) -> int:
-    """The steps of a block: the job's, reduced to what fits into BLOCK_SECONDS if it asks for that.
-
-    `rows` has at least as many lines as are tried. A block consists of whole calls of the
-    framework, unless not even one fits.
-    """
+def fitting(job: Job, step_seconds: float) -> BlockLength:
+    """The block of a case: the job's, shortened to what fits into BLOCK_SECONDS if it asks so."""
     if not job.calibrate:
-        return job.block_steps
-    call = job.steps_per_call
-    sample = rows[: max(call, CALIBRATION_STEPS)]
-    seconds = min(train_block(trainer, sample).seconds for _ in range(2))
-    fitting = int(BLOCK_SECONDS * len(sample) / seconds)
-    if fitting >= job.block_steps:
-        return job.block_steps
-    return max(fitting - fitting % call if fitting >= call else fitting, 1)
+        return job.block
+    return job.block.within(max(int(BLOCK_SECONDS / step_seconds), 1), job.steps_per_call)
 
 
-def steady(blocks: list[Block]) -> bool:
-    """Whether a case is warm: its last block was no faster than the best before it, within 2%."""
-    if len(blocks) < 2:
-        return False
-    *earlier, last = (block.seconds for block in blocks)
-    return last > 0.98 * min(earlier)
+def steady(step_seconds: list[float]) -> bool:
+    """Whether steps no longer get faster; `step_seconds` has those of each piece so far."""
+    latest, earlier = step_seconds[-LATEST_PIECES:], step_seconds[:-LATEST_PIECES]
+    return bool(earlier) and min(latest) > STEADY * min(earlier)
 
 
-def warm_up(block: Callable[[], Block], block_steps: int) -> WarmUp:
-    """Train blocks of `block_steps` until they no longer get faster, or there are enough."""
-    blocks: list[Block] = []
-    while len(blocks) < MOST_WARMUP_BLOCKS and not steady(blocks):
-        blocks.append(block())
+def warm_up(train: Callable[[int, int], Block], job: Job) -> WarmUp:
+    """Train pieces until their steps are steady, and choose the length of the case's blocks.
+
+    `train` trains a lead-in and a piece of as many steps as its arguments say.
+    """
+    call, began = job.steps_per_call, perf_counter()
+    steps = min(call, job.block.timed)
+    pieces: list[Block] = []
+    step_seconds: list[float] = []
+    while not steady(step_seconds) and perf_counter() - began < MOST_WARMUP_SECONDS:
+        pieces.append(train(0, steps))
+        step_seconds.append(pieces[-1].seconds / steps)
+        if pieces[-1].seconds < PIECE_SECONDS and 2 * steps <= job.block.timed:
+            steps, step_seconds = 2 * steps, []
+    block = fitting(job, min(step_seconds))
+    if block.lead_in % call or block.timed % call:
+        # Calls of these lengths are compiled now.
+        pieces.append(train(block.lead_in, block.timed))
     return WarmUp(
-        steps=sum(block.steps for block in blocks),
-        seconds=sum(block.seconds for block in blocks),
-        steady=steady(blocks),
-        block_steps=block_steps,
-        last=blocks[-1],
+        steps=sum(piece.lead_in_steps + piece.steps for piece in pieces),
+        seconds=perf_counter() - began,
+        steady=steady(step_seconds),
+        block=block,
+        last=pieces[-1],
     )

@@ -26,7 +26,8 @@ def per_step(block: Callable[[], Block], read: Callable[[], float]) -> float:
     while (passed := perf_counter() - start) < ENERGY_SECONDS or (
         len(ticks) < 2 and passed < MOST_SECONDS
     ):
-        steps += block().steps
+        trained = block()
+        steps += trained.lead_in_steps + trained.steps
         now = read()
         if isnan(now):
             return now

@@ -1,14 +1,15 @@
 """The worker of a floor: products and one pass over Adam's arrays, timed like a case."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from backends import registry
 from backends.contract import Array
-from benchmarks.schema import PEAK_FLOPS
 from benchmarks.worker import clock
 from benchmarks.worker.messages import Block, Certified, Job, Ready, WarmUp
-from benchmarks.worker.parts import TRIES
 
+PASSES = 10
 PEAK_SIZE = {"cpu": 2048, "gpu": 8192}
 """Size of the square matrices whose product shows the peak rate of a device."""
 
@@ -24,7 +25,7 @@ class FloorWorker:
     def __init__(self, job: Job) -> None:
         self._backend, self._import_seconds = clock.timed(lambda: registry.load(job.backend))
         self._backend.configure(job.execution)
-        self._job, self._block_steps = job, job.block_steps
+        self._job, self._block = job, job.block
         work = job.workload
         self._floor, self._build_seconds = clock.timed(
             lambda: self._backend.Floor(work.network, work.batch_size, job.execution)
@@ -32,7 +33,7 @@ class FloorWorker:
 
     def first_call(self) -> Ready:
         """Make the first call, which compiles."""
-        block = clock.train_block(self._floor, empty_rows(self._job.steps_per_call))
+        block = clock.train_block(self._floor, empty_rows(0), empty_rows(self._job.steps_per_call))
         self._job.execution.check_device(self._floor.device())
         return Ready(
             import_seconds=self._import_seconds,
@@ -42,26 +43,37 @@ class FloorWorker:
         )
 
     def certify(self) -> Certified:
-        """Measure the operations a second of a large product; there is nothing to certify."""
-        parts, seconds = clock.timed(self._peak_flops if self._job.first else dict)
+        """Read versions, and call for the first time what is timed beside blocks."""
+        self._pass_seconds()
+        self._matrix = self._floor.square(PEAK_SIZE[self._job.execution.device])
+        _, seconds = clock.timed(self._peak_flops)
         versions = self._backend.versions()
-        return Certified(checks=(), ledger={}, versions=versions, parts=parts, seconds=seconds)
+        return Certified(checks=(), ledger={}, versions=versions, parts={}, seconds=seconds)
 
-    def _peak_flops(self) -> dict[str, float]:
-        size = PEAK_SIZE[self._job.execution.device]
-        matrix = self._floor.square(size)
-        _, *seconds = (
-            clock.seconds_until_done(lambda: self._floor.multiply(matrix), self._floor)
-            for _ in range(1 + TRIES)
-        )
-        return {PEAK_FLOPS: 2.0 * size**3 / min(seconds)}
+    def _peak_flops(self) -> float:
+        """The operations a second of a large product."""
+        seconds = clock.seconds_until_done(lambda: self._floor.multiply(self._matrix), self._floor)
+        return 2.0 * PEAK_SIZE[self._job.execution.device] ** 3 / seconds
+
+    def _pass_seconds(self) -> float:
+        """The seconds that one pass over Adam's arrays takes."""
+
+        def pass_over() -> None:
+            for _ in range(PASSES):
+                self._floor.update()
+
+        return clock.seconds_until_done(pass_over, self._floor) / PASSES
 
     def warm_up(self) -> WarmUp:
-        """Train until blocks no longer get faster."""
-        rows = empty_rows(self._block_steps)
-        self._block_steps = clock.fitting_steps(self._floor, rows, self._job)
-        return clock.warm_up(self.train, self._block_steps)
+        """Train until steps no longer get faster."""
+        warmup = clock.warm_up(self._train, self._job)
+        self._block = warmup.block
+        return warmup
 
     def train(self) -> Block:
-        """Train one block."""
-        return clock.train_block(self._floor, empty_rows(self._block_steps))
+        """Train one block, and time the pass over memory and a large product beside it."""
+        block = self._train(self._block.lead_in, self._block.timed)
+        return replace(block, pass_seconds=self._pass_seconds(), peak_flops=self._peak_flops())
+
+    def _train(self, lead_in: int, timed: int) -> Block:
+        return clock.train_block(self._floor, empty_rows(lead_in), empty_rows(timed))

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from backends.contract import Execution
 from backends.registry import Backend
+from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.workload import Workload
 from benchmarks.worker.certificate import Check, first_failure
 from benchmarks.worker.reference import Reference
@@ -25,9 +26,9 @@ class Job:
     execution: Execution
     workload: Workload
     seed: int
-    block_steps: int
+    block: BlockLength
     calibrate: bool
-    """Whether `block_steps` may still be reduced to what fits into BLOCK_SECONDS."""
+    """Whether `block` may still be shortened to what fits into BLOCK_SECONDS."""
     reference: Reference | None = None
     """The reference of the certificate; a floor has neither."""
     slowed_by: float = 0.0
@@ -84,15 +85,22 @@ class Certified:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Consecutive training steps, timed together."""
+    """Consecutive training steps, timed together, after a lead-in of others."""
 
     steps: int
     seconds: float
     dispatch_seconds: float
     cpu_seconds: float
     """CPU time of all threads of the worker."""
+    lead_in_steps: int = 0
+    lead_in_seconds: float = 0.0
+    """Until the device had finished the lead-in."""
     compilations: int = 0
-    """Programs compiled while the block was timed."""
+    """Programs compiled during the block or its lead-in."""
+    peak_flops: float = float("nan")
+    """Of a floor, the operations a second of a large product, taken just after the block."""
+    pass_seconds: float = float("nan")
+    """Of a floor, the seconds of one pass over Adam's arrays, taken just after the block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +110,11 @@ class WarmUp:
     steps: int
     seconds: float
     steady: bool
-    """Whether the last block was no faster than the blocks before it."""
-    block_steps: int
-    """Steps in each block from now on."""
+    """Whether steps no longer got faster: see clock.steady."""
+    block: BlockLength
+    """The length of each block from now on."""
     last: Block
+    """The last piece that was trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +177,7 @@ class Certify(Request[Certified]):
 
 
 class RunWarmUp(Request[WarmUp]):
-    """Train until blocks no longer get faster, then return to the initial parameters."""
+    """Train until steps no longer get faster, then return to the initial parameters."""
 
 
 class TrainBlock(Request[Block]):

@@ -69,7 +69,7 @@ class Worker:
             work.training_images, work.batch_size, work.steps, job.seed
         )
         self._step = self._batch_readings = 0
-        self._block_steps = job.block_steps
+        self._block = job.block
         self._start = workload.initial_parameters(work.network, job.seed)
         self._trainer, self._build_seconds = clock.timed(
             lambda: self._make_trainer(job.execution, training_set, self._start)
@@ -85,7 +85,9 @@ class Worker:
 
     def first_call(self) -> messages.Ready:
         """Make the first call, which compiles."""
-        block = clock.train_block(self._trainer, self._rows[: self._job.steps_per_call])
+        block = clock.train_block(
+            self._trainer, self._rows[:0], self._rows[: self._job.steps_per_call]
+        )
         self._programs = self._trainer.compilations()
         self._peak_rss_mib = peak_rss_mib()
         # Read now and not at the end, because JAX cannot reset it after the certificate.
@@ -141,9 +143,9 @@ class Worker:
             self._backend.configure(self._job.execution)
 
     def warm_up(self) -> messages.WarmUp:
-        """Train until blocks no longer get faster, then return to the initial parameters."""
-        self._block_steps = clock.fitting_steps(self._trainer, self._rows, self._job)
-        warmup = clock.warm_up(self.train, self._block_steps)
+        """Train until steps no longer get faster, then return to the initial parameters."""
+        warmup = clock.warm_up(self._train, self._job)
+        self._block = warmup.block
         self.read()
         self._trainer.reset(self._start)
         self._trainer.synchronise()
@@ -152,18 +154,22 @@ class Worker:
 
     def train(self) -> messages.Block:
         """Train the next block under the clock; past the last step, batches start over."""
-        uncounted = round(self._job.slowed_by * self._block_steps)
-        steps = np.arange(self._step, self._step + self._block_steps + uncounted)
+        return self._train(self._block.lead_in, self._block.timed)
+
+    def _train(self, lead_in: int, timed: int) -> messages.Block:
+        """Train a lead-in, and so many steps under the clock."""
+        uncounted = round(self._job.slowed_by * timed)
+        steps = np.arange(self._step, self._step + lead_in + timed + uncounted)
         rows = self._rows.take(steps, axis=0, mode="wrap")
         before = self._trainer.compilations()
-        block = clock.train_block(self._trainer, rows)
-        self._step += self._block_steps
+        block = clock.train_block(self._trainer, rows[:lead_in], rows[lead_in:])
+        self._step += lead_in + timed
         compilations = self._trainer.compilations() - before
-        return replace(block, steps=self._block_steps, compilations=compilations)
+        return replace(block, steps=timed, compilations=compilations)
 
     def train_rest(self) -> int:
         """Train the steps after the last whole block, untimed; return all steps trained so far."""
-        if self._job.workload.steps - self._step < self._block_steps:
+        if self._job.workload.steps - self._step < self._block.steps:
             self._train_to(self._job.workload.steps)
         return self._step
 

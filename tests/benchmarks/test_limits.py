@@ -21,6 +21,8 @@ def samples(step_ms: dict[str, float], waited: float = 0.0) -> pd.DataFrame:
             "steps": 10,
             "seconds": 10 * ms / 1000,
             "dispatch_seconds": 10 * ms / 1000 * (1 - waited),
+            "peak_flops": PEAKS.get(case),
+            "pass_seconds": PASSES.get(case),
         }
         for launch in range(2)
         for number in range(3)
@@ -29,14 +31,14 @@ def samples(step_ms: dict[str, float], waited: float = 0.0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+PEAKS = {"jax floor": 2e11, "pytorch floor": 1e11}
+PASSES = {"jax floor": 3e-4, "pytorch floor": 2e-4}
 STEPS = {"jax compiled": 2.0, "pytorch eager": 4.0, "jax floor": 1.0, "pytorch floor": 1.6}
 PARTS = pd.DataFrame(
     [
         ("jax compiled", "host_seconds", 0.0001),
         ("jax compiled", "input_seconds", 0.00005),
         ("pytorch eager", "host_seconds", 0.003),
-        ("jax floor", "peak_flops", 2e11),
-        ("pytorch floor", "peak_flops", 1e11),
     ],
     columns=["case", "part", "value"],
 )
@@ -61,11 +63,12 @@ def test_the_parts_sum_up_to_the_step_and_the_largest_bounds_it() -> None:
     cases = limits.compute_limits(FLOPS, samples(STEPS, waited=0.25), PARTS)[1].set_index("case")
     jax = cases.loc["jax compiled"]
     assert jax["arithmetic_ms"] == pytest.approx(0.5)
+    assert jax["memory_ms"] == pytest.approx(0.2)
     assert jax["dispatch_ms"] == pytest.approx(0.1)
     assert jax["input_ms"] == pytest.approx(0.05)
-    assert jax["memory_ms"] == pytest.approx(2.0 - 0.5 - 0.1 - 0.05)
+    assert jax["rest_ms"] == pytest.approx(2.0 - 0.5 - 0.2 - 0.1 - 0.05)
     assert jax["waited_ms"] == pytest.approx(0.5)
-    assert jax["bound"] == "memory"
+    assert jax["bound"] == "rest"
     assert cases.at["pytorch eager", "bound"] == "dispatch"
 
 

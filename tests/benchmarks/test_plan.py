@@ -10,8 +10,9 @@ import pytest
 from backends.contract import Adam, Network
 from backends.registry import BACKENDS
 from benchmarks.errors import UsageError
+from benchmarks.plan.blocks import STEPS_PER_CALL
 from benchmarks.plan.cases import Case, select_cases, with_control
-from benchmarks.plan.plan import STEPS_PER_CALL, Plan
+from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.plan.workload import Workload
 from benchmarks.session.jobs import make_job
@@ -104,19 +105,44 @@ def test_the_control_repeats_a_tuned_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "block", "rounds"),
-    [(4000, 200, 20), (4001, 200, 20), (500, 50, 10), (60, 50, 1), (7, 7, 1), (1, 1, 1)],
+    ("mode", "steps", "lead_in", "timed", "rounds"),
+    [
+        # Whole calls of 50 steps where two of them fit.
+        *(("multistep", 4000, 50, 200, 16), ("multistep", 4001, 50, 200, 16)),
+        *(("multistep", 500, 50, 50, 5), ("multistep", 120, 50, 50, 1)),
+        *(("multistep", 60, 10, 50, 1), ("multistep", 7, 1, 6, 1), ("multistep", 1, 0, 1, 1)),
+        *(("compiled", 4000, 10, 200, 19), ("compiled", 500, 10, 50, 8)),
+        *(("compiled", 60, 10, 50, 1), ("compiled", 40, 6, 34, 1), ("compiled", 3, 0, 3, 1)),
+    ],
 )
-def test_blocks_fill_the_training(steps: int, block: int, rounds: int) -> None:
-    plan = plan_of(steps, case("jax", "multistep"))
-    assert (plan.block_steps, plan.rounds) == (block, rounds)
+def test_blocks_fill_the_training(
+    mode: str, steps: int, lead_in: int, timed: int, rounds: int
+) -> None:
+    plan = plan_of(steps, case("jax", mode))
+    assert (plan.block.lead_in, plan.block.timed, plan.rounds) == (lead_in, timed, rounds)
+
+
+def test_all_that_is_compared_has_blocks_of_one_length() -> None:
+    """Of whole calls as soon as one case works in such calls, floors included."""
+    plan = plan_of(4000, case("jax", "compiled"), case("tensorflow", "multistep"))
+    cases = (*plan.cases, case("numpy", "floor"))
+    plan = replace(plan, floors=cases[2:])
+    lengths = [make_job(plan, one, 0, references_for(plan)).block for one in cases]
+    assert {(one.lead_in, one.timed) for one in lengths} == {(50, 200)}
+    with_floor = replace(plan, cases=cases[:1])
+    assert with_floor.block == plan.block
+
+
+def references_for(plan: Plan) -> Any:
+    """References that are only handed on."""
+    return {(one.precision, one.adam): None for one in plan.cases}
 
 
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
         ({}, ""),
-        ({"steps": 30}, "30 steps are fewer than a block should have (50)"),
+        ({"steps": 3}, "a block has no lead-in"),
         ({"steps": 60}, "60 steps are one block"),
         ({"launches": 1}, "one launch gives no intervals"),
         ({"launches": 1, "until_settled": True}, ""),
@@ -150,21 +176,21 @@ HOST_SECONDS = 50e-6
 
 @pytest.mark.parametrize(
     ("steps", "block", "rounds"),
-    [(4000, 250, 16), (4001, 250, 16), (500, 250, 2), (260, 250, 1), (200, 200, 1), (7, 7, 1)],
+    [(4000, 250, 11), (4001, 250, 11), (700, 250, 2), (360, 250, 1), (200, 150, 1), (7, 6, 1)],
 )
 def test_blocks_on_a_gpu_are_long_enough_for_steps_of_20_microseconds(
     steps: int, block: int, rounds: int
 ) -> None:
     plan = plan_of(steps, replace(case("jax", "multistep"), device="gpu"))
-    assert (plan.block_steps, plan.rounds) == (block, rounds)
-    assert block % STEPS_PER_CALL == 0 or block == steps
-    if steps > block:
+    assert (plan.block.timed, plan.rounds) == (block, rounds)
+    assert block % STEPS_PER_CALL == 0 or steps < 2 * STEPS_PER_CALL
+    if steps > 350:
         assert 0.01 * block * 20e-6 >= HOST_SECONDS
         floor = replace(case("jax", "floor"), device="gpu")
         given = make_job(plan, floor, 0, {})
-        assert given.block_steps == block
+        assert given.block == plan.block
 
 
 def test_slow_modes_have_shorter_blocks() -> None:
     plan = plan_of(4000, case("jax", "eager"))
-    assert plan.block_steps == 200
+    assert plan.block.timed == 200

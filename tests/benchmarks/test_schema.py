@@ -33,6 +33,7 @@ from benchmarks.schema.tables import COMPUTED, IDENTITY, MEASURED, TABLES, Colum
 from docs.make_bundles_page import page
 from tests.synthetic_bundles import write_bundle
 
+EMPTY_WITHOUT_FLOORS = {"peak_flops", "pass_seconds"}
 EMPTY_WITHOUT_GPU = {"gpu_mhz", "gpu_celsius", "peak_device_mib", "energy_mj_per_step"}
 EMPTY_WITHOUT_FAILURES = {"not_read", "reason", "diverged"}
 
@@ -69,7 +70,7 @@ def test_every_table_of_a_run_is_as_the_schema_has_it(run: Path) -> None:
 
 def test_every_column_of_a_run_has_values(run: Path) -> None:
     """So a column that stands in the schema alone is found, even one that may be empty."""
-    expected = EMPTY_WITHOUT_GPU | EMPTY_WITHOUT_FAILURES
+    expected = EMPTY_WITHOUT_GPU | EMPTY_WITHOUT_FAILURES | EMPTY_WITHOUT_FLOORS
     for name in MEASURED.keys() - {"outcomes"}:
         content = pd.read_csv(run / f"{name}.csv")
         assert set(content.columns[content.isna().all()]) <= expected, name

@@ -78,14 +78,22 @@ def findings(
     )
 
 
-def bundle(disturbed: int = 0, steady: bool = True, lost: str = "", **run: Any) -> Bundle:
-    """A bundle of 20 rounds and two cases; `lost` is a floor that failed."""
+def bundle(
+    disturbed: int = 0, steady: bool = True, lost: str = "", leaks: int = 0, **run: Any
+) -> Bundle:
+    """A bundle of 20 rounds and two cases; `lost` is a floor that failed.
+
+    In `leaks` of its 20 blocks, threads of another case still ran.
+    """
     outcomes = [(lost, "floor", "killed by signal 9")] if lost else []
     tables = {
         "outcomes": pd.DataFrame(outcomes, columns=["case", "mode", "reason"]),
         "rounds": pd.DataFrame({"disturbed": [True] * disturbed + [False] * (20 - disturbed)}),
         "launches": pd.DataFrame({"case": CASES[:2], "warmup_steady": [True, steady]}),
         "ledger": pd.DataFrame(columns=["entry", "value"]),
+        "samples": pd.DataFrame(
+            {"running_threads": [1] * leaks + [0] * (20 - leaks), "wait_seconds": 0.5}
+        ),
     }
     complete = {"state": "complete", "finished_launches": 3, "launches": 3, "out_of_time": False}
     environment = environment_record(run=complete | run)
@@ -236,6 +244,7 @@ def test_the_resolution_bounds_what_is_ranked() -> None:
         ({}, {"trained_to_end": False, "steps": 400}, "jax multistep (400 steps)"),
         ({"disturbed": 2}, {}, "10.0% of rounds were disturbed by other load"),
         ({"lost": "jax floor"}, {}, "jax floor failed and is not among the floors: killed by"),
+        ({"leaks": 1}, {}, "5.0% of blocks began while threads of another case still ran"),
         ({"steady": False}, {}, "getting faster when timing began: pytorch eager"),
         (
             {},

@@ -31,7 +31,7 @@ from tests.synthetic_bundles import environment_record
 
 CASE = Case(backend="numpy", mode="eager", input="resident", precision="float32", device="cpu")
 CONTROL = replace(CASE, repetition=1)
-STEPS = 300
+STEPS = 600
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def dataset(images: Path) -> data.Dataset:
 
 @pytest.fixture(scope="module")
 def plan(images: Path, dataset: data.Dataset) -> Plan:
-    """Six rounds of 50 steps for a case and its control."""
+    """Six rounds of 50 steps, with as many before them, for a case, its control and a floor."""
     return Plan(
         name="test",
         workload=Workload(
@@ -116,7 +116,7 @@ def interrupted(
 def first_launch(
     tmp_path_factory: pytest.TempPathFactory, plan: Plan, dataset: data.Dataset
 ) -> Path:
-    """A bundle of a run that was interrupted in its first launch, after 200 steps of the case."""
+    """A bundle of a run that was interrupted in its first launch, after 400 steps of the case."""
     folder = tmp_path_factory.mktemp("interrupted") / "bundle"
     return interrupted(folder, plan, dataset.training, launch=0, round_number=3)
 
@@ -126,17 +126,20 @@ def test_a_run_interrupted_in_its_first_launch_reports_what_it_measured(first_la
     launches = pd.read_csv(folder / "launches.csv").set_index("case")
     # A floor trains nothing and has no such row.
     assert sorted(launches.index) == [CASE.name, CONTROL.name]
-    samples = pd.read_csv(folder / "samples.csv").groupby("case")
+    samples = pd.read_csv(folder / "samples.csv")
+    samples["all_steps"] = samples["steps"] + samples["lead_in_steps"]
+    samples["all_seconds"] = samples["seconds"] * samples["all_steps"] / samples["steps"]
+    sums = samples.groupby("case")[["all_steps", "all_seconds"]].sum()
     readings = pd.read_csv(folder / "accuracy.csv").groupby("case").last()
     for case in (CASE.name, CONTROL.name):
         row = launches.loc[case]
-        assert row["steps"] == samples["steps"].sum()[case]
-        assert row["train_seconds"] == pytest.approx(samples["seconds"].sum()[case])
+        assert row["steps"] == sums.loc[case, "all_steps"]
+        assert row["train_seconds"] == pytest.approx(sums.loc[case, "all_seconds"])
         assert row["validation_accuracy"] == readings["validation_accuracy"][case] > 0.2
         assert row[["import_seconds", "first_call_seconds", "warmup_seconds"]].notna().all()
         assert row["peak_rss_mib"] > 30
         assert row[["test_accuracy", "test_loss", "energy_mj_per_step"]].isna().all()
-    assert launches.loc[CASE.name, "steps"] == 200
+    assert launches.loc[CASE.name, "steps"] == 400
     bundle = Bundle.read(folder)
     report = run_report.markdown(bundle, compute_findings(bundle))
     for heading in (
@@ -158,7 +161,7 @@ def test_an_interrupted_launch_does_not_change_the_rows_of_the_launches_before(
     assert sorted(first.index) == sorted(second.index) == [CASE.name, CONTROL.name]
     assert (first["steps"] == STEPS).all()
     assert (first["test_accuracy"] > 0.2).all()
-    assert (second["steps"] <= 50).all()
+    assert (second["steps"] <= 100).all()
     summary = compute_findings(Bundle.read(folder)).summary.set_index("case")
     # Only trainings that came to their end count for the final accuracy.
     assert summary["trained_to_end"].all()

@@ -56,8 +56,8 @@ def test_work_of_a_point_does_not_grow_with_its_size() -> None:
 
     small, large = of(64), of(4096)
     assert small.rounds == large.rounds == sweep.ROUNDS
-    assert small.block_steps == 50
-    assert 1 <= large.block_steps < 50
+    assert small.block.timed == 50
+    assert 1 <= large.block.timed < 50
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from benchmarks.analysis import tutorial
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.bundle.reader import Bundle, read_table
 from benchmarks.plan import data, workload
+from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.cases import select_cases
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS, BatchReadings
@@ -68,17 +69,17 @@ def test_the_preset_is_the_tutorial() -> None:
 @pytest.mark.parametrize(
     ("steps", "every", "block", "rounds"),
     [
-        (4001, 1000, 200, 20),
-        (2300, 1000, 100, 22),
+        (4001, 1000, 200, 16),
+        (2300, 1000, 115, 18),
         # 1, 1 + 130 and 39: two whole blocks before the second reading, and none after it.
         (170, 130, 50, 2),
-        (7, 1000, 6, 1),
+        (7, 1000, 5, 1),
         (1, 1000, 1, 1),
     ],
 )
 def test_blocks_lie_between_the_readings(steps: int, every: int, block: int, rounds: int) -> None:
     plan = plan_of(steps, every)
-    assert (plan.block_steps, plan.rounds) == (block, rounds)
+    assert (plan.block.timed, plan.rounds) == (block, rounds)
 
 
 def test_every_case_comes_to_the_last_reading() -> None:
@@ -112,7 +113,7 @@ def test_a_reading_trains_up_to_its_step_and_looks_at_its_own_images() -> None:
             execution=Execution(mode="eager"),
             workload=work,
             seed=3,
-            block_steps=12,
+            block=BlockLength(lead_in=2, timed=10),
             calibrate=False,
             slowed_by=0.0,
             reference=make_reference(work, "float32", dataset.training),
@@ -178,7 +179,7 @@ def test_a_run_takes_the_readings(run: Path) -> None:
     assert (launches["steps"] == 1260).all()
     assert set(samples["steps"]) == set(launches["block_steps"])
     # The blocks of 1 to 1,001 and of 1,001 to 1,260, but for those made up for.
-    block = launches["block_steps"].iloc[0]
+    block = launches["block_steps"].iloc[0] + launches["lead_in_steps"].iloc[0]
     assert samples["round"].max() + 1 >= 1000 // block + 259 // block
     assert json.loads((run / "environment.json").read_text())["run"]["state"] == "complete"
 
@@ -187,7 +188,7 @@ def test_a_run_takes_the_readings(run: Path) -> None:
 def test_blocks_that_do_not_fit_between_readings_leave_untimed_steps(
     small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blocks of 50, of which one fits into 70 steps; the 20 after it are trained untimed."""
+    """Blocks of 60, of which one fits into 70 steps; the 10 after it are trained untimed."""
     odd = replace(PRESETS["tutorial"], readings=BatchReadings(every=70, images=64))
     monkeypatch.setitem(PRESETS, "tutorial", odd)
     effort = ("--preset", "tutorial", "--steps", "400", "--launches", "1")
@@ -195,7 +196,7 @@ def test_blocks_that_do_not_fit_between_readings_leave_untimed_steps(
     readings = pd.read_csv(tmp_path / "odd" / "readings.csv").query("case == 'numpy eager'")
     assert readings["updates"].tolist() == [1, 71, 141, 211, 281, 351]
     accuracy = pd.read_csv(tmp_path / "odd" / "accuracy.csv").query("case == 'numpy eager'")
-    assert accuracy["step"].tolist() == [0, 51, 121, 191, 261, 331, 400]
+    assert accuracy["step"].tolist() == [0, 61, 131, 201, 271, 341, 400]
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 
 from backends import registry
-from backends.contract import Adam, Array, Execution, Network, Trainer
+from backends.contract import Adam, Array, Execution, Network, Timed, Trainer
 from backends.numpy import Eager
 from benchmarks.plan import data
+from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.workload import Workload
 from benchmarks.worker.certificate import first_failure
 from benchmarks.worker.clock import steady, train_block
 from benchmarks.worker.floor import FloorWorker
-from benchmarks.worker.messages import Block, Job
+from benchmarks.worker.messages import Job
 from benchmarks.worker.reference import make_reference
 from benchmarks.worker.worker import Worker, forget_peak_rss, peak_rss_mib
 
@@ -42,7 +43,7 @@ def job() -> Job:
         execution=Execution(mode="eager"),
         workload=work,
         seed=0,
-        block_steps=12,
+        block=BlockLength(lead_in=2, timed=10),
         calibrate=False,
         reference=make_reference(work, "float32", data.load().training),
     )
@@ -55,13 +56,13 @@ def test_training_starts_at_the_initial_parameters_and_ends_at_the_last_step(job
     assert certified.passed
     assert {check.level for check in certified.checks} == {"exact", "as timed"}
     warmup = worker.warm_up()
-    assert warmup.block_steps == 12
-    assert warmup.steps % 12 == 0
+    assert warmup.block == job.block
+    assert warmup.steps >= 4
     start = worker.read()
     assert start.step == 0
     # Guessing among ten classes has a loss of log 10.
     assert start.train_loss == pytest.approx(2.303, abs=0.05)
-    assert [worker.train().steps for _ in range(2)] == [12, 12]
+    assert [worker.train().steps for _ in range(2)] == [10, 10]
     assert worker.train_rest() == STEPS
     end = worker.read()
     assert end.step == STEPS
@@ -98,7 +99,7 @@ def test_a_diverging_training_is_measured_like_any_other(job: Job) -> None:
     worker.first_call()
     assert not worker.certify().passed
     worker.warm_up()
-    assert worker.train().steps == 12
+    assert worker.train().steps == 10
     assert worker.train_rest() == 12
     reading = worker.read()
     assert np.isnan([reading.train_loss, reading.validation_loss]).all()
@@ -153,17 +154,18 @@ def test_the_worker_of_a_floor(job: Job) -> None:
     assert worker.first_call().first_call_steps == 50
     certified = worker.certify()
     assert certified.passed
+    assert worker.warm_up().block == job.block
+    block = worker.train()
+    assert (block.lead_in_steps, block.steps) == (2, 10)
     # Between one slow core and the largest server.
-    assert 1e9 < certified.parts["peak_flops"] < 1e14
-    assert worker.warm_up().block_steps == 12
-    assert worker.train().steps == 12
+    assert 1e9 < block.peak_flops < 1e14
 
 
 def test_batches_start_over_past_the_end_of_the_training(job: Job) -> None:
     worker = Worker(job)
     worker.first_call()
     worker.warm_up()
-    assert [worker.train().steps for _ in range(4)] == [12] * 4
+    assert [worker.train().steps for _ in range(4)] == [10] * 4
 
 
 class Counting(Eager):
@@ -193,34 +195,32 @@ def test_a_case_that_is_too_slow_for_its_blocks_gets_shorter_ones(
     monkeypatch.setattr(counting, "seconds_a_step", 0.002)
     worker = Worker(replace(job, calibrate=True))
     worker.first_call()
-    steps = worker.warm_up().block_steps
+    steps = worker.warm_up().block.timed
     assert 1 <= steps <= 5
     assert worker.train().steps == steps
     # A length set in an earlier launch stays.
     again = Worker(job)
     again.first_call()
-    assert again.warm_up().block_steps == 12
+    assert again.warm_up().block == job.block
 
 
 def test_a_slowed_case_trains_more_than_it_counts(job: Job, counting: type[Counting]) -> None:
-    worker = Worker(replace(job, slowed_by=0.25))
+    worker = Worker(replace(job, slowed_by=0.2))
     worker.first_call()
     worker.warm_up()
-    assert worker.train().steps == 12
-    assert counting.calls[-1] == 15
+    assert worker.train().steps == 10
+    assert counting.calls[-2:] == [2, 12]
 
 
-def test_warm_up_lasts_until_blocks_no_longer_get_faster() -> None:
+def test_warm_up_lasts_until_steps_no_longer_get_faster() -> None:
     def is_steady(*seconds: float) -> bool:
-        return steady(
-            [Block(steps=1, seconds=s, dispatch_seconds=s, cpu_seconds=s) for s in seconds]
-        )
+        return steady(list(seconds))
 
     assert not is_steady()
-    assert not is_steady(1.0)
-    assert not is_steady(1.0, 0.8)
-    assert is_steady(1.0, 0.8, 0.81)
-    assert is_steady(1.0, 0.99)
+    assert not is_steady(1.0, 1.0, 1.0)
+    assert not is_steady(1.0, 0.8, 0.9, 0.9)
+    assert is_steady(1.0, 1.1, 0.99, 1.2)
+    assert is_steady(1.0, 0.8, 0.81, 0.9, 0.8)
 
 
 def test_results_on_another_device_are_refused(job: Job) -> None:
@@ -252,18 +252,23 @@ def test_a_case_that_computes_something_else_fails_its_certificate(
 def test_a_block_is_timed_to_the_end_of_its_synchronisation() -> None:
     events: list[str] = []
 
-    class Recorder:
+    class Recorder(Timed):
         def train(self, rows: Array) -> None:
             events.append(f"train {len(rows)}")
 
         def synchronise(self) -> None:
             events.append("synchronise")
 
-    block = train_block(Recorder(), np.zeros((5, 2)))  # type: ignore[arg-type]
-    assert events == ["train 5", "synchronise"]
-    assert block.steps == 5
+    rows = np.zeros((5, 2))
+    block = train_block(Recorder(), rows[:2], rows)
+    assert events == ["train 2", "synchronise", "train 5", "synchronise"]
+    assert (block.lead_in_steps, block.steps) == (2, 5)
     assert 0 <= block.dispatch_seconds <= block.seconds
     assert block.cpu_seconds >= 0
+    assert block.lead_in_seconds > 0
+    events.clear()
+    assert train_block(Recorder(), rows[:0], rows).lead_in_steps == 0
+    assert events == ["train 5", "synchronise"]
 
 
 def test_compilations_within_a_block_are_counted(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +287,7 @@ def test_compilations_within_a_block_are_counted(job: Job, monkeypatch: pytest.M
     worker = Worker(job)
     worker.first_call()
     worker.warm_up()
-    assert worker.train().compilations == 2
+    assert worker.train().compilations == 4
 
 
 def test_memory_that_only_the_certificate_needs_is_not_counted() -> None:

@@ -29,6 +29,19 @@ def expected() -> list[list[Array]]:
     return [weights, first, second]
 
 
+def check_update(floor: Floor, error: float) -> None:
+    """The pass alone adds one gradient to both moments, and the first moment to the weights."""
+    before = [[array.copy() for array in arrays] for arrays in floor.arrays()]
+    floor.update()
+    floor.synchronise()
+    after = floor.arrays()
+    for w, m, v, old_w, old_m, old_v in zip(*after, *before, strict=True):
+        gradient = m / PASS_DECAY - old_m
+        np.testing.assert_allclose(v / PASS_DECAY - old_v, gradient, atol=error * abs(old_v).max())
+        np.testing.assert_allclose(old_w - PASS_RATE * m, w, atol=1e-6)
+        assert abs(m - old_m).max() > 0
+
+
 def check_floor(name: str, precision: str, error: float) -> None:
     """A floor takes its steps in several calls and a shorter one, and multiplies."""
     module = configured(name)
@@ -40,6 +53,7 @@ def check_floor(name: str, precision: str, error: float) -> None:
         for array, reference in zip(arrays, references, strict=True):
             atol = error * np.abs(reference).max()
             np.testing.assert_allclose(array, reference, rtol=error, atol=atol)
+    check_update(floor, error)
     assert floor.device() == device()
     floor.multiply(floor.square(16))
     floor.synchronise()

@@ -98,9 +98,11 @@ SUMMARY = {
     "steps": "steps",
     "arithmetic": "arithmetic_ms",
     "memory": "memory_ms",
+    "rest": "rest_ms",
     "dispatch": "dispatch_ms",
     "input": "input_ms",
     "waited": "waited_ms",
+    "fixed cost of a block": "fixed_ms",
     "times its own floor": "x_own_floor",
     "import (s)": "import_seconds",
     "build (s)": "build_seconds",
@@ -189,6 +191,7 @@ def _of_parts(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     return {
         "implemented in": [title],
         "floor (ms)": _interval(row, "step_ms"),
+        "its pass alone (ms)": [row["pass_ms"]],
         "peak (GFLOP/s)": [row["peak_gflops"]],
     }
 

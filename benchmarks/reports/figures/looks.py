@@ -49,6 +49,7 @@ PARTS = {
     "memory": ("#56b4e9", "///", "/"),
     "dispatch": ("#f0e442", "...", "."),
     "input": ("#cc79a7", "xxx", "x"),
+    "rest": ("#d9d9d9", "", ""),
 }
 """Colour of each part of a step, and its pattern in matplotlib's words and in plotly's."""
 
