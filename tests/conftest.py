@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from backends.contract import Adam, Array, Execution, Network, Parameters, Training, TrainingSet
 from backends.registry import BACKENDS, FLOOR, load, missing_packages
-from benchmarks.machine import lock
+from benchmarks.machine import disturbance, lock
 from benchmarks.machine.probe import trial
 from benchmarks.machine.settings import SHARED_GPU
 from tests.support.images import write_image_set
@@ -176,8 +176,9 @@ def problem() -> Problem:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def lock_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tests wait for no run on this machine, and refuse none."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests wait for no run on this machine, and refuse none; nor do they look for other load."""
+    disturbance.LOOK_SECONDS = 0
     os.environ[lock.FOLDER] = str(tmp_path_factory.mktemp("lock"))
 
 

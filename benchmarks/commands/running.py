@@ -24,13 +24,16 @@ from benchmarks.commands.progress import RunProgress
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import environment, probe, project
 from benchmarks.machine.advice import together
+from benchmarks.machine.disturbance import other_load
 from benchmarks.machine.settings import ROOT, available_cpus, best_cpus, default_threads
 from benchmarks.plan import data
 from benchmarks.plan.cases import Case, select_cases
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.plan.workload import Workload
+from benchmarks.schema import OTHER_SHARE
 from benchmarks.session.session import Session
+from benchmarks.texts import harmless
 
 
 def prepare(
@@ -173,6 +176,11 @@ def run(
         console.print(f"note: {limitation}", markup=False, highlight=False)
     for sentence in spoiled_by(described):
         console.print(f"warning: {sentence}", markup=False, highlight=False)
+    share, busiest = other_load(plan.cpus)
+    if share > OTHER_SHARE:
+        named = f" (the busiest: {harmless(', '.join(busiest))})" if busiest else ""
+        line = f"warning: other processes use {share:.0%} of the processors' time now{named}"
+        console.print(f"{line}; they disturb what is measured", markup=False, highlight=False)
     problem = ""
     with RunProgress(plan, console) as progress:
         session = Session(

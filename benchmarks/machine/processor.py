@@ -105,6 +105,13 @@ def allowed_cpus() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
+def online(root: Path = SYSTEM) -> list[int]:
+    """The CPUs that are online; empty where a system does not tell."""
+    with suppress(ValueError):
+        return numbers(_read(root / CPUS / "online") or "")
+    return []
+
+
 def _core(cpu: int, root: Path) -> str | None:
     """The CPUs that share a core with one, which names the core."""
     topology = root / CPUS / f"cpu{cpu}/topology"

@@ -222,6 +222,10 @@ def environment(bundle: Bundle) -> Section:
     if run.session_cpu_share is not None:
         share = number(run.session_cpu_share, ".1%")
         entries["the session itself"] = f"{share} of a CPU while it waited for blocks"
+    if (others := bundle.tables["rounds"]["other_share"].dropna()).size:
+        median, worst = (number(share, ".1%") for share in (others.median(), others.max()))
+        entries["other processes"] = f"{median} of the processors' time in the median round, "
+        entries["other processes"] += f"{worst} in the worst"
     entries["commit"] = commit(recorded)
     quoted = {term: text(meaning) for term, meaning in entries.items()}
     return Section("Environment", [{"command": code(run.command)} | quoted])

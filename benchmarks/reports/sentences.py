@@ -26,6 +26,7 @@ from benchmarks.reports.formats import (
     text,
 )
 from benchmarks.reports.sections import Note
+from benchmarks.schema import OTHER_SHARE
 
 MOST_NAMED = 2
 """Up to this number, differences in accuracy are named one by one."""
@@ -196,6 +197,11 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
     warnings += [f"Unfair: {sentence}." for sentence in findings.unfair]
     spoiled = spoiled_by(bundle.environment, bundle.tables["ledger"])
     warnings += [f"Spoiled: {sentence}." for sentence in spoiled]
+    if (share := bundle.tables["rounds"]["other_share"].median()) > OTHER_SHARE:
+        warnings.append(
+            f"Spoiled: other processes took {number(share, '.0%')} of the processors' time in the "
+            "median round."
+        )
     if damage := describe_damage(bundle.problems):
         warnings.insert(0, damage)
     if run.state != "complete":

@@ -35,6 +35,8 @@ HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS = "host_seconds", "input_seconds", "peak
 can be measured apart, what fetching its batch takes (both in seconds a step); and a floor's rate
 for a large matrix product (operations a second)."""
 
+OTHER_SHARE = 0.05
+"""The share of the processors' time above which other processes disturb a round or spoil a run."""
 ACCURACY_MARGIN_POINTS = 0.3
 """Test accuracies that differ by less than this many percentage points are treated as equivalent.
 On MNIST's 10,000 test images one standard error of an accuracy of 98% is 0.14 points."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from backends.registry import FLOOR
 from benchmarks.bundle.writer import BundleWriter, Rows
-from benchmarks.machine.disturbance import Monitor, steal_share
+from benchmarks.machine.disturbance import Monitor, other_share, steal_share
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
@@ -207,6 +207,8 @@ class Launch:
         longest_round = 0.0
         disturbed = 0
         self._each_that_trains(Member.read)
+        workers = [worker.pid for worker in self._workers.values()]
+        self.state.monitor.watch(plan.cpus, workers)
         for number in range(plan.rounds):
             began = monotonic()
             if number and began + longest_round > deadline:
@@ -256,6 +258,7 @@ class Launch:
             load_average=after.load_average,
             cpu_mhz=after.cpu_mhz,
             steal_share=steal_share(before, after),
+            other_share=other_share(before.usage, after.usage),
             gpu_mhz=after.gpu.mhz,
             gpu_celsius=after.gpu.celsius,
             gpu_throttled=before.gpu.throttled or after.gpu.throttled,

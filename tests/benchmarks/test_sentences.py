@@ -79,16 +79,24 @@ def findings(
 
 
 def bundle(
-    disturbed: int = 0, steady: bool = True, lost: str = "", leaks: int = 0, **run: Any
+    disturbed: int = 0,
+    steady: bool = True,
+    lost: str = "",
+    leaks: int = 0,
+    others: float = 0.01,
+    **run: Any,
 ) -> Bundle:
     """A bundle of 20 rounds and two cases; `lost` is a floor that failed.
 
-    In `leaks` of its 20 blocks, threads of another case still ran.
+    In `leaks` of its 20 blocks, threads of another case still ran; other processes took the share
+    `others` of the processors' time.
     """
     outcomes = [(lost, "floor", "killed by signal 9")] if lost else []
     tables = {
         "outcomes": pd.DataFrame(outcomes, columns=["case", "mode", "reason"]),
-        "rounds": pd.DataFrame({"disturbed": [True] * disturbed + [False] * (20 - disturbed)}),
+        "rounds": pd.DataFrame(
+            {"disturbed": [True] * disturbed + [False] * (20 - disturbed), "other_share": others}
+        ),
         "launches": pd.DataFrame({"case": CASES[:2], "warmup_steady": [True, steady]}),
         "ledger": pd.DataFrame(columns=["entry", "value"]),
         "samples": pd.DataFrame(
@@ -242,6 +250,7 @@ def test_the_resolution_bounds_what_is_ranked() -> None:
         ({"finished_launches": 1}, {}, "no verdicts"),
         ({"finished_launches": 2}, {}, "only two launches"),
         ({}, {"trained_to_end": False, "steps": 400}, "jax multistep (400 steps)"),
+        ({"others": 0.12}, {}, "Spoiled: other processes took 12% of the processors' time"),
         ({"disturbed": 2}, {}, "10.0% of rounds were disturbed by other load"),
         ({"lost": "jax floor"}, {}, "jax floor failed and is not among the floors: killed by"),
         ({"leaks": 1}, {}, "5.0% of blocks began while threads of another case still ran"),
@@ -257,7 +266,7 @@ def test_the_resolution_bounds_what_is_ranked() -> None:
 def test_cautions(run: dict[str, Any], columns: dict[str, Any], text: str) -> None:
     notes = sentences.cautions(bundle(**run), findings((1, 2, 3), **columns))
     (note,) = [note for note in notes if text in note.text]
-    serious = text.startswith(("Incomplete", "pytorch eager diverged"))
+    serious = text.startswith(("Incomplete", "Spoiled", "pytorch eager diverged"))
     assert note.severity == ("warning" if serious else "note")
 
 
