@@ -152,12 +152,12 @@ def test_the_monitor_counts_the_workers_that_it_is_told_of(
     monitor = Monitor()
     assert set(monitor.last.usage.by_process) == {os.getpid()}
     monitor.watch(processor.allowed_cpus()[:1], [spinning.pid])
-    before = monitor.last
+    before, began = monitor.last, time.perf_counter()
     assert set(before.usage.by_process) == {os.getpid(), spinning.pid}
     time.sleep(0.3)
     passed = monitor.observe().usage.passed - before.usage.passed
-    # One CPU's.
-    assert 0.3 < passed < 0.6
+    # The time of one CPU.
+    assert passed == pytest.approx(time.perf_counter() - began, rel=0.3)
 
 
 @pytest.mark.usefixtures("spinning")
