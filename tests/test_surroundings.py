@@ -142,7 +142,8 @@ def test_a_run_in_odd_surroundings(small: tuple[str, ...], tmp_path: Path) -> No
     assert b"Traceback" not in done.stderr, done.stderr
     assert done.stdout.endswith(b"ended 0\n"), done.stderr
     assert "–" in (folder / "report.md").read_text(encoding="utf-8")
-    assert len(table(folder, "samples")) == 6
+    # Two rounds, and one more where other load disturbed one.
+    assert len(table(folder, "samples")) in (6, 9)
 
 
 def test_processes_find_this_program_where_python_does_not_look_beside_it(

@@ -25,7 +25,7 @@ from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import environment, probe, project
 from benchmarks.machine.advice import together
 from benchmarks.machine.disturbance import other_load
-from benchmarks.machine.settings import ROOT, available_cpus, best_cpus, default_threads
+from benchmarks.machine.settings import ROOT, available_cpus, default_threads
 from benchmarks.plan import data
 from benchmarks.plan.cases import Case, select_cases
 from benchmarks.plan.plan import Plan
@@ -87,7 +87,7 @@ def prepare(
         versions=versions,
         seed=arguments.seed,
         threads=threads,
-        cpus=cpus,
+        named_cpus=cpus,
         time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),
     )
     if problem := plan.memory_problem:
@@ -102,7 +102,7 @@ def show_notes(plan: Plan, console: Console) -> None:
 
 
 def choose_processors(threads: int | None, named: list[int] | None) -> tuple[int, tuple[int, ...]]:
-    """The threads of each worker, and the CPUs for them; raises UsageError where they are too few.
+    """The threads of each worker, and the CPUs named for them; UsageError where they are too few.
 
     `named` are the CPUs of --cpus, `threads` the value of --threads.
     """
@@ -112,7 +112,7 @@ def choose_processors(threads: int | None, named: list[int] | None) -> tuple[int
         raise UsageError(f"--threads {threads}: --cpus names only {len(cpus)}")
     if threads > available_cpus():
         raise UsageError(f"--threads {threads}: only {available_cpus()} CPUs may be used here")
-    return threads, cpus[:threads] or best_cpus(threads)
+    return threads, cpus[:threads]
 
 
 def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:
@@ -180,7 +180,7 @@ def run(
     if share > OTHER_SHARE:
         named = f" (the busiest: {harmless(', '.join(busiest))})" if busiest else ""
         line = f"warning: other processes use {share:.0%} of the processors' time now{named}"
-        console.print(f"{line}; they disturb what is measured", markup=False, highlight=False)
+        console.print(f"{line}; they disturb what is measured", markup=False, soft_wrap=True)
     problem = ""
     with RunProgress(plan, console) as progress:
         session = Session(

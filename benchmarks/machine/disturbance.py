@@ -39,7 +39,7 @@ LOOK_SECONDS = 0.5
 MOST_NAMED = 2
 """The number of other processes that are named."""
 FEWEST_OBSERVATIONS = 6
-"""With fewer observations than this there is nothing to compare with."""
+"""With fewer observations than this there is nothing to compare the fixed task's time with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +119,9 @@ class Monitor:
 
     def disturbed(self, before: MachineState, after: MachineState) -> bool:
         """Whether other load on the machine disturbed the round between two observations."""
-        if len(self._workload_ms) < FEWEST_OBSERVATIONS:
-            return False
-        slower = max(before.probe_ms, after.probe_ms) > SLOWER * median(self._workload_ms)
+        slower = len(self._workload_ms) >= FEWEST_OBSERVATIONS and max(
+            before.probe_ms, after.probe_ms
+        ) > SLOWER * median(self._workload_ms)
         throttled = before.gpu.throttled or after.gpu.throttled
         share = other_share(before.usage, after.usage)
         # NaN exceeds nothing.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.machine.settings import best_cpus
 from benchmarks.plan.blocks import STEPS_PER_CALL, BlockLength, block_length
 from benchmarks.plan.cases import Case
 from benchmarks.plan.presets import BatchReadings
@@ -31,8 +32,8 @@ class Plan:
     """The least number of launches."""
     seed: int
     threads: int
-    cpus: tuple[int, ...] = ()
-    """The CPUs that workers are bound to; empty where they are bound to none."""
+    named_cpus: tuple[int, ...] = ()
+    """The CPUs that the user has named, as many as threads; empty for the best ones."""
     time_limit_seconds: float
     profile: Path | None = None
     """The folder for traces by each framework's own profiler; None for no traces."""
@@ -45,6 +46,11 @@ class Plan:
     """The Python that runs a backend's workers, for backends that have one of their own."""
     versions: dict[str, str] = field(default_factory=dict)
     """The versions of packages that those Pythons have."""
+
+    @property
+    def cpus(self) -> tuple[int, ...]:
+        """The CPUs that workers are bound to; empty where processes cannot be bound."""
+        return self.named_cpus or best_cpus(self.threads)
 
     @property
     def reading_steps(self) -> tuple[int, ...]:

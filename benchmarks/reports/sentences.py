@@ -298,7 +298,8 @@ launches. A case is called faster or slower if the p-value of the pair, adjusted
 pairs (Benjamini and Hochberg), is at most {SIGNIFICANCE:.0%} and the ratio differs from one by more
 than {SMALLEST_DIFFERENCE:.0%} and by more than the resolution; two cases are a tie if the whole
 interval lies within {TIE_MARGIN:.0%}. More launches run until every pair is decided or cannot be,
-or until the time limit. Beside every round a small fixed task is timed, which shows whether other
-load on the machine disturbed the round; disturbed rounds are kept in the CSVs, excluded from the
-estimates and repeated (rounds.csv). A case's rank is one more than the number of cases shown to be
-faster; verdicts.csv has every pair."""
+or until the time limit. Beside every round a small fixed task is timed, and what other processes
+took of the processors' time is read, which show whether other load on the machine disturbed the
+round; disturbed rounds are kept in the CSVs, excluded from the estimates and repeated (rounds.csv).
+A case's rank is one more than the number of cases shown to be faster; verdicts.csv has every
+pair."""

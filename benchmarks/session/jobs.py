@@ -65,7 +65,6 @@ def make_job(
         # With shorter blocks than the others, a case would not reach the last batch readings.
         calibrate=block is None and plan.readings is None,
         reference=None if is_floor else references[case.precision, case.adam],
-        slowed_by=case.slowed_by,
         profile=str(plan.profile / file_name(case.name)) if plan.profile and first else None,
         first=first,
         reading_steps=plan.reading_steps,

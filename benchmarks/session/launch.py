@@ -111,7 +111,8 @@ class Member:
         """Train the next block; the caller writes its sample."""
         warmup = self.warmup
         expected = warmup.block.steps * warmup.last.seconds / warmup.last.steps
-        block = self.worker.ask(messages.TrainBlock(), ANSWER_TIMEOUT_SECONDS + 20 * expected)
+        request = messages.TrainBlock(warmup.block, self.case.slowed_by)
+        block = self.worker.ask(request, ANSWER_TIMEOUT_SECONDS + 20 * expected)
         steps = block.lead_in_steps + block.steps
         self.steps += steps
         self.train_seconds += steps * block.seconds / block.steps

@@ -7,6 +7,7 @@ Run these by hand, on a machine that does nothing else:
     python -m benchmarks.validation real          verdicts on real runs of one case under several
                                                   names, and of that case slowed on purpose; an hour
     python -m benchmarks.validation widths        intervals of interleaved and of separate runs
+    python -m benchmarks.validation clock         what the clock makes of planted truths; half an hour
     python -m benchmarks.validation bare-loops    step times of the suite's workers and of bare,
                                                   hand-written loops; a quarter of an hour
 
@@ -21,19 +22,22 @@ import pandas as pd
 from benchmarks.errors import UsageError
 from benchmarks.machine import environment, lock
 from benchmarks.machine.settings import ROOT, default_threads
-from benchmarks.validation import bare_loops, real, synthetic
+from benchmarks.validation import bare_loops, clock, real, synthetic
 
 FOLDER = ROOT / "results" / "validation"
 
 
-def write(name: str, title: str, table: pd.DataFrame, raw: pd.DataFrame) -> None:
-    """Write a validation's table as markdown, and the rows it is computed from as CSV."""
+def write(name: str, tables: dict[str, pd.DataFrame], raw: pd.DataFrame) -> None:
+    """Write a validation's tables as markdown, and the rows they are computed from as CSV."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     raw.to_csv(FOLDER / f"{name}.csv", index=False)
     machine = environment.describe_machine()
     where = f"{machine['cpu']}, {default_threads()} CPUs, {machine['system']}"
-    body = table.to_markdown(index=False, floatfmt=".3f")
-    (FOLDER / f"{name}.md").write_text(f"# {title}\n\n{body}\n\nOn {where}.\n")
+    parts = [
+        f"# {title}\n\n{table.to_markdown(index=False, floatfmt='.4g')}\n"
+        for title, table in tables.items()
+    ]
+    (FOLDER / f"{name}.md").write_text("\n".join([*parts, f"On {where}.\n"]))
 
 
 def main() -> None:
@@ -43,9 +47,12 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("which", choices=("synthetic", "real", "widths", "bare-loops"))
+    parser.add_argument("which", choices=("synthetic", "real", "widths", "clock", "bare-loops"))
     parser.add_argument("--runs", type=int, default=10, help="real runs; default: %(default)s")
     parser.add_argument("--wait", action="store_true", help="start when another run has ended")
+    parser.add_argument("--minutes", type=float, default=30, help="of clock; default: %(default)s")
+    parser.add_argument("--without", choices=clock.WITHOUT,
+        help="leave this out, to see whether clock finds it")  # fmt: skip
     arguments = parser.parse_args()
     try:
         with lock.held(wait=arguments.wait, say=partial(print, flush=True)):
@@ -59,14 +66,18 @@ def validate(arguments: argparse.Namespace) -> None:
     # All but the simulation write after each run, since a validation of an hour may be cut short.
     if arguments.which == "synthetic":
         table = synthetic.validate()
-        write("synthetic", f"{synthetic.RUNS:,} simulated runs a line", table, table)
+        write("synthetic", {f"{synthetic.RUNS:,} simulated runs a line": table}, table)
     elif arguments.which == "widths":
         for runs in real.compare_widths(arguments.runs):
             medians = runs.drop(columns="seed").median().to_frame("median").T
-            write("widths", f"One ratio from {len(runs)} runs of each kind", medians, runs)
+            write("widths", {f"One ratio from {len(runs)} runs of each kind": medians}, runs)
     elif arguments.which == "real":
         for pairs in real.validate(arguments.runs):
-            write("real", "Real runs of equals and of a slowed case", real.summary(pairs), pairs)
+            write("real", {"Real runs of equals and of a slowed case": real.summary(pairs)}, pairs)
+    elif arguments.which == "clock":
+        name = f"clock-without-{arguments.without}" if arguments.without else "clock"
+        for blocks in clock.validate(arguments.minutes, arguments.without):
+            write(name, clock.summary(blocks), blocks)
     else:
         for ratios in bare_loops.compare_all():
             ratios.to_csv(FOLDER / "bare-loops.csv", index=False)

@@ -292,9 +292,9 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
     ratios = []
     for number in range(ROUNDS):
         if number % 2:
-            suite, bare = worker.train().seconds, time_loop()
+            suite, bare = worker.train(BLOCK).seconds, time_loop()
         else:
-            bare, suite = time_loop(), worker.train().seconds
+            bare, suite = time_loop(), worker.train(BLOCK).seconds
         ratios.append(suite / bare)
     print(json.dumps(ratios))
 

@@ -12,7 +12,7 @@ import pandas as pd
 from benchmarks.analysis import comparison, statistics
 from benchmarks.bundle.reader import undisturbed
 from benchmarks.bundle.writer import BundleWriter
-from benchmarks.machine.settings import best_cpus, default_threads
+from benchmarks.machine.settings import default_threads
 from benchmarks.plan import data
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
@@ -53,7 +53,6 @@ def measure(
         until_settled=launches is None,
         seed=seed,
         threads=default_threads(),
-        cpus=best_cpus(default_threads()),
         time_limit_seconds=seconds if launches is None else UNLIMITED_SECONDS,
     )
     with tempfile.TemporaryDirectory() as folder:

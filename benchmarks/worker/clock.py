@@ -72,24 +72,24 @@ def steady(step_seconds: list[float]) -> bool:
     return bool(earlier) and min(latest) > STEADY * min(earlier)
 
 
-def warm_up(train: Callable[[int, int], Block], job: Job) -> WarmUp:
+def warm_up(train: Callable[[BlockLength], Block], job: Job) -> WarmUp:
     """Train pieces until their steps are steady, and choose the length of the case's blocks.
 
-    `train` trains a lead-in and a piece of as many steps as its arguments say.
+    `train` trains a block of the length that it is given.
     """
     call, began = job.steps_per_call, perf_counter()
     steps = min(call, job.block.timed)
     pieces: list[Block] = []
     step_seconds: list[float] = []
     while not steady(step_seconds) and perf_counter() - began < MOST_WARMUP_SECONDS:
-        pieces.append(train(0, steps))
+        pieces.append(train(BlockLength(lead_in=0, timed=steps)))
         step_seconds.append(pieces[-1].seconds / steps)
         if pieces[-1].seconds < PIECE_SECONDS and 2 * steps <= job.block.timed:
             steps, step_seconds = 2 * steps, []
     block = fitting(job, min(step_seconds))
     if block.lead_in % call or block.timed % call:
         # Calls of these lengths are compiled now.
-        pieces.append(train(block.lead_in, block.timed))
+        pieces.append(train(block))
     return WarmUp(
         steps=sum(piece.lead_in_steps + piece.steps for piece in pieces),
         seconds=perf_counter() - began,

@@ -6,6 +6,7 @@ import numpy as np
 
 from backends import registry
 from backends.contract import Array
+from benchmarks.plan.blocks import BlockLength
 from benchmarks.worker import clock
 from benchmarks.worker.messages import Block, Certified, Job, Ready, WarmUp
 
@@ -25,7 +26,7 @@ class FloorWorker:
     def __init__(self, job: Job) -> None:
         self._backend, self._import_seconds = clock.timed(lambda: registry.load(job.backend))
         self._backend.configure(job.execution)
-        self._job, self._block = job, job.block
+        self._job = job
         work = job.workload
         self._floor, self._build_seconds = clock.timed(
             lambda: self._backend.Floor(work.network, work.batch_size, job.execution)
@@ -66,14 +67,12 @@ class FloorWorker:
 
     def warm_up(self) -> WarmUp:
         """Train until steps no longer get faster."""
-        warmup = clock.warm_up(self._train, self._job)
-        self._block = warmup.block
-        return warmup
+        return clock.warm_up(self._train, self._job)
 
-    def train(self) -> Block:
+    def train(self, length: BlockLength) -> Block:
         """Train one block, and time the pass over memory and a large product beside it."""
-        block = self._train(self._block.lead_in, self._block.timed)
+        block = self._train(length)
         return replace(block, pass_seconds=self._pass_seconds(), peak_flops=self._peak_flops())
 
-    def _train(self, lead_in: int, timed: int) -> Block:
-        return clock.train_block(self._floor, empty_rows(lead_in), empty_rows(timed))
+    def _train(self, length: BlockLength) -> Block:
+        return clock.train_block(self._floor, empty_rows(length.lead_in), empty_rows(length.timed))

@@ -31,8 +31,6 @@ class Job:
     """Whether `block` may still be shortened to what fits into BLOCK_SECONDS."""
     reference: Reference | None = None
     """The reference of the certificate; a floor has neither."""
-    slowed_by: float = 0.0
-    """See Case."""
     profile: str | None = None
     """The folder for a trace by the framework's own profiler, where one is wanted."""
     first: bool = True
@@ -180,8 +178,13 @@ class RunWarmUp(Request[WarmUp]):
     """Train until steps no longer get faster, then return to the initial parameters."""
 
 
+@dataclass(frozen=True)
 class TrainBlock(Request[Block]):
     """Train the next block under the clock."""
+
+    block: BlockLength
+    slowed_by: float = 0.0
+    """The share of its timed steps that are trained beyond them and not counted; see Case."""
 
 
 class TrainRest(Request[int]):

@@ -20,6 +20,7 @@ from backends.contract import Array, Execution, Parameters, Trainer, TrainingSet
 from backends.numpy.model import log_softmax
 from benchmarks.machine import advice, nvml
 from benchmarks.plan import data, workload
+from benchmarks.plan.blocks import BlockLength
 from benchmarks.worker import certificate, clock, energy, ledger, messages, parts
 from benchmarks.worker.certificate import Check
 from benchmarks.worker.floor import FloorWorker
@@ -144,7 +145,7 @@ class Worker:
 
     def warm_up(self) -> messages.WarmUp:
         """Train until steps no longer get faster, then return to the initial parameters."""
-        warmup = clock.warm_up(self._train, self._job)
+        warmup = clock.warm_up(self.train, self._job)
         self._block = warmup.block
         self.read()
         self._trainer.reset(self._start)
@@ -152,20 +153,16 @@ class Worker:
         self._step = 0
         return warmup
 
-    def train(self) -> messages.Block:
+    def train(self, length: BlockLength, slowed_by: float = 0.0) -> messages.Block:
         """Train the next block under the clock; past the last step, batches start over."""
-        return self._train(self._block.lead_in, self._block.timed)
-
-    def _train(self, lead_in: int, timed: int) -> messages.Block:
-        """Train a lead-in, and so many steps under the clock."""
-        uncounted = round(self._job.slowed_by * timed)
-        steps = np.arange(self._step, self._step + lead_in + timed + uncounted)
+        uncounted = round(slowed_by * length.timed)
+        steps = np.arange(self._step, self._step + length.steps + uncounted)
         rows = self._rows.take(steps, axis=0, mode="wrap")
         before = self._trainer.compilations()
-        block = clock.train_block(self._trainer, rows[:lead_in], rows[lead_in:])
-        self._step += lead_in + timed
+        block = clock.train_block(self._trainer, rows[: length.lead_in], rows[length.lead_in :])
+        self._step += length.steps
         compilations = self._trainer.compilations() - before
-        return replace(block, steps=timed, compilations=compilations)
+        return replace(block, steps=length.timed, compilations=compilations)
 
     def train_rest(self) -> int:
         """Train the steps after the last whole block, untimed; return all steps trained so far."""
@@ -214,7 +211,11 @@ class Worker:
             test_loss=loss,
             test_accuracy=accuracy,
             peak_rss_mib=max(self._peak_rss_mib, peak_rss_mib()),
-            energy_mj_per_step=energy.per_step(self.train, counter) if counter else float("nan"),
+            energy_mj_per_step=(
+                energy.per_step(lambda: self.train(self._block), counter)
+                if counter
+                else float("nan")
+            ),
         )
 
     def _profile(self, folder: Path) -> None:
@@ -265,8 +266,10 @@ def answer_to(request: messages.Request[Any], worker: Worker | FloorWorker | Non
             return worker.certify()
         case messages.RunWarmUp(), Worker() | FloorWorker():
             return worker.warm_up()
-        case messages.TrainBlock(), Worker() | FloorWorker():
-            return worker.train()
+        case messages.TrainBlock(length, slowed_by), Worker():
+            return worker.train(length, slowed_by)
+        case messages.TrainBlock(length), FloorWorker():
+            return worker.train(length)
         case messages.TrainRest(), Worker():
             return worker.train_rest()
         case messages.TakeReading(), Worker():

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.machine.advice import advised, failure, together
 from benchmarks.machine.settings import worker_environment
 from benchmarks.session.worker_process import WorkerError, WorkerProcess
-from benchmarks.worker.messages import TrainBlock
+from benchmarks.worker.messages import TakeReading
 from tests.support.workers import executable
 
 FAILURES = {
@@ -110,7 +110,7 @@ def test_a_worker_that_its_library_ends_says_why(
         python=str(python),
     )
     with pytest.raises(WorkerError) as error:
-        worker.ask(TrainBlock(), 30)
+        worker.ask(TakeReading(), 30)
     worker.end()
     assert "killed by signal 6" in str(error.value)
     assert ("the GPU has failed" in str(error.value)) == advice

@@ -115,7 +115,6 @@ def test_a_reading_trains_up_to_its_step_and_looks_at_its_own_images() -> None:
             seed=3,
             block=BlockLength(lead_in=2, timed=10),
             calibrate=False,
-            slowed_by=0.0,
             reference=make_reference(work, "float32", dataset.training),
             reading_steps=(1, 21),
             reading_images=64,
@@ -124,7 +123,7 @@ def test_a_reading_trains_up_to_its_step_and_looks_at_its_own_images() -> None:
     worker.first_call()
     worker.warm_up()
     readings = [worker.read_batch()]
-    worker.train()
+    worker.train(BlockLength(lead_in=2, timed=10))
     readings.append(worker.read_batch())
     assert [reading.updates for reading in readings] == [1, 21]
     training, validation = (

@@ -62,7 +62,7 @@ def test_training_starts_at_the_initial_parameters_and_ends_at_the_last_step(job
     assert start.step == 0
     # Guessing among ten classes has a loss of log 10.
     assert start.train_loss == pytest.approx(2.303, abs=0.05)
-    assert [worker.train().steps for _ in range(2)] == [10, 10]
+    assert [worker.train(job.block).steps for _ in range(2)] == [10, 10]
     assert worker.train_rest() == STEPS
     end = worker.read()
     assert end.step == STEPS
@@ -99,7 +99,7 @@ def test_a_diverging_training_is_measured_like_any_other(job: Job) -> None:
     worker.first_call()
     assert not worker.certify().passed
     worker.warm_up()
-    assert worker.train().steps == 10
+    assert worker.train(job.block).steps == 10
     assert worker.train_rest() == 12
     reading = worker.read()
     assert np.isnan([reading.train_loss, reading.validation_loss]).all()
@@ -155,7 +155,7 @@ def test_the_worker_of_a_floor(job: Job) -> None:
     certified = worker.certify()
     assert certified.passed
     assert worker.warm_up().block == job.block
-    block = worker.train()
+    block = worker.train(job.block)
     assert (block.lead_in_steps, block.steps) == (2, 10)
     # Between one slow core and the largest server.
     assert 1e9 < block.peak_flops < 1e14
@@ -165,7 +165,7 @@ def test_batches_start_over_past_the_end_of_the_training(job: Job) -> None:
     worker = Worker(job)
     worker.first_call()
     worker.warm_up()
-    assert [worker.train().steps for _ in range(4)] == [10] * 4
+    assert [worker.train(job.block).steps for _ in range(4)] == [10] * 4
 
 
 class Counting(Eager):
@@ -195,9 +195,9 @@ def test_a_case_that_is_too_slow_for_its_blocks_gets_shorter_ones(
     monkeypatch.setattr(counting, "seconds_a_step", 0.002)
     worker = Worker(replace(job, calibrate=True))
     worker.first_call()
-    steps = worker.warm_up().block.timed
-    assert 1 <= steps <= 5
-    assert worker.train().steps == steps
+    block = worker.warm_up().block
+    assert 1 <= block.steps <= 5
+    assert worker.train(block).steps == block.timed
     # A length set in an earlier launch stays.
     again = Worker(job)
     again.first_call()
@@ -205,10 +205,10 @@ def test_a_case_that_is_too_slow_for_its_blocks_gets_shorter_ones(
 
 
 def test_a_slowed_case_trains_more_than_it_counts(job: Job, counting: type[Counting]) -> None:
-    worker = Worker(replace(job, slowed_by=0.2))
+    worker = Worker(job)
     worker.first_call()
     worker.warm_up()
-    assert worker.train().steps == 10
+    assert worker.train(job.block, slowed_by=0.2).steps == 10
     assert counting.calls[-2:] == [2, 12]
 
 
@@ -287,7 +287,7 @@ def test_compilations_within_a_block_are_counted(job: Job, monkeypatch: pytest.M
     worker = Worker(job)
     worker.first_call()
     worker.warm_up()
-    assert worker.train().compilations == 4
+    assert worker.train(job.block).compilations == 4
 
 
 def test_memory_that_only_the_certificate_needs_is_not_counted() -> None:

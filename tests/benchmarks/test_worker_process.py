@@ -11,7 +11,7 @@ import pytest
 from benchmarks.machine.settings import SESSION_PID, die_with_parent, worker_environment
 from benchmarks.session import worker_process
 from benchmarks.session.worker_process import WorkerError, WorkerProcess
-from benchmarks.worker.messages import TrainBlock
+from benchmarks.worker.messages import TakeReading
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_how_a_worker_ended(
     )
     try:
         with pytest.raises(WorkerError) as raised:
-            worker.ask(TrainBlock(), 30)
+            worker.ask(TakeReading(), 30)
         assert str(raised.value).startswith(message)
     finally:
         worker.end()

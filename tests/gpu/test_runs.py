@@ -16,6 +16,7 @@ from benchmarks.machine import nvml
 from benchmarks.machine.probe import probe
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan import data
+from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.workload import Workload
@@ -76,7 +77,7 @@ def test_workers_live_side_by_side(tmp_path: Path) -> None:
             assert 164 < ready.peak_device_mib < 40_000
         for _ in range(plan.rounds):
             for worker in workers:
-                assert worker.ask(TrainBlock(), 60).seconds > 0
+                assert worker.ask(TrainBlock(BlockLength(lead_in=50, timed=50)), 60).seconds > 0
         for worker in workers:
             assert worker.ask(TrainRest(), 60) == 1000
             final = worker.ask(Finish(), 60)
