@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from benchmarks.analysis.environments import differing
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.bundle.reader import Bundle
+from benchmarks.commands import running
+from benchmarks.machine import processor
+from benchmarks.machine.disturbance import Monitor
 from benchmarks.reports.sentences import cautions
 from tests.support.runs import SMALL, run
 from tests.synthetic_bundles import environment_record, identity, write_bundle
@@ -147,3 +152,35 @@ def test_a_run_warns_at_its_start_and_keeps_what_it_warned_of(
     report = (folder / "report.md").read_text()
     assert "Spoiled: PYTHONTRACEMALLOC=1" in report
     assert "Spoiled: Python: tracemalloc keeps 1 frames" in report
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_warns_of_other_load_and_watches_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched: list[tuple[object, list[list[str]]]] = []
+
+    def watch(monitor: Monitor, cpus: Collection[int], workers: Collection[int]) -> None:
+        watched.append((cpus, [psutil.Process(pid).cmdline()[1:3] for pid in workers]))
+        watch_truly(monitor, cpus, workers)
+
+    watch_truly = Monitor.watch
+    monkeypatch.setattr(Monitor, "watch", watch)
+    monkeypatch.setattr(running, "other_load", lambda _: (0.4, ["stress\x1b", "make"]))
+    folder = tmp_path / "bundle"
+    cpus = processor.allowed_cpus()[-1:]
+    asked = ("--cpus", str(cpus[0]), "--steps", "60", "--launches", "1")
+    ended = run(capsys, *SMALL, *asked, "--output", folder)
+    warning = (
+        r"warning: other processes use 40% of the processors' time now (the busiest: stress\x1b, "
+        "make); they disturb what is measured"
+    )
+    assert warning in ended.output
+    assert ended.output.index(warning) < ended.output.index("launch 1")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert [path for path in files if b"stress" in path.read_bytes()] == []
+    # The workers of the case, its control and the floor.
+    assert watched == [(tuple(cpus), [["-m", "benchmarks.worker"]] * 3)]
+    assert pd.read_csv(folder / "rounds.csv")["other_share"].between(0, 1).all()
+    report = (folder / "report.md").read_text(encoding="utf-8")
+    assert "- other processes: " in report
