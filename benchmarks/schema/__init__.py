@@ -36,7 +36,10 @@ can be measured apart, what fetching its batch takes (both in seconds a step); a
 for a large matrix product (operations a second)."""
 
 OTHER_SHARE = 0.05
-"""The share of the processors' time above which other processes disturb a round or spoil a run."""
+"""The share of the processors' time above which other processes disturb a round or spoil a run.
+
+On 2 cores of an AMD EPYC that did nothing else, they took at most 0.9% in 13 rounds of two seconds,
+and 4.8% in 77 looks of half a second."""
 ACCURACY_MARGIN_POINTS = 0.3
 """Test accuracies that differ by less than this many percentage points are treated as equivalent.
 On MNIST's 10,000 test images one standard error of an accuracy of 98% is 0.14 points."""
