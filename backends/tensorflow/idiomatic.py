@@ -224,7 +224,7 @@ class Fit(Eager):
             Trainer.train_parts(self, parts, mark)
             return
 
-        def finished(step: int, _: Any) -> None:
+        def finished(step: int, **_: Any) -> None:
             # The last execution may have fewer steps than it is called for.
             if step + 1 in ends[:-1] or step + 1 >= ends[-1]:
                 mark()

@@ -37,6 +37,10 @@ SETTINGS = {
     ("ATEN_CPU_CAPABILITY|MKL_(ENABLE_INSTRUCTIONS|CBWR|DEBUG_CPU_TYPE)|FBGEMM_.*", "."): FEWER,
     ("OPENBLAS_CORETYPE|BLIS_ARCH_TYPE|NPY_(DISABLE|ENABLE)_CPU_FEATURES", ON): FEWER,
     ("(ONEDNN|DNNL|MKLDNN|MKL|OPENBLAS)_VERBOSE.*|OMP_DISPLAY_.*|KMP_SETTINGS", ON): LOGS,
+    (
+        "(OMP_WAIT_POLICY|KMP_BLOCKTIME|GOMP_SPINCOUNT)",
+        "active|inf",
+    ): "keeps threads running that wait for work, so that they run in other cases' time",
     ("(OMP|KMP)_.*THREAD_LIMIT|OMP_DYNAMIC|KMP_DYNAMIC_MODE", ON): "changes the number of threads",
     # The frameworks.
     (

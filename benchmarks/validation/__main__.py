@@ -7,9 +7,9 @@ Run these by hand, on a machine that does nothing else:
     python -m benchmarks.validation real          verdicts on real runs of one case under several
                                                   names, and of that case slowed on purpose; an hour
     python -m benchmarks.validation widths        intervals of interleaved and of separate runs
-    python -m benchmarks.validation clock         what the clock makes of planted truths; half an hour
+    python -m benchmarks.validation clock         what the clock makes of planted truths; 30 minutes
     python -m benchmarks.validation bare-loops    step times of the suite's workers and of bare,
-                                                  hand-written loops; a quarter of an hour
+                                                  hand-written loops; half an hour
 
 All write their tables to results/validation/, as CSV and most as markdown too.
 """
@@ -80,7 +80,7 @@ def validate(arguments: argparse.Namespace) -> None:
             write(name, clock.summary(blocks), blocks)
     else:
         for ratios in bare_loops.compare_all():
-            ratios.to_csv(FOLDER / "bare-loops.csv", index=False)
+            write("bare-loops", {"Step times as multiples of bare loops'": ratios}, ratios)
 
 
 if __name__ == "__main__":
