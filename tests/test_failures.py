@@ -24,7 +24,7 @@ from tests.support.workers import (
     stop,
 )
 
-SHORT = ("--steps", "210", "--launches", "2")
+SHORT = ("--steps", "410", "--launches", "2")
 """Four rounds a launch; of its workers one trains the case, one its control, and one is a floor."""
 
 
@@ -35,7 +35,7 @@ def test_a_training_that_diverges_is_named_and_ends_no_run(
     done = run(capsys, *small, *SHORT, "--learning-rate", "1e30", "--output", folder)
     assert done.code == 0, done.errors
     assert "Warning" not in done.errors
-    why = "diverged: the loss is not finite from step 50 in seeds 0, 1"
+    why = "diverged: the loss is not finite from step 100 in seeds 0, 1"
     for text in (done.output, (folder / "report.md").read_text()):
         assert f"numpy eager {why}" in " ".join(text.split())
     summary = table(folder, "summary").set_index("case")

@@ -34,7 +34,7 @@ from tests.support.surroundings import full_after, interrupted_after, no_file_lo
 from tests.synthetic_bundles import write_bundle
 
 NOTE = "the program goes on without it"
-BRIEF = ("--steps", "100", "--launches", "1")
+BRIEF = ("--steps", "200", "--launches", "1")
 """Two rounds of one launch."""
 
 

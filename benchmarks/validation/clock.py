@@ -1,15 +1,21 @@
 """What the clock makes of planted truths, within processes: so that how they differ is no matter.
 
-A round visits every default case. Each is timed in a short block, in a long one, and in a short one
-again; where a call trains one step, also in a short one whose steps are slowed by a known share.
-Before each of these something else computes: another case, a floor, a trainer one of whose threads
-runs on for a while, or nothing. Ratios are taken within rounds. Means are trimmed by a fifth at
-either end, with their 95% intervals (Yuen), since a machine's noise has long tails.
+Ratios are of blocks that follow one another and train equally many steps, since a machine's speed
+drifts within a second, and its noise has a long tail on one side, which a longer block averages. A
+visit to a case is of one of three kinds.
+
+predecessor   Something else computes: another case, a floor, a trainer one of whose threads runs on
+              for a while, or nothing. Then the case trains a block, and two more after that: one
+              whose steps are slowed by a known share, and one that is not, in random order.
+length        One long block and several short ones of as many steps in all, in random order.
+fixed         A block with a planted fixed cost and one without.
+
+Means are trimmed by a fifth at either end, with their 95% intervals (Yuen).
 """
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -20,7 +26,7 @@ from scipy.stats import mstats
 from backends.registry import BACKENDS
 from benchmarks.machine.settings import default_threads
 from benchmarks.plan import data
-from benchmarks.plan.blocks import BlockLength
+from benchmarks.plan.blocks import LEAD_IN_STEPS, STEPS_PER_CALL, BlockLength
 from benchmarks.plan.cases import Case, floors_of, select_cases
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
@@ -31,22 +37,21 @@ from benchmarks.validation import planted
 from benchmarks.validation.bare_loops import default_workload
 from benchmarks.worker import messages
 
-SHORT, LONG = BlockLength(lead_in=50, timed=50), BlockLength(lead_in=50, timed=200)
+SHORT_STEPS, SHORTS = 20, 2
+"""Timed steps of a short block where a call trains one step, shorter than in any run, so that every
+leak weighs more; and how many of these have as many as a long one."""
 SLOWED_BY = 0.2
-KINDS = {
-    "short": messages.TrainBlock(SHORT),
-    "long": messages.TrainBlock(LONG),
-    "again": messages.TrainBlock(SHORT),
-}
-SLOWED = {"slowed": messages.TrainBlock(SHORT, SLOWED_BY)}
-# Of an odd number of steps: see planted.Fixed.
-FIXED = {"short": KINDS["short"], "fixed": messages.TrainBlock(BlockLength(lead_in=50, timed=51))}
-BEFORE = messages.TrainBlock(BlockLength(lead_in=0, timed=50))
+SHARES = {"predecessor": 0.5, "length": 0.45, "fixed": 0.05}
+"""The share of visits of each kind."""
+SINGLE = 0.8
+"""The share of visits to cases that train one step a call; the others take three times as long."""
+KINDS = ["after another", "after itself", "slowed", "short", "long", "plain", "fixed"]
 NOTHING = "nothing"
 """The predecessor of a block before which nothing computed, for PAUSE_SECONDS."""
 PAUSE_SECONDS = 0.2
 ANSWER_SECONDS = 120.0
 TRIMMED = 0.2
+FEWEST_PAIRS = 5
 WITHOUT = ("wait", "lead-in")
 """What can be left out, to see that the validation finds it."""
 
@@ -72,19 +77,21 @@ class Bench:
             worker.ask(messages.Certify(), ANSWER_SECONDS)
         worker.ask(messages.RunWarmUp(), ANSWER_SECONDS)
 
-    def train(self, case: str, kind: str, request: messages.TrainBlock, number: int) -> None:
+    def train(
+        self, visit: int, case: Case, kind: str, length: BlockLength, slowed_by: float = 0.0
+    ) -> None:
         """Time a block of a case as a session does."""
-        others = [worker.pid for name, worker in self._workers.items() if name != case]
-        waited = quiet.wait_until_quiet([] if self.without == "wait" else others)
         if self.without == "lead-in":
-            length = BlockLength(lead_in=0, timed=request.block.timed)
-            request = messages.TrainBlock(length, request.slowed_by)
-        block = self._workers[case].ask(request, ANSWER_SECONDS)
+            length = replace(length, lead_in=0)
+        request = messages.TrainBlock(length, slowed_by)
+        others = [worker.pid for name, worker in self._workers.items() if name != case.name]
+        waited = quiet.wait_until_quiet([] if self.without == "wait" else others)
+        block = self._workers[case.name].ask(request, ANSWER_SECONDS)
         step_seconds = block.seconds / block.steps
         self.rows.append(
             {
-                "round": number,
-                "case": case,
+                "visit": visit,
+                "case": case.name,
                 "kind": kind,
                 "predecessor": self._last,
                 "step_ms": step_seconds * 1000,
@@ -93,7 +100,7 @@ class Bench:
                 "running_threads": waited.running_threads,
             }
         )
-        self._last = case
+        self._last = case.name
 
     def pause(self) -> None:
         """Let nothing compute for a while."""
@@ -111,8 +118,15 @@ def planted_case(mode: str) -> Case:
     return Case(backend="planted", mode=mode, input="resident", precision="float32", device="cpu")
 
 
+def short_block(case: Case) -> BlockLength:
+    """A short block of a case; as in a run, a call of another length would be another program."""
+    if case.many_steps:
+        return BlockLength(lead_in=STEPS_PER_CALL, timed=STEPS_PER_CALL)
+    return BlockLength(lead_in=LEAD_IN_STEPS["cpu"], timed=SHORT_STEPS)
+
+
 def validate(minutes: float, without: str | None) -> Iterator[pd.DataFrame]:
-    """Yield, after each round of `minutes`, all blocks so far: a row for each."""
+    """Yield, every minute of `minutes`, all blocks so far: a row for each."""
     training = data.load().training
     cases = select_cases(
         preset=PRESETS["default"], backends=None, modes=None, inputs=None,
@@ -132,26 +146,45 @@ def validate(minutes: float, without: str | None) -> Iterator[pd.DataFrame]:
         time_limit_seconds=60 * minutes,
     )
     generator = np.random.default_rng(0)
-    kinds = {case.name: KINDS | ({} if case.many_steps else SLOWED) for case in cases}
-    kinds[fixed.name] = FIXED
-    before = [*(case.name for case in (*cases, *plan.floors, spinning)), NOTHING]
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(plan, Path(folder), without)
         try:
             for case in (*plan.cases, *plan.floors):
                 bench.start(case)
-            began, number = monotonic(), 0
-            while monotonic() - began < 60 * minutes:
-                for name in generator.permutation(list(kinds)):
-                    for kind in generator.permutation(list(kinds[name])):
-                        other = generator.choice([one for one in before if one != name])
-                        if other == NOTHING:
-                            bench.pause()
-                        else:
-                            bench.train(other, "before", BEFORE, number)
-                        bench.train(name, kind, kinds[name][kind], number)
-                number += 1
-                yield pd.DataFrame(bench.rows)
+            began, minute, visit = monotonic(), 0, 0
+            while (passed := monotonic() - began) < 60 * minutes:
+                kind = generator.choice(list(SHARES), p=list(SHARES.values()))
+                single = kind == "predecessor" or generator.random() < SINGLE
+                among = [case for case in cases if case.many_steps != single]
+                case = fixed if kind == "fixed" else among[generator.integers(len(among))]
+                short = short_block(case)
+                if kind == "predecessor":
+                    others = [one for one in (*cases, *plan.floors, spinning) if one != case]
+                    if before := generator.integers(len(others) + 1):
+                        other = others[before - 1]
+                        bench.train(visit, other, "before", short_block(other))
+                    else:
+                        bench.pause()
+                    bench.train(visit, case, "after another", short)
+                    for slowed_by in generator.permutation([0.0, SLOWED_BY]):
+                        about = "slowed" if slowed_by else "after itself"
+                        bench.train(visit, case, about, short, slowed_by)
+                elif kind == "length":
+                    bench.train(visit, case, "before", short)
+                    long = replace(short, timed=SHORTS * short.timed)
+                    for about in generator.permutation(["short", "long"]):
+                        for _ in range(SHORTS if about == "short" else 1):
+                            bench.train(visit, case, about, short if about == "short" else long)
+                else:
+                    bench.train(visit, case, "before", short)
+                    for about in generator.permutation(["plain", "fixed"]):
+                        more = about == "fixed"
+                        bench.train(visit, case, about, replace(short, timed=short.timed + more))
+                visit += 1
+                if passed > 60 * minute:
+                    minute += 1
+                    yield pd.DataFrame(bench.rows)
+            yield pd.DataFrame(bench.rows)
         finally:
             bench.end()
 
@@ -162,48 +195,47 @@ def estimate(about: str, logs: pd.Series, bound: float) -> dict[str, object]:
     `bound` is the largest relative difference from one.
     """
     values = logs.dropna().to_numpy()
+    row: dict[str, object] = {"what": about, "pairs": len(values)}
+    if len(values) < FEWEST_PAIRS:
+        return row
     low, high = mstats.trimmed_mean_ci(values, limits=(TRIMMED, TRIMMED))
     middle = mstats.trimmed_mean(values, limits=(TRIMMED, TRIMMED))
     inside, outside = max(-low, high) <= bound, low > bound or high < -bound
-    row: dict[str, object] = {"what": about, "blocks": len(values)}
     row |= {"ratio": np.exp(middle), "low": np.exp(low), "high": np.exp(high)}
-    verdict = "within" if inside else "beyond" if outside else "open"
-    return row | {f"{bound:.1%}": verdict}
+    return row | {f"{bound:.1%}": "within" if inside else "beyond" if outside else "open"}
+
+
+def each(logs: pd.Series, by: pd.Series, bound: float) -> pd.DataFrame:
+    """The estimates of all pairs, and of those of each value of `by`."""
+    rows = [estimate("all", logs, bound)]
+    rows += [estimate(str(name), of, bound) for name, of in logs.groupby(by)]
+    return pd.DataFrame(rows)
 
 
 def summary(blocks: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The tables: what the clock makes of each truth, as a ratio that should be one."""
-    logs = np.log(blocks["step_ms"])
-    by_kind = (
-        blocks.assign(log=logs)
-        .query("kind != 'before'")
-        .pivot_table(index=["round", "case"], columns="kind", values="log")
-    )
-    truths = {
-        "Blocks of 50 steps against blocks of 200": by_kind["short"] - by_kind["long"],
-        "The same block twice": by_kind["again"] - by_kind["short"],
-        "Slowed by 20%, divided by 1.2": by_kind["slowed"] - by_kind["short"] - np.log1p(SLOWED_BY),
-        "A planted fixed cost of 20 ms": by_kind["fixed"] - by_kind["short"],
+    blocks = blocks.assign(log=np.log(blocks["step_ms"]))
+    timed = blocks[blocks["kind"] != "before"]
+    logs = timed.pivot_table(index="visit", columns="kind", values="log").reindex(columns=KINDS)
+    case = timed.groupby("visit")["case"].first()
+    predecessor = timed[timed["kind"] == "after another"].set_index("visit")["predecessor"]
+    shorts = timed[timed["kind"] == "short"].groupby("visit")["log"]
+    waits = blocks.groupby("predecessor")["wait_ms"]
+    fixed = timed.groupby(["case", "kind"])["fixed_ms"].median()
+    return {
+        "Short blocks against blocks twice as long": each(
+            logs["short"] - logs["long"], case, 0.003
+        ),
+        "The same block twice": each(shorts.first() - shorts.last(), case, 0.003),
+        "Slowed by 20%, divided by 1.2": each(
+            logs["slowed"] - logs["after itself"] - np.log1p(SLOWED_BY), case, 0.003
+        ),
+        "A planted fixed cost of 20 ms": each(logs["fixed"] - logs["plain"], case, 0.003),
+        "A block after another case against one after itself": each(
+            logs["after another"] - logs["after itself"], predecessor, 0.005
+        ),
+        "Waiting until the machine is quiet (ms)": waits.describe()[
+            ["count", "50%", "max"]
+        ].reset_index(),
+        "Fixed cost of a block (ms)": fixed.unstack().reset_index(),
     }
-    tables = {}
-    for title, values in truths.items():
-        present = values.dropna()
-        rows = [estimate("all", present, 0.003)]
-        rows += [estimate(str(case), of, 0.003) for case, of in present.groupby(level="case")]
-        tables[title] = pd.DataFrame(rows)
-    timed = blocks.assign(log=logs).query("kind != 'before' and kind != 'fixed'")
-    usual = timed["log"] - timed.groupby(["case", "kind"])["log"].transform("mean")
-    visits = usual.groupby([timed["round"], timed["case"]])
-    # Against the other blocks of the same visit.
-    others = (visits.transform("sum") - usual) / (visits.transform("count") - 1)
-    extra = usual - others
-    after = extra.groupby(timed["predecessor"])
-    tables["A block after each predecessor"] = pd.DataFrame(
-        [estimate(str(predecessor), of, 0.005) for predecessor, of in after]
-    )
-    tables["Waiting until the machine is quiet (ms)"] = (
-        blocks.groupby("predecessor")["wait_ms"].describe()[["count", "50%", "max"]].reset_index()
-    )
-    fixed = blocks.query("kind != 'before'").groupby(["case", "kind"])["fixed_ms"].median()
-    tables["Fixed cost of a block (ms)"] = fixed.unstack().reset_index()
-    return tables

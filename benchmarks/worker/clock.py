@@ -85,7 +85,7 @@ def warm_up(train: Callable[[BlockLength], Block], job: Job) -> WarmUp:
         pieces.append(train(BlockLength(lead_in=0, timed=steps)))
         step_seconds.append(pieces[-1].seconds / steps)
         if pieces[-1].seconds < PIECE_SECONDS and 2 * steps <= job.block.timed:
-            steps, step_seconds = 2 * steps, []
+            steps, step_seconds = 2 * steps, step_seconds[-1:]
     block = fitting(job, min(step_seconds))
     if block.lead_in % call or block.timed % call:
         # Calls of these lengths are compiled now.

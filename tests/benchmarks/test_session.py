@@ -184,7 +184,8 @@ def answers(job: Job) -> dict[type[Request[Any]], object]:
     try:
         given: dict[type[Request[Any]], object] = {}
         for kind in Request.__subclasses__():
-            ours.send(Build(job) if kind is Build else kind())
+            given_with = {Build: (job,), messages.TrainBlock: (job.block,)}
+            ours.send(kind(*given_with.get(kind, ())))
             given[kind] = ours.recv()
     finally:
         ours.close()
