@@ -78,8 +78,8 @@ a user's configuration; a worker's lie in its scratch folder."""
 
 SHORT_SPINNING = {
     # A power of two of clock ticks. On 2 cores of an AMD EPYC OpenBLAS' threads run for 9 ms after
-    # its last product instead of 106, and its own products take 0.99 of the time. With 20, as few
-    # as 4 threads fall asleep within a step, which then takes 5% more.
+    # its last product instead of 106, and its own products take 0.99 of the time. With 20 it
+    # is 4 ms, but where there are 4 threads they fall asleep within a step, which takes 5% more.
     "OPENBLAS_THREAD_TIMEOUT": "24",
     # Milliseconds. Intel's and LLVM's OpenMP: 14 ms instead of 204, PyTorch's step as before within
     # the noise of 4%. GNU's spins for 11 ms: with OMP_WAIT_POLICY=passive a step takes 1.4 times as

@@ -226,6 +226,11 @@ def environment(bundle: Bundle) -> Section:
         median, worst = (number(share, ".1%") for share in (others.median(), others.max()))
         entries["other processes"] = f"{median} of the processors' time in the median round, "
         entries["other processes"] += f"{worst} in the worst"
+    if (waits := bundle.tables["samples"]["wait_seconds"].dropna() * 1000).size:
+        entries["before each block"] = (
+            f"a wait of {number(waits.median(), '.0f')} ms in the median and of "
+            f"{number(waits.max(), '.0f')} ms at most, until no thread of another case ran"
+        )
     entries["commit"] = commit(recorded)
     quoted = {term: text(meaning) for term, meaning in entries.items()}
     return Section("Environment", [{"command": code(run.command)} | quoted])

@@ -1,14 +1,15 @@
 """What the clock makes of planted truths, within processes: so that how they differ is no matter.
 
-Ratios are of blocks that follow one another and train equally many steps, since a machine's speed
-drifts within a second, and its noise has a long tail on one side, which a longer block averages. A
-visit to a case is of one of three kinds.
+Ratios are of neighbouring blocks that train equally many steps, since a machine's speed drifts
+within a second, and its noise has a long tail on one side, which a longer block averages. A visit
+to a case is of one of these kinds.
 
 predecessor   Something else computes: another case, a floor, a trainer one of whose threads runs on
-              for a while, or nothing. Then the case trains a block, and two more after that: one
-              whose steps are slowed by a known share, and one that is not, in random order.
-length        One long block and several short ones of as many steps in all, in random order.
-fixed         A block with a planted fixed cost and one without.
+              for a while, or nothing. Then the case trains a block, and another after that.
+slowed        Blocks whose steps are slowed by a known share, and blocks whose steps are not, in
+              turn.
+length        Long blocks and pairs of short ones, which have as many steps, in turn.
+fixed         Blocks with a planted fixed cost and blocks without, in turn.
 
 Means are trimmed by a fifth at either end, with their 95% intervals (Yuen).
 """
@@ -37,15 +38,23 @@ from benchmarks.validation import planted
 from benchmarks.validation.bare_loops import default_workload
 from benchmarks.worker import messages
 
-SHORT_STEPS, SHORTS = 20, 2
-"""Timed steps of a short block where a call trains one step, shorter than in any run, so that every
-leak weighs more; and how many of these have as many as a long one."""
+SHORT_STEPS = 20
+"""Timed steps of a short block where a call trains one step: fewer than in any run, so that every
+leak weighs more."""
 SLOWED_BY = 0.2
-SHARES = {"predecessor": 0.5, "length": 0.45, "fixed": 0.05}
+TURNS = 5
+"""How often two kinds of block take turns in a visit."""
+SHARES = {"predecessor": 0.66, "slowed": 0.17, "length": 0.15, "fixed": 0.02}
 """The share of visits of each kind."""
 SINGLE = 0.8
 """The share of visits to cases that train one step a call; the others take three times as long."""
-KINDS = ["after another", "after itself", "slowed", "short", "long", "plain", "fixed"]
+PAIRS = {
+    "predecessor": ("after another", "after itself"),
+    "slowed": ("slowed", "plain"),
+    "length": ("short", "long"),
+    "fixed": ("fixed", "plain"),
+}
+"""The kinds of block that a kind of visit compares."""
 NOTHING = "nothing"
 """The predecessor of a block before which nothing computed, for PAUSE_SECONDS."""
 PAUSE_SECONDS = 0.2
@@ -77,30 +86,36 @@ class Bench:
             worker.ask(messages.Certify(), ANSWER_SECONDS)
         worker.ask(messages.RunWarmUp(), ANSWER_SECONDS)
 
-    def train(
-        self, visit: int, case: Case, kind: str, length: BlockLength, slowed_by: float = 0.0
-    ) -> None:
-        """Time a block of a case as a session does."""
+    def train(self, visit: str, case: Case, kind: str) -> None:
+        """Time a block of a kind as a session does; of short ones, which come in pairs, two."""
+        length, slowed_by = short_block(case), SLOWED_BY if kind == "slowed" else 0.0
+        if kind == "long":
+            length = replace(length, timed=2 * length.timed)
+        if kind == "fixed":
+            # Of an odd number of steps: see planted.Fixed.
+            length = replace(length, timed=length.timed + 1)
         if self.without == "lead-in":
             length = replace(length, lead_in=0)
         request = messages.TrainBlock(length, slowed_by)
         others = [worker.pid for name, worker in self._workers.items() if name != case.name]
-        waited = quiet.wait_until_quiet([] if self.without == "wait" else others)
-        block = self._workers[case.name].ask(request, ANSWER_SECONDS)
-        step_seconds = block.seconds / block.steps
-        self.rows.append(
-            {
-                "visit": visit,
-                "case": case.name,
-                "kind": kind,
-                "predecessor": self._last,
-                "step_ms": step_seconds * 1000,
-                "fixed_ms": (block.lead_in_seconds - block.lead_in_steps * step_seconds) * 1000,
-                "wait_ms": waited.wait_seconds * 1000,
-                "running_threads": waited.running_threads,
-            }
-        )
-        self._last = case.name
+        for _ in range(2 if kind == "short" else 1):
+            waited = quiet.wait_until_quiet([] if self.without == "wait" else others)
+            block = self._workers[case.name].ask(request, ANSWER_SECONDS)
+            step_seconds = block.seconds / block.steps
+            fixed_seconds = block.lead_in_seconds - block.lead_in_steps * step_seconds
+            self.rows.append(
+                {
+                    "visit": visit,
+                    "case": case.name,
+                    "kind": kind,
+                    "predecessor": self._last,
+                    "step_ms": step_seconds * 1000,
+                    "fixed_ms": fixed_seconds * 1000,
+                    "wait_ms": waited.wait_seconds * 1000,
+                    "running_threads": waited.running_threads,
+                }
+            )
+            self._last = case.name
 
     def pause(self) -> None:
         """Let nothing compute for a while."""
@@ -113,16 +128,16 @@ class Bench:
             worker.end()
 
 
-def planted_case(mode: str) -> Case:
-    """A case of a trainer that does something on purpose."""
-    return Case(backend="planted", mode=mode, input="resident", precision="float32", device="cpu")
-
-
 def short_block(case: Case) -> BlockLength:
     """A short block of a case; as in a run, a call of another length would be another program."""
     if case.many_steps:
         return BlockLength(lead_in=STEPS_PER_CALL, timed=STEPS_PER_CALL)
     return BlockLength(lead_in=LEAD_IN_STEPS["cpu"], timed=SHORT_STEPS)
+
+
+def planted_case(mode: str) -> Case:
+    """A case of a trainer that does something on purpose."""
+    return Case(backend="planted", mode=mode, input="resident", precision="float32", device="cpu")
 
 
 def validate(minutes: float, without: str | None) -> Iterator[pd.DataFrame]:
@@ -151,36 +166,15 @@ def validate(minutes: float, without: str | None) -> Iterator[pd.DataFrame]:
         try:
             for case in (*plan.cases, *plan.floors):
                 bench.start(case)
-            began, minute, visit = monotonic(), 0, 0
+            began, minute, number = monotonic(), 1, 0
             while (passed := monotonic() - began) < 60 * minutes:
-                kind = generator.choice(list(SHARES), p=list(SHARES.values()))
-                single = kind == "predecessor" or generator.random() < SINGLE
+                kind = str(generator.choice(list(SHARES), p=list(SHARES.values())))
+                single = kind in ("predecessor", "slowed") or generator.random() < SINGLE
                 among = [case for case in cases if case.many_steps != single]
                 case = fixed if kind == "fixed" else among[generator.integers(len(among))]
-                short = short_block(case)
-                if kind == "predecessor":
-                    others = [one for one in (*cases, *plan.floors, spinning) if one != case]
-                    if before := generator.integers(len(others) + 1):
-                        other = others[before - 1]
-                        bench.train(visit, other, "before", short_block(other))
-                    else:
-                        bench.pause()
-                    bench.train(visit, case, "after another", short)
-                    for slowed_by in generator.permutation([0.0, SLOWED_BY]):
-                        about = "slowed" if slowed_by else "after itself"
-                        bench.train(visit, case, about, short, slowed_by)
-                elif kind == "length":
-                    bench.train(visit, case, "before", short)
-                    long = replace(short, timed=SHORTS * short.timed)
-                    for about in generator.permutation(["short", "long"]):
-                        for _ in range(SHORTS if about == "short" else 1):
-                            bench.train(visit, case, about, short if about == "short" else long)
-                else:
-                    bench.train(visit, case, "before", short)
-                    for about in generator.permutation(["plain", "fixed"]):
-                        more = about == "fixed"
-                        bench.train(visit, case, about, replace(short, timed=short.timed + more))
-                visit += 1
+                others = [None, *(one for one in (*cases, *plan.floors, spinning) if one != case)]
+                visit(bench, f"{kind} {number}", kind, case, others, generator)
+                number += 1
                 if passed > 60 * minute:
                     minute += 1
                     yield pd.DataFrame(bench.rows)
@@ -189,12 +183,35 @@ def validate(minutes: float, without: str | None) -> Iterator[pd.DataFrame]:
             bench.end()
 
 
+def visit(
+    bench: Bench,
+    name: str,
+    kind: str,
+    case: Case,
+    others: list[Case | None],
+    generator: np.random.Generator,
+) -> None:
+    """Time the blocks of a visit; its predecessor is one of `others`, of which None is nothing."""
+    if kind != "predecessor":
+        bench.train(name, case, "before")
+        first = generator.integers(2)
+        for turn in range(2 * TURNS):
+            bench.train(f"{name}.{turn // 2}", case, PAIRS[kind][(first + turn) % 2])
+        return
+    if other := others[generator.integers(len(others))]:
+        bench.train(name, other, "before")
+    else:
+        bench.pause()
+    for about in PAIRS[kind]:
+        bench.train(name, case, about)
+
+
 def estimate(about: str, logs: pd.Series, bound: float) -> dict[str, object]:
     """A row of the table: the ratio whose logarithms these are, and whether it is within `bound`.
 
     `bound` is the largest relative difference from one.
     """
-    values = logs.dropna().to_numpy()
+    values = logs.to_numpy()
     row: dict[str, object] = {"what": about, "pairs": len(values)}
     if len(values) < FEWEST_PAIRS:
         return row
@@ -214,28 +231,26 @@ def each(logs: pd.Series, by: pd.Series, bound: float) -> pd.DataFrame:
 
 def summary(blocks: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The tables: what the clock makes of each truth, as a ratio that should be one."""
-    blocks = blocks.assign(log=np.log(blocks["step_ms"]))
-    timed = blocks[blocks["kind"] != "before"]
-    logs = timed.pivot_table(index="visit", columns="kind", values="log").reindex(columns=KINDS)
+    timed = blocks[blocks["kind"] != "before"].assign(log=np.log(blocks["step_ms"]))
+    logs = timed.pivot_table(index="visit", columns="kind", values="log")
+    kinds = logs.index.str.split(" ").str[0]
     case = timed.groupby("visit")["case"].first()
-    predecessor = timed[timed["kind"] == "after another"].set_index("visit")["predecessor"]
+
+    def ratios(visits: str) -> pd.Series:
+        kind, other = PAIRS[visits]
+        present = logs[kinds == visits].reindex(columns=[kind, other])
+        return (present[kind] - present[other]).dropna()
+
+    after = timed[timed["kind"] == "after another"].set_index("visit")["predecessor"]
     shorts = timed[timed["kind"] == "short"].groupby("visit")["log"]
-    waits = blocks.groupby("predecessor")["wait_ms"]
+    waits = blocks.groupby("predecessor")["wait_ms"].describe()[["count", "50%", "max"]]
     fixed = timed.groupby(["case", "kind"])["fixed_ms"].median()
     return {
-        "Short blocks against blocks twice as long": each(
-            logs["short"] - logs["long"], case, 0.003
-        ),
+        "Short blocks against blocks twice as long": each(ratios("length"), case, 0.003),
         "The same block twice": each(shorts.first() - shorts.last(), case, 0.003),
-        "Slowed by 20%, divided by 1.2": each(
-            logs["slowed"] - logs["after itself"] - np.log1p(SLOWED_BY), case, 0.003
-        ),
-        "A planted fixed cost of 20 ms": each(logs["fixed"] - logs["plain"], case, 0.003),
-        "A block after another case against one after itself": each(
-            logs["after another"] - logs["after itself"], predecessor, 0.005
-        ),
-        "Waiting until the machine is quiet (ms)": waits.describe()[
-            ["count", "50%", "max"]
-        ].reset_index(),
+        "Slowed by 20%, divided by 1.2": each(ratios("slowed") - np.log1p(SLOWED_BY), case, 0.003),
+        "A planted fixed cost of 20 ms": each(ratios("fixed"), case, 0.003),
+        "After another case against after itself": each(ratios("predecessor"), after, 0.005),
+        "Waiting until the machine is quiet (ms)": waits.reset_index(),
         "Fixed cost of a block (ms)": fixed.unstack().reset_index(),
     }

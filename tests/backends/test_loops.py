@@ -30,6 +30,45 @@ def test_the_number_of_steps_is_known(name: str, problem: Problem) -> None:
     assert trip_counts(optimized(name, program)) == [str(STEPS_PER_CALL)]
 
 
+def test_what_kerass_loop_does_at_its_ends_is_in_no_time(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer: Any = make(configured("tensorflow").TRAINERS["fit"], problem, "fit", "streamed")
+    fit, events = trainer._model.fit, list[str]()
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        events.append("begins")
+        history = fit(*arguments, **options)
+        events.append("ends")
+        return history
+
+    monkeypatch.setattr(trainer._model, "fit", noted)
+    parts = [problem.rows(STEPS_PER_CALL), problem.rows(2 * STEPS_PER_CALL)]
+    trainer.train_parts(parts, lambda: events.append("mark"))
+    assert events == ["begins", *["mark"] * 4, "ends"]
+    events.clear()
+    # An execution cannot be entered midway.
+    trainer.train_parts([problem.rows(3), problem.rows(5)], lambda: events.append("mark"))
+    assert events == ["begins", "ends", "mark", "mark"] * 2
+
+
+@pytest.mark.parametrize("mode", ["eager", "compiled"])
+def test_a_block_has_one_pipeline(
+    mode: str, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starting one takes as long as some steps."""
+    trainer: Any = make(configured("tensorflow").TRAINERS[mode], problem, mode, "streamed")
+    batches, lengths = trainer._pipeline.batches, list[int]()
+
+    def noted(rows: Any) -> Any:
+        lengths.append(len(rows))
+        return batches(rows)
+
+    monkeypatch.setattr(trainer._pipeline, "batches", noted)
+    trainer.train_parts([problem.rows(3), problem.rows(5)], lambda: None)
+    assert lengths == [8]
+
+
 @pytest.mark.parametrize("name", ["tensorflow", "jax"])
 def test_the_number_of_steps_of_a_floor_is_known(name: str) -> None:
     execution = Execution(mode="floor", steps_per_call=STEPS_PER_CALL)

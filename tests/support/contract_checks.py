@@ -102,6 +102,22 @@ def check_training(make_trainer: Maker, problem: Problem) -> None:
         assert difference(trainer.parameters(), reference.parameters()) < BOUND
 
 
+def check_parts(make_trainer: Maker, problem: Problem) -> None:
+    """The parts of a block are trained as one training, and marked when they are done.
+
+    Both where a lead-in consists of whole calls and where it does not.
+    """
+    trainer, reference = make_trainer(problem), make_reference(problem)
+    for lead_in, timed in ((STEPS_PER_CALL, 2 * STEPS_PER_CALL), (3, 5)):
+        parts = [problem.rows(lead_in), problem.rows(timed)]
+        marked: list[Parameters] = []
+        trainer.train_parts(parts, lambda: marked.append(trainer.parameters()))  # noqa: B023
+        assert len(marked) == 4
+        for rows, done in zip(parts, marked[1::2], strict=True):
+            reference.train(rows)
+            assert difference(done, reference.parameters()) < BOUND
+
+
 def check_losses(make_trainer: Maker, problem: Problem) -> None:
     """The losses are those of the last call, one for each step that it trained."""
     trainer, reference = make_trainer(problem), make_reference(problem)
@@ -166,6 +182,7 @@ CHECKS = [
     check_logits,
     check_first_moments,
     check_training,
+    check_parts,
     check_losses,
     check_reset,
     check_start_is_copied,
