@@ -51,6 +51,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10, help="real runs; default: %(default)s")
     parser.add_argument("--wait", action="store_true", help="start when another run has ended")
     parser.add_argument("--minutes", type=float, default=30, help="of clock; default: %(default)s")
+    parser.add_argument("--launches", type=int, default=24,
+        help="of bare-loops, at most; default: %(default)s")  # fmt: skip
     parser.add_argument("--without", choices=clock.WITHOUT,
         help="leave this out, to see whether clock finds it")  # fmt: skip
     arguments = parser.parse_args()
@@ -79,7 +81,7 @@ def validate(arguments: argparse.Namespace) -> None:
         for blocks in clock.validate(arguments.minutes, arguments.without):
             write(name, clock.summary(blocks), blocks)
     else:
-        for ratios in bare_loops.compare_all():
+        for ratios in bare_loops.compare_all(arguments.launches):
             write("bare-loops", {"Step times as multiples of bare loops'": ratios}, ratios)
 
 

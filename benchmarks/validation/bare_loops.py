@@ -4,7 +4,7 @@ A launch is a process that holds a worker, as `run_all.py` times it, and a loop 
 computations written for this file, with nothing around it; their blocks alternate. Both are in one
 process because two processes of the same program differ by several percent. The result is the ratio
 of the worker's time to the loop's, within rounds, with its 95% interval over launches. Launches go
-on until the interval lies within BOUND or beyond it, or there are MOST_LAUNCHES.
+on until the interval lies within BOUND or beyond it, or there are as many launches as were asked for.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from time import monotonic
 import numpy as np
 import pandas as pd
 
-from backends.contract import Adam, Array, Execution, Network
+from backends.contract import Array, Execution
 from backends.registry import BACKENDS, load
 from benchmarks.analysis import statistics
 from benchmarks.machine.settings import (
@@ -32,35 +32,32 @@ from benchmarks.machine.settings import (
 )
 from benchmarks.plan import data
 from benchmarks.plan.blocks import STEPS_PER_CALL
-from benchmarks.plan.workload import Workload, batch_rows
-from benchmarks.validation.loops import BATCH_SIZE, BLOCK, LOOPS, SIZES, Loop, TimedLoop
+from benchmarks.plan.workload import batch_rows
+from benchmarks.validation.loops import (
+    BATCH_SIZE,
+    LOOPS,
+    Loop,
+    TimedLoop,
+    default_workload,
+    short_block,
+)
 from benchmarks.worker.clock import timed
 from benchmarks.worker.messages import Job
 from benchmarks.worker.worker import Worker
 
-ROUNDS = 8
-LAUNCHES, MOST_LAUNCHES = 6, 24
+SECONDS = 12.0
+"""How long a launch compares."""
+STEPS = 4000
+FEWEST_LAUNCHES = 6
 BOUND = 0.01
 
 
-def default_workload(training: data.Split, steps: int) -> Workload:
-    """The default workload, for `steps` steps."""
-    return Workload(
-        network=Network(layer_sizes=SIZES),
-        adam=Adam(),
-        batch_size=BATCH_SIZE,
-        steps=steps,
-        training_images=len(training.labels),
-        data_dir=str(data.EMBEDDED),
-    )
-
-
-def timed_loop(loop: Loop) -> TimedLoop:
+def timed_loop(loop: Loop, lead_in: int) -> TimedLoop:
     """A loop under the clock."""
 
     def train(rows: Array) -> float:
-        loop(rows[: BLOCK.lead_in])
-        return timed(lambda: loop(rows[BLOCK.lead_in :]))[1]
+        loop(rows[:lead_in])
+        return timed(lambda: loop(rows[lead_in:]))[1]
 
     return train
 
@@ -69,6 +66,7 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
     """Time blocks of the worker and of the bare loop in turn; print the rounds' ratios as JSON."""
     split = data.load().training
     training = split.stored_as("float32")
+    block = short_block(BACKENDS[backend].modes[mode].many_steps)
     execution = Execution(
         mode=mode,
         input=BACKENDS[backend].modes[mode].inputs[0],
@@ -78,17 +76,18 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
     job = Job(
         backend=BACKENDS[backend],
         execution=execution,
-        workload=default_workload(split, steps=BLOCK.steps * ROUNDS),
+        workload=default_workload(split, STEPS),
         seed=launch,
-        block=BLOCK,
+        block=block,
         calibrate=False,
     )
-    rows = batch_rows(len(training.labels), BATCH_SIZE, BLOCK.steps * ROUNDS, seed=launch)
-    blocks = itertools.cycle(np.split(rows, ROUNDS))
+    rows = batch_rows(len(training.labels), BATCH_SIZE, STEPS, seed=launch)
+    whole = STEPS // block.steps
+    blocks = itertools.cycle(np.split(rows[: whole * block.steps], whole))
 
     def make_loop() -> TimedLoop:
         loop = LOOPS[backend, mode](training.images, training.labels)
-        train: TimedLoop = loop if mode == "fit" else timed_loop(loop)
+        train: TimedLoop = loop if mode == "fit" else timed_loop(loop, block.lead_in)
         train(next(blocks))
         return train
 
@@ -102,22 +101,23 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
     for _ in range(2):
         loop(next(blocks))
 
-    ratios = []
-    for number in range(ROUNDS):
-        if number % 2:
-            suite, bare = worker.train(BLOCK).seconds, loop(next(blocks))
+    ratios: list[float] = []
+    began = monotonic()
+    while monotonic() - began < SECONDS:
+        if len(ratios) % 2:
+            suite, bare = worker.train(block).seconds, loop(next(blocks))
         else:
-            bare, suite = loop(next(blocks)), worker.train(BLOCK).seconds
+            bare, suite = loop(next(blocks)), worker.train(block).seconds
         ratios.append(suite / bare)
     print(json.dumps(ratios))
 
 
-def compare(backend: str, mode: str) -> tuple[statistics.Estimate, int]:
-    """The ratio of the suite's step time to the bare loop's, from as many launches as decide it."""
+def compare(backend: str, mode: str, launches: int) -> tuple[statistics.Estimate, int]:
+    """The ratio of the suite's step time to the bare loop's, and the launches that it took."""
     logs: dict[int, pd.Series] = {}
     threads = default_threads()
     ratio = statistics.NOTHING
-    for launch in range(MOST_LAUNCHES):
+    for launch in range(launches):
         with tempfile.TemporaryDirectory() as scratch, affinity(best_cpus(threads)):
             done = subprocess.run(
                 [sys.executable, "-m", __name__, backend, mode, str(launch)],
@@ -126,7 +126,7 @@ def compare(backend: str, mode: str) -> tuple[statistics.Estimate, int]:
             )  # fmt: skip
         logs[launch] = pd.Series(np.log(json.loads(done.stdout.splitlines()[-1])))
         ratio = statistics.interval_of_logs(pd.concat(logs, names=["launch", "round"]))
-        if launch + 1 >= LAUNCHES and verdict(ratio) != "open":
+        if launch + 1 >= FEWEST_LAUNCHES and verdict(ratio) != "open":
             break
     return ratio, launch + 1
 
@@ -139,14 +139,14 @@ def verdict(ratio: statistics.Estimate) -> str:
     return "beyond" if low > np.log1p(BOUND) or high < -np.log1p(BOUND) else "open"
 
 
-def compare_all() -> Iterator[pd.DataFrame]:
+def compare_all(launches: int) -> Iterator[pd.DataFrame]:
     """Yield, after each case that has a loop here, the ratios of all cases so far."""
     rows: list[dict[str, object]] = []
     for backend, mode in LOOPS:
         began = monotonic()
-        ratio, launches = compare(backend, mode)
+        ratio, made = compare(backend, mode, launches)
         row = {"case": f"{backend} {mode}", **statistics.with_interval("ratio", ratio)}
-        row |= {"launches": launches, f"{BOUND:.0%}": verdict(ratio)}
+        row |= {"launches": made, f"{BOUND:.0%}": verdict(ratio)}
         rows.append(row | {"minutes": (monotonic() - began) / 60})
         print(pd.DataFrame(rows[-1:]).round(3).to_string(index=False, header=False), flush=True)
         yield pd.DataFrame(rows)

@@ -27,7 +27,6 @@ from scipy.stats import mstats
 from backends.registry import BACKENDS
 from benchmarks.machine.settings import default_threads
 from benchmarks.plan import data
-from benchmarks.plan.blocks import LEAD_IN_STEPS, STEPS_PER_CALL, BlockLength
 from benchmarks.plan.cases import Case, floors_of, select_cases
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
@@ -35,12 +34,9 @@ from benchmarks.session import quiet
 from benchmarks.session.jobs import make_job, start_worker
 from benchmarks.session.worker_process import WorkerProcess
 from benchmarks.validation import planted
-from benchmarks.validation.bare_loops import default_workload
+from benchmarks.validation.loops import default_workload, short_block
 from benchmarks.worker import messages
 
-SHORT_STEPS = 20
-"""Timed steps of a short block where a call trains one step: fewer than in any run, so that every
-leak weighs more."""
 SLOWED_BY = 0.2
 TURNS = 5
 """How often two kinds of block take turns in a visit."""
@@ -88,7 +84,7 @@ class Bench:
 
     def train(self, visit: str, case: Case, kind: str) -> None:
         """Time a block of a kind as a session does; of short ones, which come in pairs, two."""
-        length, slowed_by = short_block(case), SLOWED_BY if kind == "slowed" else 0.0
+        length, slowed_by = short_block(case.many_steps), SLOWED_BY if kind == "slowed" else 0.0
         if kind == "long":
             length = replace(length, timed=2 * length.timed)
         if kind == "fixed":
@@ -126,13 +122,6 @@ class Bench:
         """End all workers."""
         for worker in self._workers.values():
             worker.end()
-
-
-def short_block(case: Case) -> BlockLength:
-    """A short block of a case; as in a run, a call of another length would be another program."""
-    if case.many_steps:
-        return BlockLength(lead_in=STEPS_PER_CALL, timed=STEPS_PER_CALL)
-    return BlockLength(lead_in=LEAD_IN_STEPS["cpu"], timed=SHORT_STEPS)
 
 
 def planted_case(mode: str) -> Case:

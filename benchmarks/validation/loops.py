@@ -8,19 +8,45 @@ from typing import Any
 
 import numpy as np
 
-from backends.contract import Array
+from backends.contract import Adam, Array, Network
 from benchmarks.machine.settings import available_cpus
-from benchmarks.plan.blocks import STEPS_PER_CALL, BlockLength
+from benchmarks.plan.blocks import LEAD_IN_STEPS, STEPS_PER_CALL, BlockLength
+from benchmarks.plan.data import EMBEDDED, Split
+from benchmarks.plan.workload import Workload
 
 Loop = Callable[[Array], object]
 """Trains on the batches in the lines of its argument, (steps, batch_size), and waits until done."""
 
 TimedLoop = Callable[[Array], float]
-"""Trains on as many batches as BLOCK has; returns the seconds of those after its lead-in."""
+"""Trains on as many batches as a block has; returns the seconds of those after its lead-in."""
 
-BLOCK = BlockLength(lead_in=50, timed=150)
 BATCH_SIZE = 128
+SHORT_STEPS = 20
+"""Timed steps of a short block where a call trains one step: fewer than in any run, so that every
+leak weighs more."""
 SIZES = (784, 512, 512, 10)
+
+
+def default_workload(training: Split, steps: int) -> Workload:
+    """The default workload, for `steps` steps."""
+    return Workload(
+        network=Network(layer_sizes=SIZES),
+        adam=Adam(),
+        batch_size=BATCH_SIZE,
+        steps=steps,
+        training_images=len(training.labels),
+        data_dir=str(EMBEDDED),
+    )
+
+
+def short_block(many_steps: bool) -> BlockLength:
+    """A short block: what follows one another within a second is best compared.
+
+    As in a run, it consists of whole calls, since a call of another length is another program.
+    """
+    if many_steps:
+        return BlockLength(lead_in=STEPS_PER_CALL, timed=STEPS_PER_CALL)
+    return BlockLength(lead_in=LEAD_IN_STEPS["cpu"], timed=SHORT_STEPS)
 
 
 def calls(rows: Array, many: bool) -> Array:
@@ -213,7 +239,7 @@ def tensorflow_fit(images: Array, labels: Array) -> TimedLoop:
 
         callback = keras.callbacks.LambdaCallback(on_train_batch_end=note)
         model.fit(pipelines[0], verbose=0, callbacks=[callback])
-        return ends[BLOCK.steps] - ends[BLOCK.lead_in]
+        return ends[len(rows)] - ends[STEPS_PER_CALL]
 
     return train
 

@@ -19,7 +19,7 @@ from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.session.description import describe_run
 from benchmarks.session.session import Session
-from benchmarks.validation.bare_loops import default_workload
+from benchmarks.validation.loops import default_workload
 
 CASE = Case(backend="jax", mode="compiled", input="resident", precision="float32", device="cpu")
 WIDTH_LAUNCHES = 5
