@@ -4,7 +4,7 @@ A launch is a process that holds a worker, as `run_all.py` times it, and a loop 
 computations written for this file, with nothing around it; their blocks alternate. Both are in one
 process because two processes of the same program differ by several percent. The result is the ratio
 of the worker's time to the loop's, within rounds, with its 95% interval over launches. Launches go
-on until the interval lies within BOUND or beyond it, or there are as many launches as were asked for.
+on until the interval lies within BOUND or beyond it, or there are as many as were asked for.
 """
 
 import itertools
