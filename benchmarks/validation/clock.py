@@ -44,6 +44,8 @@ SHARES = {"predecessor": 0.66, "slowed": 0.17, "length": 0.15, "fixed": 0.02}
 """The share of visits of each kind."""
 SINGLE = 0.8
 """The share of visits to cases that train one step a call; the others take three times as long."""
+PACED = 0.2
+"""The share of those visits that go to planted.Paced."""
 PAIRS = {
     "predecessor": ("after another", "after itself"),
     "slowed": ("slowed", "plain"),
@@ -137,11 +139,11 @@ def validate(minutes: float, without: str | None) -> Iterator[pd.DataFrame]:
         precision="float32", device="cpu",
     )  # fmt: skip
     BACKENDS["planted"] = planted.BACKEND
-    fixed, spinning = planted_case("fixed"), planted_case("spinning")
+    fixed, paced, spinning = map(planted_case, ("fixed", "paced", "spinning"))
     plan = Plan(
         name="validation",
         workload=default_workload(training, 4000),
-        cases=(*cases, fixed, spinning),
+        cases=(*cases, fixed, paced, spinning),
         skipped={},
         floors=floors_of(cases),
         launches=1,
@@ -160,6 +162,8 @@ def validate(minutes: float, without: str | None) -> Iterator[pd.DataFrame]:
                 kind = str(generator.choice(list(SHARES), p=list(SHARES.values())))
                 single = kind in ("predecessor", "slowed") or generator.random() < SINGLE
                 among = [case for case in cases if case.many_steps != single]
+                if kind in ("slowed", "length") and generator.random() < PACED:
+                    among = [paced]
                 case = fixed if kind == "fixed" else among[generator.integers(len(among))]
                 others = [None, *(one for one in (*cases, *plan.floors, spinning) if one != case)]
                 visit(bench, f"{kind} {number}", kind, case, others, generator)
@@ -212,8 +216,9 @@ def estimate(about: str, logs: pd.Series, bound: float) -> dict[str, object]:
 
 
 def each(logs: pd.Series, by: pd.Series, bound: float) -> pd.DataFrame:
-    """The estimates of all pairs, and of those of each value of `by`."""
-    rows = [estimate("all", logs, bound)]
+    """The estimates of all pairs but those of planted cases, and of those of each value of `by`."""
+    of_cases = logs[~by.reindex(logs.index).str.startswith("planted paced")]
+    rows = [estimate("all frameworks", of_cases, bound)]
     rows += [estimate(str(name), of, bound) for name, of in logs.groupby(by)]
     return pd.DataFrame(rows)
 
@@ -233,7 +238,8 @@ def summary(blocks: pd.DataFrame) -> dict[str, pd.DataFrame]:
     after = timed[timed["kind"] == "after another"].set_index("visit")["predecessor"]
     shorts = timed[timed["kind"] == "short"].groupby("visit")["log"]
     waits = blocks.groupby("predecessor")["wait_ms"].describe()[["count", "50%", "max"]]
-    fixed = timed.groupby(["case", "kind"])["fixed_ms"].median()
+    # Steps that are not counted make that of slowed blocks meaningless.
+    fixed = timed[timed["kind"] != "slowed"].groupby(["case", "kind"])["fixed_ms"].median()
     return {
         "Short blocks against blocks twice as long": each(ratios("length"), case, 0.003),
         "The same block twice": each(shorts.first() - shorts.last(), case, 0.003),
