@@ -60,7 +60,7 @@ def test_a_lost_gpu_fails_its_case_alone(
     at_request(monkeypatch, TrainBlock, worker=2, number=3, action=lambda _: marker.touch())
     folder = tmp_path / "bundle"
     done = run(
-        capsys, *small, "--python", f"numpy={python}", "--steps", "210", "--launches", "2",
+        capsys, *small, "--python", f"numpy={python}", "--steps", "410", "--launches", "2",
         "--output", folder,
     )  # fmt: skip
     assert done.code == 1, done.errors

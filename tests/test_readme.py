@@ -30,8 +30,8 @@ QUOTE = re.compile(
     r"<!-- (\w+) from (\S+); a test compares the two -->\n(.*?)\n<!-- end -->", re.DOTALL
 )
 
-OTHER_PROGRAMS = ("--benchmark", "--check")
-"""How the options of pytest-benchmark and ruff begin."""
+OTHER_PROGRAMS = ("--benchmark", "--check", "--without")
+"""How the options of pytest-benchmark, ruff and benchmarks.validation begin."""
 
 
 @cache

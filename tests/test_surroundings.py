@@ -304,7 +304,7 @@ def test_interrupts_while_the_report_is_written(
 def test_kills_at_random_moments_lose_nothing(
     victim: str, small: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wanted, delay = random.randrange(1, 60), random.uniform(0, 0.1)
+    wanted, delay = random.randrange(1, 30), random.uniform(0, 0.1)
     killed = Running(tmp_path / "out", *small, "--steps", "500", "--launches", "2")
     try:
         killed.wait_until(lambda run: run.rows() >= wanted)
