@@ -122,6 +122,10 @@ LACKING = {
         (TIMES, {"machine": {"cpu": "Another CPU"}}),
         "the machines differ (cpu Some CPU before, Another CPU after)",
     ),
+    "has a lead-in": (
+        (TIMES, {"run": {"lead_in_steps": 10}}),
+        "blocks of one run alone have a lead-in; measure both with this version",
+    ),
     "had other threads": ((TIMES, {"run": {"threads": 1}}), "threads are 2 in BEFORE and 1 in AFT"),
     "was spoiled": (
         (TIMES, {"variables": {"PYTHONTRACEMALLOC": "10"}}), "one run alone was spoiled: PYTHONTRA"

@@ -266,7 +266,7 @@ def _warnings(machines: str, before: Bundle, after: Bundle) -> list[str]:
 def _cautions(bundles: dict[str, Bundle], differences: pd.DataFrame) -> list[str]:
     """The cautions about other differences between the runs, and about what one of them lacks."""
     notes = []
-    for name in ("threads", "steps", "block steps"):
+    for name in ("threads", "steps", "block steps", "lead-in steps"):
         if name in differences.index:
             old, new = differences.loc[name, [BEFORE, AFTER]]
             notes.append(f"The runs differ in {name}: {old} before, {new} after")

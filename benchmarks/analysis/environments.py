@@ -37,6 +37,8 @@ def properties(environment: Environment) -> dict[str, str]:
         "CPUs used": run.cpus,
         "launches": run.finished_launches,
         "block steps": run.block_steps,
+        # Older bundles, whose blocks have none, do not say so.
+        "lead-in steps": run.lead_in_steps or 0,
         "python": environment.python,
         "state of python": environment.python_state,
         **environment.packages,

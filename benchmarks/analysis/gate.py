@@ -95,6 +95,10 @@ def _of_runs(compared: Comparison, before: Bundle, after: Bundle) -> list[str]:
     if "threads" in compared.differences.index:
         old, new = compared.differences.loc["threads", ["before", "after"]]
         reasons.append(f"threads are {old} in BEFORE and {new} in AFTER; use --threads in both")
+    lead_ins = {bool(one.environment.run.lead_in_steps) for one in (before, after)}
+    if len(lead_ins) > 1:
+        # Short blocks without one read up to a tenth slower.
+        reasons.append("blocks of one run alone have a lead-in; measure both with this version")
     old, new = (set(spoiled_by(one.environment, one.tables["ledger"])) for one in (before, after))
     if different := sorted(old ^ new):
         # A slowdown would hide behind what slowed the earlier run too.
