@@ -122,10 +122,6 @@ LACKING = {
         (TIMES, {"machine": {"cpu": "Another CPU"}}),
         "the machines differ (cpu Some CPU before, Another CPU after)",
     ),
-    "has a lead-in": (
-        (TIMES, {"run": {"lead_in_steps": 10}}),
-        "blocks of one run alone have a lead-in; measure both with this version",
-    ),
     "had other threads": ((TIMES, {"run": {"threads": 1}}), "threads are 2 in BEFORE and 1 in AFT"),
     "was spoiled": (
         (TIMES, {"variables": {"PYTHONTRACEMALLOC": "10"}}), "one run alone was spoiled: PYTHONTRA"
@@ -144,6 +140,9 @@ LACKING = {
     ),
     "has nothing in common": (({"pytorch eager": 1.0}, {}), "no case in common"),
     "differs widely": ((TIMES, {"launches": 2, "spread": 0.5}), "times as long, so widely do its"),
+    "has a lead-in": (
+        (TIMES, {"run": {"lead_in_steps": 10}}), "blocks of one run alone have a lead-in; measure b"
+    ),
 }  # fmt: skip
 
 
