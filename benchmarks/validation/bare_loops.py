@@ -38,6 +38,7 @@ from benchmarks.validation.loops import (
     LOOPS,
     Loop,
     TimedLoop,
+    decision,
     default_workload,
     short_block,
 )
@@ -132,11 +133,9 @@ def compare(backend: str, mode: str, launches: int) -> tuple[statistics.Estimate
 
 
 def verdict(ratio: statistics.Estimate) -> str:
-    """Whether a ratio is shown to lie within BOUND of one or beyond it; "open" if neither."""
+    """The `decision` on a ratio by BOUND."""
     low, high = np.log([ratio.low, ratio.high])
-    if max(-low, high) <= np.log1p(BOUND):
-        return "within"
-    return "beyond" if low > np.log1p(BOUND) or high < -np.log1p(BOUND) else "open"
+    return decision(low, high, np.log1p(BOUND))
 
 
 def compare_all(launches: int) -> Iterator[pd.DataFrame]:

@@ -34,7 +34,7 @@ from benchmarks.session import quiet
 from benchmarks.session.jobs import make_job, start_worker
 from benchmarks.session.worker_process import WorkerProcess
 from benchmarks.validation import planted
-from benchmarks.validation.loops import default_workload, short_block
+from benchmarks.validation.loops import decision, default_workload, short_block
 from benchmarks.worker import messages
 
 SLOWED_BY = 0.2
@@ -213,9 +213,8 @@ def estimate(about: str, logs: pd.Series, bound: float) -> dict[str, object]:
         return row
     low, high = mstats.trimmed_mean_ci(values, limits=(TRIMMED, TRIMMED))
     middle = mstats.trimmed_mean(values, limits=(TRIMMED, TRIMMED))
-    inside, outside = max(-low, high) <= bound, low > bound or high < -bound
     row |= {"ratio": np.exp(middle), "low": np.exp(low), "high": np.exp(high)}
-    return row | {f"{bound:.1%}": "within" if inside else "beyond" if outside else "open"}
+    return row | {f"{bound:.1%}": decision(low, high, bound)}
 
 
 def each(logs: pd.Series, by: pd.Series, bound: float) -> pd.DataFrame:

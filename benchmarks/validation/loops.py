@@ -39,6 +39,13 @@ def default_workload(training: Split, steps: int) -> Workload:
     )
 
 
+def decision(low: float, high: float, bound: float) -> str:
+    """Whether an interval lies within `bound` of zero, or beyond it; "open" if neither is shown."""
+    if max(-low, high) <= bound:
+        return "within"
+    return "beyond" if low > bound or high < -bound else "open"
+
+
 def short_block(many_steps: bool) -> BlockLength:
     """A short block: what follows one another within a second is best compared.
 
