@@ -40,7 +40,8 @@ class Eager(Trainer):
         self.reset(training.start)
 
     def _build(self) -> None:
-        """Make the functions that the mode compiles; there are none here."""
+        """Make the program that trains on a batch; nothing is compiled here."""
+        self._program: Any = self._step
 
     def reset(self, parameters: Parameters) -> None:
         self._model.set_weights([array for layer in parameters for array in layer])
@@ -53,7 +54,7 @@ class Eager(Trainer):
 
     def _train_on(self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> None:
         for images, labels in batches:
-            self._loss = self._step(images, labels)
+            self._loss = self._program(images, labels)
 
     def train_parts(self, parts: Sequence[Array], mark: Callable[[], None]) -> None:
         if self._resident:
@@ -167,10 +168,6 @@ class Graph(Eager):
                 self._loss = self._program(batch)
         else:
             super().train(rows)
-
-    def _train_on(self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> None:
-        for images, labels in batches:
-            self._loss = self._program(images, labels)
 
     def fetch(self, rows: Array) -> None:
         if self._resident:
