@@ -4,7 +4,7 @@ Frozen dataclasses and NumPy arrays go in and out, so nothing of a framework lea
 backend. The module that the registry names has:
 
     TRAINERS              the modes it offers: {mode: subclass of Trainer}
-    Floor                 the least that a step can be in this framework: a subclass of Floor
+    Floor                 the least that a step can be in this framework: a subclass of floors.Floor
     versions()            the versions of the packages it runs on: {package: version}
     configure(execution)  makes the process-wide settings, before anything is built; called again
                           with another precision where one process trains in two
@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -76,6 +75,17 @@ class Network:
         return 2.0 * batch_size * (2 * first + 3 * sum(others))
 
 
+def product_names(network: Network) -> list[str]:
+    """The matrix products of a training step, in their order, as in "weights 2".
+
+    "forward" gives a layer's outputs, "weights" and "inputs" the gradients of its weights and of
+    its inputs, which the first layer does not need.
+    """
+    layers = range(1, len(network.layer_sizes))
+    backward = [[f"weights {n}", *([f"inputs {n}"] if n > 1 else [])] for n in reversed(layers)]
+    return [*(f"forward {n}" for n in layers), *(name for names in backward for name in names)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Adam:
     """The optimizer, in one of two forms, which differ in where epsilon is added.
@@ -125,6 +135,8 @@ class Execution:
     device: str = "cpu"
     threads: int = 1
     steps_per_call: int = 50  # where the mode's entry in the registry says many_steps
+    products: dict[str, str] = field(default_factory=dict)
+    """The library of each product of `product_names`; empty where it is chosen by measurement."""
 
     @property
     def stored(self) -> str:
@@ -160,6 +172,7 @@ class Description:
     epsilon: float
     adam_form: str = TEXTBOOK
     instructions: str = "as its libraries choose"  # of the CPU, where the framework tells
+    products: str = "by the framework's choice"  # the libraries of matrix products, if chosen here
 
 
 class Program(NamedTuple):
@@ -182,6 +195,10 @@ class Timed(ABC):
     @abstractmethod
     def synchronise(self) -> None:
         """Return only when the device has finished all its work."""
+
+    def products(self) -> dict[str, str]:
+        """The library of each product of `product_names`, where there was a choice."""
+        return {}
 
     def train_parts(self, parts: Sequence[Array], mark: Callable[[], None]) -> None:
         """Train on each of `parts`, which are as the rows of `train`, one after another.
@@ -280,65 +297,6 @@ class Trainer(Timed):
     @abstractmethod
     def describe(self) -> Description:
         """Read back what is really used."""
-
-
-class Floor(Timed):
-    """The least that a training step can be: its matrix products, and one pass over Adam's arrays.
-
-    This is a step of a network without biases, ReLU and loss: the products of the forward pass,
-    the backward products for each weight and for the inputs of every layer but the first, and one
-    pass that reads weight, moments and gradient and writes weight and moments. Each step works on
-    the results of the step before, so no compiler can leave one out. Everything is computed in the
-    fastest way that the framework has, in buffers that are kept.
-    """
-
-    @abstractmethod
-    def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
-        """Build everything, from the small random numbers of `floor_arrays`."""
-
-    @abstractmethod
-    def train(self, rows: Array) -> None:
-        """Take as many steps as `rows` has lines; its content is ignored."""
-
-    @abstractmethod
-    def square(self, size: int) -> Any:
-        """A matrix (size, size) of the framework's own type."""
-
-    @abstractmethod
-    def multiply(self, matrix: Any) -> None:
-        """Multiply a `square` matrix by itself."""
-
-    @abstractmethod
-    def update(self) -> None:
-        """Pass over Adam's arrays alone, with some gradients, and return as `train` does."""
-
-    @abstractmethod
-    def arrays(self) -> list[list[Array]]:
-        """The current weights, first moments and second moments, each a list by layer."""
-
-    @abstractmethod
-    def device(self) -> str:
-        """The device whose memory holds the results: "cpu" or "gpu"."""
-
-    def program(self, steps: int) -> Program:
-        """The compiled program of one call of `steps`, as `Trainer.program` gives it."""
-        raise NotKeptError("no compiled program that can be read")
-
-
-PASS_DECAY = 0.5
-PASS_RATE = 1e-9
-"""A floor's pass computes m ← (m + g) / 2, v ← (v + g) / 2, w ← w − 1e-9 · m. The arithmetic costs
-next to nothing beside the memory traffic; the rate is so small that the numbers hardly change."""
-
-
-def floor_arrays(
-    network: Network, batch_size: int, dtype: str
-) -> tuple[Array, list[Array], list[Array], list[Array]]:
-    """Images (batch_size, pixels), weights and two moments (inputs, outputs) to start a floor."""
-    sizes, normal = network.layer_sizes, np.random.default_rng(0).normal
-    images = normal(size=(batch_size, sizes[0])).astype(dtype)
-    weights = [(normal(size=(m, n)) / m**0.5).astype(dtype) for m, n in pairwise(sizes)]
-    return images, weights, [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
 
 
 def calls(rows: Array, steps_per_call: int) -> Iterator[Array]:

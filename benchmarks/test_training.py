@@ -44,7 +44,7 @@ CASES = [
     for name, backend in BACKENDS.items()
     for mode, about in backend.modes.items()
     for input_ in about.inputs
-    if device in backend.devices
+    if device in backend.devices and device in about.devices
 ]
 
 

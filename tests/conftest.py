@@ -11,10 +11,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 from matplotlib.figure import Figure
 
 from backends.contract import Adam, Array, Execution, Network, Parameters, Training, TrainingSet
-from backends.registry import BACKENDS, FLOOR, load, missing_packages
+from backends.ladder import FLOOR
+from backends.registry import BACKENDS, load, missing_packages
 from benchmarks.machine import disturbance, lock
 from benchmarks.machine.probe import trial
 from benchmarks.machine.settings import SHARED_GPU
@@ -30,20 +32,28 @@ def marks(name: str, mode: str) -> list[pytest.MarkDecorator]:
     return [] if (name, mode) in QUICK else [pytest.mark.slow]
 
 
-CASES = [
-    pytest.param(name, mode, input_, id=f"{name}-{mode}-{input_}", marks=marks(name, mode))
-    for name, backend in BACKENDS.items()
-    for mode, about in backend.modes.items()
-    for input_ in about.inputs
-]
-"""Every backend, mode and input."""
+def cases_on(device: str) -> list[ParameterSet]:
+    """Every backend, mode and input on a device."""
+    return [
+        pytest.param(name, mode, input_, id=f"{name}-{mode}-{input_}", marks=marks(name, mode))
+        for name, backend in BACKENDS.items()
+        for mode, about in backend.modes.items()
+        for input_ in about.inputs
+        if device in backend.devices and device in about.devices
+    ]
 
-MODES = [
-    pytest.param(name, mode, id=f"{name}-{mode}", marks=marks(name, mode))
-    for name, backend in BACKENDS.items()
-    for mode in backend.modes
-]
-"""Every backend and mode."""
+
+def modes_on(device: str) -> list[ParameterSet]:
+    """Every backend and mode on a device."""
+    return [
+        pytest.param(name, mode, id=f"{name}-{mode}", marks=marks(name, mode))
+        for name, backend in BACKENDS.items()
+        for mode, about in backend.modes.items()
+        if device in backend.devices and device in about.devices
+    ]
+
+
+CASES, MODES = cases_on("cpu"), modes_on("cpu")
 
 
 def first_input(name: str, mode: str) -> str:

@@ -182,7 +182,10 @@ def test_lists_take_commas_and_blanks_and_names_count_once() -> None:
     for argv in (["jax,pytorch"], ["jax", "pytorch"], ["jax, pytorch,"], ["jax", "jax,pytorch"]):
         assert read(["--backends", *argv]).backends == ["jax", "pytorch"]
     assert read(["--backends", "jax", "--backends", "pytorch"]).backends == ["jax", "pytorch"]
-    assert read(["--modes", "eager,fit", "--input", "resident,streamed"]).modes == ["eager", "fit"]
+    assert read(["--modes", "eager,scan", "--input", "resident,streamed"]).modes == [
+        "eager",
+        "scan",
+    ]
     # Layers of equal size are not one layer.
     for argv in (["512,512"], ["512", "512"], ["512,", "512"]):
         assert read(["--hidden", *argv]).hidden == [512, 512]
@@ -520,7 +523,7 @@ def test_a_missing_framework_says_which_extra_brings_it(
     assert project.install_advice(name, "/another/python") == ""
     answer = subprocess.CompletedProcess[str]([], 0, f'{probe.MARK}{{"missing": ["x", "y"]}}', "")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
-    assert probe.probe(BACKENDS[name], "cpu").problem == f"not installed: x, y{advice}"
+    assert probe.probe(probe.Program(name), "cpu").problem == f"not installed: x, y{advice}"
 
 
 def test_a_backend_without_an_extra_has_no_such_advice() -> None:

@@ -78,7 +78,7 @@ def test_a_framework_that_does_not_import_is_skipped(
 
 
 UNTRAINED_BIAS = """
-from backends import numpy
+from backends.numpy import backend as numpy
 
 class Forgetful(numpy.TRAINERS["eager"]):
     def reset(self, parameters):

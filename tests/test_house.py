@@ -14,6 +14,8 @@ from benchmarks.machine.settings import ROOT
 
 GROUND = {
     "backends.contract",
+    "backends.floors",
+    "backends.ladder",
     "backends.registry",
     "benchmarks.errors",
     "benchmarks.privacy",

@@ -18,7 +18,7 @@ from tests.support.workers import at_request, python_for_workers
 FAILING_TRAINER = """
 import os
 from pathlib import Path
-from backends import numpy
+from backends.numpy import backend as numpy
 
 class Failing(numpy.TRAINERS["eager"]):
     def train(self, rows):

@@ -26,7 +26,7 @@ FIRST = str(processor.allowed_cpus()[0])
         (["--batch-size", "55001"], "55,000 images"),
         (["--backends", "theano"], "theano"),
         (["--modes", "warp"], "warp"),
-        (["--backends", "jax", "--modes", "fit"], "run_all.py list"),
+        (["--backends", "jax", "--modes", "keras-fit-xla"], "run_all.py list"),
         (["--hidden", "0"], "--hidden"),
         (["--learning-rate", "nan"], "--learning-rate"),
         (["--launches", "0"], "--launches"),

@@ -70,19 +70,19 @@ def test_a_mode_that_cannot_run_is_skipped_and_what_lacks_is_said(
 
     monkeypatch.setattr(probe, "probe_all", probe_all)
     few = ("--steps", "5", "--launches", "1")
-    compiled = ("--backends", "jax", "--modes", "compiled,multistep")
+    compiled = ("--backends", "jax", "--modes", "compiled,scan")
     done = run(capsys, *small[:-2], *compiled, "--output", tmp_path / "none")
     assert done.code == 2
     # Once, with the names of both.
-    assert done.errors.endswith("on the cpu here: jax compiled, jax multistep: cannot compile here")
+    assert done.errors.endswith("on the cpu here: jax compiled, jax scan: cannot compile here")
     folder = tmp_path / "some"
     done = run(capsys, *small, "jax", *few, "--output", folder)
     assert done.code == 0, done.errors
     assert "note: a block has no lead-in, since it has few steps" in done.output
     assert "note: one launch gives no intervals" in done.output
-    assert "skipped: jax compiled, jax multistep: cannot compile here" in done.output
+    assert "skipped: jax compiled, jax scan: cannot compile here" in done.output
     reasons = table(folder, "outcomes").set_index("case")["reason"].to_dict()
-    assert reasons == dict.fromkeys(("jax compiled", "jax multistep"), "cannot compile here")
+    assert reasons == dict.fromkeys(("jax compiled", "jax scan"), "cannot compile here")
 
 
 def test_samples_are_interleaved_blocks(bundle: Path) -> None:

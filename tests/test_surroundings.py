@@ -19,7 +19,6 @@ import pytest
 from rich.console import Console
 
 import run_all
-from backends.registry import BACKENDS
 from benchmarks import commands
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.commands import report
@@ -150,7 +149,7 @@ def test_processes_find_this_program_where_python_does_not_look_beside_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
-    assert probe.probe(BACKENDS["numpy"], "cpu").problem == ""
+    assert probe.probe(probe.Program("numpy"), "cpu").problem == ""
 
 
 # Files that cannot be written

@@ -6,17 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from backends import contract
-from backends.contract import PASS_DECAY, PASS_RATE, Array, Execution, Network, Program
+from backends import contract, floors
+from backends.contract import Array, Execution, Network, Program
+from backends.floors import PASS_DECAY, PASS_RATE
 from backends.jax.model import device_of
 
 
-class Floor(contract.Floor):
+class Floor(floors.Floor):
     """Many steps in one program, its arrays donated."""
 
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
-        images, *state = contract.floor_arrays(network, batch_size, execution.stored)
+        images, *state = floors.floor_arrays(network, batch_size, execution.stored)
         self._images = jnp.asarray(images, execution.product_type)
         self._state = jax.device_put(state)
         self._gradients = [jnp.zeros_like(weight) for weight in self._state[0]]

@@ -2,15 +2,16 @@
 
 import numpy as np
 
-from backends import contract
-from backends.contract import PASS_DECAY, PASS_RATE, Array, Execution, Network
+from backends import floors
+from backends.contract import Array, Execution, Network
+from backends.floors import PASS_DECAY, PASS_RATE
 
 
-class Floor(contract.Floor):
+class Floor(floors.Floor):
     """One BLAS call for each product, into arrays that are kept; NumPy's own loops for the pass."""
 
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
-        images, *self._state = contract.floor_arrays(network, batch_size, execution.stored)
+        images, *self._state = floors.floor_arrays(network, batch_size, execution.stored)
         self._gradients = [np.empty_like(weight) for weight in self._state[0]]
         sizes = network.layer_sizes[1:]
         self._outputs = [images, *(np.empty((batch_size, n), images.dtype) for n in sizes)]

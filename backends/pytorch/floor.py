@@ -5,13 +5,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from backends import contract
-from backends.contract import PASS_DECAY, PASS_RATE, Array, Execution, Network
+from backends import contract, floors
+from backends.contract import Array, Execution, Network
+from backends.floors import PASS_DECAY, PASS_RATE
 from backends.pytorch import graphs
 from backends.pytorch.model import multiply
 
 
-class Floor(contract.Floor):
+class Floor(floors.Floor):
     """One call for each product, by oneDNN where it serves, and one for each array of the pass.
 
     On a GPU many steps are one CUDA graph, so that no launch counts; `graphed` says so.
@@ -22,7 +23,7 @@ class Floor(contract.Floor):
         self._device = torch.device("cuda" if execution.device == "gpu" else "cpu")
         self.graphed = self._device.type == "cuda"
         dtype = getattr(torch, execution.product_type)
-        images, *state = contract.floor_arrays(network, batch_size, execution.stored)
+        images, *state = floors.floor_arrays(network, batch_size, execution.stored)
         self._state = [[torch.from_numpy(a).to(self._device) for a in arrays] for arrays in state]
         self._gradients = [torch.zeros_like(weight, dtype=dtype) for weight in self._state[0]]
         first = torch.from_numpy(images).to(self._device, dtype)

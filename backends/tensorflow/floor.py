@@ -2,17 +2,18 @@
 
 import tensorflow as tf
 
-from backends import contract
-from backends.contract import PASS_DECAY, PASS_RATE, Array, Execution, Network, Program
+from backends import contract, floors
+from backends.contract import Array, Execution, Network, Program
+from backends.floors import PASS_DECAY, PASS_RATE
 from backends.tensorflow.model import counted_loop, device_of
 
 
-class Floor(contract.Floor):
+class Floor(floors.Floor):
     """Many steps in one XLA program, on variables that it updates in place."""
 
     def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
-        images, *state = contract.floor_arrays(network, batch_size, execution.stored)
+        images, *state = floors.floor_arrays(network, batch_size, execution.stored)
         self._images = tf.cast(images, execution.product_type)
         self._variables = [[tf.Variable(array) for array in arrays] for arrays in state]
         self._gradients = [tf.zeros_like(variable) for variable in self._variables[0]]

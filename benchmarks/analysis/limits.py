@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from backends.registry import FLOOR
+from backends.ladder import FLOOR
 from benchmarks.analysis import statistics, tables
 from benchmarks.schema import HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS
 from benchmarks.schema.tables import COMPUTED

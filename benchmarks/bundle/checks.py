@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from backends.registry import FLOOR
+from backends.ladder import FLOOR
 from benchmarks.bundle.records import CaseRecord, Environment, Run
 from benchmarks.schema import repetition_in
 from benchmarks.schema.tables import IDENTITY, Column, Table, shown

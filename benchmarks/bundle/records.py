@@ -131,6 +131,7 @@ class CaseRecord(Record):
     device: Annotated[str, "Device that was asked for."]
     adam: Annotated[str, "Form of Adam."]
     repetition: Annotated[int, "0, or the number of this repetition of another case."]
+    variant: Annotated[str | None, "What it is called as a variant of another case."] = None
 
     @classmethod
     def from_json(cls, content: dict[str, Any], within: str = "") -> Self:
@@ -139,7 +140,8 @@ class CaseRecord(Record):
         record = super().from_json(content, within)
         for column in SHARED["case"]:
             try:
-                column.read(str(getattr(record, column.name)))
+                value = getattr(record, column.name)
+                column.read("" if value is None else str(value))
             except ValueError as error:
                 raise ValueError(f"{within}{column.name} {error}") from None
         return record

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from backends.contract import PRECISIONS
-from backends.registry import BACKENDS, mode_names
+from backends.registry import BACKENDS, mode_names, renamed
 from benchmarks.commands import COMMANDS, exit_codes
 from benchmarks.commands.words import similar_to
 from benchmarks.machine import processor
@@ -83,6 +83,14 @@ def word(choices: Iterable[str]) -> Callable[[str], str]:
         return text
 
     return convert
+
+
+def mode(text: str) -> str:
+    """The name of a mode; a former one is refused with what it is called now."""
+    if now := renamed(text):
+        names = "; ".join(f"{backend}: {name}" for backend, name in now.items())
+        raise refused(text, f"is a former name; now {names}")
+    return word(mode_names())(text)
 
 
 def listed(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
@@ -205,7 +213,7 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
     """Add the choice of cases, how many CPUs each may use, and the workload that they train."""
     cases = parser.add_argument_group("which cases (a case is a backend in a mode)")
     add_backend_options(cases)
-    cases.add_argument("--modes", nargs="+", type=listed(word(mode_names())), action="extend",
+    cases.add_argument("--modes", nargs="+", type=listed(mode), action="extend",
         metavar="MODE", help=f"only these: {', '.join(mode_names())}; `run_all.py list` says what "
         "each one is")  # fmt: skip
     cases.add_argument("--input", nargs="+", type=listed(word(("resident", "streamed"))),

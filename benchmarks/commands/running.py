@@ -59,12 +59,13 @@ def prepare(
     if arguments.precision == "tf32" and device == "cpu":
         raise UsageError("--precision tf32: only GPUs have it; use --device gpu")
     check_folder(arguments.output)
-    pythons = dict(arguments.python)
-    probes = probe.probe_all(sorted({case.backend for case in cases}), device, pythons)
+    cases = [run_by(case, dict(arguments.python)) for case in cases]
+    probes = probe.probe_each(sorted({program_of(case) for case in cases}), device)
     skipped = cannot_run(cases, probes)
     versions: dict[str, str] = {}
-    for name in sorted(pythons.keys() & probes.keys()):
-        versions |= probes[name].versions
+    for program in sorted(probes):
+        if program.python == dict(arguments.python).get(program.backend):
+            versions |= probes[program].versions
     plan = Plan(
         name=f"{arguments.preset}-{device}",
         workload=Workload(
@@ -83,7 +84,6 @@ def prepare(
         until_settled=arguments.launches is None,
         readings=preset.readings,
         accuracy_margin=arguments.accuracy_margin,
-        pythons=pythons,
         versions=versions,
         seed=arguments.seed,
         threads=threads,
@@ -122,17 +122,29 @@ def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:
         raise UsageError(f"{option} {size}: the training set has only {images:,} images")
 
 
-def cannot_run(cases: list[Case], probes: dict[str, probe.Probe]) -> dict[Case, str]:
+def run_by(case: Case, pythons: dict[str, str]) -> Case:
+    """The case, run by the Python that is named for its backend unless it has one of its own."""
+    python = case.overrides.python or pythons.get(case.backend, "")
+    return replace(case, overrides=replace(case.overrides, python=python))
+
+
+def program_of(case: Case) -> probe.Program:
+    """What must be probed to know whether the case can run."""
+    overrides = case.overrides
+    return probe.Program(case.backend, overrides.program, overrides.environment)
+
+
+def cannot_run(cases: list[Case], probes: dict[probe.Program, probe.Probe]) -> dict[Case, str]:
     """The cases that cannot run here, and why; raises UsageError where none can."""
     reasons: dict[Case, str] = {}
     for case in cases:
-        if problem := probes[case.backend].problem_of(case.mode):
+        if problem := probes[program_of(case)].problem_of(case.mode):
             reasons[case] = problem
         elif case.precision not in BACKENDS[case.backend].precisions:
             reasons[case] = f"has no products in {case.precision}"
     if len(reasons) == len(cases):
         backends = {
-            case.backend if probes[case.backend].problem == why else case.name: why
+            case.backend if probes[program_of(case)].problem == why else case.name: why
             for case, why in reasons.items()
         }
         listed = together(backends)

@@ -44,7 +44,7 @@ ADVICE = {
     # What torch.compile builds with, and where it puts that.
     r"Failed to find C compiler|InvalidCxxCompiler|No working C\+\+ compiler": (
         "torch.compile needs a C++ compiler, and on a GPU one of C: install them (g++, gcc), or "
-        "leave out the modes compiled and multistep of pytorch"
+        "leave out the modes of pytorch that compile"
     ),
     r"failed to map segment from shared object": (
         "the folder for temporary files is mounted noexec: set TMPDIR to one that is not"

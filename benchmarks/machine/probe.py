@@ -8,13 +8,17 @@ process that plans and times imports no framework.
 import json
 import subprocess
 import sys
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import repeat
 from types import ModuleType
+from typing import Any, NamedTuple
 
-from backends.contract import Execution, Floor, Network
-from backends.registry import BACKENDS, FLOOR, Backend, load, missing_packages
+from backends.contract import Execution, Network
+from backends.floors import Floor
+from backends.ladder import FLOOR, Backend
+from backends.registry import BACKENDS, load, missing_packages
 from benchmarks.machine import scratch
 from benchmarks.machine.advice import advised, failure
 from benchmarks.machine.project import install_advice
@@ -67,13 +71,22 @@ def unusable_modes(backend: ModuleType, device: str) -> dict[str, str]:
     return found
 
 
-def probe(backend: Backend, device: str, python: str = sys.executable) -> Probe:
+class Program(NamedTuple):
+    """What is probed: a backend, the Python that is to run it, and variables of its own."""
+
+    backend: str
+    python: str = sys.executable
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def probe(program: Program, device: str) -> Probe:
     """Try to import a backend's framework, by the Python that is to run it, and have it compute."""
+    backend, python = BACKENDS[program.backend], program.python
     if device not in backend.devices:
         return Probe(problem=f"does not compute on a {device.upper()}")
     command = [python, "-m", "benchmarks.machine.probe", backend.to_json(), device]
     with scratch.folder() as folder:
-        env = worker_environment(device, 1, folder)
+        env = worker_environment(device, 1, folder, dict(program.environment))
         try:
             done = subprocess.run(
                 command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8",
@@ -105,24 +118,28 @@ def package_list(versions: dict[str, str]) -> str:
     return ", ".join(f"{package} {version}" for package, version in versions.items())
 
 
-def probe_all(names: list[str], device: str, pythons: dict[str, str]) -> dict[str, Probe]:
-    """Probe several backends side by side, since nothing is timed yet.
-
-    `pythons` has the Python of each backend that does not run by this process's.
-    """
-    backends = [BACKENDS[name] for name in names]
-    programs = [pythons.get(name, sys.executable) for name in names]
+def probe_each(programs: Collection[Program], device: str) -> dict[Program, Probe]:
+    """Probe several side by side, since nothing is timed yet."""
     with ThreadPoolExecutor(max_workers=4) as pool:
-        probes = pool.map(probe, backends, repeat(device), programs)
-    return dict(zip(names, probes, strict=True))
+        probes = pool.map(probe, programs, repeat(device))
+        return dict(zip(programs, probes, strict=True))
+
+
+def probe_all(names: list[str], device: str, pythons: dict[str, str]) -> dict[str, Probe]:
+    """Probe backends; `pythons` has the Python of each that does not run by this process's."""
+    programs = [Program(name, pythons.get(name, sys.executable)) for name in names]
+    return {program.backend: found for program, found in probe_each(programs, device).items()}
 
 
 if __name__ == "__main__":
     die_with_parent()
     entry = Backend.from_json(sys.argv[1])
-    outcome: dict[str, object] = {"missing": missing_packages(entry)}
+    outcome: dict[str, Any] = {"missing": missing_packages(entry)}
     if not outcome["missing"]:
         module = load(entry)
         outcome |= {"versions": module.versions(), "problem": trial(module, sys.argv[2])}
         outcome["unusable"] = {} if outcome["problem"] else unusable_modes(module, sys.argv[2])
+        for mode in entry.modes:
+            if lacking := missing_packages(entry, mode):
+                outcome["unusable"][mode] = f"not installed: {', '.join(lacking)}"
     print(MARK + json.dumps(outcome))

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.machine import processor
@@ -93,10 +93,13 @@ SESSION_PID = "BENCHMARK_SESSION_PID"
 """Environment variable with the session's process id."""
 
 
-def worker_environment(device: str, threads: int, scratch: Path) -> dict[str, str]:
+def worker_environment(
+    device: str, threads: int, scratch: Path, own: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """The environment variables of a worker: what frameworks read when they load, the same for all.
 
-    `device` is "cpu" or "gpu"; compilers keep their caches in `scratch`.
+    `device` is "cpu" or "gpu"; compilers keep their caches in `scratch`. `own` are those of one
+    case, which come before all others.
     """
     # BLAS and OpenMP libraries read the first three when they load, jaxlib the fourth.
     counts = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC")
@@ -120,6 +123,7 @@ def worker_environment(device: str, threads: int, scratch: Path) -> dict[str, st
             # Empty is unset: `python -m` finds this program in the folder that it is started in.
             "PYTHONSAFEPATH": "",
         }
+        | dict(own or {})
     )
 
 

@@ -3,9 +3,11 @@
 from dataclasses import asdict, dataclass, replace
 
 from backends.contract import EPSILON_HAT, TEXTBOOK
-from backends.registry import BACKENDS, FLOOR, tier_of
+from backends.ladder import FLOOR, LIMIT
+from backends.registry import BACKENDS, tier_of
 from benchmarks.errors import UsageError
 from benchmarks.plan.presets import Preset
+from benchmarks.plan.variants import NOTHING, Overrides
 from benchmarks.schema import control_name
 
 KERAS_ADAM = {
@@ -30,6 +32,10 @@ class Case:
     """0, or the number of this repetition of another case: a control."""
     slowed_by: float = 0.0
     """The share of steps that each block trains without counting them; for validation."""
+    variant: str = ""
+    """What this variant of another case is called; empty where it is none."""
+    overrides: Overrides = NOTHING
+    """What it does otherwise than the run."""
 
     @property
     def name(self) -> str:
@@ -41,6 +47,8 @@ class Case:
             parts.append("stock-adam")
         if self.slowed_by:
             parts.append(f"slowed by {100 * self.slowed_by:g}%")
+        if self.variant:
+            parts.append(f"({self.variant})")
         return control_name(" ".join(parts), self.repetition)
 
     @property
@@ -48,11 +56,18 @@ class Case:
         """Whether it trains many steps in one call of the framework."""
         return self.mode == FLOOR or BACKENDS[self.backend].modes[self.mode].many_steps
 
-    def identity(self) -> dict[str, str | int]:
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that it is started with besides those of every case."""
+        modes = BACKENDS[self.backend].modes
+        of_mode = modes[self.mode].environment if self.mode in modes else {}
+        return of_mode | dict(self.overrides.environment)
+
+    def identity(self) -> dict[str, str | int | None]:
         """The columns of every table that say which case a row belongs to."""
         columns = asdict(self)
-        del columns["slowed_by"]
-        return {"case": self.name, **columns}
+        del columns["slowed_by"], columns["overrides"]
+        return {"case": self.name, **columns, "variant": self.variant or None}
 
 
 def select_cases(
@@ -74,10 +89,12 @@ def select_cases(
     """
     preferred_inputs = tuple(inputs) if inputs else preset.inputs
     cases = []
-    for name in backends or preset.modes:
+    of_preset = preset.modes(device)
+    for name in backends or of_preset:
         offered = BACKENDS[name].modes
-        for mode in modes or preset.modes.get(name, tuple(offered)):
-            available = offered[mode].inputs if mode in offered else ()
+        for mode in modes or of_preset.get(name, tuple(offered)):
+            runs = mode in offered and device in offered[mode].devices
+            available = offered[mode].inputs if runs else ()
             chosen = [i for i in available if i in (preferred_inputs or ())]
             if not inputs:
                 chosen = chosen or list(available[:1])
@@ -94,10 +111,10 @@ def select_cases(
 
 
 def with_control(cases: list[Case]) -> list[Case]:
-    """The cases, and a control: the last tuned one a second time, the same program."""
+    """The cases, and a control: the last at its framework's limit a second time."""
     textbook = [case for case in cases if case.adam == TEXTBOOK]
-    tuned = [case for case in textbook if tier_of(case.backend, case.mode) == "tuned"]
-    return [*cases, replace((tuned or cases)[-1], repetition=1)]
+    at_limit = [case for case in textbook if tier_of(case.backend, case.mode) == LIMIT]
+    return [*cases, replace((at_limit or cases)[-1], repetition=1)]
 
 
 def floors_of(cases: list[Case]) -> tuple[Case, ...]:

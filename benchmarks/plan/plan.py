@@ -42,15 +42,18 @@ class Plan:
     readings: BatchReadings | None = None
     accuracy_margin: float = ACCURACY_MARGIN_POINTS
     """Test accuracies that differ by less than this many percentage points are equivalent."""
-    pythons: dict[str, str] = field(default_factory=dict)
-    """The Python that runs a backend's workers, for backends that have one of their own."""
     versions: dict[str, str] = field(default_factory=dict)
-    """The versions of packages that those Pythons have."""
+    """The versions of packages where all cases of a backend have a Python of their own."""
 
     @property
     def cpus(self) -> tuple[int, ...]:
         """The CPUs that workers are bound to; empty where processes cannot be bound."""
         return self.named_cpus or best_cpus(self.threads)
+
+    def cpus_of(self, case: Case) -> tuple[int, ...]:
+        """The CPUs that a case's worker is bound to: the run's, unless it has its own threads."""
+        threads = case.overrides.threads
+        return self.cpus if threads in (0, self.threads) else best_cpus(threads)
 
     @property
     def reading_steps(self) -> tuple[int, ...]:

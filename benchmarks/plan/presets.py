@@ -1,9 +1,45 @@
 """The presets: ready-made choices of cases and effort."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from backends.contract import Adam
+from backends.ladder import EXPERT, TIERS
 from backends.registry import BACKENDS
+
+Modes = dict[str, tuple[str, ...]]
+"""Modes of each backend."""
+
+
+def standing(tiers: tuple[str, ...], device: str) -> Modes:
+    """The modes that stand for these tiers on a device, of the backends that have any."""
+    found = {
+        name: tuple(mode for tier in tiers for mode in entry.standing_for(tier, device))
+        for name, entry in BACKENDS.items()
+    }
+    return {name: modes for name, modes in found.items() if modes}
+
+
+def rungs(device: str) -> Modes:
+    """All modes on a device of the backends whose modes stand for a tier."""
+    return {
+        name: tuple(mode for mode, about in BACKENDS[name].modes.items() if device in about.devices)
+        for name in standing(TIERS, device)
+    }
+
+
+def every(device: str) -> Modes:
+    """All modes of all backends on a device."""
+    return {
+        name: tuple(mode for mode, about in entry.modes.items() if device in about.devices)
+        for name, entry in BACKENDS.items()
+    }
+
+
+def of_the_tutorial(_device: str) -> Modes:
+    """What is nearest to the original tutorial's loop in each framework."""
+    return {"pytorch": ("eager",), "tensorflow": ("compiled",), "jax": ("compiled",)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +57,8 @@ class Preset:
     """A ready-made choice of cases and effort."""
 
     about: str
-    modes: dict[str, tuple[str, ...]]
-    """The modes of each backend."""
+    modes: Callable[[str], Modes]
+    """The modes of each backend on a device."""
     inputs: tuple[str, ...] | None
     """The inputs of every mode that offers them; None for the first that a mode offers."""
     steps: int
@@ -40,27 +76,31 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(
-        about="what each framework's tutorials teach, 500 steps a launch; under 2 minutes",
-        modes={"pytorch": ("eager",), "tensorflow": ("compiled",), "jax": ("compiled",)},
+        about="the expert tier, 500 steps a launch; under 2 minutes",
+        modes=partial(standing, (EXPERT,)),
         inputs=None,
         steps=500,
         time_limit_minutes=1.9,
         floors=False,
     ),
     "default": Preset(
-        about="the modes that people choose between, 4,000 steps a launch; under 12 minutes",
-        modes={
-            "pytorch": ("eager", "compiled", "multistep"),
-            "tensorflow": ("compiled", "multistep", "fit"),
-            "jax": ("compiled", "multistep"),
-        },
+        about="each framework's taught, expert and limit case, 4,000 steps a launch; under 12 "
+        "minutes",
+        modes=partial(standing, TIERS),
         inputs=None,
         steps=4000,
         time_limit_minutes=11.5,
     ),
+    "ladders": Preset(
+        about="every rung of every framework's ladder, 2,000 steps a launch; under 40 minutes",
+        modes=rungs,
+        inputs=None,
+        steps=2000,
+        time_limit_minutes=39.0,
+    ),
     "full": Preset(
         about="every mode with every input, 4,000 steps a launch; up to an hour and a half",
-        modes={name: tuple(backend.modes) for name, backend in BACKENDS.items()},
+        modes=every,
         inputs=("resident", "streamed"),
         steps=4000,
         time_limit_minutes=90.0,
@@ -68,7 +108,7 @@ PRESETS = {
     "tutorial": Preset(
         about="the original tutorial's loop in each framework, 4,001 steps of streamed batches, "
         "and what it prints; under 7 minutes",
-        modes={"pytorch": ("eager",), "tensorflow": ("compiled",), "jax": ("compiled",)},
+        modes=of_the_tutorial,
         inputs=("streamed",),
         steps=4001,
         time_limit_minutes=6.5,

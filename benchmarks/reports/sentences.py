@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from backends.contract import TEXTBOOK
-from backends.registry import FLOOR, title_of
+from backends.ladder import FLOOR
+from backends.registry import title_of
 from benchmarks.analysis.accuracy import MOST_SEEDS, NOT_CERTIFIED
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.analysis.spoiled import spoiled_by

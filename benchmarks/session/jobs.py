@@ -1,13 +1,13 @@
 """What the workers of a plan need: references for their certificates, jobs, and processes."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from backends.contract import Execution
-from backends.registry import BACKENDS, FLOOR
+from backends.ladder import FLOOR
+from backends.registry import BACKENDS
 from benchmarks.bundle.folders import file_name
 from benchmarks.machine.settings import worker_environment
 from benchmarks.plan.blocks import STEPS_PER_CALL, BlockLength
@@ -56,7 +56,7 @@ def make_job(
             input=case.input,
             precision=case.precision,
             device=case.device,
-            threads=plan.threads,
+            threads=case.overrides.threads or plan.threads,
             steps_per_call=STEPS_PER_CALL,
         ),
         workload=workload_of(plan, case),
@@ -77,13 +77,14 @@ def start_worker(plan: Plan, case: Case, scratch: Path) -> WorkerProcess:
 
     The folder is kept for the next launch: the caches in it are empty in the first one only.
     """
-    folder = scratch / file_name(case.name)
+    folder, overrides = scratch / file_name(case.name), case.overrides
     folder.mkdir(parents=True, exist_ok=True)
+    threads = overrides.threads or plan.threads
     return WorkerProcess(
         log=folder / "output.txt",
-        environment=worker_environment(case.device, plan.threads, folder),
-        cpus=plan.cpus,
-        python=plan.pythons.get(case.backend, sys.executable),
+        environment=worker_environment(case.device, threads, folder, case.environment),
+        cpus=plan.cpus_of(case),
+        python=overrides.program,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from backends.registry import FLOOR
+from backends.ladder import FLOOR
 from benchmarks.bundle.writer import BundleWriter, Rows
 from benchmarks.machine.disturbance import Monitor, other_share, steal_share
 from benchmarks.plan.blocks import BlockLength

@@ -88,7 +88,7 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
 
     def make_loop() -> TimedLoop:
         loop = LOOPS[backend, mode](training.images, training.labels)
-        train: TimedLoop = loop if mode == "fit" else timed_loop(loop, block.lead_in)
+        train: TimedLoop = loop if mode == "keras-fit-xla" else timed_loop(loop, block.lead_in)
         train(next(blocks))
         return train
 

@@ -254,10 +254,10 @@ def tensorflow_fit(images: Array, labels: Array) -> TimedLoop:
 LOOPS: dict[tuple[str, str], Callable[[Array, Array], Any]] = {
     ("pytorch", "eager"): partial(pytorch, compiled=False),
     ("pytorch", "compiled"): partial(pytorch, compiled=True),
-    ("pytorch", "multistep"): pytorch_multistep,
+    ("pytorch", "onednn"): pytorch_multistep,
     ("jax", "compiled"): partial(jax, many=False),
-    ("jax", "multistep"): partial(jax, many=True),
+    ("jax", "scan"): partial(jax, many=True),
     ("tensorflow", "compiled"): partial(tensorflow, many=False),
-    ("tensorflow", "multistep"): partial(tensorflow, many=True),
-    ("tensorflow", "fit"): tensorflow_fit,
+    ("tensorflow", "xla-loop"): partial(tensorflow, many=True),
+    ("tensorflow", "keras-fit-xla"): tensorflow_fit,
 }

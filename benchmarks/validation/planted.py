@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 
 from backends.contract import Array, Execution, Trainer, Training
-from backends.numpy import Eager, configure, versions
-from backends.registry import RESIDENT, Backend, Mode
+from backends.ladder import RESIDENT, Backend, Mode
+from backends.numpy.backend import Eager, configure, versions
 
 __all__ = ["BACKEND", "TRAINERS", "configure", "versions"]
 
@@ -81,5 +81,5 @@ BACKEND = Backend(
     module=__name__,
     packages=("numpy",),
     distributions=("numpy",),
-    modes={mode: Mode("", "for validation", "", RESIDENT) for mode in TRAINERS},
+    modes={mode: Mode(tier="", about="for validation", inputs=RESIDENT) for mode in TRAINERS},
 )

@@ -42,7 +42,7 @@ def measure(
     each case has as much time as in a run of the preset's own cases and their control.
     """
     training, about = data.load().training, PRESETS[preset]
-    preset_cases = sum(len(modes) for modes in about.modes.values()) + 1
+    preset_cases = sum(len(modes) for modes in about.modes("cpu").values()) + 1
     seconds = 60 * about.time_limit_minutes * len(cases) / preset_cases
     plan = Plan(
         name="validation",

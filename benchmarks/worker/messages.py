@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from backends.contract import Execution
-from backends.registry import Backend
+from backends.ladder import Backend
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.workload import Workload
 from benchmarks.worker.certificate import Check, first_failure

@@ -29,8 +29,8 @@ from backends.contract import (
     Trainer,
     TrainingSet,
 )
-from backends.numpy.idiomatic import Eager
 from backends.numpy.model import product_in
+from backends.numpy.taught import Eager
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload, batch_rows
 from benchmarks.schema import PARAMETERS

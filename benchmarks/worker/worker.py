@@ -17,6 +17,7 @@ import numpy as np
 
 from backends import registry
 from backends.contract import Array, Execution, Parameters, Trainer, TrainingSet
+from backends.ladder import FLOOR
 from backends.numpy.model import log_softmax
 from benchmarks.machine import advice, nvml
 from benchmarks.plan import data, workload
@@ -248,7 +249,7 @@ def serve(connection: Connection) -> None:
         answer: object
         try:
             if isinstance(request, messages.Build):
-                kind = FloorWorker if request.job.execution.mode == registry.FLOOR else Worker
+                kind = FloorWorker if request.job.execution.mode == FLOOR else Worker
                 worker = kind(request.job)
                 answer = worker.first_call()
             else:

@@ -10,19 +10,20 @@ import pandas as pd
 import pytest
 
 import run_all
-from backends.registry import BACKENDS, Mode
+from backends.ladder import Mode
+from backends.registry import BACKENDS
 from benchmarks.commands.report import missing_for_page
 from tests.support.edited_backends import copy_backend
 
-TUNED = '''
-"""The tuned tier: the batches of a call gathered at once."""
+LIMIT = '''
+"""At the limit: the batches of a call gathered at once."""
 
 from dataclasses import replace
 
 import numpy as np
 
 from backends.contract import FETCHES_ITSELF, NotKeptError, calls
-from fifth.idiomatic import Eager
+from fifth.taught import Eager
 from fifth.model import loss_and_gradients
 
 
@@ -47,7 +48,7 @@ class Buffered(Eager):
 EDITS = [
     (
         'TRAINERS: dict[str, type[Trainer]] = {"eager": Eager}',
-        'from fifth.tuned import Buffered\n\nTRAINERS = {"eager": Eager, "buffered": Buffered}',
+        'from fifth.limit import Buffered\n\nTRAINERS = {"eager": Eager, "buffered": Buffered}',
     )
 ]
 SMALL = ("--backends", "fifth", "--hidden", "16", "--batch-size", "32")
@@ -57,8 +58,8 @@ SMALL = ("--backends", "fifth", "--hidden", "16", "--batch-size", "32")
 def fifth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend outside the checkout: NumPy's under another name, with one more mode."""
     backend = copy_backend(BACKENDS["numpy"], "fifth", tmp_path, EDITS)
-    (tmp_path / "fifth" / "tuned.py").write_text(TUNED)
-    buffered = Mode(tier="tuned", about="many steps a call", inputs=("resident",), many_steps=True)
+    (tmp_path / "fifth" / "limit.py").write_text(LIMIT)
+    buffered = Mode(tier="limit", about="many steps a call", inputs=("resident",), many_steps=True)
     entry = replace(
         backend,
         title="The Fifth",
@@ -95,7 +96,7 @@ def test_a_fifth_backend_is_measured_and_reported(
     assert {"fifth eager", "fifth buffered"} < set(summary.index)
     assert (summary["status"] == "measured").all()
     assert summary["certified"].all()
-    assert summary.loc["fifth buffered", "tier"] == "tuned"
+    assert summary.loc["fifth buffered", "tier"] == "limit"
     ledger = pd.read_csv(folder / "ledger.csv").query("entry == 'steps_per_call'")
     assert set(ledger.loc[ledger["case"] == "fifth buffered", "value"].astype(str)) == {"50"}
     assert "fifth" in set(pd.read_csv(folder / "floors.csv")["backend"])

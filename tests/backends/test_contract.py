@@ -8,6 +8,7 @@ import pytest
 
 from backends import registry
 from backends.contract import Parameters, Trainer
+from backends.ladder import Backend
 from tests.conftest import CASES, MODES, STEPS_PER_CALL, Problem, configured, first_input
 from tests.support.contract_checks import (
     CHECKS,
@@ -66,13 +67,13 @@ def test_registry_and_backend_offer_the_same_modes(name: str) -> None:
 @pytest.mark.parametrize("name", registry.BACKENDS)
 def test_an_entry_survives_the_way_to_another_process(name: str) -> None:
     entry = registry.BACKENDS[name]
-    assert registry.Backend.from_json(entry.to_json()).to_json() == entry.to_json()
+    assert Backend.from_json(entry.to_json()).to_json() == entry.to_json()
 
 
 def test_names_that_are_not_registered_stand_for_themselves() -> None:
     assert registry.title_of("pytorch") == "PyTorch"
     assert registry.title_of("theano") == "theano"
-    assert registry.tier_of("jax", "multistep") == "tuned"
+    assert registry.tier_of("jax", "scan") == "limit"
     assert registry.tier_of("jax", "pmapped") == ""
     assert registry.tier_of("theano", "eager") == ""
 
@@ -103,7 +104,7 @@ def test_a_reset_that_is_none_is_noticed(
         check_reset(lambda _: trainer, problem)
 
 
-@pytest.mark.parametrize("mode", ["compiled", "multistep"])
+@pytest.mark.parametrize("mode", ["compiled", "scan"])
 def test_a_missing_synchronisation_is_noticed(mode: str) -> None:
     """In JAX, whose calls return before the work is done on the CPU too."""
 

@@ -78,7 +78,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 def multistep(problem: Problem, *, graphed: bool) -> Any:
     """A trainer that trains as on a GPU, or as on a CPU."""
     trainer: Any = make(
-        configured("pytorch").TRAINERS["multistep"], problem, "multistep", "resident"
+        configured("pytorch").TRAINERS["cuda-graph"], problem, "cuda-graph", "resident"
     )
     trainer.graphed = graphed
     return trainer
@@ -106,7 +106,7 @@ def test_the_contract_through_graphs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also with older versions of PyTorch, whose compiler takes no derivative into a program."""
-    tuned = import_module("backends.pytorch.tuned")
+    tuned = import_module("backends.pytorch.limit")
     if traces and not tuned.TRACES_DERIVATIVES:
         pytest.skip("this version of torch.compile takes no derivative into a program")
     monkeypatch.setattr(tuned, "TRACES_DERIVATIVES", traces)
@@ -143,8 +143,8 @@ def test_the_certificate_is_that_of_the_graph(
     training = random_images()
     work = make_workload(7, training=training, batch_size=19, learning_rate=0.01)
     reference = make_reference(work, "float64", training, steps)
-    execution = Execution(mode="multistep", precision="float64", steps_per_call=steps)
-    trainer: Any = configured("pytorch").TRAINERS["multistep"](
+    execution = Execution(mode="cuda-graph", precision="float64", steps_per_call=steps)
+    trainer: Any = configured("pytorch").TRAINERS["cuda-graph"](
         training_of(work, reference, "float64"), execution
     )
     trainer.graphed = True

@@ -23,9 +23,9 @@ def optimized(name: str, program: Program) -> str:
     return str(function.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo"))
 
 
-@pytest.mark.parametrize("name", ["tensorflow", "jax"])
-def test_the_number_of_steps_is_known(name: str, problem: Problem) -> None:
-    trainer = make(configured(name).TRAINERS["multistep"], problem, "multistep", "resident")
+@pytest.mark.parametrize(("name", "mode"), [("tensorflow", "xla-loop"), ("jax", "scan")])
+def test_the_number_of_steps_is_known(name: str, mode: str, problem: Problem) -> None:
+    trainer = make(configured(name).TRAINERS[mode], problem, mode, "resident")
     program = trainer.program(problem.rows(STEPS_PER_CALL))
     assert trip_counts(optimized(name, program)) == [str(STEPS_PER_CALL)]
 
@@ -33,7 +33,8 @@ def test_the_number_of_steps_is_known(name: str, problem: Problem) -> None:
 def test_what_kerass_loop_does_at_its_ends_is_in_no_time(
     problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer: Any = make(configured("tensorflow").TRAINERS["fit"], problem, "fit", "streamed")
+    mode = "keras-fit-xla"
+    trainer: Any = make(configured("tensorflow").TRAINERS[mode], problem, mode, "streamed")
     fit, events = trainer._model.fit, list[str]()
 
     def noted(*arguments: Any, **options: Any) -> Any:

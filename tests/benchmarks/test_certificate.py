@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backends.contract import Adam, Array, Execution, Network, NotKeptError, Parameters, Training
-from backends.numpy import Eager
+from backends.numpy.backend import Eager
 from backends.numpy.model import forward
 from benchmarks.plan import data
 from benchmarks.plan.workload import Workload

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from backends.contract import Adam, Execution, Network, Training
-from backends.numpy import Eager
+from backends.numpy.backend import Eager
 from benchmarks.analysis import accuracy
 from benchmarks.plan import data, workload
 

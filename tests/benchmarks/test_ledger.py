@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from backends.contract import Array, Parameters
-from backends.numpy import Eager
+from backends.numpy.backend import Eager
 from backends.registry import BACKENDS
 from benchmarks.schema import ENTRIES
 from benchmarks.worker import ledger

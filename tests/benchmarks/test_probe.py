@@ -11,10 +11,10 @@ from typing import Any, cast
 
 import pytest
 
-from backends import numpy as numpy_backend
+from backends.numpy import backend as numpy_backend
 from backends.registry import BACKENDS, load, missing_packages
 from benchmarks.machine import nvml
-from benchmarks.machine.probe import Probe, probe, trial, unusable_modes
+from benchmarks.machine.probe import Probe, Program, probe, trial, unusable_modes
 from tests.support.workers import executable
 
 
@@ -23,7 +23,7 @@ from tests.support.workers import executable
 def test_every_backend_computes_on_the_cpu(name: str) -> None:
     if missing_packages(BACKENDS[name]):
         pytest.skip(f"not installed: {', '.join(missing_packages(BACKENDS[name]))}")
-    probed = probe(BACKENDS[name], "cpu")
+    probed = probe(Program(name), "cpu")
     assert probed.problem == ""
     assert probed.versions.keys() >= set(BACKENDS[name].packages)
 
@@ -37,7 +37,7 @@ def test_without_a_gpu_the_reason_is_one_line_with_advice(
         pytest.skip(f"not installed: {', '.join(missing_packages(BACKENDS[name]))}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert nvml.visible() is None
-    problem = probe(BACKENDS[name], "gpu").problem
+    problem = probe(Program(name), "gpu").problem
     assert problem.startswith("sees no usable GPU (")
     assert "\n" not in problem
     assert "run with --device cpu" in problem
@@ -47,7 +47,7 @@ def test_a_program_that_is_no_python_is_named(tmp_path: Path) -> None:
     program = tmp_path / "python"
     program.write_bytes(b"\x7fELF nonsense")
     program.chmod(0o755)
-    assert probe(BACKENDS["jax"], "cpu", str(program)).problem == (
+    assert probe(Program("jax", str(program)), "cpu").problem == (
         f"cannot be run by {program}: Exec format error"
     )
 
@@ -68,9 +68,9 @@ def test_modes_that_cannot_compile_are_told_beforehand(
         pytest.skip(f"not installed: {', '.join(missing_packages(BACKENDS[name]))}")
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
-    probed = probe(BACKENDS[name], "cpu")
+    probed = probe(Program(name), "cpu")
     assert probed.problem_of("eager") == ""
-    for mode in ("compiled", "multistep"):
+    for mode in ("compiled", "onednn"):
         assert probed.problem_of(mode).endswith(reason)
 
 
@@ -91,7 +91,7 @@ def test_a_folder_for_temporary_files_that_is_mounted_noexec_is_named(
         problems = pytorch.unusable("cpu")
     finally:
         subprocess.run(["umount", "-l", str(tmp_path)], check=True)
-    assert problems.keys() == {"compiled", "multistep"}
+    assert problems.keys() == {"compiled", "onednn"}
     assert "which is mounted noexec: set TMPDIR" in problems["compiled"]
 
 
@@ -106,9 +106,7 @@ def test_a_backend_that_cannot_tell_its_modes_apart_can_run_them_all() -> None:
 
 
 def test_numpy_is_not_asked_for_a_gpu() -> None:
-    assert probe(BACKENDS["numpy"], "gpu") == Probe(
-        versions={}, problem="does not compute on a GPU"
-    )
+    assert probe(Program("numpy"), "gpu") == Probe(versions={}, problem="does not compute on a GPU")
 
 
 def failing(where: str, error: Exception) -> Any:
@@ -152,6 +150,6 @@ def test_a_framework_that_ends_its_process_is_reported(
     python = executable(
         tmp_path / "python", "echo 'CUDA_ERROR_OUT_OF_MEMORY' >&2\necho aborted >&2\nexit 134"
     )
-    problem = probe(BACKENDS["jax"], device, str(python)).problem
+    problem = probe(Program("jax", str(python)), device).problem
     assert problem.startswith("does not import or run: aborted")
     assert ("memory is full" in problem) == advice

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from backends.contract import Adam, Network
-from backends.registry import FLOOR
+from backends.ladder import FLOOR
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.bundle.reader import Bundle
 from benchmarks.bundle.writer import BundleWriter

@@ -12,7 +12,7 @@ import pytest
 
 import run_all
 from backends.contract import Adam, Execution, Network, Training
-from backends.numpy import Eager
+from backends.numpy.backend import Eager
 from backends.registry import BACKENDS
 from benchmarks.analysis import tutorial
 from benchmarks.analysis.findings import compute_findings

@@ -14,7 +14,7 @@ import pytest
 
 from backends import registry
 from backends.contract import Adam, Array, Execution, Network, Timed, Trainer
-from backends.numpy import Eager
+from backends.numpy.backend import Eager
 from benchmarks.plan import data
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.workload import Workload

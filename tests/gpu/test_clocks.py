@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from backends.contract import Adam, Execution, Network, Trainer, Training, TrainingSet
-from backends.registry import BACKENDS, FLOOR
+from backends.ladder import FLOOR
+from backends.registry import BACKENDS
 from benchmarks.plan.workload import initial_parameters
 from benchmarks.worker.clock import train_block
 from tests.conftest import STEPS_PER_CALL, Problem, back_to_float64, configured, device
@@ -110,7 +111,7 @@ def test_capturing_a_graph_trains_nothing(
 ) -> None:
     """Also where steps were trained before the first whole call, and with a rest behind it."""
     graphs = import_module("backends.pytorch.graphs")
-    trainer_type = configured("pytorch").TRAINERS["multistep"]
+    trainer_type = configured("pytorch").TRAINERS["cuda-graph"]
     captured: list[int] = []
     capture = graphs.capture
 
@@ -119,8 +120,8 @@ def test_capturing_a_graph_trains_nothing(
         return capture(*arguments)
 
     monkeypatch.setattr(graphs, "capture", counting)
-    graphed: Any = make(trainer_type, problem, "multistep", "resident")
-    plain: Any = make(trainer_type, problem, "multistep", "resident")
+    graphed: Any = make(trainer_type, problem, "cuda-graph", "resident")
+    plain: Any = make(trainer_type, problem, "cuda-graph", "resident")
     for steps in (before, 2 * STEPS_PER_CALL + 1, STEPS_PER_CALL - 1):
         rows = problem.rows(steps)
         if steps:

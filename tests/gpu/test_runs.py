@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from backends.contract import Adam, Network
+from backends.ladder import LIMIT
 from backends.registry import BACKENDS, missing_packages
 from benchmarks.machine import nvml
-from benchmarks.machine.probe import probe
+from benchmarks.machine.probe import Program, probe
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan import data
 from benchmarks.plan.blocks import BlockLength
@@ -32,7 +33,7 @@ COUNTS_ENERGY = nvml.energy_counter() is not None
 
 def usable() -> list[str]:
     """The frameworks that compute on the GPU; skips, with the reasons, where none does."""
-    problems = {name: probe(BACKENDS[name], device()).problem for name in FRAMEWORKS}
+    problems = {name: probe(Program(name), device()).problem for name in FRAMEWORKS}
     names = [name for name, problem in problems.items() if not problem]
     if not names:
         pytest.skip("; ".join(f"{name} {problem}" for name, problem in problems.items()))
@@ -45,8 +46,9 @@ def test_workers_live_side_by_side(tmp_path: Path) -> None:
     if len(names) < 2:
         pytest.skip(f"of the frameworks only {names[0]} sees the GPU")
     cases = tuple(
-        Case(backend=name, mode="multistep", input="resident", precision="float32", device=device())
+        Case(backend=name, mode=mode, input="resident", precision="float32", device=device())
         for name in names
+        for mode in BACKENDS[name].standing_for(LIMIT, device())
     )
     training = data.load().training
     plan = Plan(
@@ -130,7 +132,7 @@ def test_a_whole_run(tmp_path: Path) -> None:
 def test_floors_of_all_frameworks_run_in_their_workers(tmp_path: Path) -> None:
     """In a run that has floors, as the default run does, each takes its steps and tells a peak."""
     names, folder = usable(), tmp_path / "bundle"
-    run_into(folder, "--modes", "multistep", "--steps", "500")
+    run_into(folder, "--modes", "cuda-graph", "xla-loop", "scan", "--steps", "500")
     floors = pd.read_csv(folder / "floors.csv")
     assert set(floors["backend"]) == set(names)
     # In float32, more than a processor has, less than any GPU.

@@ -14,7 +14,7 @@ from time import perf_counter
 import numpy as np
 
 from backends.contract import Execution, NotKeptError, Parameters, Trainer
-from backends.numpy import Eager as Reference
+from backends.numpy.backend import Eager as Reference
 from tests.conftest import IMAGES, STEPS_PER_CALL, THREADS, Problem, device
 
 BOUND = 1e-9

@@ -55,9 +55,9 @@ def small_bundle(folder: Path) -> Path:
     (folder / "environment.json").write_text(json.dumps(record, indent=2))
     # Fewer readings, which are what takes most time to analyse.
     readings = (folder / "accuracy.csv").read_text().splitlines(keepends=True)
-    kept = [row for row in readings[1:] if int(row.split(",")[10]) in (0, 250, 300, 500)]
+    kept = [row for row in readings[1:] if int(row.split(",")[11]) in (0, 250, 300, 500)]
     (folder / "accuracy.csv").write_text("".join([readings[0], *kept]))
-    identity = ",".join((folder / "ledger.csv").read_text().splitlines()[1].split(",")[:10])
+    identity = ",".join((folder / "ledger.csv").read_text().splitlines()[1].split(",")[:11])
     with (folder / "readings.csv").open("a") as file:
         file.write(f"{identity},0,1,32,2.3,0.125\n{identity},50,51,32,2.0,0.5\n")
     return folder

@@ -9,7 +9,8 @@ from itertools import count
 from pathlib import Path
 from types import ModuleType
 
-from backends.registry import BACKENDS, Backend, load
+from backends.ladder import Backend
+from backends.registry import BACKENDS, load
 
 numbers = count()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.contract import PASS_DECAY, PASS_RATE, Array, Execution, Floor, Network, floor_arrays
+from backends.contract import Array, Execution, Network
+from backends.floors import PASS_DECAY, PASS_RATE, Floor, floor_arrays
 from tests.conftest import configured, device
 
 NETWORK = Network(layer_sizes=(31, 17, 9, 5))

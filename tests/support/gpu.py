@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from backends.registry import BACKENDS
-from tests.conftest import CASES, MODES
+from tests.conftest import cases_on, modes_on
 
 FRAMEWORKS = [name for name, backend in BACKENDS.items() if "gpu" in backend.devices]
-GPU_CASES = [case for case in CASES if case.values[0] in FRAMEWORKS]
-GPU_MODES = [case for case in MODES if case.values[0] in FRAMEWORKS]
+GPU_CASES, GPU_MODES = cases_on("gpu"), modes_on("gpu")

@@ -8,8 +8,8 @@ from torch.optim.adam import adam as adam_update
 
 from backends.contract import Array, Description, Trainer, calls
 from backends.pytorch import graphs
-from backends.pytorch.idiomatic import Compiled
 from backends.pytorch.model import OneDNNLinear, multiply
+from backends.pytorch.taught import Compiled
 
 TRACES_DERIVATIVES = hasattr(torch._dynamo.config, "trace_autograd_ops")
 """Whether this version of torch.compile takes torch.autograd.grad into a graph."""

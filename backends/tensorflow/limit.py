@@ -3,8 +3,8 @@
 import tensorflow as tf
 
 from backends.contract import Array, calls
-from backends.tensorflow.idiomatic import Compiled
 from backends.tensorflow.model import counted_loop
+from backends.tensorflow.taught import Compiled
 
 
 class MultiStep(Compiled):

@@ -3,8 +3,8 @@
 import jax
 
 from backends.contract import Array, calls
-from backends.jax.idiomatic import Compiled
 from backends.jax.model import State
+from backends.jax.taught import Compiled
 
 
 class MultiStep(Compiled):

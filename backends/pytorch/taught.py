@@ -45,7 +45,7 @@ class Eager(Trainer):
             eps=adam.epsilon,
             fused=self.fused,
             # For a CUDA graph, its step count must lie on the GPU.
-            capturable=execution.device == "gpu" and execution.mode == "multistep",
+            capturable=execution.device == "gpu" and execution.mode == "cuda-graph",
         )
         self._fresh_optimizer_state = copy.deepcopy(self._optimizer.state_dict())
         self._build()

@@ -1,0 +1,53 @@
+"""JAX: a Flax module, Optax's Adam, and one pure function that trains one step.
+
+The modes differ only in how that function is run: as it stands (`eager`), under `jax.jit`
+(`compiled`), or many times inside one program by `jax.lax.scan` (`multistep`).
+"""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import flax
+import jax
+import jaxlib
+import optax
+
+from backends.contract import Execution, Trainer
+from backends.jax.floor import Floor
+from backends.jax.limit import MultiStep
+from backends.jax.taught import Compiled, Eager
+
+__all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
+
+TRAINERS: dict[str, type[Trainer]] = {"eager": Eager, "compiled": Compiled, "scan": MultiStep}
+
+
+def versions() -> dict[str, str]:
+    """The versions of the packages that this backend runs on."""
+    return {package.__name__: package.__version__ for package in (jax, jaxlib, flax, optax)}
+
+
+def configure(execution: Execution) -> None:
+    """Set the device and the precision; the threads follow the process's affinity."""
+    # With "cuda" alone, JAX fails without a word where there is no GPU.
+    jax.config.update("jax_platforms", "cpu" if execution.device == "cpu" else "cuda,cpu")
+    jax.config.update("jax_enable_x64", execution.precision == "float64")
+    # Recent GPUs would use TF32 for float32 products unless told otherwise. "tensorfloat32" only
+    # allows it, and XLA's own kernels then do not take it; as an algorithm it is what is computed.
+    tf32 = execution.precision == "tf32"
+    jax.config.update("jax_default_matmul_precision", "TF32_TF32_F32" if tf32 else "highest")
+
+
+def profiled(folder: Path) -> AbstractContextManager[None]:
+    """Leave a trace in the folder, which TensorBoard and Perfetto open."""
+    return jax.profiler.trace(str(folder), create_perfetto_trace=True)
+
+
+def unusable(_device: str) -> dict[str, str]:
+    """All modes but `eager`, where jax.jit runs functions operation by operation."""
+    seen: list[object] = []
+    jax.jit(seen.append)(0.0)
+    if isinstance(seen[0], jax.core.Tracer):
+        return {}
+    reason = "jax.jit is switched off here: unset JAX_DISABLE_JIT"
+    return {mode: reason for mode in TRAINERS if mode != "eager"}
