@@ -14,7 +14,7 @@ import optax
 from backends.contract import Execution, Trainer
 from backends.jax.expert import Ahead, Compiled, Eager, NNXCached, NNXSplit, Undonated
 from backends.jax.floor import Floor
-from backends.jax.limit import Scan, ScanUnrolled
+from backends.jax.limit import Handwritten, Scan, ScanUnrolled
 from backends.jax.taught import NNX, NNXBare, NNXResident
 
 __all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
@@ -31,6 +31,7 @@ TRAINERS: dict[str, type[Trainer]] = {
     "eager": Eager,
     "scan": Scan,
     "scan-unrolled": ScanUnrolled,
+    "handwritten": Handwritten,
 }
 
 

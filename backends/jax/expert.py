@@ -59,7 +59,7 @@ class NNXSplit(NNXBare):
 
     def _parameter_arrays(self) -> list[jax.Array]:
         nnx.update(self._objects, self._state)
-        return super()._parameter_arrays()
+        return jax.tree.leaves(nnx.state(self._model, nnx.Param))
 
     def _moment_arrays(self) -> list[jax.Array]:
         nnx.update(self._objects, self._state)

@@ -8,7 +8,7 @@ import optax
 from flax import nnx
 
 Batch = dict[str, Any]
-"""Images (n, pixels) under "image" and labels (n,) under "label", of a batch or of all there are."""
+"""Images (n, pixels) under "image", labels (n,) under "label": those of a batch, or all."""
 
 
 class MLP(nnx.Module):

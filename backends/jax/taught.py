@@ -61,6 +61,8 @@ class NNX(Trainer):
         self._metrics = nnx.MultiMetric(
             accuracy=nnx.metrics.Accuracy(), loss=nnx.metrics.Average("loss")
         )
+        # It starts in float32, to which JAX will no longer add a loss in float64.
+        self._metrics.loss.total = nnx.metrics.MetricState(jnp.zeros((), self._data["image"].dtype))
         self._losses = jnp.full(1, jnp.nan)
 
     def train(self, rows: Array) -> None:
@@ -83,12 +85,12 @@ class NNX(Trainer):
     # Read by certificate and ledger; never timed, but for what is waited for.
 
     def _state_arrays(self) -> list[jax.Array]:
-        """The arrays that the last step has made."""
-        return jax.tree.leaves(nnx.state((self._model, self._optimizer)))
+        """The arrays that the last step has made, a parameter first."""
+        return jax.tree.leaves(nnx.state(self._model, nnx.Param))
 
     def _parameter_arrays(self) -> list[jax.Array]:
         """The present parameters in the order of the model's state."""
-        return jax.tree.leaves(nnx.state(self._model, nnx.Param))
+        return self._state_arrays()
 
     def _moment_arrays(self) -> list[jax.Array]:
         """Adam's present first moments in the same order."""
@@ -127,10 +129,10 @@ class NNX(Trainer):
         return np.asarray(jnp.matmul(first, second).astype(a.dtype))
 
     def weight_address(self) -> int:
-        return self._parameter_arrays()[0].unsafe_buffer_pointer()
+        return self._state_arrays()[0].unsafe_buffer_pointer()
 
     def peak_device_bytes(self) -> int | None:
-        device = next(iter(self._parameter_arrays()[0].devices()))
+        device = next(iter(self._state_arrays()[0].devices()))
         # None on a CPU, and with an allocator that does not count.
         return (device.memory_stats() or {}).get("peak_bytes_in_use")
 
@@ -139,7 +141,7 @@ class NNX(Trainer):
         return getattr(self._program, "jitted_fn", self._program)._cache_size()
 
     def describe(self) -> contract.Description:
-        result = self._parameter_arrays()[0]
+        result = self._state_arrays()[0]
         return contract.Description(
             device=device_of(result),
             device_name=next(iter(result.devices())).device_kind,
