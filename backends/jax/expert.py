@@ -33,7 +33,7 @@ class NNXSplit(NNXBare):
 
     def _build(self) -> None:
         super()._build()
-        train_on_rows = self._train_on_rows
+        train_on_rows: Any = self._train_on_rows
 
         def pure_step(graph, state, data, rows):  # type: ignore[no-untyped-def]
             model, optimizer = nnx.merge(graph, state)

@@ -91,7 +91,7 @@ class Handwritten(Scan):
         step_size = adam.learning_rate / remainder(adam.beta_1, count)
         correction = lax.rsqrt(remainder(adam.beta_2, count))
 
-        def updated(p, m, v, g):  # type: ignore[no-untyped-def]
+        def updated(p: Any, m: Any, v: Any, g: jax.Array) -> tuple[jax.Array, ...]:
             m = adam.beta_1 * m + (1 - adam.beta_1) * g
             v = adam.beta_2 * v + (1 - adam.beta_2) * g * g
             return p - step_size * m / (jnp.sqrt(v) * correction + adam.epsilon), m, v

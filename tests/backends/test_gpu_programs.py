@@ -23,6 +23,7 @@ import pytest
 
 from backends.contract import Adam, Network, Program, Trainer, Training, TrainingSet
 from backends.ladder import FLOOR
+from backends.registry import BACKENDS
 from benchmarks.plan.workload import initial_parameters
 from tests.conftest import back_to_float64, configured, set_up
 from tests.support.edited_backends import edited
@@ -202,7 +203,7 @@ def program_of(name: str, mode: str, precision: str, mutant: ModuleType | None =
         start=initial_parameters(NETWORK, 0),
     )
     trainer: Trainer = (mutant or module).TRAINERS[mode](training, execution)
-    return trainer.program(ROWS if mode in ("scan", "xla-loop") else ROWS[0])
+    return trainer.program(ROWS if BACKENDS[name].modes[mode].many_steps else ROWS[0])
 
 
 def for_h100(name: str, mode: str, precision: str, folder: Path) -> HopperProgram:
@@ -215,6 +216,7 @@ def for_h100(name: str, mode: str, precision: str, folder: Path) -> HopperProgra
 STATE = {
     ("jax", "compiled"): 19,
     ("jax", "scan"): 19,
+    ("jax", "handwritten"): 19,
     ("jax", FLOOR): 9,
     ("tensorflow", "compiled"): 19,
     ("tensorflow", "xla-loop"): 19,

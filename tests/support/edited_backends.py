@@ -22,6 +22,7 @@ def copy_backend(
 
     Each text to be edited must stand there once, or the edit proves nothing.
     """
+    package, _, module = backend.module.rpartition(".")
     spec = importlib.util.find_spec(backend.module)
     assert spec is not None
     assert spec.origin is not None
@@ -34,8 +35,8 @@ def copy_backend(
     for path, source in sources.items():
         # An operator registered twice under one name is freed under the feet of those who call it.
         renamed = source.replace('Library("benchmark"', f'Library("{name}"')
-        path.write_text(renamed.replace(backend.module, name))
-    return replace(backend, name=name, module=name, folder=str(folder))
+        path.write_text(renamed.replace(package, name))
+    return replace(backend, name=name, module=f"{name}.{module}", folder=str(folder))
 
 
 def edited(name: str, edits: list[tuple[str, str]], folder: Path) -> ModuleType:
