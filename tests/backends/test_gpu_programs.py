@@ -116,11 +116,14 @@ class HopperProgram:
         assert len(starts) == 1
         start = starts[0]
         assert start == 0 or self.thunks[start - 1].strip() == "body:"  # nothing comes before it
-        indent = len(self.thunks[start]) - len(self.thunks[start].lstrip())
-        rest = self.thunks[start + 1 :]
-        inside = [line for line in rest if len(line) - len(line.lstrip()) > indent]
-        assert inside == rest  # nor after it
-        return inside
+        indents = [len(line) - len(line.lstrip()) for line in self.thunks]
+        beside = [n for n in range(start + 1, len(indents)) if indents[n] == indents[start]]
+        assert not beside  # nor after it; what is less indented comes after the loop, once a call
+        return [
+            line
+            for line, indent in zip(self.thunks, indents, strict=True)
+            if indent > indents[start]
+        ]
 
 
 def h100() -> Any:
