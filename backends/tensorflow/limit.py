@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from backends.contract import Array, Parameters
+from backends.contract import TEXTBOOK, Array, Parameters
 from backends.keras.trainer import as_layers
 from backends.tensorflow.expert import Compiled, XlaLoop
 from backends.tensorflow.loaders import Batch
@@ -146,18 +146,21 @@ class Handwritten(XlaLoop):
         adam, count = self._adam, count + 1
 
         def remainder(beta: float) -> tf.Tensor:
-            # 1 − βᵗ, of which that subtraction would lose five digits at the first steps.
+            # 1 − βᵗ, of which that subtraction would lose five digits at the first steps. In Keras'
+            # own form the decay rate is rounded as Keras does it.
+            beta = beta if adam.form == TEXTBOOK else float(np.float32(beta))
             return -tf.math.expm1(count * math.log(beta))
 
         rate = adam.learning_rate / remainder(adam.beta_1)
         correction = tf.math.rsqrt(remainder(adam.beta_2))
+        epsilon = adam.epsilon if adam.form == TEXTBOOK else adam.epsilon * correction
         gradients = [tf.cast(g, count.dtype) for g in gradients]
         first = [m + (1 - adam.beta_1) * (g - m) for m, g in zip(first, gradients, strict=True)]
         second = [
             v + (1 - adam.beta_2) * (g * g - v) for v, g in zip(second, gradients, strict=True)
         ]
         parameters = [
-            p - rate * m / (tf.sqrt(v) * correction + adam.epsilon)
+            p - rate * m / (tf.sqrt(v) * correction + epsilon)
             for p, m, v in zip(parameters, first, second, strict=True)
         ]
         return parameters, first, second, count
