@@ -11,7 +11,7 @@ import jax
 import jaxlib
 import optax
 
-from backends.contract import Execution, Trainer
+from backends.contract import Execution, Trainer, TrainerMaker, Training
 from backends.jax.expert import Ahead, Compiled, Eager, NNXCached, NNXSplit, Undonated
 from backends.jax.floor import Floor
 from backends.jax.limit import Handwritten, Scan, ScanUnrolled
@@ -19,7 +19,15 @@ from backends.jax.taught import NNX, NNXBare, NNXResident
 
 __all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
 
-TRAINERS: dict[str, type[Trainer]] = {
+
+def keras_fit(training: Training, execution: Execution) -> Trainer:
+    """A trainer of `keras-fit`: Keras is imported where it trains, and nowhere else."""
+    from backends.keras.on_jax import Fit
+
+    return Fit(training, execution)
+
+
+TRAINERS: dict[str, TrainerMaker] = {
     "nnx": NNX,
     "nnx-resident": NNXResident,
     "nnx-bare": NNXBare,
@@ -32,6 +40,7 @@ TRAINERS: dict[str, type[Trainer]] = {
     "scan": Scan,
     "scan-unrolled": ScanUnrolled,
     "handwritten": Handwritten,
+    "keras-fit": keras_fit,
 }
 
 

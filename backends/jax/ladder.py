@@ -11,7 +11,7 @@ JAX = Backend(
     title="JAX/Flax",
     module="backends.jax.backend",
     packages=("jax", "flax", "optax"),
-    distributions=("jax", "jaxlib", "jax-cuda13-plugin", "flax", "optax"),
+    distributions=("jax", "jaxlib", "jax-cuda13-plugin", "flax", "optax", "keras"),
     modes={
         "nnx": Mode(
             tier=TAUGHT,
@@ -111,6 +111,14 @@ JAX = Backend(
             stands=True,
             inputs=RESIDENT,
             many_steps=True,
+        ),
+        "keras-fit": Mode(
+            tier=TAUGHT,
+            about="Keras' own loop on JAX, as TensorFlow's quickstart for beginners calls it",
+            source="https://keras.io/getting_started/intro_to_keras_for_engineers/",
+            inputs=STREAMED,
+            packages=("keras",),
+            environment={"KERAS_BACKEND": "jax"},
         ),
     },
     renamed={"multistep": "scan"},

@@ -17,15 +17,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backends.contract import Execution, Trainer
+from backends.contract import Execution, Trainer, TrainerMaker, Training
 from backends.pytorch.floor import Floor
 from backends.pytorch.limit import MultiStep
 from backends.pytorch.taught import Compiled, Eager
 
 __all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
 
-TRAINERS: dict[str, type[Trainer]] = {
+
+def keras_fit(training: Training, execution: Execution) -> Trainer:
+    """A trainer of `keras-fit`: Keras is imported where it trains, and nowhere else."""
+    from backends.keras.on_pytorch import Fit
+
+    return Fit(training, execution)
+
+
+TRAINERS: dict[str, TrainerMaker] = {
     "eager": Eager,
+    "keras-fit": keras_fit,
     "compiled": Compiled,
     "onednn": MultiStep,
     "cuda-graph": MultiStep,

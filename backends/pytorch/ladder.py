@@ -1,19 +1,27 @@
 """PyTorch's ladder."""
 
-from backends.ladder import EXPERT, LIMIT, RESIDENT, TAUGHT, Backend, Mode
+from backends.ladder import EXPERT, LIMIT, RESIDENT, STREAMED, TAUGHT, Backend, Mode
 
 PYTORCH = Backend(
     name="pytorch",
     title="PyTorch",
     module="backends.pytorch.backend",
     packages=("torch",),
-    distributions=("torch",),
+    distributions=("torch", "keras"),
     modes={
         "eager": Mode(
             tier=TAUGHT,
             about="operation by operation, batches indexed from tensors",
             source="https://docs.pytorch.org/tutorials/beginner/basics/optimization_tutorial.html",
             stands=True,
+        ),
+        "keras-fit": Mode(
+            tier=TAUGHT,
+            about="Keras' own loop on PyTorch, as TensorFlow's quickstart for beginners calls it",
+            source="https://keras.io/getting_started/intro_to_keras_for_engineers/",
+            inputs=STREAMED,
+            packages=("keras",),
+            environment={"KERAS_BACKEND": "torch"},
         ),
         "compiled": Mode(
             tier=EXPERT,
