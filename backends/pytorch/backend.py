@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backends.contract import Execution, Trainer
-from backends.pytorch import keras_fit
+from backends.contract import Execution, Trainer, TrainerMaker, Training
 from backends.pytorch.expert import (
     Compiled,
     CompiledAdam,
@@ -24,7 +23,6 @@ from backends.pytorch.expert import (
     OneGraph,
 )
 from backends.pytorch.floor import Floor
-from backends.pytorch.keras_fit import KerasFit
 from backends.pytorch.limit import (
     CudaGraph,
     Handwritten,
@@ -36,12 +34,20 @@ from backends.pytorch.taught import Eager, Flushed, Fused, Quickstart
 
 __all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
 
-TRAINERS: dict[str, type[Trainer]] = {
+
+def keras_fit(training: Training, execution: Execution) -> Trainer:
+    """A trainer of `keras-fit`: Keras is imported where it trains, and nowhere else."""
+    from backends.keras.on_pytorch import Fit
+
+    return Fit(training, execution)
+
+
+TRAINERS: dict[str, TrainerMaker] = {
     "quickstart": Quickstart,
     "eager": Eager,
     "fused": Fused,
     "eager-flushed": Flushed,
-    "keras-fit": KerasFit,
+    "keras-fit": keras_fit,
     "compiled": Compiled,
     "compiled-module": CompiledModule,
     "compiled-adam": CompiledAdam,
@@ -68,8 +74,6 @@ def configure(execution: Execution) -> None:
     # "highest" is the default, made explicit: float32 on a GPU too, not TF32, which is "high".
     torch.set_float32_matmul_precision("high" if execution.precision == "tf32" else "highest")
     # Before the first parallel operation, since threads inherit it when they start.
-    if execution.mode == "keras-fit":
-        keras_fit.configure(execution)
     torch.set_flush_denormal(getattr(TRAINERS.get(execution.mode), "flushes", False))
 
 
@@ -82,12 +86,15 @@ def profiled(folder: Path) -> Iterator[None]:
 
 
 def unusable(device: str) -> dict[str, str]:
-    """The modes that cannot run here, and why: those that compile, and Keras'."""
+    """The modes that torch.compile cannot serve here, and why."""
     reason = _not_traced() or _without_compiler(device) or _not_loaded()
-    compiling = [mode for mode, trainer in TRAINERS.items() if issubclass(trainer, Compiled)]
-    reasons = dict.fromkeys(compiling, reason) if reason else {}
-    without_keras = keras_fit.unusable()
-    return reasons | ({"keras-fit": without_keras} if without_keras else {})
+    return {mode: reason for mode in TRAINERS if _compiles(mode)} if reason else {}
+
+
+def _compiles(mode: str) -> bool:
+    """Whether a mode needs torch.compile."""
+    trainer = TRAINERS[mode]
+    return isinstance(trainer, type) and issubclass(trainer, Compiled)
 
 
 def _not_traced() -> str:

@@ -10,7 +10,7 @@ PYTORCH = Backend(
     title="PyTorch",
     module="backends.pytorch.backend",
     packages=("torch",),
-    distributions=("torch",),
+    distributions=("torch", "keras"),
     modes={
         "quickstart": Mode(
             tier=TAUGHT,
