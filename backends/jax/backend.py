@@ -12,14 +12,27 @@ import jax
 import jaxlib
 import optax
 
-from backends.contract import Execution, Trainer
+from backends.contract import Execution, Trainer, TrainerMaker, Training
 from backends.jax.floor import Floor
 from backends.jax.limit import MultiStep
 from backends.jax.taught import Compiled, Eager
 
 __all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
 
-TRAINERS: dict[str, type[Trainer]] = {"eager": Eager, "compiled": Compiled, "scan": MultiStep}
+
+def keras_fit(training: Training, execution: Execution) -> Trainer:
+    """A trainer of `keras-fit`: Keras is imported where it trains, and nowhere else."""
+    from backends.keras.on_jax import Fit
+
+    return Fit(training, execution)
+
+
+TRAINERS: dict[str, TrainerMaker] = {
+    "eager": Eager,
+    "keras-fit": keras_fit,
+    "compiled": Compiled,
+    "scan": MultiStep,
+}
 
 
 def versions() -> dict[str, str]:

@@ -1,19 +1,27 @@
 """JAX's ladder."""
 
-from backends.ladder import EXPERT, LIMIT, RESIDENT, TAUGHT, Backend, Mode
+from backends.ladder import EXPERT, LIMIT, RESIDENT, STREAMED, TAUGHT, Backend, Mode
 
 JAX = Backend(
     name="jax",
     title="JAX/Flax",
     module="backends.jax.backend",
     packages=("jax", "flax", "optax"),
-    distributions=("jax", "jaxlib", "jax-cuda13-plugin", "flax", "optax"),
+    distributions=("jax", "jaxlib", "jax-cuda13-plugin", "flax", "optax", "keras"),
     modes={
         "eager": Mode(
             tier=TAUGHT,
             about="operation by operation, each dispatched to XLA by itself",
             source="https://flax.readthedocs.io/en/latest/mnist_tutorial.html",
             stands=True,
+        ),
+        "keras-fit": Mode(
+            tier=TAUGHT,
+            about="Keras' own loop on JAX, as TensorFlow's quickstart for beginners calls it",
+            source="https://keras.io/getting_started/intro_to_keras_for_engineers/",
+            inputs=STREAMED,
+            packages=("keras",),
+            environment={"KERAS_BACKEND": "jax"},
         ),
         "compiled": Mode(
             tier=EXPERT,

@@ -43,7 +43,7 @@ PYTORCH = Backend(
         ),
         "keras-fit": Mode(
             tier=TAUGHT,
-            about="Keras 3 on PyTorch: its own loop",
+            about="Keras' own loop on PyTorch, as TensorFlow's quickstart for beginners calls it",
             source="https://keras.io/getting_started/intro_to_keras_for_engineers/",
             inputs=STREAMED,
             packages=("keras",),
