@@ -1,0 +1,186 @@
+"""Which library computes each matrix product of a step, chosen by measuring them on this machine.
+
+Which is fastest depends on the processor, on the sizes, and on how matrices lie in memory. A
+library's name may end in "-exchanged": then it computes Cᵀ = Bᵀ Aᵀ, and the result lies by columns.
+On two cores of an AMD EPYC without AVX-512, MKL's eight products take 0.79 of the time where all
+results lie by columns; the best of all 256 mixtures was not 1% better than that.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from random import Random
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from backends.contract import Network, product_names
+
+Multiply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""The product (m, n) of `a` (m, k) and `b` (k, n): in `out` where that is given and the library can
+write there; otherwise in memory of its own."""
+Choice = dict[str, str]
+"""The name of a library for each product of `product_names`."""
+
+EXCHANGED = "-exchanged"
+SECONDS, ROUNDS = 0.5, 15
+"""How long a choice measures: so many rounds, or as many as begin within this time."""
+BETTER = 0.97
+"""A library replaces the one before it in the table only if it takes less than this share of its
+time, so that noise decides nothing."""
+
+
+def by_blas(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+    """The product by PyTorch's BLAS: MKL in its builds for x86."""
+    return torch.mm(a, b, out=out)
+
+
+def by_convolution(a: Tensor, b: Tensor, _: Tensor | None = None) -> Tensor:
+    """The product as a 1×1 convolution, the documented way to oneDNN; rows of `a` are images."""
+    return F.conv2d(a[:, :, None, None], b.T[:, :, None, None])[:, :, 0, 0]
+
+
+def by_onednn(a: Tensor, b: Tensor, _: Tensor | None = None) -> Tensor:
+    """The product by oneDNN, through a private function of PyTorch's compiler."""
+    return torch.ops.mkldnn._linear_pointwise(a, b.T, None, "none", [], "")
+
+
+BLAS = "mkl" if torch.backends.mkl.is_available() else "blas"
+HAS_ONEDNN = torch.backends.mkldnn.is_available()
+PUBLIC = {BLAS: by_blas} | ({"onednn-convolution": by_convolution} if HAS_ONEDNN else {})
+PRIVATE = PUBLIC | ({"onednn": by_onednn} if HAS_ONEDNN else {})
+
+
+def names_of(libraries: Mapping[str, Multiply]) -> list[str]:
+    """The names that a product may be given: each library, with its operands exchanged or not."""
+    return [name + end for name in libraries for end in ("", EXCHANGED)]
+
+
+def check(choice: Choice, network: Network, libraries: Mapping[str, Multiply]) -> None:
+    """Raise ValueError where a choice names what there is not, or leaves a product out."""
+    offered, needed = names_of(libraries), product_names(network)
+    for name in choice.values():
+        if name not in offered:
+            raise ValueError(f"no library is called {name!r}: choose from {', '.join(offered)}")
+    if choice and set(choice) != set(needed):
+        raise ValueError(f"choose a library for each of these products: {', '.join(needed)}")
+
+
+def serving(libraries: Mapping[str, Multiply], like: Tensor) -> Mapping[str, Multiply]:
+    """The function of each name for tensors like this one.
+
+    Only PyTorch's BLAS has products of every type and on every device; there it stands for all.
+    """
+    if like.dtype == torch.float32 and not like.is_cuda:
+        return libraries
+    return dict.fromkeys(libraries, by_blas)
+
+
+def function_of(name: str, libraries: Mapping[str, Multiply]) -> Multiply:
+    """The function of a name of `names_of`."""
+    multiply = libraries[name.removesuffix(EXCHANGED)]
+    if not name.endswith(EXCHANGED):
+        return multiply
+
+    def exchanged(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+        return multiply(b.T, a.T, None if out is None else out.T).T
+
+    return exchanged
+
+
+def empty(rows: int, columns: int, name: str, like: Tensor) -> Tensor:
+    """Memory for a matrix (rows, columns) that the library `name` computes."""
+    if name.endswith(EXCHANGED):
+        return like.new_empty(columns, rows).T
+    return like.new_empty(rows, columns)
+
+
+def write(multiply: Multiply, a: Tensor, b: Tensor, out: Tensor) -> None:
+    """Compute a product into `out`, through a copy where the library cannot write there."""
+    result = multiply(a, b, out)
+    if result.data_ptr() != out.data_ptr():
+        out.copy_(result)
+
+
+def choose(
+    network: Network,
+    batch_size: int,
+    libraries: Mapping[str, Multiply],
+    like: Tensor,
+    clock: Callable[[], float] = perf_counter,
+) -> Choice:
+    """The fastest library of each product, for tensors of the type and device of `like`.
+
+    Either all have their operands exchanged or none has, so that the results of one library lie
+    well for another.
+    """
+    served = serving(libraries, like)
+    libraries = {name: f for name, f in libraries.items() if served[name] is f}
+    seconds = measure(network, batch_size, libraries, like, clock)
+    totals: dict[str, float] = {}
+    choices: dict[str, Choice] = {}
+    for end in ("", EXCHANGED):
+        totals[end], choices[end] = 0.0, {}
+        for product in product_names(network):
+            best, *others = (name + end for name in libraries)
+            for name in others:
+                if seconds[product, name] < BETTER * seconds[product, best]:
+                    best = name
+            totals[end] += seconds[product, best]
+            choices[end][product] = best
+    return choices[EXCHANGED if totals[EXCHANGED] < BETTER * totals[""] else ""]
+
+
+def measure(
+    network: Network,
+    batch_size: int,
+    libraries: Mapping[str, Multiply],
+    like: Tensor,
+    clock: Callable[[], float],
+) -> dict[tuple[str, str], float]:
+    """The median seconds of each product by each name of `names_of`, timed by turns."""
+    calls = {
+        (product, name): call_of(product, name, network, batch_size, libraries, like)
+        for product in product_names(network)
+        for name in names_of(libraries)
+    }
+    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
+    turns, shuffle, end = list(calls), Random(0).shuffle, clock() + SECONDS
+    with torch.no_grad():
+        for _ in range(ROUNDS):
+            shuffle(turns)
+            for key in turns:
+                calls[key]()  # Brings its operands into the caches.
+                start = clock()
+                calls[key]()
+                seconds[key].append(clock() - start)
+            if clock() > end:
+                break
+    return {key: median(times) for key, times in seconds.items()}
+
+
+def call_of(
+    product: str,
+    name: str,
+    network: Network,
+    batch_size: int,
+    libraries: Mapping[str, Multiply],
+    like: Tensor,
+) -> Callable[[], object]:
+    """A call that computes a product by the library `name`, as a step in limit.py does."""
+    kind, layer = product.split()[0], int(product.split()[1])
+    inputs, outputs = network.layer_sizes[layer - 1 : layer + 1]
+
+    def stored(size: int) -> Tensor:
+        return empty(batch_size, size, name, like).normal_()
+
+    multiply, weight = function_of(name, libraries), like.new_empty(outputs, inputs).normal_()
+    images = like.new_empty(batch_size, inputs).normal_()
+    x = images if layer == 1 else stored(inputs)
+    if kind == "forward":
+        return partial(multiply, x, weight.T, stored(outputs))
+    if kind == "inputs":
+        return partial(multiply, stored(outputs), weight, stored(inputs))
+    return partial(write, multiply, stored(outputs).T, x, weight)
