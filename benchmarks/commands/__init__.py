@@ -4,8 +4,8 @@ The module of a command has `parser()` and `main(argv, console)`, which returns 
 """
 
 from backends.registry import BACKENDS
-from benchmarks.commands.words import similar_to
 from benchmarks.errors import UsageError
+from benchmarks.words import similar_to
 
 COMMANDS = {
     "measure": "train one network in every framework and print a comparison that holds up",
