@@ -32,6 +32,7 @@ def parser() -> options.Parser:
     parser = options.Parser("certify", __doc__)
     options.add_named_backends(parser)
     options.add_case_options(parser)
+    options.add_variants(parser)
     parser.set_defaults(
         preset="full", steps=STEPS_PER_CALL, launches=1, seed=0, time_limit=None, output=None,
         accuracy_margin=ACCURACY_MARGIN_POINTS,
@@ -91,7 +92,7 @@ def main(argv: list[str], console: Console) -> int:
 
 def certify(arguments: argparse.Namespace, console: Console) -> int:
     """Certify the cases that the arguments name; returns the exit code."""
-    plan, dataset = running.prepare(arguments, None)
+    plan, dataset = running.prepare(arguments, running.choose_cases(arguments))
     if plan.skipped:
         skipped = together({case.name: reason for case, reason in plan.skipped.items()})
         console.print(f"skipped: {skipped}", markup=False)

@@ -88,6 +88,9 @@ ENTRIES = {
     "variables": Entry(title="environment variables"),
 }
 
+NO_OVERRIDES = "none"
+"""What stands in the ledger for a case that is no variant."""
+
 
 CONTROL = re.compile(r" \(control(?: (\d+))?\)$")
 

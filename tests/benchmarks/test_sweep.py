@@ -18,7 +18,6 @@ from benchmarks.commands import running, sweep
 from benchmarks.errors import UsageError
 from benchmarks.plan.data import Dataset, load
 from benchmarks.plan.plan import Plan
-from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
 from benchmarks.reports.figures import static
 from tests.support.runs import run
@@ -49,7 +48,7 @@ def test_without_factors_all_are_varied() -> None:
 
 def test_work_of_a_point_does_not_grow_with_its_size() -> None:
     arguments = sweep.parser().read(SHORT)
-    plan, _ = running.prepare(arguments, PRESETS["default"].inputs)
+    plan, _ = running.prepare(arguments, running.choose_cases(arguments))
 
     def of(size: int) -> Plan:
         return sweep.plan_of(points("--widths", str(size))[0], plan, None)
