@@ -2,12 +2,19 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
-from benchmarks.schema import ENTRIES
+from benchmarks.schema import ENTRIES, NO_OVERRIDES
 
 OF_ONE_RUN = {"cpus_used", "compiled_while_timed", "drawn", "programs", "variables"}
 """Entries that no two runs need have in common, and the variables, which are compared by name."""
+
+DECIDED = {
+    "threads=": {"threads", "cpus_allowed", "cores"},
+    "env:PYTHON": {"python_state"},
+}
+"""The entries that are unfair to differ in, but that a variant's overrides decide."""
 
 
 def timed_entries(samples: pd.DataFrame) -> pd.DataFrame:
@@ -96,12 +103,36 @@ def compilation_problems(entries: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def unfair(entries: pd.DataFrame, cases: list[str]) -> list[str]:
-    """What makes a ranking of `cases` unfair, a sentence each.
+def overridden(entries: pd.DataFrame) -> dict[str, str]:
+    """What each variant overrides, as its ledger has it: {case: "threads=1, env:XLA_FLAGS=--x"}.
 
     `entries` as in `find_differences`.
     """
-    differences = find_differences(entries, cases)
+    rows = entries[(entries["entry"] == "overrides") & (entries["value"] != NO_OVERRIDES)]
+    return {str(case): str(value) for case, value in zip(rows["case"], rows["value"], strict=True)}
+
+
+def chosen_by(overrides: str) -> set[str]:
+    """The entries of the ledger that a variant's overrides decide."""
+    return {
+        entry
+        for part, entries in DECIDED.items()
+        if overrides.startswith(part) or f", {part}" in overrides
+        for entry in entries
+    }
+
+
+def unfair(entries: pd.DataFrame, cases: list[str]) -> list[str]:
+    """What makes a ranking of `cases` unfair, a sentence each.
+
+    What a variant overrides differs on purpose, and is not among it. `entries` as in
+    `find_differences`.
+    """
+    chosen = {case: chosen_by(overrides) for case, overrides in overridden(entries).items()}
+    on_purpose = [
+        entry in chosen.get(case, ()) for case, entry in entries[["case", "entry"]].to_numpy()
+    ]
+    differences = find_differences(entries[~np.array(on_purpose, dtype=bool)], cases)
     sentences = []
     for title, rows in differences[differences["unfair"].astype(bool)].groupby("title", sort=False):
         values = zip(rows["value"], rows["cases"], strict=True)

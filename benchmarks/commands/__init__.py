@@ -10,6 +10,7 @@ from benchmarks.words import similar_to
 COMMANDS = {
     "measure": "train one network in every framework and print a comparison that holds up",
     "certify": "prove that cases compute the same training as the reference; nothing is timed",
+    "versions": "install several releases of a framework, and say which of them changed what",
     "sweep": "repeat the comparison over batch sizes, widths and depths of the network",
     "report": "rewrite the report of a bundle, or make one report of several bundles",
     "compare": "say what became faster or slower between two bundles",

@@ -205,11 +205,16 @@ def add_backend_options(group: argparse._ArgumentGroup) -> None:
     """Add the choice of backends, of the device, and of the Python that runs each."""
     group.add_argument("--backends", nargs="+", type=listed(word(BACKENDS)), action="extend",
         metavar="NAME", help=f"only these: {', '.join(BACKENDS)}")  # fmt: skip
-    group.add_argument("--device", type=device, choices=("cpu", "gpu"), default="cpu",
-        help="default: %(default)s")  # fmt: skip
+    add_device(group)
     group.add_argument("--python", nargs="+", action="extend", type=backend_python, default=[],
         metavar="NAME=PROGRAM", help="run a backend's worker processes with another Python, such "
         "as that of another virtual environment: tensorflow=.venv-tf/bin/python")  # fmt: skip
+
+
+def add_device(group: argparse._ArgumentGroup) -> None:
+    """Add the choice of the device."""
+    group.add_argument("--device", type=device, choices=("cpu", "gpu"), default="cpu",
+        help="default: %(default)s")  # fmt: skip
 
 
 def add_variants(parser: argparse.ArgumentParser) -> None:
@@ -227,10 +232,17 @@ def add_named_backends(parser: argparse.ArgumentParser) -> None:
         help="the same as --backends")  # fmt: skip
 
 
-def add_case_options(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of cases, how many CPUs each may use, and the workload that they train."""
+def add_case_options(parser: argparse.ArgumentParser, *, backends: bool = True) -> None:
+    """Add the choice of cases, how many CPUs each may use, and the workload that they train.
+
+    Without `backends`, those and their Pythons are not to be chosen.
+    """
     cases = parser.add_argument_group("which cases (a case is a backend in a mode)")
-    add_backend_options(cases)
+    if backends:
+        add_backend_options(cases)
+    else:
+        add_device(cases)
+        parser.set_defaults(backends=None, python=[])
     cases.add_argument("--modes", nargs="+", type=listed(mode), action="extend",
         metavar="MODE", help=f"only these: {', '.join(mode_names())}; `run_all.py list` says what "
         "each one is")  # fmt: skip

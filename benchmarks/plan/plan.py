@@ -44,6 +44,8 @@ class Plan:
     """Test accuracies that differ by less than this many percentage points are equivalent."""
     versions: dict[str, str] = field(default_factory=dict)
     """The versions of packages where all cases of a backend have a Python of their own."""
+    releases: tuple[str, ...] = ()
+    """The variants that are releases of one framework, in the order of their comparison."""
 
     @property
     def cpus(self) -> tuple[int, ...]:

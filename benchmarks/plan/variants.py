@@ -48,7 +48,7 @@ class Overrides:
 
         It may be written into a bundle: no program's path, and no value that may be a secret.
         """
-        parts = ["python"] if self.python else []
+        parts = ["another Python"] if self.python else []
         parts += [f"threads={self.threads}"] if self.threads else []
         parts += [f"products={self.products}"] if self.products else []
         variables = (f"env:{name}={shown(name, value)}" for name, value in self.environment)
