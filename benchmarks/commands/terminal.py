@@ -12,7 +12,7 @@ from benchmarks.analysis.comparison import Comparison
 from benchmarks.analysis.findings import Findings
 from benchmarks.analysis.gate import Gate
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports import accuracy, comparison, run
+from benchmarks.reports import accuracy, comparison, run, versions
 from benchmarks.reports.formats import text
 from benchmarks.reports.sections import Note, Table
 from benchmarks.reports.sentences import cautions
@@ -62,6 +62,12 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings) -> None:
         show_line(console, f"{status}: {cases}{reason and ': '}{reason}")
     console.print(_markdown(run.answer(findings)))
     show_notes(console, cautions(bundle, findings))
+    if changed := versions.section(bundle, findings):
+        for part in changed.parts:
+            if isinstance(part, Table):
+                console.print(rich_table(part, title=changed.heading))
+            elif isinstance(part, list):
+                show_notes(console, part)
 
 
 def show_comparison(console: Console, compared: Comparison, gate: Gate | None) -> None:

@@ -94,8 +94,9 @@ def install(
 ) -> Release:
     """The release of a backend that a spec names, in an environment that is made if need be.
 
-    `modes` are those that are going to run in it. `refresh` makes it anew. Raises UsageError where there is no such release, StoppedError where
-    it cannot be installed; then, and after an interrupt, nothing is left that counts as ready.
+    `modes` are those that are going to run in it. `refresh` makes it anew. Raises UsageError where
+    there is no such release, StoppedError where it cannot be installed; then, and after an
+    interrupt, nothing is left that counts as ready.
     """
     folder, wanted = folder_of(backend, spec), requirements(backend, spec, modes)
     python, distribution = str(folder / "bin" / "python"), backend.distributions[0]

@@ -8,7 +8,7 @@ from benchmarks.analysis.environments import commit
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.bundle import files
 from benchmarks.bundle.reader import Bundle, end_of_output
-from benchmarks.reports import accuracy, certificates, sections, sentences
+from benchmarks.reports import accuracy, certificates, sections, sentences, versions
 from benchmarks.reports.cases import comparable_groups, ranked
 from benchmarks.reports.figures import static
 from benchmarks.reports.formats import (
@@ -265,6 +265,7 @@ def content(bundle: Bundle, findings: Findings) -> list[Section]:
         what_differs(findings),
         Section("How it was measured", [sentences.METHOD]),
         environment(bundle),
+        versions.section(bundle, findings),
     ]
     return [one for one in candidates if one]
 
