@@ -104,7 +104,6 @@ def install(
     if versions is None:
         say(f"installing {' '.join(wanted)} into {folder}")
         try:
-            _remove(folder)
             versions = _made(folder, python, wanted, [*backend.distributions, *OF_WORKERS])
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -124,16 +123,13 @@ def _ready(folder: Path, wanted: list[str]) -> dict[str, str] | None:
     return versions if whole else None
 
 
-def _remove(folder: Path) -> None:
-    # First what makes it count as ready, since removing the rest may be interrupted.
-    (folder / READY).unlink(missing_ok=True)
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
 def _made(folder: Path, python: str, wanted: list[str], distributions: list[str]) -> dict[str, str]:
-    """Make an environment with what is wanted; the versions of those distributions in it."""
+    """Make an environment anew, with what is wanted; the versions of those distributions."""
     try:
+        # First what makes it count as ready, since removing the rest may be interrupted.
+        (folder / READY).unlink(missing_ok=True)
+        if folder.exists():
+            shutil.rmtree(folder)
         folder.mkdir(parents=True)
         log = folder / LOG
         _run([sys.executable, "-m", "venv", str(folder)], log, "no environment can be made")
