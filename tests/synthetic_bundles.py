@@ -86,6 +86,7 @@ def identity(case: str, precision: str = "float32") -> dict[str, Any]:
         "device": "cpu",
         "adam": TEXTBOOK,
         "repetition": repetition_in(case),
+        "variant": None,
     }
 
 
