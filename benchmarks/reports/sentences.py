@@ -10,7 +10,6 @@ from backends.ladder import FLOOR
 from backends.registry import title_of
 from benchmarks.analysis.accuracy import MOST_SEEDS, NOT_CERTIFIED
 from benchmarks.analysis.findings import Findings, control_of
-from benchmarks.analysis.ledger_differences import overridden
 from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
 from benchmarks.bundle.checks import describe_damage
@@ -212,7 +211,7 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
             f"Incomplete: {run.state} after {run.finished_launches} of {run.launches} "
             "launches; the figures rest on what had been measured by then.",
         )
-    notes = [*_variants(bundle), *_limits_of_time(run, measured), *_disturbances(bundle)]
+    notes = [*_limits_of_time(run, measured), *_disturbances(bundle)]
     if (bundle.environment.format or 1) < FORMAT:
         notes.append(
             "Written by an older version of this program: the bundle has no checksum of its data."
@@ -228,14 +227,6 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
             "training as the reference."
         )
     return [*(Note(warning, "warning") for warning in warnings), *map(Note, notes)]
-
-
-def _variants(bundle: Bundle) -> list[str]:
-    """What variants do otherwise than the run."""
-    if not (variants := overridden(bundle.tables["ledger"])):
-        return []
-    listed = "; ".join(f"{case}: {overrides}" for case, overrides in variants.items())
-    return [f"Variants differ from the other cases on purpose. {listed}."]
 
 
 def _limits_of_time(run: Run, measured: pd.DataFrame) -> list[str]:

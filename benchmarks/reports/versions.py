@@ -8,7 +8,7 @@ import pandas as pd
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.analysis.statistics import TIE_MARGIN
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports.formats import Row, as_interval, joined
+from benchmarks.reports.formats import Row, as_interval
 from benchmarks.reports.sections import CASE, Column, Note, Section, Table
 from benchmarks.schema import ENTRIES
 
@@ -36,10 +36,10 @@ def section(bundle: Bundle, findings: Findings) -> Section | None:
         by_release = {row["variant"]: row for row in of_mode.to_dict("records")}
         present = [by_release[name] for name in releases if name in by_release]
         for row in present:
-            if pd.isna(row["rank"]):
-                notes.append(Note(f"{row['case']} {_problem(row)}.", "warning"))
-        ranked = [row for row in present if pd.notna(row["rank"])]
-        changes += [_change(*pair, findings.verdicts) for pair in pairwise(ranked)]
+            if problem := _problem(row):
+                notes.append(Note(f"{row['case']} {problem}.", "warning"))
+        comparable = [row for row in present if not _problem(row)]
+        changes += [_change(*pair, findings.verdicts) for pair in pairwise(comparable)]
     about = (
         "Releases are compared in the order in which the run names them; each has an environment "
         "of its own, with the same Python, and is timed in the same rounds. *Times as long*: how "
@@ -51,12 +51,14 @@ def section(bundle: Bundle, findings: Findings) -> Section | None:
 
 
 def _problem(row: Row) -> str:
-    """Why a release has no rank in a mode."""
+    """Why a release is not compared in a mode; empty where it is."""
     if row["status"] != "measured":
-        return f"{row['status']}: {row['reason']}" if row["reason"] else str(row["status"])
+        became = {"not reached": "was not reached"}.get(row["status"], f"was {row['status']}")
+        became = "failed" if row["status"] == "failed" else became
+        return f"{became}: {row['reason']}" if row["reason"] else became
     if not row["certified"]:
         return "computes something else: its certificate failed, so its time is not compared"
-    return "was timed, but not compared"
+    return ""
 
 
 def _change(before: Row, after: Row, verdicts: pd.DataFrame) -> dict[str, Any]:
@@ -91,12 +93,14 @@ def _other_packages(bundle: Bundle, rows: pd.DataFrame, releases: list[str]) -> 
     for before, after in pairwise(known):
         first, second = versions[before], versions[after]
         differing = [
-            f"{package} {first.get(package, 'none')} and {second.get(package, 'none')}"
+            f"{package} {first.get(package, 'none')} / {second.get(package, 'none')}"
             for package in sorted({*first, *second})
             if first.get(package) != second.get(package)
         ]
         if differing:
-            sentences.append(f"{before} and {after} differ in other packages: {joined(differing)}.")
+            sentences.append(
+                f"{before} and {after} differ in other packages: {', '.join(differing)}."
+            )
     if len(known) > 1 and not sentences:
         sentences.append("Of the packages that are recorded, only the framework's own differ.")
     return sentences
