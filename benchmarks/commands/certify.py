@@ -72,6 +72,7 @@ def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> N
     else:
         console.print(f"certified in {certified.seconds:.1f} s")
     entries = certified.ledger | {
+        "overrides": outcome.case.differs_in,
         "cpus_used": f"{block.cpu_seconds / block.seconds:.1f}",
         "compiled_while_timed": str(block.compilations),
     }

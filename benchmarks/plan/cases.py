@@ -9,7 +9,7 @@ from backends.registry import BACKENDS, tier_of
 from benchmarks.errors import UsageError
 from benchmarks.plan.presets import Preset
 from benchmarks.plan.variants import NOTHING, Overrides, Variant
-from benchmarks.schema import control_name
+from benchmarks.schema import NO_OVERRIDES, control_name
 
 KERAS_ADAM = {
     "textbook": (TEXTBOOK,),
@@ -63,6 +63,11 @@ class Case:
         modes = BACKENDS[self.backend].modes
         of_mode = modes[self.mode].environment if self.mode in modes else {}
         return of_mode | dict(self.overrides.environment)
+
+    @property
+    def differs_in(self) -> str:
+        """What a variant overrides, as the ledger has it."""
+        return self.overrides.text() if self.variant else NO_OVERRIDES
 
     def identity(self) -> dict[str, str | int | None]:
         """The columns of every table that say which case a row belongs to."""
