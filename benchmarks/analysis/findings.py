@@ -200,9 +200,10 @@ def compute_findings(bundle: Bundle) -> Findings:
         unfair=_unfair(pairs.without_variants(comparable), entries),
         resolution=statistics.resolution(statistics.control_medians(samples, step_seconds)),
         floors=floors,
-        break_even=break_even.find_overtakings(samples, launches, measured),
+        # Of cases that are ranked: the pairs of all rungs are too many to read.
+        break_even=break_even.find_overtakings(samples, launches, list(ranks)),
         totals=break_even.totals(
-            summary[is_measured & summary["startup_seconds"].notna()],
+            summary[summary["rank"].notna() & summary["startup_seconds"].notna()],
             MOST_TRAININGS * workload.steps,
         ),
         curves=accuracy.curves(readings),

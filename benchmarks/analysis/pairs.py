@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from backends.registry import BACKENDS, mode_of
@@ -33,7 +34,7 @@ class Pair(NamedTuple):
 
 def without_variants(comparable: pd.DataFrame) -> pd.DataFrame:
     """The rows of the cases that are no variants of others."""
-    return comparable[comparable["variant"].fillna("") == ""]
+    return comparable[comparable["variant"].isin(["", None, np.nan])]
 
 
 def contenders(comparable: pd.DataFrame) -> list[str]:
@@ -76,7 +77,7 @@ def rung_below(case: pd.Series, comparable: pd.DataFrame) -> tuple[str, list[str
 def judged(comparable: pd.DataFrame) -> list[Pair]:
     """The pairs that a run judges, each once.
 
-    `comparable` has the columns of case.csv's identity, `tier` and those of MATCHED.
+    `comparable` has the columns that say which case a row belongs to, `tier` and those of MATCHED.
     """
     pairs: dict[frozenset[str], Pair] = {}
     for pair in (*_within_tiers(comparable), *_up_ladders(comparable), *_of_variants(comparable)):

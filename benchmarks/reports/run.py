@@ -163,10 +163,16 @@ def paying_off(findings: Findings) -> Section | None:
     if findings.totals.empty:
         return None
     (_, first), *later = break_even.leaders(findings.totals)
-    leaders = f"{text(first)} is ahead from the first step"
-    leaders += "".join(f"; from about {steps:,} steps on, {text(case)}" for steps, case in later)
+    tiers = findings.summary.set_index("case")["tier"].to_dict()
+
+    def named(case: str) -> str:
+        return text(case) + f" ({tiers[case]})" * bool(tiers[case])
+
+    leaders = f"{named(first)} is ahead from the first step"
+    leaders += "".join(f"; from about {steps:,} steps on, {named(case)}" for steps, case in later)
     parts: list[Part] = [
-        f"Start-up and steps together, once compilers have filled their caches: {leaders}.",
+        "Start-up and steps together, over all tiers and once compilers have filled their caches: "
+        f"{leaders}.",
         Figure("total_time", "Total time against steps"),
     ]
     if len(findings.break_even):
