@@ -146,7 +146,10 @@ def write_bundle(
                     "certificates", **which, **case, level=level, stage=figure[0],
                     parameter=figure[1], relative_error=error, bound=1e-9, passed=passed,
                 )  # fmt: skip
-            writer.append("ledger", **which, **case, entry="product", value=precision)
+            entries = {"product": precision, "code_lines": str(len(name))}
+            entries |= {"overrides": "env:A=1"} if case["variant"] else {}
+            for entry, read in entries.items():
+                writer.append("ledger", **which, **case, entry=entry, value=read)
             if launch == 0:
                 for part, value in (("host_seconds", 1e-4), ("input_seconds", 2e-5)):
                     writer.append("parts", **which, **case, part=part, value=value)

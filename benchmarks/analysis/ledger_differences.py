@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from benchmarks.schema import ENTRIES, NO_OVERRIDES
+from benchmarks.schema import ENTRIES, NO_OVERRIDES, OVERRIDES
 
 OF_ONE_RUN = {"cpus_used", "compiled_while_timed", "drawn", "programs", "variables"}
 """Entries that no two runs need have in common, and the variables, which are compared by name."""
@@ -15,6 +15,7 @@ DECIDED = {
     "env:PYTHON": {"python_state"},
 }
 """The entries that are unfair to differ in, but that a variant's overrides decide."""
+LISTED = {name: about for name, about in ENTRIES.items() if about.listed}
 
 
 def timed_entries(samples: pd.DataFrame) -> pd.DataFrame:
@@ -36,7 +37,7 @@ def find_differences(entries: pd.DataFrame, cases: list[str]) -> pd.DataFrame:
     whose value changed between launches shows all its values.
     """
     rows = []
-    for entry, about in ENTRIES.items():
+    for entry, about in LISTED.items():
         of_cases = entries[(entries["entry"] == entry) & entries["case"].isin(cases)]
         cases_by_value: dict[str, list[str]] = {}
         for case, values in of_cases.groupby("case")["value"]:
@@ -65,7 +66,7 @@ def across_bundles(ledgers: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, s
     values = {name: _by_entry_and_case(ledger) for name, ledger in ledgers.items()}
     found: dict[str, dict[str, str]] = {name: {} for name in ledgers}
     common = set.intersection(*(set(one) for one in values.values()))
-    for entry, about in ENTRIES.items():
+    for entry, about in LISTED.items():
         cases = [] if entry in OF_ONE_RUN else sorted(case for e, case in common if e == entry)
         read = {name: {case: one[entry, case] for case in cases} for name, one in values.items()}
         alike = cases and all(len(set(of_cases.values())) == 1 for of_cases in read.values())
@@ -108,7 +109,7 @@ def overridden(entries: pd.DataFrame) -> dict[str, str]:
 
     `entries` as in `find_differences`.
     """
-    rows = entries[(entries["entry"] == "overrides") & (entries["value"] != NO_OVERRIDES)]
+    rows = entries[(entries["entry"] == OVERRIDES) & (entries["value"] != NO_OVERRIDES)]
     return {str(case): str(value) for case, value in zip(rows["case"], rows["value"], strict=True)}
 
 

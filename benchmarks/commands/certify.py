@@ -22,7 +22,7 @@ from benchmarks.machine.advice import together
 from benchmarks.plan.blocks import STEPS_PER_CALL
 from benchmarks.reports.formats import stage_title
 from benchmarks.reports.sentences import departure
-from benchmarks.schema import ACCURACY_MARGIN_POINTS, ENTRIES, LEVELS, STAGES
+from benchmarks.schema import ACCURACY_MARGIN_POINTS, ENTRIES, LEVELS, OVERRIDES, STAGES
 from benchmarks.session.certifying import CertifiedCase, FailedCase, certify_cases
 from benchmarks.worker.certificate import first_failure
 
@@ -72,7 +72,7 @@ def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> N
     else:
         console.print(f"certified in {certified.seconds:.1f} s")
     entries = certified.ledger | {
-        "overrides": outcome.case.differs_in,
+        OVERRIDES: outcome.case.differs_in,
         "cpus_used": f"{block.cpu_seconds / block.seconds:.1f}",
         "compiled_while_timed": str(block.compilations),
     }

@@ -14,8 +14,9 @@ from rich.console import Console
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
 from benchmarks.commands import terminal
+from benchmarks.reports import ladders, sections
 from benchmarks.reports import run as report
-from benchmarks.reports import sections, versions
+from benchmarks.schema import OVERRIDES
 from tests.synthetic_bundles import identity, write_bundle
 
 HEADING = "## What changed from release to release"
@@ -46,11 +47,11 @@ class Reported(NamedTuple):
 def reported(folder: Path, packages: Mapping[str, Mapping[str, str]]) -> Reported:
     """The report of a bundle, in whose ledger the releases get `packages` that differ."""
     ledger = pd.read_csv(folder / "ledger.csv")
-    rows = [ledger[ledger["entry"] != "overrides"]]
+    rows = [ledger[ledger["entry"] != OVERRIDES]]
     for case, of_case in ledger.drop_duplicates(["case", "launch"]).groupby("case"):
         release = str(identity(str(case))["variant"])
         own = {"jax": release.partition(" ")[0], "flax": "0.12.8", "numpy": "2.4.6"}
-        entries = {**own, **packages.get(release, {}), "overrides": "another Python"}
+        entries = {**own, **packages.get(release, {}), OVERRIDES: "another Python"}
         rows += [of_case.assign(entry=name, value=value) for name, value in entries.items()]
     pd.concat(rows).to_csv(folder / "ledger.csv", index=False)
     bundle = Bundle.read(folder)
@@ -101,10 +102,10 @@ def test_a_slower_release_is_called_slower_whichever_way_the_pair_is_kept(
         (before, after, [2.0, 1.6, 2.5], "slower"),
     ):
         kept = pd.DataFrame([{"case": first["case"], "other": second["case"], **pair}])
-        change = versions._change(before, after, kept.reindex(columns=columns))
+        change = ladders._release_change(before, after, kept.reindex(columns=columns))
         assert [change[end] for end in ("ratio", "ratio_low", "ratio_high")] == expected
         assert (change["case"], change["verdict"]) == ("jax scan", word)
-    assert versions._change(before, after, findings.verdicts)["verdict"] == "not compared"
+    assert ladders._release_change(before, after, findings.verdicts)["verdict"] == "not compared"
 
 
 def test_releases_that_do_not_count_are_named_with_the_reason(releases: Reported) -> None:
@@ -130,14 +131,14 @@ def test_releases_alone_differ_where_all_else_is_the_same(tmp_path: Path) -> Non
 def test_other_runs_have_no_such_section(tmp_path: Path) -> None:
     bundle = Bundle.read(write_bundle(tmp_path / "b", {"jax scan": 1.0, "jax scan (a)": 2.0}))
     findings = compute_findings(bundle)
-    assert versions.section(bundle, findings) is None
+    assert ladders.releases(bundle, findings) is None
     assert HEADING not in report.markdown(bundle, findings)
 
 
 def test_names_of_releases_that_no_case_has_do_no_harm(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "b", {"jax scan": 1.0}, run={"releases": ["x", "\x1b[31m"]})
     bundle = Bundle.read(folder)
-    assert versions.section(bundle, compute_findings(bundle)) is None
+    assert ladders.releases(bundle, compute_findings(bundle)) is None
 
 
 def test_the_terminal_ends_with_it(releases: Reported) -> None:

@@ -265,9 +265,15 @@ def test_where_the_ranking_changes() -> None:
             for case, rank in zip(("a", "b"), ranks, strict=True)
         ],
         columns=["factor", "value", "case", "rank"],
-    )
+    ).assign(tier="")
     assert sweep_report.changes(ranks_by_size) == [
         "At batch size 32, a is fastest.",
         "From batch size 128 on, a and b are not told apart, and are fastest.",
         "From batch size 256 on, b is fastest.",
+    ]
+    # Cases of two tiers do not compete.
+    apart = ranks_by_size.assign(tier=["expert", "limit"] * 4, rank=1)
+    assert sweep_report.changes(apart) == [
+        "At batch size 32, a is fastest of tier expert.",
+        "At batch size 32, b is fastest of tier limit.",
     ]
