@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from benchmarks.bundle.reader import read_environment
+from benchmarks.commands import versions
+from benchmarks.plan import releases
 from benchmarks.privacy import SET
 from tests.support.runs import run, table
 
@@ -59,3 +65,36 @@ def test_variants_are_certified_too(images: Path, capsys: pytest.CaptureFixture[
     assert done.code == 0, done.errors
     assert "numpy eager (one thread)" in done.output
     assert done.output.count("certified in") == 2
+
+
+def test_releases_run_as_variants_of_one_case(
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    undrawn: None,  # noqa: ARG001
+) -> None:
+    """NumPy, whose environment is this process's own, stands for a framework's releases."""
+    release = releases.Release(
+        python=sys.executable, versions={"numpy": "2.4.6"}, distribution="numpy"
+    )
+    monkeypatch.setattr(releases, "install", lambda *_, **__: release)
+    folder = tmp_path / "bundle"
+    work = ("--data-dir", str(images), "--hidden", "16", "--batch-size", "32")
+    effort = ("--preset", "quick", "--steps", "20", "--launches", "1", "--output", str(folder))
+    named = ["jax", "2.4.6", "2.4.6", "--modes", "eager", *work, *effort]
+    arguments = versions.parser().read(named)
+    arguments.backend = "numpy"
+    console = Console(file=io.StringIO(), record=True, width=200)
+    assert versions.compare(arguments, console) == 0
+    recorded = read_environment(folder).run
+    assert recorded.releases == ("2.4.6", "2.4.6 (2)")
+    assert [case.case for case in recorded.cases] == [
+        "numpy eager (2.4.6)",
+        "numpy eager (2.4.6 (2))",
+        "numpy eager (2.4.6 (2)) (control)",
+    ]
+    assert set(table(folder, "summary")["status"]) == {"measured"}
+    for shown in ((folder / "report.md").read_text(), console.export_text()):
+        after = shown.partition("What changed from release to release")[2]
+        assert "not told apart here" in after
+        assert "only the framework's own differ" in after
