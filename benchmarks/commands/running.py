@@ -79,6 +79,10 @@ def prepare(arguments: argparse.Namespace, cases: list[Case]) -> tuple[Plan, dat
     cases = [run_by(case, dict(arguments.python)) for case in cases]
     probes = probe.probe_each(sorted({program_of(case) for case in cases}), device)
     skipped = cannot_run(cases, probes)
+    for case, problem in skipped.items():
+        # Without it, what was asked for would stay open. A release may well be one that fails.
+        if case.variant and getattr(arguments, "variant", []):
+            raise UsageError(f"--variant: {case.name} cannot run: {problem}")
     versions: dict[str, str] = {}
     for program in sorted(probes):
         if program.python == dict(arguments.python).get(program.backend):

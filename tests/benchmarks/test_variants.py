@@ -184,6 +184,14 @@ def test_more_threads_than_named_cpus_are_refused(images: Path) -> None:
         running.prepare(arguments, running.choose_cases(arguments))
 
 
+def test_a_python_that_cannot_run_a_variant_is_refused(images: Path) -> None:
+    arguments = measure.parser().read(
+        ["--variant", f"a=numpy eager,python={shutil.which('true')}", "--data-dir", str(images)]
+    )
+    with pytest.raises(UsageError, match=r"numpy eager \(a\) cannot run: does not import or run"):
+        running.prepare(arguments, running.choose_cases(arguments))
+
+
 # What they run with
 
 
