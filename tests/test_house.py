@@ -22,6 +22,7 @@ GROUND = {
     "benchmarks.privacy",
     "benchmarks.schema",
     "benchmarks.texts",
+    "benchmarks.words",
     "benchmarks.plan.blocks",
     "benchmarks.plan.workload",
     "benchmarks.plan.data",

@@ -30,8 +30,8 @@ QUOTE = re.compile(
     r"<!-- (\w+) from (\S+); a test compares the two -->\n(.*?)\n<!-- end -->", re.DOTALL
 )
 
-OTHER_PROGRAMS = ("--benchmark", "--check", "--without")
-"""How the options of pytest-benchmark, ruff and benchmarks.validation begin."""
+OTHER_PROGRAMS = ("--benchmark", "--check", "--without", "--xla")
+"""How the options of pytest-benchmark, ruff, benchmarks.validation and XLA begin."""
 
 
 @cache
@@ -137,7 +137,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.fixture
 def help_texts(capsys: pytest.CaptureFixture[str]) -> str:
-    for command in ([], ["certify"], ["sweep"], ["report"], ["compare"]):
+    for command in ([], ["certify"], ["versions"], ["sweep"], ["report"], ["compare"]):
         with contextlib.suppress(SystemExit):
             run_all.main([*command, "--help"])
     return capsys.readouterr().out

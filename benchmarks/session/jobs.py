@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backends.contract import Execution
+from backends.contract import Execution, product_names
 from backends.ladder import FLOOR
 from backends.registry import BACKENDS
 from benchmarks.bundle.folders import file_name
@@ -48,7 +48,7 @@ def make_job(
     plan: Plan, case: Case, launch: int, references: References, block: BlockLength | None = None
 ) -> Job:
     """Everything the worker of a case needs; `block` as an earlier launch has set it."""
-    is_floor, first = case.mode == FLOOR, launch == 0
+    is_floor, first, library = case.mode == FLOOR, launch == 0, case.overrides.products
     return Job(
         backend=BACKENDS[case.backend],
         execution=Execution(
@@ -58,6 +58,9 @@ def make_job(
             device=case.device,
             threads=case.overrides.threads or plan.threads,
             steps_per_call=STEPS_PER_CALL,
+            products=dict.fromkeys(product_names(plan.workload.network), library)
+            if library
+            else {},
         ),
         workload=workload_of(plan, case),
         seed=plan.seed + launch,
