@@ -17,6 +17,7 @@ GROUND = {
     "backends.floors",
     "backends.ladder",
     "backends.registry",
+    *(f"backends.{name}.ladder" for name in ("jax", "numpy", "pytorch", "tensorflow")),
     "benchmarks.errors",
     "benchmarks.privacy",
     "benchmarks.schema",
