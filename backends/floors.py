@@ -185,8 +185,8 @@ class Piece:
 
 REPEATS = 20
 """Repetitions of a piece in a row, which keeps its data in the caches."""
-LEAST_ROUNDS, TIMING_SECONDS = 3, 0.8
-"""Each candidate is timed in at least so many rounds, and all of them for so long."""
+LEAST_ROUNDS, MOST_ROUNDS, TIMING_SECONDS = 3, 25, 0.8
+"""Candidates are timed for so long in all, in at least and at most so many rounds."""
 
 
 def time_candidates(
@@ -198,7 +198,9 @@ def time_candidates(
     synchronise()
     times: list[list[float]] = [[] for _ in candidates]
     began, rounds = perf_counter(), 0
-    while rounds < LEAST_ROUNDS or perf_counter() - began < TIMING_SECONDS:
+    while rounds < LEAST_ROUNDS or (
+        rounds < MOST_ROUNDS and perf_counter() - began < TIMING_SECONDS
+    ):
         for candidate, seconds in zip(candidates, times, strict=True):
             start = perf_counter()
             candidate.repeat()

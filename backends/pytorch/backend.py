@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from backends.contract import Execution, Trainer
+from backends.ladder import FLOOR
 from backends.pytorch.floor import Floor
 from backends.pytorch.limit import MultiStep
 from backends.pytorch.taught import Compiled, Eager
@@ -46,7 +47,7 @@ def configure(execution: Execution) -> None:
     # numbers, which a CPU computes slowly: after 600 steps of the tutorial's workload a step took
     # 3.5 ms instead of 2.9. XLA and TensorFlow flush them to zero unasked. Set before the
     # first parallel operation, since threads inherit it when they start.
-    torch.set_flush_denormal(execution.mode in ("onednn", "cuda-graph"))
+    torch.set_flush_denormal(execution.mode in ("onednn", "cuda-graph", FLOOR))
 
 
 @contextmanager

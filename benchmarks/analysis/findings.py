@@ -45,6 +45,7 @@ class Findings:
     resolution: float
     """Relative difference that the control could not have told apart; NaN without a control."""
     floors: pd.DataFrame
+    bounds: pd.DataFrame
     break_even: pd.DataFrame
     totals: pd.DataFrame
     curves: pd.DataFrame
@@ -159,14 +160,18 @@ def compute_findings(bundle: Bundle) -> Findings:
     run, workload = bundle.environment.run, bundle.environment.workload
     cases = pd.DataFrame([case.to_json() for case in run.cases], columns=list(IDENTITY))
     summary = pd.DataFrame([_case_row(bundle, case, step_seconds) for _, case in cases.iterrows()])
+    flops = Network(layer_sizes=workload.layer_sizes).step_flops(workload.batch_size)
+    bounds = limits.compute_bounds(bundle.tables["pieces"])
+    floors, limited = limits.compute_limits(flops, samples, bundle.tables["parts"], bounds)
+    held_back = limits.held_back(limited, run.floor_version)
+    summary["held_back"] = [held_back.get(case, "") for case in summary["case"]]
     rankable = (summary["status"] == "measured") & summary["certified"] & ~control_of(summary)
+    rankable &= summary["held_back"] == ""
     verdicts = statistics.verdicts(samples, summary[rankable])
     readings, launches = bundle.tables["accuracy"], bundle.tables["launches"]
     diverged = accuracy.find_failed_trainings(readings, workload.layer_sizes[-1])
     summary["diverged"] = [diverged.get(case, "") for case in summary["case"]]
     without_controls = summary[~control_of(summary)]
-    flops = Network(layer_sizes=workload.layer_sizes).step_flops(workload.batch_size)
-    floors, limited = limits.compute_limits(flops, samples, bundle.tables["parts"])
     summary = summary.merge(limited, how="left", on="case").fillna({"bound": ""})
     against_fastest = _against_fastest(summary[rankable], step_seconds)
     summary = summary.merge(against_fastest, how="left", on="case")
@@ -195,6 +200,7 @@ def compute_findings(bundle: Bundle) -> Findings:
         unfair=_unfair(summary[summary["rank"].notna()], entries),
         resolution=statistics.resolution(statistics.control_medians(samples, step_seconds)),
         floors=floors,
+        bounds=bounds,
         break_even=break_even.find_overtakings(samples, launches, measured),
         totals=break_even.totals(
             summary[is_measured & summary["startup_seconds"].notna()],

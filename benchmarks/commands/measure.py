@@ -20,7 +20,7 @@ from benchmarks.commands.list import list_backends
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import interrupts, lock
 from benchmarks.machine.project import VERSION
-from benchmarks.plan.cases import floors_of, with_control
+from benchmarks.plan.cases import with_control
 from benchmarks.plan.presets import PRESETS
 
 
@@ -62,8 +62,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> int:
     preset = PRESETS[arguments.preset]
     plan, dataset = running.prepare(arguments, preset.inputs)
     cases = list(plan.cases)
-    floors = floors_of(cases) if preset.floors else ()
-    plan = replace(plan, cases=tuple(with_control(cases)), floors=floors)
+    plan = replace(plan, cases=tuple(with_control(cases)))
     running.show_notes(plan, console)
     described = describe_run(plan)
     # The session lets an interrupt through where that loses nothing; the report is then written.

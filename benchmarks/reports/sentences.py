@@ -164,9 +164,13 @@ def bounds(measured: pd.DataFrame) -> list[Note]:
         )
         sentences.append(
             f"{row['case']} {largest}. It "
-            f"takes {number(row['x_floor'], '.2f')} times as long as the fastest floor, and "
-            f"{number(row['x_own_floor'], '.2f')} times as long as its own framework's."
+            f"takes {number(row['x_floor'], '.2f')} times as long as the attained floor, and "
+            f"{number(row['x_own_floor'], '.2f')} times as long as the floor of its library."
         )
+        if row["x_floor_high"] < 1 and not row["held_back"]:
+            sentences[-1] += (
+                " So it is faster than its pieces one after another: it fuses some of them."
+            )
     return list(map(Note, sentences))
 
 
@@ -196,6 +200,8 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
     diverged = summary[(summary["diverged"] != "") & ~control_of(summary)]
     warnings = [f"{row['case']} {row['diverged']}." for _, row in diverged.iterrows()]
     warnings += [f"Unfair: {sentence}." for sentence in findings.unfair]
+    held_back = summary[(summary["held_back"] != "") & ~control_of(summary)]
+    warnings += [f"{row['case']} is {row['held_back']}." for _, row in held_back.iterrows()]
     spoiled = spoiled_by(bundle.environment, bundle.tables["ledger"])
     warnings += [f"Spoiled: {sentence}." for sentence in spoiled]
     if (share := bundle.tables["rounds"]["other_share"].median()) > OTHER_SHARE:

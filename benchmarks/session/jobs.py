@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from backends.contract import Execution
+from backends.contract import Execution, product_names
 from backends.ladder import FLOOR
 from backends.registry import BACKENDS
 from benchmarks.bundle.folders import file_name
@@ -14,6 +15,7 @@ from benchmarks.plan.blocks import STEPS_PER_CALL, BlockLength
 from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
 from benchmarks.plan.plan import Plan
+from benchmarks.plan.variants import Overrides
 from benchmarks.plan.workload import Workload
 from benchmarks.session.worker_process import WorkerProcess
 from benchmarks.worker import messages
@@ -25,6 +27,24 @@ START_TIMEOUT_SECONDS = 300.0
 
 References = dict[tuple[str, str], Reference]
 """The reference for each precision and form of Adam."""
+
+
+class Kind(NamedTuple):
+    """What cases have in common whose products are computed by the same libraries."""
+
+    backend: str
+    overrides: Overrides
+    precision: str
+    device: str
+
+
+Products = dict[str, str]
+"""The library of each product, as a worker has chosen it."""
+
+
+def kind_of(case: Case) -> Kind:
+    """The kind of a case: its first worker chooses libraries for all others, floors included."""
+    return Kind(case.backend, case.overrides, case.precision, case.device)
 
 
 def workload_of(plan: Plan, case: Case) -> Workload:
@@ -45,9 +65,21 @@ def make_references(plan: Plan, training: Split) -> References:
 
 
 def make_job(
-    plan: Plan, case: Case, launch: int, references: References, block: BlockLength | None = None
+    plan: Plan,
+    case: Case,
+    launch: int,
+    references: References,
+    block: BlockLength | None = None,
+    products: Products | None = None,
 ) -> Job:
-    """Everything the worker of a case needs; `block` as an earlier launch has set it."""
+    """Everything the worker of a case needs; `block` as an earlier launch has set it.
+
+    `products` are what an earlier worker of the case's kind has chosen; None for a choice of its
+    own. What the case itself names comes first.
+    """
+    named = case.overrides.products
+    if named:
+        products = dict.fromkeys(product_names(plan.workload.network), named)
     is_floor, first = case.mode == FLOOR, launch == 0
     return Job(
         backend=BACKENDS[case.backend],
@@ -58,6 +90,7 @@ def make_job(
             device=case.device,
             threads=case.overrides.threads or plan.threads,
             steps_per_call=STEPS_PER_CALL,
+            products=products or {},
         ),
         workload=workload_of(plan, case),
         seed=plan.seed + launch,
@@ -65,6 +98,7 @@ def make_job(
         # With shorter blocks than the others, a case would not reach the last batch readings.
         calibrate=block is None and plan.readings is None,
         reference=None if is_floor else references[case.precision, case.adam],
+        products=named,
         profile=str(plan.profile / file_name(case.name)) if plan.profile and first else None,
         first=first,
         reading_steps=plan.reading_steps,

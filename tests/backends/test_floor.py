@@ -1,4 +1,4 @@
-"""A floor does the work it stands for, in every framework: no product, pass or gather is left out."""
+"""A floor does the work it stands for in every framework; no product, pass or gather is missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from backends import floors
 from backends.contract import Execution, product_names
 from backends.registry import BACKENDS
-from tests.conftest import configured
 from tests.support.floors import NETWORK, ROWS, check_arrays, check_floor, check_pieces, floor_of
 
 KINDS = [

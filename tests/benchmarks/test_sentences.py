@@ -68,6 +68,7 @@ def findings(
         settled=True,
         resolution=resolution,
         floors=pd.DataFrame(),
+        bounds=pd.DataFrame(),
         break_even=pd.DataFrame(),
         totals=pd.DataFrame(),
         curves=pd.DataFrame(),
