@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +21,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.contract import Adam, Network, Program, Trainer, Training, TrainingSet
+from backends.contract import (
+    Adam,
+    Network,
+    Program,
+    Trainer,
+    Training,
+    TrainingSet,
+    product_names,
+)
+from backends.floors import Floor
 from backends.ladder import FLOOR
 from benchmarks.plan.workload import initial_parameters
 from tests.conftest import back_to_float64, configured, set_up
@@ -191,7 +200,8 @@ def program_of(name: str, mode: str, precision: str, mutant: ModuleType | None =
     """The program that a mode, or a floor, compiles for one call."""
     module, execution = set_up(name, mode, precision, STEPS_PER_CALL)
     if mode == FLOOR:
-        return module.Floor(NETWORK, BATCH_SIZE, execution).program(STEPS_PER_CALL)
+        libraries = dict.fromkeys(product_names(NETWORK), "xla")
+        execution = replace(execution, products=libraries)
     training_set = TrainingSet(
         images=np.zeros((IMAGES, 784), np.float32), labels=np.zeros(IMAGES, np.int32)
     )
@@ -201,6 +211,9 @@ def program_of(name: str, mode: str, precision: str, mutant: ModuleType | None =
         training_set=training_set,
         start=initial_parameters(NETWORK, 0),
     )
+    if mode == FLOOR:
+        floor: Floor = module.Floor(training, BATCH_SIZE, execution)
+        return floor.program(ROWS)
     trainer: Trainer = (mutant or module).TRAINERS[mode](training, execution)
     return trainer.program(ROWS if mode in ("scan", "xla-loop") else ROWS[0])
 
@@ -211,14 +224,15 @@ def for_h100(name: str, mode: str, precision: str, folder: Path) -> HopperProgra
     return compiled(program_of(name, mode, precision), folder)
 
 
-# Weights, biases, two moments of each and the step count; of a floor, weights and moments.
+# Weights, biases, two moments of each and the step count; of a floor, weights, moments, step count
+# and labels.
 STATE = {
     ("jax", "compiled"): 19,
     ("jax", "scan"): 19,
-    ("jax", FLOOR): 9,
+    ("jax", FLOOR): 11,
     ("tensorflow", "compiled"): 19,
     ("tensorflow", "xla-loop"): 19,
-    ("tensorflow", FLOOR): 9,
+    ("tensorflow", FLOOR): 11,
 }
 
 

@@ -11,9 +11,9 @@ from backends.floors import FLOOR_VERSION
 from benchmarks.analysis import limits
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports import run
+from benchmarks.reports.run import answer, markdown
 from benchmarks.reports.sentences import cautions
-from tests.synthetic_bundles import write_bundle
+from tests.synthetic_bundles import identity, write_bundle
 
 FLOPS = 1e8
 
@@ -120,9 +120,11 @@ def test_the_bound_is_the_sum_of_the_least_times_of_all_pieces() -> None:
 def findings_of(
     folder: Path, times_the_floor: float, version: int | None = FLOOR_VERSION
 ) -> tuple[Bundle, Findings]:
-    """A run of a case that takes so many times as long as its floor, and of one slower than both."""
+    """A run of a case that takes so many times as long as its floor, and of a slow one."""
     times = {"jax compiled": times_the_floor, "numpy eager": 2.0, "jax floor": 1.0}
-    bundle = Bundle.read(write_bundle(folder, times, spread=0.001, run={"floor_version": version}))
+    *cases, floor = map(identity, times)
+    run = {"floor_version": version, "cases": cases, "floors": [floor]}
+    bundle = Bundle.read(write_bundle(folder, times, spread=0.001, run=run))
     return bundle, compute_findings(bundle)
 
 
@@ -133,12 +135,12 @@ def test_a_case_below_the_floor_is_held_back_and_every_reader_told(tmp_path: Pat
     assert pd.isna(row["rank"])
     assert pd.isna(row["times_fastest"])
     assert findings.verdicts.empty
-    assert "jax compiled" not in run.answer(findings)
+    assert "jax compiled" not in answer(findings)
     assert any(
         note.severity == "warning" and note.text.startswith("jax compiled is held back")
         for note in cautions(bundle, findings)
     )
-    report = run.markdown(bundle, findings)
+    report = markdown(bundle, findings)
     section = report.partition("## Not ranked")[2].partition("## ")[0]
     assert "held back until it is explained" in section
 
@@ -149,7 +151,7 @@ def test_a_case_near_the_floor_is_ranked(tmp_path: Path, times: float, fused: bo
     row = findings.summary.set_index("case").loc["jax compiled"]
     assert row["held_back"] == ""
     assert row["rank"] == 1
-    assert ("it fuses some of them" in run.markdown(bundle, findings)) == fused
+    assert ("it fuses some of them" in markdown(bundle, findings)) == fused
 
 
 def test_nothing_follows_from_floors_of_the_first_version(tmp_path: Path) -> None:
