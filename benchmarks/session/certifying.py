@@ -70,9 +70,9 @@ def _certify(
         worker = start_worker(plan, case, folder)
         try:
             job = make_job(plan, case, 0, references, products=products.get(kind))
-            ready, certified, warmup = make_ready(worker, job)
-            if ready.products:
-                products.setdefault(kind, ready.products)
+            _, certified, warmup = make_ready(worker, job)
+            if certified.products:
+                products.setdefault(kind, certified.products)
             return CertifiedCase(case=case, certified=certified, block=warmup.last)
         except WorkerError as error:
             return FailedCase(case=case, reason=str(error), output=worker.output())

@@ -206,8 +206,8 @@ class Launch:
             with self._failing_alone(case):
                 ready, certified, warmup = make_ready(worker, job)
                 state.blocks[case] = warmup.block
-                if ready.products:
-                    state.products.setdefault(kind, ready.products)
+                if certified.products:
+                    state.products.setdefault(kind, certified.products)
                 rows = replace(self._rows, columns=self._rows.columns | case.identity())
                 member = Member(case, worker, rows, ready, certified, warmup, plan.reading_steps)
                 member.write_certificate()

@@ -58,7 +58,6 @@ class FloorWorker:
             build_seconds=self._build_seconds,
             first_call_seconds=block.seconds,
             first_call_steps=block.steps,
-            products=self._floor.products(),
         )
 
     def certify(self) -> Certified:
@@ -73,6 +72,7 @@ class FloorWorker:
             versions=self._backend.versions(),
             parts={},
             seconds=seconds,
+            products=self._floor.products(),
             pieces=tuple(pieces),
         )
 

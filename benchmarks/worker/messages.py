@@ -72,8 +72,6 @@ class Ready:
     peak_rss_mib: float = float("nan")
     peak_device_mib: float = float("nan")
     """NaN on the CPU too."""
-    products: dict[str, str] = field(default_factory=dict)
-    """The library of each product; empty where the mode has no choice: see `Timed.products`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +85,8 @@ class Certified:
     """The cost of each part of a step, by its name in parts.csv: see parts.py."""
     seconds: float
     """The time that taking all this took."""
+    products: dict[str, str] = field(default_factory=dict)
+    """The library of each product; empty where there is no choice: see `Timed.products`."""
     pieces: tuple[Piece, ...] = ()
     """Of a floor in the first launch: what each piece of its step takes alone."""
 

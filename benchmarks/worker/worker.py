@@ -107,7 +107,6 @@ class Worker:
             first_call_steps=block.steps,
             peak_rss_mib=self._peak_rss_mib,
             peak_device_mib=float("nan") if peak is None else peak / 2**20,
-            products=self._trainer.products(),
         )
 
     def certify(self) -> messages.Certified:
@@ -132,6 +131,7 @@ class Worker:
             versions=self._backend.versions(),
             parts=costs,
             seconds=perf_counter() - start,
+            products=self._trainer.products(),
         )
 
     def _certify_in_float64(self, reference: Reference) -> list[Check]:

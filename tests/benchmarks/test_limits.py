@@ -151,7 +151,7 @@ def test_a_case_near_the_floor_is_ranked(tmp_path: Path, times: float, fused: bo
     row = findings.summary.set_index("case").loc["jax compiled"]
     assert row["held_back"] == ""
     assert row["rank"] == 1
-    assert ("it fuses some of them" in markdown(bundle, findings)) == fused
+    assert ("it fuses pieces" in markdown(bundle, findings)) == fused
 
 
 def test_nothing_follows_from_floors_of_the_first_version(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def findings(
             "adam": "textbook",
             "status": "measured",
             "certified": True,
+            "held_back": "",
             "rank": ranks,
             "steps": 4000,
             "step_ms": [1.5, 3.0, 2.0][:count],
