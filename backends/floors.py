@@ -1,31 +1,61 @@
-"""What a backend's floor must provide: the least that a training step can be in a framework."""
+"""What a backend's floor must provide: the least that a training step can be in a framework.
+
+The pieces of such a step, and how they are timed one by one, are the same in all backends: they
+stand here too.
+"""
 
 from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from statistics import median
+from time import perf_counter
+from typing import Any, NamedTuple
 
-import numpy as np
+from backends.contract import (
+    Array,
+    Execution,
+    Network,
+    NotKeptError,
+    Program,
+    Timed,
+    Training,
+    product_names,
+)
 
-from backends.contract import Array, Execution, Network, NotKeptError, Program, Timed
+FLOOR_VERSION = 2
+"""What a floor's step consists of. 1 had no gather, and instead of Adam a simpler pass."""
+FLOOR_RATE = 1e-9
+"""Adam's learning rate in a floor, so small that the weights hardly change: without a loss they
+would shrink to nothing."""
+ADAM, GATHER = "adam", "gather"
+"""The pieces of a floor's step besides the matrix products of `product_names`."""
+EXCHANGED = "-exchanged"
+"""Ends the name of a library that computes (Bᵀ Aᵀ)ᵀ for A B: its result lies by columns."""
 
 
 class Floor(Timed):
-    """The least that a training step can be: its matrix products, and one pass over Adam's arrays.
+    """The least that a training step can be: batch, matrix products and Adam's pass in a row.
 
-    This is a step of a network without biases, ReLU and loss: the products of the forward pass,
-    the backward products for each weight and for the inputs of every layer but the first, and one
-    pass that reads weight, moments and gradient and writes weight and moments. Each step works on
-    the results of the step before, so no compiler can leave one out. Everything is computed in the
-    fastest way that the framework has, in buffers that are kept.
+    This is a step of a network without biases, ReLU and loss: the rows of the batch gathered from a
+    training set that lies on the device, the products of the forward pass, the backward products
+    for each weight and for the inputs of every layer but the first, and one pass of Adam over all
+    weights. The last layer's outputs stand for its gradient. Each step works on the results of the
+    step before, so no compiler can leave one out. Everything is computed in the fastest way that
+    the framework has, in buffers that are kept.
     """
 
     @abstractmethod
-    def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
-        """Build everything, from the small random numbers of `floor_arrays`."""
+    def __init__(self, training: Training, batch_size: int, execution: Execution) -> None:
+        """Build everything, and start from the training's initial weights.
+
+        Where the framework has several libraries for a product, `execution.products` says which;
+        where that is empty, the fastest are found by measurement.
+        """
 
     @abstractmethod
     def train(self, rows: Array) -> None:
-        """Take as many steps as `rows` has lines; its content is ignored."""
+        """Take a step for each line of `rows` (steps, batch_size), and return as `Timed` says."""
 
     @abstractmethod
     def square(self, size: int) -> Any:
@@ -37,32 +67,180 @@ class Floor(Timed):
 
     @abstractmethod
     def update(self) -> None:
-        """Pass over Adam's arrays alone, with some gradients, and return as `train` does."""
+        """Make Adam's pass alone, with some gradients, and return as `train` does."""
+
+    @abstractmethod
+    def pieces(self) -> list["Piece"]:
+        """Time every piece of a step alone, by each library that the framework can call."""
 
     @abstractmethod
     def arrays(self) -> list[list[Array]]:
-        """The current weights, first moments and second moments, each a list by layer."""
+        """The weights (inputs, outputs), first and second moments, each a list by layer."""
+
+    @abstractmethod
+    def labels(self) -> Array:
+        """The labels (batch_size,) that the last step has gathered."""
 
     @abstractmethod
     def device(self) -> str:
         """The device whose memory holds the results: "cpu" or "gpu"."""
 
-    def program(self, steps: int) -> Program:
-        """The compiled program of one call of `steps`, as `Trainer.program` gives it."""
+    def program(self, rows: Array) -> Program:
+        """The compiled program of one call of `rows`, as `Trainer.program` gives it."""
         raise NotKeptError("no compiled program that can be read")
 
 
-PASS_DECAY = 0.5
-PASS_RATE = 1e-9
-"""A floor's pass computes m ← (m + g) / 2, v ← (v + g) / 2, w ← w − 1e-9 · m. The arithmetic costs
-next to nothing beside the memory traffic; the rate is so small that the numbers hardly change."""
+class Factor(NamedTuple):
+    """A factor of a product: one of the matrices of `shapes`, or its transpose."""
+
+    matrix: str
+    transposed: bool = False
 
 
-def floor_arrays(
-    network: Network, batch_size: int, dtype: str
-) -> tuple[Array, list[Array], list[Array], list[Array]]:
-    """Images (batch_size, pixels), weights and two moments (inputs, outputs) to start a floor."""
-    sizes, normal = network.layer_sizes, np.random.default_rng(0).normal
-    images = normal(size=(batch_size, sizes[0])).astype(dtype)
-    weights = [(normal(size=(m, n)) / m**0.5).astype(dtype) for m, n in pairwise(sizes)]
-    return images, weights, [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
+class Product(NamedTuple):
+    """A matrix product of a floor's step, by its name in `product_names`."""
+
+    name: str
+    left: Factor
+    right: Factor
+    result: str
+
+
+def products(network: Network) -> list[Product]:
+    """The products of a floor's step, in their order; weights lie as (outputs, inputs)."""
+    last, found = len(network.layer_sizes) - 1, []
+    for name in product_names(network):
+        kind, number = name.split()
+        layer = int(number)
+        inputs, weight = Factor(f"outputs {layer - 1}"), f"weight {layer}"
+        delta = f"outputs {last}" if layer == last else f"deltas {layer}"
+        left, right, result = {
+            "forward": (inputs, Factor(weight, transposed=True), f"outputs {layer}"),
+            "weights": (Factor(delta, transposed=True), inputs, f"gradient {layer}"),
+            "inputs": (Factor(delta), Factor(weight), f"deltas {layer - 1}"),
+        }[kind]
+        found.append(Product(name, left, right, result))
+    return found
+
+
+def shapes(network: Network, batch_size: int) -> dict[str, tuple[int, int]]:
+    """The matrices of a step besides weights and gradients; "outputs 0" is the batch."""
+    sizes = network.layer_sizes
+    found = {f"outputs {n}": (batch_size, size) for n, size in enumerate(sizes)}
+    return found | {f"deltas {n}": (batch_size, sizes[n]) for n in range(1, len(sizes) - 1)}
+
+
+def weight_shapes(network: Network) -> list[tuple[int, int]]:
+    """The shape of each weight as it lies: (outputs, inputs)."""
+    return [(n, m) for m, n in pairwise(network.layer_sizes)]
+
+
+def all_shapes(network: Network, batch_size: int) -> dict[str, tuple[int, int]]:
+    """The matrices of a step, weights and gradients included."""
+    found = shapes(network, batch_size)
+    for layer, shape in enumerate(weight_shapes(network), start=1):
+        found |= {f"weight {layer}": shape, f"gradient {layer}": shape}
+    return found
+
+
+XLA, XLA_TRANSPOSED = "xla", "xla-transposed"
+"""XLA's product of factors as they lie, and of one that is first written to memory transposed."""
+
+
+def xla_libraries(product: Product) -> tuple[str, ...]:
+    """What XLA can make a product by."""
+    turns = product.left.transposed or product.right.transposed
+    return (XLA, XLA_TRANSPOSED) if turns else (XLA,)
+
+
+def check_xla(libraries: Mapping[str, str], network: Network) -> None:
+    """Raise ValueError where XLA has no such libraries for the products of a step."""
+    for product in products(network):
+        library = libraries.get(product.name, "none")
+        # What turns no factor is the same product by either.
+        if library not in (XLA, XLA_TRANSPOSED):
+            raise ValueError(f"products={library}: XLA multiplies by {XLA} or {XLA_TRANSPOSED}")
+
+
+class Candidate(NamedTuple):
+    """A piece of a step by one library."""
+
+    piece: str
+    library: str
+    repeat: Callable[[], object]
+    """Does the piece REPEATS times; may return before the device has finished."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """What a piece of a step takes alone by one library."""
+
+    piece: str
+    """One of `product_names`, ADAM or GATHER."""
+    library: str
+    seconds: float
+    chosen: bool = False
+    """Whether the floor's step uses this library."""
+
+
+REPEATS = 20
+"""Repetitions of a piece in a row, which keeps its data in the caches."""
+LEAST_ROUNDS, MOST_ROUNDS, TIMING_SECONDS = 3, 25, 0.8
+"""Candidates are timed for so long in all, in at least and at most so many rounds."""
+
+
+def time_candidates(
+    candidates: Collection[Candidate], synchronise: Callable[[], None]
+) -> list[Piece]:
+    """Time each candidate in turn, in rounds; the median over rounds counts."""
+    for candidate in candidates:  # compiles, and wakes the threads
+        candidate.repeat()
+    synchronise()
+    times: list[list[float]] = [[] for _ in candidates]
+    began, rounds = perf_counter(), 0
+    while rounds < LEAST_ROUNDS or (
+        rounds < MOST_ROUNDS and perf_counter() - began < TIMING_SECONDS
+    ):
+        for candidate, seconds in zip(candidates, times, strict=True):
+            start = perf_counter()
+            candidate.repeat()
+            synchronise()
+            seconds.append((perf_counter() - start) / REPEATS)
+        rounds += 1
+    return [
+        Piece(piece=candidate.piece, library=candidate.library, seconds=median(seconds))
+        for candidate, seconds in zip(candidates, times, strict=True)
+    ]
+
+
+def fastest(pieces: Iterable[Piece]) -> dict[str, Piece]:
+    """Of each piece the fastest."""
+    found: dict[str, Piece] = {}
+    for piece in pieces:
+        if piece.piece not in found or piece.seconds < found[piece.piece].seconds:
+            found[piece.piece] = piece
+    return found
+
+
+def choose_each(pieces: Iterable[Piece]) -> dict[str, str]:
+    """The fastest library of each product, where one does not bear on another."""
+    return {name: piece.library for name, piece in fastest(pieces).items()}
+
+
+def choose_alike(pieces: Collection[Piece]) -> dict[str, str]:
+    """The library of each product, all operands as they lie or all exchanged, whichever is faster.
+
+    How fast a product is depends on how its operands lie, which the products before it decide.
+    """
+    choices = []
+    for exchanged in (False, True):
+        best = fastest(p for p in pieces if p.library.endswith(EXCHANGED) == exchanged)
+        if best:
+            total = sum(piece.seconds for piece in best.values())
+            choices.append((total, {name: piece.library for name, piece in best.items()}))
+    return min(choices, key=lambda choice: choice[0])[1]
+
+
+def marked(pieces: Iterable[Piece], libraries: Mapping[str, str]) -> list[Piece]:
+    """The pieces, those marked as chosen whose library a floor's step uses."""
+    return [replace(one, chosen=one.library == libraries.get(one.piece)) for one in pieces]

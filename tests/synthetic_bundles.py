@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from backends.contract import TEXTBOOK
+from backends.floors import ADAM, GATHER
+from backends.ladder import FLOOR
 from benchmarks.bundle.records import FORMAT, Environment
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.schema import CONTROL, LEVELS, figures, repetition_in
@@ -153,6 +155,12 @@ def write_bundle(
             if launch == 0:
                 for part, value in (("host_seconds", 1e-4), ("input_seconds", 2e-5)):
                     writer.append("parts", **which, **case, part=part, value=value)
+                if case["mode"] == FLOOR:
+                    for piece, seconds in (("forward 1", 2e-4), (ADAM, 1e-4), (GATHER, 1e-5)):
+                        writer.append(
+                            "pieces", **which, **case, piece=piece, library="mkl",
+                            seconds=seconds, chosen=True,
+                        )  # fmt: skip
             accuracies = (test_accuracies or {}).get(name)
             test_accuracy = accuracies[launch] if accuracies else 0.96
             validation_accuracy = round(test_accuracy + 0.01, 6)

@@ -1,62 +1,126 @@
 """The least that a step can be in JAX."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from backends import contract, floors
-from backends.contract import Array, Execution, Network, Program
-from backends.floors import PASS_DECAY, PASS_RATE
+from backends.contract import Array, Execution, Program, Training
+from backends.floors import ADAM, GATHER, REPEATS, XLA, XLA_TRANSPOSED, Candidate, Piece
 from backends.jax.model import device_of
+
+Matrices = dict[str, Any]
+
+
+class State(NamedTuple):
+    """All that a step changes; weights and moments lie as (outputs, inputs)."""
+
+    weights: list[jax.Array]
+    first_moments: list[jax.Array]
+    second_moments: list[jax.Array]
+    steps: jax.Array
+    labels: jax.Array  # of the batch
 
 
 class Floor(floors.Floor):
     """Many steps in one program, its arrays donated."""
 
-    def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
+    def __init__(self, training: Training, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
-        images, *state = floors.floor_arrays(network, batch_size, execution.stored)
-        self._images = jnp.asarray(images, execution.product_type)
-        self._state = jax.device_put(state)
-        self._gradients = [jnp.zeros_like(weight) for weight in self._state[0]]
+        self._network, self._adam = training.network, training.adam
+        self._images = jnp.asarray(training.training_set.images, execution.product_type)
+        self._labels = jax.device_put(training.training_set.labels)
+        weights = [jnp.asarray(weight.T) for weight, _ in training.start]
+        first, second = ([jnp.zeros_like(weight) for weight in weights] for _ in range(2))
+        labels = jnp.zeros(batch_size, self._labels.dtype)
+        self._state = State(weights, first, second, jnp.zeros((), weights[0].dtype), labels)
+        self._gradients = [jnp.zeros_like(w, self._images.dtype) for w in weights]
         self._update = jax.jit(self._updated, donate_argnums=0)
-        self._program = jax.jit(self._steps, donate_argnums=0, static_argnums=2)
+        self._program = jax.jit(self._steps, donate_argnums=0)
+        self._products = execution.products or floors.choose_each(
+            floors.time_candidates(self._candidate_products(), self.synchronise)
+        )
+        floors.check_xla(self._products, self._network)
 
     def train(self, rows: Array) -> None:
         for part in contract.calls(rows, self._steps_per_call):
-            self._state = self._program(self._state, self._images, len(part))
+            self._state = self._program(self._state, self._images, self._labels, part)
 
-    def _steps(self, state: Any, images: jax.Array, steps: int) -> Any:
-        state, _ = jax.lax.scan(lambda s, _: (self._step(s, images), None), state, length=steps)
-        return state
+    def _steps(self, state: State, images: jax.Array, labels: jax.Array, rows: jax.Array) -> State:
+        def step(state: State, batch: jax.Array) -> tuple[State, None]:
+            return self._step(state, *self._gathered(images, labels, batch)), None
 
-    def _step(self, state: Any, images: jax.Array) -> Any:
-        weights = state[0]
-        factors = [weight.astype(images.dtype) for weight in weights]
-        outputs = [images]
-        for weight in factors:
-            outputs.append(outputs[-1] @ weight)
-        delta = outputs.pop()
-        gradients: list[jax.Array] = []
-        for layer in reversed(range(len(factors))):
-            gradients.insert(0, outputs[layer].T @ delta)
-            if layer:
-                delta = delta @ factors[layer].T
-        return self._updated(state, gradients)
+        return jax.lax.scan(step, state, rows)[0]
 
-    def _updated(self, state: Any, gradients: list[jax.Array]) -> Any:
-        weights, *moments = state
-        moments = [jax.tree.map(lambda m, g: (m + g) * PASS_DECAY, ms, gradients) for ms in moments]
-        weights = jax.tree.map(lambda w, m: w - PASS_RATE * m, weights, moments[0])
-        return [weights, *moments]
+    @staticmethod
+    def _gathered(images: jax.Array, labels: jax.Array, batch: jax.Array) -> Any:
+        return images.at[batch].get(mode="promise_in_bounds"), labels[batch]
+
+    def _step(self, state: State, images: jax.Array, labels: jax.Array) -> State:
+        matrices: Matrices = {"outputs 0": images}
+        for layer, weight in enumerate(state.weights, start=1):
+            matrices[f"weight {layer}"] = weight.astype(images.dtype)
+        for product in floors.products(self._network):
+            factors = [matrices[factor.matrix] for factor in product[1:3]]
+            multiply = multiply_by(self._products[product.name], product)
+            matrices[product.result] = multiply(*factors)
+        layers = range(1, len(state.weights) + 1)
+        gradients = [matrices[f"gradient {layer}"] for layer in layers]
+        return self._updated(state, gradients)._replace(labels=labels)
+
+    def _updated(self, state: State, gradients: list[jax.Array]) -> State:
+        adam, steps = self._adam, state.steps + 1
+        step_size = adam.learning_rate / (1 - adam.beta_1**steps)
+        correction = jax.lax.rsqrt(1 - adam.beta_2**steps)
+        new: list[tuple[jax.Array, ...]] = []
+        for w, m, v, g in zip(*state[:3], gradients, strict=True):
+            g = g.astype(w.dtype)
+            m = adam.beta_1 * m + (1 - adam.beta_1) * g
+            v = adam.beta_2 * v + (1 - adam.beta_2) * g * g
+            w = w - step_size * m / (jnp.sqrt(v) * correction + adam.epsilon)
+            new.append((w, m, v))
+        weights, first, second = map(list, zip(*new, strict=True))
+        return State(weights, first, second, steps, state.labels)
 
     def update(self) -> None:
         self._state = self._update(self._state, self._gradients)
 
     def synchronise(self) -> None:
         jax.block_until_ready(self._state)
+
+    def products(self) -> dict[str, str]:
+        return self._products
+
+    def _candidate_products(self) -> list[Candidate]:
+        shapes = floors.all_shapes(self._network, len(self._state.labels))
+        matrices = {name: jnp.ones(s, self._images.dtype) for name, s in shapes.items()}
+        candidates = []
+        for product in floors.products(self._network):
+            factors = tuple(matrices[factor.matrix] for factor in product[1:3])
+            for library in floors.xla_libraries(product):
+                repeat = repeated(multiply_by(library, product), factors)
+                candidates.append(Candidate(product.name, library, repeat))
+        return candidates
+
+    def pieces(self) -> list[Piece]:
+        rows = jnp.arange(len(self._state.labels), dtype=jnp.int32) % len(self._labels)
+
+        def update(state: State, gradients: list[jax.Array]) -> State:
+            return jax.lax.fori_loop(0, REPEATS, lambda _, s: self._updated(s, gradients), state)
+
+        program = jax.jit(update, donate_argnums=0)
+
+        def repeat_update() -> None:
+            self._state = program(self._state, self._gradients)
+
+        gather = repeated(self._gathered, (self._images, self._labels, rows), carried=2)
+        others = [Candidate(ADAM, XLA, repeat_update), Candidate(GATHER, XLA, gather)]
+        timed = floors.time_candidates([*self._candidate_products(), *others], self.synchronise)
+        return floors.marked(timed, self._products | {ADAM: XLA, GATHER: XLA})
 
     def square(self, size: int) -> jax.Array:
         return jnp.ones((size, size), self._images.dtype)
@@ -65,10 +129,43 @@ class Floor(floors.Floor):
         jnp.matmul(matrix, matrix).block_until_ready()
 
     def arrays(self) -> list[list[Array]]:
-        return jax.tree.map(np.asarray, self._state)
+        return [[np.asarray(array).T for array in arrays] for arrays in self._state[:3]]
+
+    def labels(self) -> Array:
+        return np.asarray(self._state.labels)
 
     def device(self) -> str:
-        return device_of(self._state[0][0])
+        return device_of(self._state.weights[0])
 
-    def program(self, steps: int) -> Program:
-        return Program(self._program, (self._state, self._images, steps))
+    def program(self, rows: Array) -> Program:
+        return Program(self._program, (self._state, self._images, self._labels, rows))
+
+
+def multiply_by(library: str, product: floors.Product) -> Callable[..., jax.Array]:
+    """The function of two matrices that makes a product, transposing what it says."""
+
+    def turned(matrix: jax.Array, factor: floors.Factor) -> jax.Array:
+        if not factor.transposed:
+            return matrix
+        # Behind a barrier the transpose is written to memory first.
+        return jax.lax.optimization_barrier(matrix.T) if library == XLA_TRANSPOSED else matrix.T
+
+    return lambda a, b: turned(a, product.left) @ turned(b, product.right)
+
+
+def repeated(call: Callable[..., Any], arguments: tuple[Any, ...], carried: int = 0) -> Any:
+    """A function that makes `call` REPEATS times in one program, waiting for the end.
+
+    Arguments from the number `carried` on pass through a barrier with each result, so that no
+    repetition can be left out; those before are only read.
+    """
+
+    def loop(kept: tuple[Any, ...], moving: tuple[Any, ...]) -> Any:
+        def body(_: Any, state: Any) -> Any:
+            moving, _ = state
+            return jax.lax.optimization_barrier((moving, call(*kept, *moving)))
+
+        return jax.lax.fori_loop(0, REPEATS, body, (moving, call(*kept, *moving)))
+
+    program = partial(jax.jit(loop), arguments[:carried], arguments[carried:])
+    return lambda: jax.block_until_ready(program())

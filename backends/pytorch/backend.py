@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from backends.contract import Execution, Trainer, TrainerMaker, Training
+from backends.ladder import FLOOR
 from backends.pytorch.expert import (
     Compiled,
     CompiledAdam,
@@ -74,7 +75,8 @@ def configure(execution: Execution) -> None:
     # "highest" is the default, made explicit: float32 on a GPU too, not TF32, which is "high".
     torch.set_float32_matmul_precision("high" if execution.precision == "tf32" else "highest")
     # Before the first parallel operation, since threads inherit it when they start.
-    torch.set_flush_denormal(getattr(TRAINERS.get(execution.mode), "flushes", False))
+    flushes = execution.mode == FLOOR or getattr(TRAINERS.get(execution.mode), "flushes", False)
+    torch.set_flush_denormal(flushes)
 
 
 @contextmanager

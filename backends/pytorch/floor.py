@@ -1,86 +1,200 @@
 """The least that a step can be in PyTorch."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from backends import contract, floors
-from backends.contract import Array, Execution, Network
-from backends.floors import PASS_DECAY, PASS_RATE
-from backends.pytorch import graphs
-from backends.pytorch.model import multiply
+from backends.contract import Array, Execution, Training
+from backends.floors import ADAM, GATHER, REPEATS, Candidate, Piece
+from backends.pytorch import graphs, products
+
+KERNELS = "pytorch"
+
+Matrices = dict[str, Tensor]
 
 
 class Floor(floors.Floor):
-    """One call for each product, by oneDNN where it serves, and one for each array of the pass.
+    """One call for each product, each by its own library, and one for Adam over all weights.
 
     On a GPU many steps are one CUDA graph, so that no launch counts; `graphed` says so.
     """
 
-    def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
+    def __init__(self, training: Training, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
         self._device = torch.device("cuda" if execution.device == "gpu" else "cpu")
         self.graphed = self._device.type == "cuda"
+        self._network, self._adam = training.network, training.adam
         dtype = getattr(torch, execution.product_type)
-        images, *state = floors.floor_arrays(network, batch_size, execution.stored)
-        self._state = [[torch.from_numpy(a).to(self._device) for a in arrays] for arrays in state]
-        self._gradients = [torch.zeros_like(weight, dtype=dtype) for weight in self._state[0]]
-        first = torch.from_numpy(images).to(self._device, dtype)
-        self._outputs = [first, *(first.new_empty(batch_size, n) for n in network.layer_sizes[1:])]
-        self._deltas = [torch.empty_like(output) for output in self._outputs]
-        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._images = torch.from_numpy(training.training_set.images).to(self._device, dtype)
+        self._labels = torch.from_numpy(training.training_set.labels).to(self._device)
+        self._batch_labels = self._labels.new_empty(batch_size)
+        # Weights, both moments and gradients, each in one row, so that Adam makes one pass.
+        flat = torch.cat([torch.from_numpy(w.T.reshape(-1)) for w, _ in training.start])
+        weights = flat.to(self._device, getattr(torch, execution.stored))
+        gradients = torch.zeros_like(weights, dtype=dtype)
+        self._state = [weights, torch.zeros_like(weights), torch.zeros_like(weights)]
+        self._gradients = gradients
+        self._steps = torch.zeros((), device=self._device)
+        on_cpu_in_float32 = not self.graphed and dtype == torch.float32
+        self._libraries = (
+            products.PRIVATE if on_cpu_in_float32 else {products.BLAS: products.by_blas}
+        )
+        self._products = execution.products or products.choose(
+            self._network, batch_size, self._libraries, gradients
+        )
+        products.check(self._products, self._network, self._libraries)
+        # In bfloat16, products take copies of the weights.
+        self._factors = weights if weights.dtype == dtype else torch.zeros_like(gradients)
+        self._matrices, self._calls = self._step_of(self._products)
+        self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
 
-    def train(self, rows: Array) -> None:
-        if not self.graphed:
-            self._steps(len(rows))
+    def _views(self, flat: Tensor) -> list[Tensor]:
+        """The weights' parts of a flat tensor, as (outputs, inputs)."""
+        shapes = floors.weight_shapes(self._network)
+        parts = flat.split([n * m for n, m in shapes])
+        return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    def _step_of(self, libraries: dict[str, str]) -> tuple[Matrices, dict[str, Callable[[], None]]]:
+        """The matrices of a step, and the call that makes each of its products."""
+        step = floors.products(self._network)
+        library_of = {product.result: libraries[product.name] for product in step}
+        matrices = {
+            name: products.empty(*shape, library_of.get(name, ""), self._gradients).zero_()
+            for name, shape in floors.shapes(self._network, len(self._batch_labels)).items()
+        }
+        views = zip(self._views(self._factors), self._views(self._gradients), strict=True)
+        for layer, (weight, gradient) in enumerate(views, start=1):
+            matrices |= {f"weight {layer}": weight, f"gradient {layer}": gradient}
+        return matrices, {
+            product.name: partial(
+                self._multiply,
+                products.function_of(libraries[product.name], self._libraries),
+                matrices,
+                *product[1:],
+            )
+            for product in step
+        }
+
+    @staticmethod
+    def _multiply(
+        multiply: products.Multiply,
+        matrices: Matrices,
+        left: floors.Factor,
+        right: floors.Factor,
+        result: str,
+    ) -> None:
+        a, b = matrices[left.matrix], matrices[right.matrix]
+        out = matrices[result]
+        product = multiply(a.T if left.transposed else a, b.T if right.transposed else b, out)
+        if product.data_ptr() == out.data_ptr():
             return
-        for part in contract.calls(rows, self._steps_per_call):
-            steps = len(part)
-            if steps not in self._graphs:
-                state = [tensor for tensors in self._state for tensor in tensors]
-                self._graphs[steps], _ = graphs.capture(partial(self._steps, steps), state)
-            self._graphs[steps].replay()
-
-    def _steps(self, number: int) -> None:
-        for _ in range(number):
-            self._step()
+        # oneDNN writes into memory of its own; a gradient must lie where Adam passes over it.
+        if result.startswith("gradient"):
+            out.copy_(product)
+        else:
+            matrices[result] = product
 
     @torch.no_grad()
-    def _step(self) -> None:
-        weights = self._state[0]
-        factors = [weight.to(self._outputs[0].dtype) for weight in weights]
-        gradients, outputs = self._gradients, self._outputs
-        for layer, factor in enumerate(factors):
-            outputs[layer + 1] = multiply(outputs[layer], factor, outputs[layer + 1])
-        delta = outputs[-1]
-        for layer in reversed(range(len(factors))):
-            gradients[layer] = multiply(outputs[layer].T, delta, gradients[layer])
-            if layer:
-                delta = multiply(delta, factors[layer].T, self._deltas[layer])
-        self.update()
+    def train(self, rows: Array) -> None:
+        for part in contract.calls(torch.from_numpy(rows).to(self._device), self._steps_per_call):
+            if self.graphed:
+                self._replay(part)
+            else:
+                self._train(part)
+
+    def _replay(self, rows: Tensor) -> None:
+        steps = len(rows)
+        if steps not in self._graphs:
+            kept, state = rows.clone(), [*self._state, self._steps]
+            self._graphs[steps] = graphs.capture(partial(self._train, kept), state)[0], kept
+        graph, kept = self._graphs[steps]
+        kept.copy_(rows)
+        graph.replay()
+
+    def _train(self, rows: Tensor) -> None:
+        for batch in rows:
+            self._gather(batch)
+            if self._factors is not self._state[0]:
+                self._factors.copy_(self._state[0])
+            for call in self._calls.values():
+                call()
+            self.update()
+
+    def _gather(self, batch: Tensor) -> None:
+        torch.index_select(self._images, 0, batch, out=self._matrices["outputs 0"])
+        torch.index_select(self._labels, 0, batch, out=self._batch_labels)
 
     @torch.no_grad()
     def update(self) -> None:
         weights, first_moments, second_moments = self._state
-        gradients = [gradient.to(weights[0].dtype) for gradient in self._gradients]
-        # All arrays in one kernel on a GPU; one after another on a CPU.
-        torch._foreach_lerp_(first_moments, gradients, PASS_DECAY)
-        torch._foreach_lerp_(second_moments, gradients, PASS_DECAY)
-        torch._foreach_add_(weights, first_moments, alpha=-PASS_RATE)
+        self._steps += 1
+        # The kernel that the optimizer calls, without what is around it: 0.95 of the time of
+        # torch.optim.adam.adam on two cores of an AMD EPYC.
+        torch._fused_adam_(
+            [weights],
+            [self._gradients.to(weights.dtype)],
+            [first_moments],
+            [second_moments],
+            [],
+            [self._steps],
+            lr=self._adam.learning_rate,
+            beta1=self._adam.beta_1,
+            beta2=self._adam.beta_2,
+            eps=self._adam.epsilon,
+            weight_decay=0.0,
+            amsgrad=False,
+            maximize=False,
+        )
 
     def synchronise(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize()
 
+    def products(self) -> dict[str, str]:
+        return self._products
+
+    def pieces(self) -> list[Piece]:
+        names = list(self._products)
+        rows = torch.arange(len(self._batch_labels), device=self._device) % len(self._labels)
+        calls = {
+            (ADAM, KERNELS): self.update,
+            (GATHER, KERNELS): partial(self._gather, rows.to(torch.int32)),
+        }
+        # As the step has them, and with every library for all.
+        choices = [dict.fromkeys(names, one) for one in products.names_of(self._libraries)]
+        for choice in (*choices, self._products):
+            calls |= {(name, choice[name]): call for name, call in self._step_of(choice)[1].items()}
+        candidates = [Candidate(*key, self._repeated(call)) for key, call in calls.items()]
+        timed = floors.time_candidates(candidates, self.synchronise)
+        return floors.marked(timed, self._products | {ADAM: KERNELS, GATHER: KERNELS})
+
+    def _repeated(self, call: Callable[[], None]) -> Callable[[], object]:
+        """A call of REPEATS calls, on a GPU as one CUDA graph."""
+
+        @torch.no_grad()
+        def repeat() -> None:
+            for _ in range(REPEATS):
+                call()
+
+        if not self.graphed:
+            return repeat
+        return graphs.capture(repeat, [*self._state, self._steps])[0].replay
+
     def square(self, size: int) -> Tensor:
-        return torch.ones(size, size, dtype=self._outputs[0].dtype, device=self._device)
+        return torch.ones(size, size, dtype=self._images.dtype, device=self._device)
 
     def multiply(self, matrix: Tensor) -> None:
-        multiply(matrix, matrix, torch.empty_like(matrix))
+        library = next(iter(self._products.values()))
+        products.function_of(library, self._libraries)(matrix, matrix, torch.empty_like(matrix))
 
     def arrays(self) -> list[list[Array]]:
-        return [[tensor.numpy(force=True) for tensor in tensors] for tensors in self._state]
+        return [[v.T.numpy(force=True) for v in self._views(flat)] for flat in self._state]
+
+    def labels(self) -> Array:
+        return self._batch_labels.numpy(force=True)
 
     def device(self) -> str:
-        return "gpu" if self._outputs[-1].is_cuda else "cpu"
+        return "gpu" if self._batch_labels.is_cuda else "cpu"

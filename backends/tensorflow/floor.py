@@ -1,61 +1,109 @@
 """The least that a step can be in TensorFlow."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_optimization_barrier
 
 from backends import contract, floors
-from backends.contract import Array, Execution, Network, Program
-from backends.floors import PASS_DECAY, PASS_RATE
+from backends.contract import Array, Execution, Program, Training
+from backends.floors import ADAM, GATHER, REPEATS, XLA, XLA_TRANSPOSED, Candidate, Piece
 from backends.tensorflow.model import counted_loop, device_of
 
 
 class Floor(floors.Floor):
     """Many steps in one XLA program, on variables that it updates in place."""
 
-    def __init__(self, network: Network, batch_size: int, execution: Execution) -> None:
+    def __init__(self, training: Training, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
-        images, *state = floors.floor_arrays(network, batch_size, execution.stored)
-        self._images = tf.cast(images, execution.product_type)
-        self._variables = [[tf.Variable(array) for array in arrays] for arrays in state]
-        self._gradients = [tf.zeros_like(variable) for variable in self._variables[0]]
+        self._network, self._adam = training.network, training.adam
+        self._images = tf.cast(training.training_set.images, execution.product_type)
+        self._labels = tf.constant(training.training_set.labels)
+        # Weights and both moments lie as (outputs, inputs).
+        weights = [tf.Variable(weight.T) for weight, _ in training.start]
+        moments = [[tf.Variable(tf.zeros_like(w)) for w in weights] for _ in range(2)]
+        self._variables = [weights, *moments]
+        self._taken = tf.Variable(tf.zeros((), weights[0].dtype))
+        self._batch_labels = tf.Variable(tf.zeros(batch_size, self._labels.dtype))
+        self._gradients = [tf.zeros(w.shape, self._images.dtype) for w in weights]
         self._update = tf.function(self._pass, jit_compile=True)
         self._program = tf.function(self._steps, jit_compile=True)
+        self._products = execution.products or floors.choose_each(
+            floors.time_candidates(self._candidate_products(), self.synchronise)
+        )
+        floors.check_xla(self._products, self._network)
 
     def train(self, rows: Array) -> None:
         for part in contract.calls(rows, self._steps_per_call):
-            self._program(len(part))
+            self._program(tf.constant(part))
 
-    def _steps(self, steps: int) -> None:
+    def _steps(self, rows: tf.Tensor) -> None:
         def step(index: tf.Tensor, nothing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            self._step()
+            images, labels = self._gathered(rows[index])
+            self._batch_labels.assign(labels)
+            self._step(images)
             return index + 1, nothing
 
-        counted_loop(steps, step, tf.constant(0))
+        counted_loop(rows.shape[0], step, tf.constant(0))
 
-    def _step(self) -> None:
-        variables = self._variables[0]
-        weights = [tf.cast(variable, self._images.dtype) for variable in variables]
-        outputs = [self._images]
-        for weight in weights:
-            outputs.append(outputs[-1] @ weight)
-        delta = outputs.pop()
-        gradients: list[tf.Tensor] = []
-        for layer in reversed(range(len(weights))):
-            gradients.insert(0, tf.matmul(outputs[layer], delta, transpose_a=True))
-            if layer:
-                delta = tf.matmul(delta, weights[layer], transpose_b=True)
-        self._pass(gradients)
+    def _gathered(self, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.gather(self._images, batch), tf.gather(self._labels, batch)
+
+    def _step(self, images: tf.Tensor) -> None:
+        matrices = {"outputs 0": images}
+        for layer, weight in enumerate(self._variables[0], start=1):
+            matrices[f"weight {layer}"] = tf.cast(weight, images.dtype)
+        for product in floors.products(self._network):
+            factors = [matrices[factor.matrix] for factor in product[1:3]]
+            multiply = multiply_by(self._products[product.name], product)
+            matrices[product.result] = multiply(*factors)
+        layers = range(1, len(self._gradients) + 1)
+        self._pass([matrices[f"gradient {layer}"] for layer in layers])
 
     def _pass(self, gradients: list[tf.Tensor]) -> None:
-        for w, m, v, g in zip(*self._variables, gradients, strict=True):
-            for moment in (m, v):
-                moment.assign((moment + tf.cast(g, moment.dtype)) * PASS_DECAY)
-            w.assign_sub(PASS_RATE * m)
+        adam, steps = self._adam, self._taken.assign_add(1)
+        step_size = adam.learning_rate / (1 - tf.pow(tf.cast(adam.beta_1, steps.dtype), steps))
+        correction = tf.math.rsqrt(1 - tf.pow(tf.cast(adam.beta_2, steps.dtype), steps))
+        for w, m, v, gradient in zip(*self._variables, gradients, strict=True):
+            g = tf.cast(gradient, w.dtype)
+            m.assign(adam.beta_1 * m + (1 - adam.beta_1) * g)
+            v.assign(adam.beta_2 * v + (1 - adam.beta_2) * g * g)
+            w.assign_sub(step_size * m / (tf.sqrt(v) * correction + adam.epsilon))
 
     def update(self) -> None:
         self._update(self._gradients)
 
     def synchronise(self) -> None:
         tf.test.experimental.sync_devices()
+
+    def products(self) -> dict[str, str]:
+        return self._products
+
+    def _candidate_products(self) -> list[Candidate]:
+        shapes = floors.all_shapes(self._network, self._batch_labels.shape[0])
+        matrices = {name: tf.ones(shape, self._images.dtype) for name, shape in shapes.items()}
+        candidates = []
+        for product in floors.products(self._network):
+            factors = [matrices[factor.matrix] for factor in product[1:3]]
+            for library in floors.xla_libraries(product):
+                repeat = repeated(multiply_by(library, product), factors)
+                candidates.append(Candidate(product.name, library, repeat))
+        return candidates
+
+    def pieces(self) -> list[Piece]:
+        rows = tf.range(self._batch_labels.shape[0]) % len(self._labels)
+
+        def step(index: tf.Tensor, nothing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            self._pass(self._gradients)
+            return index + 1, nothing
+
+        update = tf.function(lambda: counted_loop(REPEATS, step, tf.constant(0)), jit_compile=True)
+        gather = repeated(lambda batch: self._gathered(batch)[0], [rows])
+        others = [Candidate(ADAM, XLA, update), Candidate(GATHER, XLA, gather)]
+        timed = floors.time_candidates([*self._candidate_products(), *others], self.synchronise)
+        return floors.marked(timed, self._products | {ADAM: XLA, GATHER: XLA})
 
     def square(self, size: int) -> tf.Tensor:
         return tf.ones((size, size), self._images.dtype)
@@ -64,10 +112,41 @@ class Floor(floors.Floor):
         tf.matmul(matrix, matrix)
 
     def arrays(self) -> list[list[Array]]:
-        return [[variable.numpy() for variable in variables] for variables in self._variables]
+        return [[variable.numpy().T for variable in variables] for variables in self._variables]
+
+    def labels(self) -> Array:
+        return self._batch_labels.numpy()
 
     def device(self) -> str:
         return device_of(self._variables[0][0])
 
-    def program(self, steps: int) -> Program:
-        return Program(self._program, (steps,))
+    def program(self, rows: Array) -> Program:
+        return Program(self._program, (tf.constant(rows),))
+
+
+def multiply_by(library: str, product: floors.Product) -> Callable[..., tf.Tensor]:
+    """The function of two matrices that makes a product, transposing what it says."""
+    left, right = product.left.transposed, product.right.transposed
+    if library != XLA_TRANSPOSED:
+        return partial(tf.matmul, transpose_a=left, transpose_b=right)
+
+    def turned(matrix: tf.Tensor, transposed: bool) -> tf.Tensor:
+        # Behind a barrier the transpose is written to memory first.
+        return xla_optimization_barrier([tf.transpose(matrix)])[0] if transposed else matrix
+
+    return lambda a, b: tf.matmul(turned(a, left), turned(b, right))
+
+
+def repeated(call: Callable[..., tf.Tensor], arguments: list[tf.Tensor]) -> Callable[[], Any]:
+    """A function that makes `call` REPEATS times in one XLA program.
+
+    The arguments pass through a barrier with each result, so that no repetition can be left out.
+    """
+
+    def loop(*arguments: tf.Tensor) -> Any:
+        def step(index: tf.Tensor, carried: Any) -> tuple[tf.Tensor, Any]:
+            return index + 1, tuple(xla_optimization_barrier([*carried[:-1], call(*carried[:-1])]))
+
+        return counted_loop(REPEATS, step, (*arguments, call(*arguments)))[-1]
+
+    return partial(tf.function(loop, jit_compile=True), *arguments)

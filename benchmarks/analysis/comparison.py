@@ -221,7 +221,10 @@ def _left_out(summaries: dict[str, pd.DataFrame]) -> tuple[dict[str, str], froze
                 reasons.append(f"{'' if status == 'failed' else 'was '}{status} in {name.upper()}")
             elif not summary.at[case, "certified"]:
                 reasons.append(f"failed its certificate in {name.upper()}")
-            missing |= {case} if reasons and "certificate" not in reasons[-1] else set()
+            elif summary.at[case, "held_back"]:
+                reasons.append(f"is held back from the ranking in {name.upper()}")
+            untrusted = reasons and ("certificate" in reasons[-1] or "held back" in reasons[-1])
+            missing |= {case} if reasons and not untrusted else set()
         for column in () if reasons else MATCHED:
             old, new = (str(summary.at[case, column]) for summary in summaries.values())
             if old != new:

@@ -49,6 +49,7 @@ class Findings:
     resolution: float
     """Relative difference that the control could not have told apart; NaN without a control."""
     floors: pd.DataFrame
+    bounds: pd.DataFrame
     break_even: pd.DataFrame
     totals: pd.DataFrame
     curves: pd.DataFrame
@@ -163,15 +164,18 @@ def compute_findings(bundle: Bundle) -> Findings:
     run, workload = bundle.environment.run, bundle.environment.workload
     cases = pd.DataFrame([case.to_json() for case in run.cases], columns=list(IDENTITY))
     summary = pd.DataFrame([_case_row(bundle, case, step_seconds) for _, case in cases.iterrows()])
+    flops = Network(layer_sizes=workload.layer_sizes).step_flops(workload.batch_size)
+    bounds = limits.compute_bounds(bundle.tables["pieces"])
+    floors, limited = limits.compute_limits(flops, samples, bundle.tables["parts"], bounds)
+    held_back = limits.held_back(limited, run.floor_version)
+    summary["held_back"] = [held_back.get(case, "") for case in summary["case"]]
     is_comparable = (summary["status"] == "measured") & summary["certified"] & ~control_of(summary)
-    comparable = summary[is_comparable]
+    comparable = summary[is_comparable & (summary["held_back"] == "")]
     verdicts = statistics.verdicts(samples, pairs.judged(comparable))
     readings, launches = bundle.tables["accuracy"], bundle.tables["launches"]
     diverged = accuracy.find_failed_trainings(readings, workload.layer_sizes[-1])
     summary["diverged"] = [diverged.get(case, "") for case in summary["case"]]
     without_controls = summary[~control_of(summary)]
-    flops = Network(layer_sizes=workload.layer_sizes).step_flops(workload.batch_size)
-    floors, limited = limits.compute_limits(flops, samples, bundle.tables["parts"])
     summary = summary.merge(limited, how="left", on="case").fillna({"bound": ""})
     ranks = statistics.ranks(pairs.contenders(comparable), verdicts)
     against_fastest = _against_fastest(comparable, list(ranks), step_seconds)
@@ -200,6 +204,7 @@ def compute_findings(bundle: Bundle) -> Findings:
         unfair=_unfair(comparable, entries),
         resolution=statistics.resolution(statistics.control_medians(samples, step_seconds)),
         floors=floors,
+        bounds=bounds,
         # Of cases that are ranked: the pairs of all rungs are too many to read.
         break_even=break_even.find_overtakings(samples, launches, list(ranks)),
         totals=break_even.totals(

@@ -221,6 +221,11 @@ class Run(Record):
     floors: Annotated[
         tuple[CaseRecord, ...], "The floors that cases are set against.", Allowed(most=MOST_CASES)
     ] = ()
+    floor_version: Annotated[
+        int | None,
+        "Version of a floor's step; the first, without a gather, left it out.",
+        POSITIVE,
+    ] = None
     block_steps: Annotated[
         int, "Timed steps in a block, for cases that are not too slow.", "steps", POSITIVE
     ]

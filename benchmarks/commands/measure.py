@@ -21,7 +21,7 @@ from benchmarks.commands.list import list_backends
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import interrupts, lock
 from benchmarks.machine.project import VERSION
-from benchmarks.plan.cases import floors_of, with_control
+from benchmarks.plan.cases import with_control
 from benchmarks.plan.data import Dataset
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
@@ -65,8 +65,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> int:
     preset = PRESETS[arguments.preset]
     plan, dataset = running.prepare(arguments, running.choose_cases(arguments, preset.inputs))
     cases = list(plan.cases)
-    floors = floors_of(cases) if preset.floors else ()
-    plan = replace(plan, cases=tuple(with_control(cases)), floors=floors)
+    plan = replace(plan, cases=tuple(with_control(cases)))
     return run_and_report(arguments, plan, dataset, console, started)
 
 

@@ -155,6 +155,10 @@ def as_argument(kind: Callable[[str], Chosen]) -> Callable[[str], Chosen]:
     return convert
 
 
+NO_FLOORS = "none"
+"""What --floors is given for no floor."""
+
+
 class Parser(argparse.ArgumentParser):
     """The parser of one command; refuses in one line, and takes no abbreviated options."""
 
@@ -297,6 +301,10 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         default=ACCURACY_MARGIN_POINTS,
         help="backends are equivalent if their test accuracies are shown to lie within this many "
         "percentage points; default: %(default)s")  # fmt: skip
+    effort.add_argument("--floors", nargs="+", type=listed(word((NO_FLOORS, *BACKENDS))),
+        action="extend", metavar="NAME",
+        help="time the floors of these backends, or `none`; default: of all that can run here, "
+        "where the preset has floors")  # fmt: skip
     effort.add_argument("--time-limit", type=positive_float, metavar="MINUTES",
         help="stop after the round in which this time is spent; default: the preset's")  # fmt: skip
     effort.add_argument("--output", type=Path, metavar="FOLDER",

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from backends.contract import Adam, Network
-from backends.registry import BACKENDS
+from backends.registry import BACKENDS, missing_packages
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.bundle.folders import check_folder, create_folder
@@ -20,6 +20,7 @@ from benchmarks.bundle.reader import Bundle
 from benchmarks.bundle.records import Environment
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.commands import exit_codes
+from benchmarks.commands.options import NO_FLOORS
 from benchmarks.commands.progress import RunProgress
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import environment, probe, project
@@ -27,7 +28,7 @@ from benchmarks.machine.advice import together
 from benchmarks.machine.disturbance import other_load
 from benchmarks.machine.settings import ROOT, available_cpus, default_threads
 from benchmarks.plan import data
-from benchmarks.plan.cases import Case, select_cases, with_variants
+from benchmarks.plan.cases import Case, floors_of, select_cases, with_variants
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.plan.variants import Variant
@@ -76,13 +77,22 @@ def prepare(arguments: argparse.Namespace, cases: list[Case]) -> tuple[Plan, dat
     if arguments.precision == "tf32" and device == "cpu":
         raise UsageError("--precision tf32: only GPUs have it; use --device gpu")
     check_folder(arguments.output)
-    cases = [run_by(case, dict(arguments.python)) for case in cases]
-    probes = probe.probe_each(sorted({program_of(case) for case in cases}), device)
+    pythons = dict(arguments.python)
+    cases = [run_by(case, pythons) for case in cases]
+    floors = [
+        run_by(floor, pythons)
+        for floor in floors_of(floors_wanted(arguments), arguments.precision, device)
+    ]
+    programs = {program_of(case) for case in (*cases, *floors)}
+    probes = probe.probe_each(sorted(programs), device)
     skipped = cannot_run(cases, probes)
     for case, problem in skipped.items():
         # Without it, what was asked for would stay open. A release may well be one that fails.
         if case.variant and getattr(arguments, "variant", []):
             raise UsageError(f"--variant: {case.name} cannot run: {problem}")
+    floors_skipped = {
+        floor: problem for floor in floors if (problem := probes[program_of(floor)].problem)
+    }
     versions: dict[str, str] = {}
     for program in sorted(probes):
         if program.python == dict(arguments.python).get(program.backend):
@@ -101,6 +111,8 @@ def prepare(arguments: argparse.Namespace, cases: list[Case]) -> tuple[Plan, dat
         ),
         cases=tuple(case for case in cases if case not in skipped),
         skipped=skipped,
+        floors=tuple(floor for floor in floors if floor not in floors_skipped),
+        floors_skipped=floors_skipped,
         launches=arguments.launches or preset.launches,
         until_settled=arguments.launches is None,
         readings=preset.readings,
@@ -141,6 +153,24 @@ def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:
     images = len(dataset.training.labels)
     if size > images:
         raise UsageError(f"{option} {size}: the training set has only {images:,} images")
+
+
+def floors_wanted(arguments: argparse.Namespace) -> set[str]:
+    """The backends whose floors are timed: whatever is installed, unless the arguments name some.
+
+    A command that times nothing has no such option, and a preset may leave them out.
+    """
+    named = getattr(arguments, "floors", [NO_FLOORS])
+    if named:
+        return set(named)
+    if not PRESETS[arguments.preset].floors:
+        return set()
+    elsewhere = dict(arguments.python)
+    return {
+        name
+        for name, backend in BACKENDS.items()
+        if name in elsewhere or not missing_packages(backend)
+    }
 
 
 def run_by(case: Case, pythons: dict[str, str]) -> Case:
@@ -228,7 +258,9 @@ def run(
         try:
             session.run()
             state = "complete"
-            code = exit_codes.FAILED if session.failures else exit_codes.OK
+            # A floor that failed is said, but the cases were measured.
+            failed = any(case in session.failures for case in plan.cases)
+            code = exit_codes.FAILED if failed else exit_codes.OK
         except KeyboardInterrupt:
             state, code = "interrupted", exit_codes.INTERRUPTED
         except (StoppedError, UsageError, OSError, MemoryError) as error:

@@ -41,7 +41,7 @@ from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import interrupts, lock
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan.blocks import block_length
-from benchmarks.plan.cases import floors_of, with_control
+from benchmarks.plan.cases import with_control
 from benchmarks.plan.data import EMBEDDED, Dataset
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
@@ -116,7 +116,7 @@ def points(arguments: argparse.Namespace, pixels: int, classes: int) -> list[Poi
 def plan_of(point: Point, plan: Plan, steps: int | None) -> Plan:
     """The plan of one point; by default it trains as many steps as ROUNDS blocks have."""
     cases = list(plan.cases)
-    plan = replace(plan, cases=tuple(with_control(cases)), floors=floors_of(cases))
+    plan = replace(plan, cases=tuple(with_control(cases)))
     network = Network(layer_sizes=point.layer_sizes)
     shortest = block_length(
         steps=1,

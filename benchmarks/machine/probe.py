@@ -15,7 +15,9 @@ from itertools import repeat
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from backends.contract import Execution, Network
+import numpy as np
+
+from backends.contract import Adam, Execution, Network, Training, TrainingSet
 from backends.floors import Floor
 from backends.ladder import FLOOR, Backend
 from backends.registry import BACKENDS, load, missing_packages
@@ -52,7 +54,14 @@ def trial(backend: ModuleType, device: str, threads: int = 1) -> str:
     execution = Execution(mode=FLOOR, device=device, threads=threads)
     try:
         backend.configure(execution)
-        floor: Floor = backend.Floor(Network(layer_sizes=(16, 16)), 16, execution)
+        square = np.eye(16, dtype=np.float32)
+        training = Training(
+            network=Network(layer_sizes=square.shape),
+            adam=Adam(),
+            training_set=TrainingSet(images=square, labels=np.zeros(16, np.int32)),
+            start=[(square, square[0])],
+        )
+        floor: Floor = backend.Floor(training, 16, execution)
         floor.multiply(floor.square(16))
         floor.synchronise()
         execution.check_device(floor.device())

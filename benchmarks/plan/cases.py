@@ -1,6 +1,7 @@
 """The cases: the ways to train the workload that are timed, and the choice of them."""
 
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 
 from backends.contract import EPSILON_HAT, TEXTBOOK
@@ -158,15 +159,10 @@ def with_control(cases: list[Case]) -> list[Case]:
     return [*cases, replace((at_limit or plain)[-1], repetition=1)]
 
 
-def floors_of(cases: list[Case]) -> tuple[Case, ...]:
-    """The floors that `cases` are compared with: one implemented in each of their backends.
-
-    On the CPU there is NumPy's as well: the machine's best BLAS may belong to no framework.
-    """
-    precision, device = cases[0].precision, cases[0].device
-    names = {case.backend for case in cases} | ({"numpy"} if device == "cpu" else set())
-    return tuple(
+def floors_of(backends: Collection[str], precision: str, device: str) -> list[Case]:
+    """The floors of these backends, as far as they have one in a precision and on a device."""
+    return [
         Case(backend=name, mode=FLOOR, input="resident", precision=precision, device=device)
         for name, backend in BACKENDS.items()
-        if name in names and precision in backend.precisions
-    )
+        if name in backends and precision in backend.precisions and device in backend.devices
+    ]

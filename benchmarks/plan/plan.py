@@ -27,7 +27,9 @@ class Plan:
     skipped: dict[Case, str]
     """Cases that cannot run here, and why."""
     floors: tuple[Case, ...] = ()
-    """The floors that cases are compared with: see `floors_of`."""
+    """The floors that cases are compared with, of whatever backends can run here."""
+    floors_skipped: dict[Case, str] = field(default_factory=dict)
+    """Floors that cannot run here although their framework is installed, and why."""
     launches: int
     """The least number of launches."""
     seed: int
@@ -106,6 +108,7 @@ class Plan:
             )
         elif self.rounds == 1:
             notes.append(f"{steps} steps are one block: a launch has a single round")
+        notes += [f"{case.name} cannot run: {why}" for case, why in self.floors_skipped.items()]
         if self.launches == 1 and not self.until_settled:
             notes.append("one launch gives no intervals, and no verdict but undecided")
         workers, launches = len(self.cases) + len(self.floors), min(self.launches, 2)

@@ -94,7 +94,9 @@ def not_ranked(bundle: Bundle, findings: Findings) -> Section | None:
         for case in rows.loc[rows["status"] == "failed", "case"]
         if (printed := end_of_output(bundle.folder, case))
     ]
-    rows = rows.assign(reason=rows["status"].map(reasons).fillna(rows["reason"]))
+    held_back = rows["held_back"].where(rows["certified"] & (rows["held_back"] != ""))
+    reason = held_back.fillna(rows["status"].map(reasons)).fillna(rows["reason"])
+    rows = rows.assign(reason=reason)
     return Section("Not ranked", [Table([CASE, sections.STATUS, sections.REASON], rows), *outputs])
 
 
@@ -106,6 +108,7 @@ def where_the_time_goes(findings: Findings) -> Section | None:
     floors = [
         Column("implemented in", "backend", lambda row, name: title_of(row[name]), text=True),
         Column("floor (ms)", "step_ms", as_interval(MS)),
+        Column("its pieces alone (ms)", "bound_ms", MS),
         Column("its pass alone (ms)", "pass_ms", ".2f"),
         Column("peak (GFLOP/s)", "peak_gflops", ",.0f"),
     ]
@@ -113,15 +116,17 @@ def where_the_time_goes(findings: Findings) -> Section | None:
         CASE,
         *(Column(part, f"{part}_ms", ".2f") for part in (*limits.BOUNDS, "waited")),
         Column("fixed cost of a block", "fixed_ms", ".1f"),
-        Column("times its own floor", "x_own_floor", ".2f"),
+        Column("times the floor of its library", "x_own_floor", as_interval()),
         Column("bound by", "bound", lambda row, name: as_text(row, name) or MISSING, text=True),
     ]
     parts: list[Part] = [
-        "The floor is a step that is nothing but its matrix products and one pass over Adam's "
-        "arrays, timed in the same rounds; the peak is the rate of a large square product beside "
-        "them. *Times the floor* refers to the fastest of these, *times its own floor* to that of "
-        "the case's framework.",
+        "A floor is a step that is nothing but the gather of its batch, its matrix products and "
+        "Adam's pass over all weights, in a row and as fast as one framework can call them, timed "
+        "in the same rounds; the peak is the rate of a large square product beside them. The "
+        "fastest is the *attained floor*, to which *times the floor* refers; the *floor of its "
+        "library* is that of the case's framework.",
         Table(floors, findings.floors),
+        *bound(findings),
         "Milliseconds of a step. "
         + " ".join(f"*{name.capitalize()}*: {about}." for name, about in limits.BOUNDS.items())
         + " *Waited*: time from the call's return until the device had finished. *Fixed cost of a "
@@ -131,6 +136,35 @@ def where_the_time_goes(findings: Findings) -> Section | None:
         sentences.bounds(measured),
     ]
     return Section("Where the time goes", parts)
+
+
+def bound(findings: Findings) -> list[Part]:
+    """The pieces of a step, each alone, by the fastest library of all and of each framework."""
+    bounds = findings.bounds
+    if bounds.empty:
+        return []
+    pieces = list(dict.fromkeys(bounds["piece"]))
+    by_backend = bounds.pivot_table(index="piece", columns="backend", values="piece_ms")
+    fastest = bounds[bounds["fastest"]].drop_duplicates("piece")
+    rows = fastest.merge(by_backend, on="piece").sort_values(
+        "piece", key=lambda names: names.map(pieces.index)
+    )
+    names = [name for name in dict.fromkeys([*BACKENDS, *by_backend]) if name in by_backend]
+    columns = [
+        Column("piece", "piece", text=True),
+        Column("fastest library", "library", text=True),
+        Column("alone (ms)", "piece_ms", ".3f"),
+        *(Column(f"{title_of(name)} (ms)", name, ".3f") for name in names),
+    ]
+    attained = findings.floors["step_ms"].min()
+    return [
+        f"The *bound* is {number(limits.bound_ms(bounds), MS)} ms: the sum of a step's pieces, "
+        "each alone, with warm caches, by the fastest library of any framework. The attained "
+        f"floor, {number(attained, MS)} ms, is the fastest sequence of them within one framework: "
+        "the libraries of several would get in each other's way with their threads. pieces.csv has "
+        "every library.",
+        Table(columns, rows),
+    ]
 
 
 def startup(findings: Findings) -> Section | None:

@@ -119,9 +119,15 @@ def bounds(measured: pd.DataFrame) -> list[Note]:
         )
         sentences.append(
             f"{row['case']} {largest}. It "
-            f"takes {number(row['x_floor'], '.2f')} times as long as the fastest floor, and "
-            f"{number(row['x_own_floor'], '.2f')} times as long as its own framework's."
+            f"takes {number(row['x_floor'], '.2f')} times as long as the attained floor, and "
+            f"{number(row['x_own_floor'], '.2f')} times as long as the floor of its library."
         )
+    fused = measured[(measured["x_floor_high"] < 1) & (measured["held_back"] == "")]
+    sentences += [
+        f"{row['case']} takes {as_interval('.3f')(row, 'x_floor')} times as long as the attained "
+        "floor: it fuses pieces that the floor makes one after another."
+        for _, row in fused[~control_of(fused)].iterrows()
+    ]
     return list(map(Note, sentences))
 
 
@@ -156,6 +162,8 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
     diverged = summary[(summary["diverged"] != "") & ~control_of(summary)]
     warnings = [f"{row['case']} {row['diverged']}." for _, row in diverged.iterrows()]
     warnings += [f"Unfair: {sentence}." for sentence in findings.unfair]
+    held_back = summary[(summary["held_back"] != "") & ~control_of(summary)]
+    warnings += [f"{row['case']} is {row['held_back']}." for _, row in held_back.iterrows()]
     spoiled = spoiled_by(bundle.environment, bundle.tables["ledger"])
     warnings += [f"Spoiled: {sentence}." for sentence in spoiled]
     if (share := bundle.tables["rounds"]["other_share"].median()) > OTHER_SHARE:

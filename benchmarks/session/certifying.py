@@ -9,7 +9,10 @@ from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
 from benchmarks.plan.plan import Plan
 from benchmarks.session.jobs import (
+    Kind,
+    Products,
     References,
+    kind_of,
     make_job,
     make_ready,
     make_references,
@@ -48,18 +51,28 @@ class FailedCase:
 def certify_cases(plan: Plan, training: Split) -> Iterator[CertifiedCase | FailedCase]:
     """Take the certificate of each case and train its warm-up, one case after the other."""
     references = make_references(plan, training)
+    products: dict[Kind, Products] = {}
     with scratch.folder() as folder:
         for case in plan.cases:
-            yield _certify(plan, case, references, folder)
+            yield _certify(plan, case, references, products, folder)
 
 
 def _certify(
-    plan: Plan, case: Case, references: References, folder: Path
+    plan: Plan,
+    case: Case,
+    references: References,
+    products: dict[Kind, Products],
+    folder: Path,
 ) -> CertifiedCase | FailedCase:
+    """Certify one case; `products` are the choices of the cases before it, to which it adds."""
+    kind = kind_of(case)
     with interrupts.deferred():
         worker = start_worker(plan, case, folder)
         try:
-            _, certified, warmup = make_ready(worker, make_job(plan, case, 0, references))
+            job = make_job(plan, case, 0, references, products=products.get(kind))
+            _, certified, warmup = make_ready(worker, job)
+            if certified.products:
+                products.setdefault(kind, certified.products)
             return CertifiedCase(case=case, certified=certified, block=warmup.last)
         except WorkerError as error:
             return FailedCase(case=case, reason=str(error), output=worker.output())

@@ -5,6 +5,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from backends.floors import FLOOR_VERSION
 from benchmarks.bundle.records import FORMAT, CaseRecord, Environment, Machine, Run, WorkloadRecord
 from benchmarks.machine import environment
 from benchmarks.machine.processor import as_text
@@ -41,6 +42,7 @@ def describe_run(plan: Plan) -> Environment:
             cpus=as_text(plan.cpus) or None,
             cases=_records(*plan.cases, *plan.skipped),
             floors=_records(*plan.floors),
+            floor_version=FLOOR_VERSION if plan.floors else None,
             block_steps=plan.block.timed,
             lead_in_steps=plan.block.lead_in,
             time_limit_seconds=plan.time_limit_seconds,

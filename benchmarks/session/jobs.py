@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from benchmarks.plan.blocks import STEPS_PER_CALL, BlockLength
 from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
 from benchmarks.plan.plan import Plan
+from benchmarks.plan.variants import Overrides
 from benchmarks.plan.workload import Workload
 from benchmarks.session.worker_process import WorkerProcess
 from benchmarks.worker import messages
@@ -25,6 +27,28 @@ START_TIMEOUT_SECONDS = 300.0
 
 References = dict[tuple[str, str], Reference]
 """The reference for each precision and form of Adam."""
+
+
+class Kind(NamedTuple):
+    """What cases have in common whose products are computed by the same libraries.
+
+    Modes differ in which libraries they may call.
+    """
+
+    backend: str
+    mode: str
+    overrides: Overrides
+    precision: str
+    device: str
+
+
+Products = dict[str, str]
+"""The library of each product, as a worker has chosen it."""
+
+
+def kind_of(case: Case) -> Kind:
+    """The kind of a case: its first worker chooses the libraries for all others."""
+    return Kind(case.backend, case.mode, case.overrides, case.precision, case.device)
 
 
 def workload_of(plan: Plan, case: Case) -> Workload:
@@ -45,10 +69,22 @@ def make_references(plan: Plan, training: Split) -> References:
 
 
 def make_job(
-    plan: Plan, case: Case, launch: int, references: References, block: BlockLength | None = None
+    plan: Plan,
+    case: Case,
+    launch: int,
+    references: References,
+    block: BlockLength | None = None,
+    products: Products | None = None,
 ) -> Job:
-    """Everything the worker of a case needs; `block` as an earlier launch has set it."""
-    is_floor, first, library = case.mode == FLOOR, launch == 0, case.overrides.products
+    """Everything the worker of a case needs; `block` as an earlier launch has set it.
+
+    `products` are what an earlier worker of the case's kind has chosen; None for a choice of its
+    own. What the case itself names comes first.
+    """
+    named = case.overrides.products
+    if named:
+        products = dict.fromkeys(product_names(plan.workload.network), named)
+    is_floor, first = case.mode == FLOOR, launch == 0
     return Job(
         backend=BACKENDS[case.backend],
         execution=Execution(
@@ -58,9 +94,7 @@ def make_job(
             device=case.device,
             threads=case.overrides.threads or plan.threads,
             steps_per_call=STEPS_PER_CALL,
-            products=dict.fromkeys(product_names(plan.workload.network), library)
-            if library
-            else {},
+            products=products or {},
         ),
         workload=workload_of(plan, case),
         seed=plan.seed + launch,
@@ -68,6 +102,7 @@ def make_job(
         # With shorter blocks than the others, a case would not reach the last batch readings.
         calibrate=block is None and plan.readings is None,
         reference=None if is_floor else references[case.precision, case.adam],
+        products=named,
         profile=str(plan.profile / file_name(case.name)) if plan.profile and first else None,
         first=first,
         reading_steps=plan.reading_steps,

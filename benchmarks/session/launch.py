@@ -20,7 +20,15 @@ from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
 from benchmarks.schema import OVERRIDES
-from benchmarks.session.jobs import References, make_job, make_ready, start_worker
+from benchmarks.session.jobs import (
+    Kind,
+    Products,
+    References,
+    kind_of,
+    make_job,
+    make_ready,
+    start_worker,
+)
 from benchmarks.session.quiet import wait_until_quiet
 from benchmarks.session.worker_process import WorkerError, WorkerProcess
 from benchmarks.worker import messages
@@ -62,6 +70,8 @@ class SharedState:
     """Why each failed case failed; it is left out of later launches."""
     blocks: dict[Case, BlockLength] = field(default_factory=dict)
     """The length of each case's blocks, as set in its first launch."""
+    products: dict[Kind, Products] = field(default_factory=dict)
+    """The libraries that the first worker of each kind has chosen for its products."""
     monitor: Monitor = field(default_factory=Monitor)
     waited_seconds: float = 0.0
     waiting_cpu_seconds: float = 0.0
@@ -98,11 +108,13 @@ class Member:
         return self.case.mode != FLOOR
 
     def write_certificate(self) -> None:
-        """Write the checks of the certificate, the parts of a step, and the ledger."""
+        """Write the checks of the certificate, the parts or pieces of a step, and the ledger."""
         for check in self.certified.checks:
             row = asdict(check)
             row["relative_error"] = row.pop("error")
             self.rows.append("certificates", **row, passed=check.passed)
+        for piece in self.certified.pieces:
+            self.rows.append("pieces", piece)
         for part, value in self.certified.parts.items():
             self.rows.append("parts", part=part, value=value)
         overrides = {OVERRIDES: self.case.differs_in}
@@ -190,11 +202,15 @@ class Launch:
             if case in state.failures:
                 continue
             state.progress.starting(case)
-            job = make_job(plan, case, self.number, references, state.blocks.get(case))
+            kind, block = kind_of(case), state.blocks.get(case)
+            products = state.products.get(kind)
+            job = make_job(plan, case, self.number, references, block, products)
             worker = self._workers[case] = start_worker(plan, case, scratch)
             with self._failing_alone(case):
                 ready, certified, warmup = make_ready(worker, job)
                 state.blocks[case] = warmup.block
+                if certified.products:
+                    state.products.setdefault(kind, certified.products)
                 rows = replace(self._rows, columns=self._rows.columns | case.identity())
                 member = Member(case, worker, rows, ready, certified, warmup, plan.reading_steps)
                 member.write_certificate()

@@ -147,7 +147,7 @@ def validate(minutes: float, without: str | None) -> Iterator[pd.DataFrame]:
         workload=default_workload(training, 4000),
         cases=(*cases, fixed, paced, spinning),
         skipped={},
-        floors=floors_of(cases),
+        floors=tuple(floors_of({"numpy", *(case.backend for case in cases)}, "float32", "cpu")),
         launches=1,
         seed=0,
         threads=default_threads(),

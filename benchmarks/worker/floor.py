@@ -1,12 +1,13 @@
-"""The worker of a floor: products and one pass over Adam's arrays, timed like a case."""
+"""The worker of a floor: batch, products and Adam's pass, timed like a case; and each alone."""
 
 from dataclasses import replace
-
-import numpy as np
+from pathlib import Path
 
 from backends import registry
-from backends.contract import Array
+from backends.floors import FLOOR_RATE, Floor
+from benchmarks.plan import data, workload
 from benchmarks.plan.blocks import BlockLength
+from benchmarks.plan.workload import Workload
 from benchmarks.worker import clock
 from benchmarks.worker.messages import Block, Certified, Job, Ready, WarmUp
 
@@ -18,9 +19,13 @@ PEAK_SIZE = {"cpu": 2048, "gpu": 8192}
 """Size of the square matrices whose product shows the peak rate of a device."""
 
 
-def empty_rows(steps: int) -> Array:
-    """Rows for `steps` steps of a floor, which ignores their content."""
-    return np.empty((steps, 0), np.int32)
+def load_data(work: Workload) -> data.Dataset:
+    """The data set of a workload; raises DataError where it is no longer what it was."""
+    dataset = data.load(Path(work.data_dir))
+    if work.data_sha256 not in ("", dataset.sha256):
+        name = Path(work.data_dir).name
+        raise data.DataError(f"{name}: holds other data than when the run was started")
+    return dataset
 
 
 class FloorWorker:
@@ -29,15 +34,24 @@ class FloorWorker:
     def __init__(self, job: Job) -> None:
         self._backend, self._import_seconds = clock.timed(lambda: registry.load(job.backend))
         self._backend.configure(job.execution)
-        self._job, self._blocks = job, 0
+        self._job, self._blocks, self._step = job, 0, 0
         work = job.workload
-        self._floor, self._build_seconds = clock.timed(
-            lambda: self._backend.Floor(work.network, work.batch_size, job.execution)
+        self._rows = workload.batch_rows(
+            work.training_images, work.batch_size, work.steps, job.seed
         )
+        training = replace(work, adam=replace(work.adam, learning_rate=FLOOR_RATE)).training(
+            load_data(work).training.stored_as(job.execution.stored),
+            workload.initial_parameters(work.network, job.seed),
+        )
+        self._floor: Floor
+        self._floor, self._build_seconds = clock.timed(
+            lambda: self._backend.Floor(training, work.batch_size, job.execution)
+        )
+        job.check_products(self._floor.products())
 
     def first_call(self) -> Ready:
         """Make the first call, which compiles."""
-        block = clock.train_block(self._floor, empty_rows(0), empty_rows(self._job.steps_per_call))
+        block = self._train(BlockLength(lead_in=0, timed=self._job.steps_per_call))
         self._job.execution.check_device(self._floor.device())
         return Ready(
             import_seconds=self._import_seconds,
@@ -47,12 +61,20 @@ class FloorWorker:
         )
 
     def certify(self) -> Certified:
-        """Read versions, and call for the first time what is timed beside blocks."""
+        """Read versions, time the pieces, and prepare what is timed beside blocks."""
+        pieces, seconds = clock.timed(self._floor.pieces if self._job.first else list)
         self._pass_seconds()
         self._matrix = self._floor.square(PEAK_SIZE[self._job.execution.device])
-        _, seconds = clock.timed(self._peak_flops)
-        versions = self._backend.versions()
-        return Certified(checks=(), ledger={}, versions=versions, parts={}, seconds=seconds)
+        self._peak_flops()
+        return Certified(
+            checks=(),
+            ledger={},
+            versions=self._backend.versions(),
+            parts={},
+            seconds=seconds,
+            products=self._floor.products(),
+            pieces=tuple(pieces),
+        )
 
     def _peak_flops(self) -> float:
         """The operations a second of a large product."""
@@ -81,4 +103,6 @@ class FloorWorker:
         return replace(block, pass_seconds=self._pass_seconds(), peak_flops=self._peak_flops())
 
     def _train(self, length: BlockLength) -> Block:
-        return clock.train_block(self._floor, empty_rows(length.lead_in), empty_rows(length.timed))
+        rows = self._rows.take(range(self._step, self._step + length.steps), axis=0, mode="wrap")
+        self._step += length.steps
+        return clock.train_block(self._floor, rows[: length.lead_in], rows[length.lead_in :])

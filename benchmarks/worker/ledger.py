@@ -68,6 +68,15 @@ def described(description: Description) -> dict[str, str]:
     return entries | {"epsilon": f"{description.epsilon:g} ({form})"}
 
 
+def libraries_of(products: dict[str, str]) -> dict[str, str]:
+    """The entry of the libraries that were chosen for products: "mkl: forward 1, weights 1"."""
+    by_library: dict[str, list[str]] = {}
+    for product, library in products.items():
+        by_library.setdefault(library, []).append(product)
+    text = "; ".join(f"{library}: {', '.join(names)}" for library, names in by_library.items())
+    return {"products": text} if text else {}
+
+
 def numpy_instructions() -> str:
     """The newest groups of vector instructions that NumPy has found and may use."""
     try:
@@ -105,6 +114,7 @@ def read(trainer: Trainer, stored: str, rows: Array, programs: int) -> dict[str,
     bits = product_bits(trainer, stored)
     return {
         **described(trainer.describe()),
+        **libraries_of(trainer.products()),
         "product": BY_BITS.get(bits, f"{bits} bits"),
         "denormals": denormals(trainer, stored),
         "parameters": update_in_memory(trainer, rows),

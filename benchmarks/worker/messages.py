@@ -4,10 +4,11 @@ Each request is a class that names the type of its answer, so that a type checke
 `WorkerProcess.ask` returns. The first request to a worker is `Build`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from backends.contract import Execution
+from backends.floors import Piece
 from backends.ladder import Backend
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.workload import Workload
@@ -31,6 +32,8 @@ class Job:
     """Whether `block` may still be shortened to what fits into BLOCK_SECONDS."""
     reference: Reference | None = None
     """The reference of the certificate; a floor has neither."""
+    products: str = ""
+    """The library that the case names for all its products; it must then have a choice."""
     profile: str | None = None
     """The folder for a trace by the framework's own profiler, where one is wanted."""
     first: bool = True
@@ -44,6 +47,14 @@ class Job:
     def steps_per_call(self) -> int:
         """The number of steps that one call of the framework trains."""
         return self.backend.steps_per_call(self.execution)
+
+    def check_products(self, used: dict[str, str]) -> None:
+        """Raise RuntimeError unless `used` are the libraries that the case names, if it does."""
+        if self.products and set(used.values()) != {self.products}:
+            raise RuntimeError(
+                f"products={self.products}: {self.execution.mode} of {self.backend.title} has no "
+                "choice of libraries for its products; leave this out"
+            )
 
 
 # Answers.
@@ -74,6 +85,10 @@ class Certified:
     """The cost of each part of a step, by its name in parts.csv: see parts.py."""
     seconds: float
     """The time that taking all this took."""
+    products: dict[str, str] = field(default_factory=dict)
+    """The library of each product; empty where there is no choice: see `Timed.products`."""
+    pieces: tuple[Piece, ...] = ()
+    """Of a floor in the first launch: what each piece of its step takes alone."""
 
     @property
     def passed(self) -> bool:

@@ -20,11 +20,11 @@ from backends.contract import Array, Execution, Parameters, Trainer, TrainingSet
 from backends.ladder import FLOOR
 from backends.numpy.model import log_softmax
 from benchmarks.machine import advice, nvml
-from benchmarks.plan import data, workload
+from benchmarks.plan import workload
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.worker import certificate, clock, energy, ledger, messages, parts
 from benchmarks.worker.certificate import Check
-from benchmarks.worker.floor import FloorWorker
+from benchmarks.worker.floor import FloorWorker, load_data
 from benchmarks.worker.reference import Reference
 
 PROFILED_STEPS = 20
@@ -57,10 +57,7 @@ class Worker:
         self._backend, self._import_seconds = clock.timed(lambda: registry.load(job.backend))
         self._backend.configure(job.execution)
 
-        dataset = data.load(Path(work.data_dir))
-        if work.data_sha256 not in ("", dataset.sha256):
-            name = Path(work.data_dir).name
-            raise data.DataError(f"{name}: holds other data than when the run was started")
+        dataset = load_data(work)
         stored = job.execution.stored
         training_set = dataset.training.stored_as(stored)
         self._sample = training_set.images[: len(dataset.validation.labels)]
@@ -76,6 +73,10 @@ class Worker:
         self._trainer, self._build_seconds = clock.timed(
             lambda: self._make_trainer(job.execution, training_set, self._start)
         )
+        products = self._trainer.products()
+        job.check_products(products)
+        # What is built later for this case, such as its copy in float64, chooses no more.
+        self._job = replace(job, execution=replace(job.execution, products=products))
 
     def _make_trainer(
         self, execution: Execution, training_set: TrainingSet, start: Parameters
@@ -130,6 +131,7 @@ class Worker:
             versions=self._backend.versions(),
             parts=costs,
             seconds=perf_counter() - start,
+            products=self._trainer.products(),
         )
 
     def _certify_in_float64(self, reference: Reference) -> list[Check]:

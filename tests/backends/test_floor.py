@@ -1,20 +1,80 @@
-"""A floor does the work it stands for, in every framework: no product or pass is left out."""
+"""A floor does the work it stands for in every framework; no product, pass or gather is missing."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from backends import floors
+from backends.contract import Execution, product_names
 from backends.registry import BACKENDS
-from tests.support.floors import check_floor
+from tests.support.floors import NETWORK, ROWS, check_arrays, check_floor, check_pieces, floor_of
 
 KINDS = [
     pytest.param(name, precision, error, id=f"{name}-{precision}")
     for name, backend in BACKENDS.items()
-    for precision, error in (("float32", 1e-4), ("bfloat16", 5e-2))
+    for precision, error in (("float32", 1e-4), ("bfloat16", 0.1))
     if precision in backend.precisions
 ]
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which library is the fastest does not matter here."""
+    monkeypatch.setattr(floors, "TIMING_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize(("name", "precision", "error"), KINDS)
 def test_a_floor_does_its_products_and_its_pass(name: str, precision: str, error: float) -> None:
     check_floor(name, precision, error)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_piece_is_timed_by_each_library(name: str) -> None:
+    check_pieces(floor_of(name, Execution(mode="floor")), product_names(NETWORK))
+
+
+OTHERS = {
+    "numpy": ("openblas", "openblas-exchanged"),
+    "pytorch": ("mkl", "mkl-exchanged", "onednn", "onednn-exchanged"),
+    "jax": ("xla", "xla-transposed"),
+    "tensorflow": ("xla-transposed",),
+}
+
+
+@pytest.mark.parametrize(("name", "library"), [(n, one) for n in OTHERS for one in OTHERS[n]])
+def test_every_library_computes_the_same(name: str, library: str) -> None:
+    products = dict.fromkeys(product_names(NETWORK), library)
+    floor = floor_of(name, Execution(mode="floor", steps_per_call=len(ROWS)), products=products)
+    floor.train(ROWS)
+    floor.synchronise()
+    check_arrays(floor, 1e-4)
+    assert floor.products() == products
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_library_that_it_does_not_have_is_refused_in_one_line(name: str) -> None:
+    products = dict.fromkeys(product_names(NETWORK), "abacus")
+    with pytest.raises(ValueError, match="abacus") as refused:
+        floor_of(name, Execution(mode="floor"), products=products)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_floor_without_its_gather_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    floor = floor_of("numpy", Execution(mode="floor"))
+    gather = floor._gather  # type: ignore[attr-defined]
+    monkeypatch.setattr(floor, "_gather", lambda batch: gather(np.sort(batch) * 0))
+    floor.train(ROWS)
+    with pytest.raises(AssertionError):
+        check_arrays(floor, 1e-4)
+
+
+def test_products_are_chosen_alike_where_they_bear_on_one_another() -> None:
+    times = {"a": (1.0, 2.0), "b": (3.0, 1.5)}
+    pieces = [
+        floors.Piece(piece=name, library=library, seconds=seconds)
+        for name, both in times.items()
+        for library, seconds in zip(("mkl", "mkl-exchanged"), both, strict=True)
+    ]
+    assert floors.choose_alike(pieces) == dict.fromkeys(times, "mkl-exchanged")
+    assert floors.choose_each(pieces) == {"a": "mkl", "b": "mkl-exchanged"}

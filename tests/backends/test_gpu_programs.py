@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +21,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.contract import Adam, Network, Program, Trainer, Training, TrainingSet
+from backends.contract import (
+    Adam,
+    Network,
+    Program,
+    Trainer,
+    Training,
+    TrainingSet,
+    product_names,
+)
+from backends.floors import Floor
 from backends.ladder import FLOOR
 from backends.registry import BACKENDS
 from benchmarks.plan.workload import initial_parameters
@@ -195,7 +204,8 @@ def program_of(name: str, mode: str, precision: str, mutant: ModuleType | None =
     """The program that a mode, or a floor, compiles for one call."""
     module, execution = set_up(name, mode, precision, STEPS_PER_CALL)
     if mode == FLOOR:
-        return module.Floor(NETWORK, BATCH_SIZE, execution).program(STEPS_PER_CALL)
+        libraries = dict.fromkeys(product_names(NETWORK), "xla")
+        execution = replace(execution, products=libraries)
     training_set = TrainingSet(
         images=np.zeros((IMAGES, 784), np.float32), labels=np.zeros(IMAGES, np.int32)
     )
@@ -205,6 +215,9 @@ def program_of(name: str, mode: str, precision: str, mutant: ModuleType | None =
         training_set=training_set,
         start=initial_parameters(NETWORK, 0),
     )
+    if mode == FLOOR:
+        floor: Floor = module.Floor(training, BATCH_SIZE, execution)
+        return floor.program(ROWS)
     trainer: Trainer = (mutant or module).TRAINERS[mode](training, execution)
     return trainer.program(ROWS if BACKENDS[name].modes[mode].many_steps else ROWS[0])
 
@@ -215,15 +228,16 @@ def for_h100(name: str, mode: str, precision: str, folder: Path) -> HopperProgra
     return compiled(program_of(name, mode, precision), folder)
 
 
-# Weights, biases, two moments of each and the step count; of a floor, weights and moments.
+# Weights, biases, two moments of each and the step count; of a floor, weights, moments, step count
+# and labels.
 STATE = {
     ("jax", "compiled"): 19,
     ("jax", "scan"): 19,
     ("jax", "handwritten"): 19,
-    ("jax", FLOOR): 9,
+    ("jax", FLOOR): 11,
     ("tensorflow", "compiled"): 19,
     ("tensorflow", "xla-loop"): 19,
-    ("tensorflow", FLOOR): 9,
+    ("tensorflow", FLOOR): 11,
 }
 
 

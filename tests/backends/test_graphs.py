@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.contract import Array, Execution, Trainer
+from backends.contract import Execution, Trainer, product_names
 from benchmarks.worker import certificate
 from benchmarks.worker.reference import STEPS as CERTIFIED_STEPS
 from benchmarks.worker.reference import make_reference
 from tests.conftest import STEPS_PER_CALL, Problem, configured
 from tests.support.certifying import make_workload, random_images, training_of
 from tests.support.contract_checks import CHECKS, make, reusing
-from tests.support.floors import BATCH_SIZE, NETWORK, STEPS, expected
+from tests.support.floors import NETWORK, ROWS, expected, floor_of
 
 
 class FakeCuda:
@@ -172,12 +172,11 @@ def test_a_warm_up_that_counts_is_noticed(
 
 
 def test_a_floor_takes_the_requested_steps_through_graphs(fake: FakeCuda) -> None:
-    floor: Any = configured("pytorch").Floor(
-        NETWORK, BATCH_SIZE, Execution(mode="floor", precision="float64", steps_per_call=3)
-    )
+    products = dict.fromkeys(product_names(NETWORK), "mkl")
+    execution = Execution(mode="floor", precision="float64", steps_per_call=3, products=products)
+    floor: Any = floor_of("pytorch", execution)
     floor.graphed = True
-    rows: Array = np.empty((STEPS, 0))
-    floor.train(rows)
+    floor.train(ROWS)
     assert fake.captured == 2  # of three steps, and of the one left over
     for arrays, references in zip(floor.arrays(), expected(), strict=True):
         for array, reference in zip(arrays, references, strict=True):

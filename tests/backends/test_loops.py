@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
-from backends.contract import Execution, Network, Program
+from backends.contract import Execution, Program
 from tests.conftest import STEPS_PER_CALL, Problem, configured
 from tests.support.contract_checks import make
+from tests.support.floors import ROWS, floor_of
 from tests.support.programs import trip_counts
 
 
@@ -75,8 +77,8 @@ def test_a_block_has_one_pipeline(
 @pytest.mark.parametrize("name", ["tensorflow", "jax"])
 def test_the_number_of_steps_of_a_floor_is_known(name: str) -> None:
     execution = Execution(mode="floor", steps_per_call=STEPS_PER_CALL)
-    floor = configured(name).Floor(Network(layer_sizes=(5, 4, 3)), 2, execution)
-    assert trip_counts(optimized(name, floor.program(9))) == ["9"]
+    floor = floor_of(name, execution)
+    assert trip_counts(optimized(name, floor.program(np.tile(ROWS[0], (9, 1))))) == ["9"]
 
 
 def test_a_loop_whose_steps_are_not_known_is_noticed() -> None:

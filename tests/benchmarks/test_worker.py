@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from backends import registry
-from backends.contract import Adam, Array, Execution, Network, Timed, Trainer
+from backends.contract import Adam, Array, Execution, Network, Timed, Trainer, product_names
 from backends.numpy.backend import Eager
-from benchmarks.plan import data
+from benchmarks.plan import data, workload
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.workload import Workload
 from benchmarks.worker.certificate import first_failure
@@ -142,11 +142,9 @@ def test_a_profile_is_written_if_one_is_wanted(
 
 
 def test_the_worker_of_a_floor(job: Job) -> None:
-    network = Network(layer_sizes=(31, 17, 9))
     floor = replace(
         job,
         execution=Execution(mode="floor"),
-        workload=replace(job.workload, network=network, batch_size=8),
         reference=None,
         calibrate=True,
     )
@@ -154,11 +152,26 @@ def test_the_worker_of_a_floor(job: Job) -> None:
     assert worker.first_call().first_call_steps == 50
     certified = worker.certify()
     assert certified.passed
+    assert {piece.piece for piece in certified.pieces} == {*certified.products, "adam", "gather"}
     assert worker.warm_up().block == job.block
     block = worker.train(job.block)
     assert (block.lead_in_steps, block.steps) == (2, 10)
+    # Its batches are those of the cases.
+    rows = workload.batch_rows(job.workload.training_images, 16, STEPS, job.seed)
+    labels = data.load().training.labels[rows[(worker._step - 1) % STEPS]]
+    np.testing.assert_array_equal(worker._floor.labels(), labels)
     # Between one slow core and the largest server.
     assert 1e9 < block.peak_flops < 1e14
+
+
+def test_a_case_that_names_a_library_must_have_a_choice(job: Job) -> None:
+    names = product_names(job.workload.network)
+    named = replace(job.execution, products=dict.fromkeys(names, "openblas"))
+    with pytest.raises(RuntimeError, match="products=openblas: eager of NumPy has no choice"):
+        Worker(replace(job, products="openblas", execution=named))
+    Worker(replace(job, execution=named))  # handed on by a case that has one: it does not matter
+    floor = replace(job, products="openblas", execution=replace(named, mode="floor"))
+    assert FloorWorker(floor).certify().products == named.products
 
 
 def test_batches_start_over_past_the_end_of_the_training(job: Job) -> None:

@@ -15,6 +15,7 @@ from benchmarks.plan.workload import initial_parameters
 from benchmarks.worker.clock import train_block
 from tests.conftest import STEPS_PER_CALL, Problem, back_to_float64, configured, device
 from tests.support.contract_checks import make
+from tests.support.floors import training as training_of_floor
 from tests.support.gpu import FRAMEWORKS, GPU_MODES
 
 pytestmark = pytest.mark.gpu
@@ -62,18 +63,16 @@ def test_a_synchronisation_left_out_shows(
         images=generator.random((BATCH, LARGE.layer_sizes[0]), dtype=np.float32),
         labels=generator.integers(0, 10, BATCH).astype(np.int32),
     )
-    trainer: Trainer = module.TRAINERS[mode](
-        Training(
-            network=LARGE,
-            adam=Adam(),
-            training_set=training_set,
-            start=initial_parameters(LARGE, 0),
-        ),
-        execution,
+    training = Training(
+        network=LARGE,
+        adam=Adam(),
+        training_set=training_set,
+        start=initial_parameters(LARGE, 0),
     )
+    trainer: Trainer = module.TRAINERS[mode](training, execution)
     rows = np.tile(np.arange(BATCH, dtype=np.int32), (STEPS, 1))
     floor = module.Floor(
-        LARGE, BATCH, Execution(mode=FLOOR, device=device(), steps_per_call=STEPS // 2)
+        training, BATCH, Execution(mode=FLOOR, device=device(), steps_per_call=STEPS // 2)
     )
     for warmed in (trainer, floor):
         train_block(warmed, rows[:0], rows)
@@ -95,7 +94,8 @@ def test_a_floor_waits_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = configured(name)
     execution = Execution(mode=FLOOR, device=device(), steps_per_call=STEPS // 2)
     module.configure(execution)
-    floor, rows = module.Floor(LARGE, BATCH, execution), np.empty((STEPS, 0))
+    floor = module.Floor(training_of_floor("float32", LARGE, BATCH), BATCH, execution)
+    rows = np.tile(np.arange(BATCH, dtype=np.int32), (STEPS, 1))
     train_block(floor, rows[:0], rows)
     honest = seconds(floor, rows)
     wait = floor.synchronise

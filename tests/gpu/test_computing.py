@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from backends.contract import Execution, Trainer
@@ -18,7 +17,7 @@ from benchmarks.worker.reference import Reference, make_reference
 from tests.conftest import Problem, back_to_float64, configured, device
 from tests.support.certifying import STEPS_PER_CALL, certify, make_workload, trainer_in
 from tests.support.contract_checks import CHECKS, make, reusing
-from tests.support.floors import BATCH_SIZE, NETWORK, check_floor
+from tests.support.floors import ROWS, check_floor, floor_of
 from tests.support.gpu import FRAMEWORKS, GPU_CASES, GPU_MODES
 
 pytestmark = pytest.mark.gpu
@@ -106,9 +105,8 @@ def test_the_precision_of_products_shows_by_effect(name: str, mode: str, precisi
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_a_gpu_that_is_too_full_is_reported(name: str) -> None:
     """A matrix of 16 TB fits no GPU; a floor trains on afterwards."""
-    module = configured(name)
     execution = Execution(mode="floor", device=device())
-    floor = module.Floor(NETWORK, BATCH_SIZE, execution)
+    floor = floor_of(name, execution)
 
     def failure_of_a_large_product() -> str:
         try:
@@ -119,6 +117,6 @@ def test_a_gpu_that_is_too_full_is_reported(name: str) -> None:
         return ""
 
     assert "memory is full" in failure_of_a_large_product()
-    floor.train(np.empty((2, 0)))
+    floor.train(ROWS[:2])
     floor.synchronise()
     assert floor.device() == device()

@@ -103,7 +103,6 @@ SUMMARY = {
     "input": "input_ms",
     "waited": "waited_ms",
     "fixed cost of a block": "fixed_ms",
-    "times its own floor": "x_own_floor",
     "import (s)": "import_seconds",
     "build (s)": "build_seconds",
     "first call (s)": "first_call_seconds",
@@ -120,6 +119,7 @@ SUMMARY_INTERVALS = {
     "ms a step": "step_ms",
     "times the fastest": "times_fastest",
     "times the floor": "x_floor",
+    "times the floor of its library": "x_own_floor",
 }
 SUMMARY_WORDS = {"tier": "tier", "bound by": "bound"}
 
@@ -186,11 +186,24 @@ def _of_parts(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     if "case" in cells:
         return _of_summary(source, cells)
     titles = {backend.title: name for name, backend in BACKENDS.items()}
+    if "piece" in cells:
+        rows = source.bounds[source.bounds["piece"] == cells["piece"]]
+        fastest = rows[rows["fastest"]].iloc[0]
+        by_backend = {
+            f"{title} (ms)": rows.loc[rows["backend"] == name, "piece_ms"].tolist()
+            for title, name in titles.items()
+        }
+        return by_backend | {
+            "piece": [cells["piece"]],
+            "fastest library": [fastest["library"]],
+            "alone (ms)": [fastest["piece_ms"]],
+        }
     title = cells["implemented in"]
     row = _of(source.floors, backend=titles.get(title, title))
     return {
         "implemented in": [title],
         "floor (ms)": _interval(row, "step_ms"),
+        "its pieces alone (ms)": [row["bound_ms"]],
         "its pass alone (ms)": [row["pass_ms"]],
         "peak (GFLOP/s)": [row["peak_gflops"]],
     }

@@ -18,8 +18,11 @@ import pytest
 import run_all
 from benchmarks.machine.settings import ROOT
 
-SMALL = ("--hidden", "16", "--batch-size", "32", "--backends", "numpy")
-"""NumPy on a tiny network, whose workers start within a second."""
+SMALL = (
+    *("--hidden", "16", "--batch-size", "32"),
+    *("--backends", "numpy", "--floors", "numpy"),
+)
+"""NumPy on a tiny network, whose workers start within a second; no other framework is started."""
 TIMEOUT_SECONDS = 240
 CASES = {"numpy eager", "numpy eager (control)"}
 """The ranked cases of a run of SMALL; a floor is measured beside them."""
