@@ -6,10 +6,10 @@
     pytest benchmarks/ --benchmark-compare                  compare with the last saved run
 
 The trainers are those that `run_all.py` times, the device is synchronised inside the timed call,
-and all cases of a table train equally many steps. The cases are those that stand for a tier: taught,
-expert and limit. All frameworks share one process here, in the order of the list, and what the first
-case sets for its whole process holds for the later ones where it cannot be set again. For figures to
-quote use `run_all.py`, where each case has its own process and they take turns.
+and all cases of a table train equally many steps. The cases are those that stand for a tier:
+taught, expert and limit. All frameworks share one process here, in the order of the list, and what
+the first case sets for the whole process holds for later ones where it cannot be set again. For
+figures to quote use `run_all.py`, where each case has its own process and they take turns.
 """
 
 import itertools

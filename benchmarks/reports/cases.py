@@ -8,6 +8,7 @@ from backends.contract import TEXTBOOK
 from backends.ladder import EXPERT, LIMIT, TAUGHT
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.analysis.pairs import GROUP
+from benchmarks.reports.formats import text
 
 TIERS = {
     TAUGHT: "what each framework's own first tutorial does",
@@ -30,12 +31,17 @@ class Group:
     @property
     def name(self) -> str:
         """The group in a few words."""
-        return f"{self.tier.capitalize()}, {self.where}" if self.tier else self.where
+        return f"{self.tier.capitalize()}, {self.where}" if self.tier else f"Ranked {self.where}"
 
     @property
-    def heading(self) -> str:
-        """The group as the heading of its table."""
-        return f"{self.name}: {TIERS[self.tier]}" if self.tier else f"Ranked {self.where}"
+    def about(self) -> str:
+        """What its cases are; empty where that is not known."""
+        return TIERS.get(self.tier, "")
+
+    @property
+    def markdown(self) -> str:
+        """The group above its table."""
+        return f"**{text(self.name)}**{self.about and ': '}{self.about}"
 
 
 def ranked(summary: pd.DataFrame) -> pd.DataFrame:

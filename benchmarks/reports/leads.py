@@ -14,15 +14,22 @@ BEGINNINGS = {TAUGHT: "As taught", EXPERT: "Written by an expert", LIMIT: "At th
 
 
 def fastest(findings: Findings) -> list[str]:
-    """A sentence for each tier: the cases not shown slower than its fastest, and the others."""
+    """A sentence for each tier: the cases not shown slower than its fastest, and the others.
+
+    A run of a single tier, as that of the preset `quick`, says so.
+    """
     sentences = []
     where = ""
-    for group in comparable_groups(findings):
+    groups = comparable_groups(findings)
+    for group in groups:
         # What all tiers of a run share is said once.
         shared = group.where if group.where != where else ""
         begins = [BEGINNINGS[group.tier]] if group.tier else []
         where = group.where
         sentences.append(_sentence(findings.verdicts, [*begins, *filter(None, [shared])], group))
+    tiers = {group.tier for group in groups}
+    if len(tiers) == 1 and "" not in tiers:
+        sentences[-1] += f" This run holds the {tiers.pop()} tier alone."
     return sentences
 
 

@@ -68,7 +68,7 @@ def ranking(findings: Findings) -> list[Part]:
         Figure("ranking", "Times the fastest of the tier, with 95% intervals"),
     ]
     for group in groups:
-        parts += [f"{text(group.heading)}:", Table(columns, group.rows)]
+        parts += [group.markdown, Table(columns, group.rows)]
     return parts
 
 
@@ -77,7 +77,7 @@ def terminal_ranking(findings: Findings) -> list[tuple[str, Table]]:
     floor = Column("times the floor", "x_floor", ".2f")
     columns = [*RANKED, floor, TEST, Column("start-up (s)", "startup_seconds", ".1f")]
     groups = comparable_groups(findings)
-    return [(group.heading, Table(columns, group.rows)) for group in groups]
+    return [(group.name, Table(columns, group.rows)) for group in groups]
 
 
 def not_ranked(bundle: Bundle, findings: Findings) -> Section | None:

@@ -57,7 +57,7 @@ def lines_of(trainer: Trainer) -> str:
     """How many lines of code train, where the source can be read."""
     try:
         return str(code_lines(type(trainer)))
-    except (OSError, SyntaxError, TypeError):
+    except (OSError, ImportError, SyntaxError, TypeError):
         return UNKNOWN
 
 

@@ -99,7 +99,7 @@ def test_a_computed_column_in_code_or_schema_alone_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Sabotage of the schema: a column less (so it is in code alone), and one more."""
-    times = {"jax compiled": 1.0, "numpy eager": 2.0, "numpy floor": 0.5}
+    times = {"jax compiled": 1.0, "pytorch compiled": 2.0, "numpy floor": 0.5}
     folder = write_bundle(tmp_path / "bundle", times)
     launches = pd.read_csv(folder / "launches.csv")
     # The faster case starts more slowly, so that it overtakes the other.

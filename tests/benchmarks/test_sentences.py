@@ -115,7 +115,8 @@ def test_a_clear_winner_is_named_with_its_lead() -> None:
     assert text == (
         "At the limit, in float32 on the CPU, **jax multistep** trains fastest: 1.50 ms a step; "
         "the best of TensorFlow/Keras, tensorflow fit streamed, takes 1.33 [1.30, 1.40] times as "
-        "long as jax multistep; the best of PyTorch, pytorch eager, takes 2.00 [1.90, 2.10] times."
+        "long as jax multistep; the best of PyTorch, pytorch eager, takes 2.00 [1.90, 2.10] times. "
+        "This run holds the limit tier alone."
     )
 
 
@@ -125,7 +126,7 @@ def test_a_tie_is_not_called_a_win() -> None:
         "At the limit, in float32 on the CPU, **jax multistep** and **tensorflow fit streamed** "
         "are not shown to be slower than the fastest of them: 1.50 and 2.00 ms a step (about 7 "
         "launches would likely decide); the best of PyTorch, pytorch eager, takes 2.00 [1.90, "
-        "2.10] times as long as jax multistep."
+        "2.10] times as long as jax multistep. This run holds the limit tier alone."
     )
 
 
