@@ -50,7 +50,10 @@ def ranking(findings: Findings) -> list[Part]:
     """The main tables, one for each tier."""
     groups = comparable_groups(findings)
     if not groups:
-        return ["Nothing could be ranked."]
+        variants = (
+            "; variants are compared with one another below" if len(findings.verdicts) else ""
+        )
+        return [f"Nothing could be ranked{variants}."]
     against_floor = [
         Column("times the floor", "x_floor", as_interval()),
         Column("GFLOP/s", "gflops", ",.0f"),

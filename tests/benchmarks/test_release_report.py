@@ -58,6 +58,7 @@ def reported(folder: Path, packages: Mapping[str, Mapping[str, str]]) -> Reporte
     findings = compute_findings(bundle)
     text = report.markdown(bundle, findings)
     assert text.count(HEADING) == 1
+    assert "Nothing could be ranked; variants are compared with one another below." in text
     return Reported(bundle, findings, text.partition(HEADING)[2])
 
 

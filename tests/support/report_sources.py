@@ -254,6 +254,49 @@ def _of_tutorial(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]
     return expected | {"step": [first["step"]], "tutorial": original}
 
 
+BROUGHT = {"faster": "helps", "slower": "costs", "tie": "makes no difference"}
+"""What is said of a rung, by its verdict, where that is another word."""
+
+
+def _of_ladders(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """A rung: its dots are the rungs below it, and its name is without that of the backend."""
+    texts = ("below", "passed_over", "change", "reason", "verdict", "private")
+    rows = source.ladders.astype(dict.fromkeys(texts, object)).fillna(dict.fromkeys(texts, ""))
+    pairs = zip(rows["case"], rows["backend"], rows["depth"], strict=True)
+    rungs = [f"{'·' * depth} {case.removeprefix(f'{of} ')}".strip() for case, of, depth in pairs]
+    # Frameworks have rungs of one name.
+    found = {"rung": cells["rung"], "startup_seconds": cells["start-up (s)"]}
+    row = _of(rows.assign(rung=rungs), **found)
+    passed_over = f" (with {row['passed_over']})" if row["passed_over"] else ""
+    why = row["reason"] if row["status"] == "measured" else f"{row['status']}: {row['reason']}"
+    return {
+        "rung": [row["rung"]],
+        "below": [row["below"].removeprefix(f"{row['backend']} ")],
+        "what it changes": [(row["change"] or "where a ladder begins") + passed_over],
+        "ms a step": _interval(row, "step_ms"),
+        "times the rung below": _interval(row, "ratio"),
+        "the change": [why if row["reason"] else BROUGHT.get(row["verdict"], row["verdict"])],
+        "tier": [row["tier"]],
+        "lines": [row["code_lines"]],
+        "start-up (s)": [row["startup_seconds"]],
+        "undocumented": [row["private"]],
+    }
+
+
+def _of_variants(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """A variant and its base, or another variant of that."""
+    row = _of(source.verdicts, case=cells["case"], other=cells["against"])
+    overrides = source.ledger[source.ledger["entry"] == "overrides"].set_index("case")["value"]
+    return {
+        "case": [row["case"]],
+        "overrides": [overrides[row["case"]].iloc[0]],
+        "ms a step": _interval(_of(source.summary, case=row["case"]), "step_ms"),
+        "against": [row["other"]],
+        "times as long": _interval(row, "ratio"),
+        "verdict": [row["verdict"]],
+    }
+
+
 def _of_outcomes(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     """Cases without a rank."""
     row = _of(source.summary, case=cells["case"])
@@ -263,6 +306,8 @@ def _of_outcomes(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]
 
 KNOWN: dict[str, Callable[[Sources, dict[str, str]], dict[str, list[Any]]]] = {
     "Ranking": _of_summary,
+    "Ladders": _of_ladders,
+    "Variants": _of_variants,
     "Not ranked": _of_outcomes,
     "Accuracy": _of_accuracy,
     "What the tutorial's loop prints": _of_tutorial,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -30,7 +31,9 @@ def in_markdown(text: str) -> list[ReadTable]:
     for line in text.splitlines():
         if line.startswith("## "):
             place = line.removeprefix("## ")
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        # Links and code are marks of markdown alone.
+        shown = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", line).replace("`", "")
+        cells = [cell.strip() for cell in shown.strip("|").split("|")]
         if line.startswith("|") and not inside:
             tables.append(ReadTable(place, cells))
         elif line.startswith("|") and not set(line) <= set("|-: "):

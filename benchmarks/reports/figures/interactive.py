@@ -23,27 +23,33 @@ from benchmarks.schema import LEVELS, STAGES
 
 def ranking(_: Bundle, findings: Findings) -> Chart:
     """Each ranked case with its interval: against its tier's fastest, the floor, and alone."""
-    units = {"times the fastest": "times_fastest", "times the floor": "x_floor"}
     groups, ranked = cases.comparable_groups(findings), cases.ranked(findings.summary)
-    wheres = {group.where for group in groups}
+    units = {"times the fastest": "times_fastest", "times the floor": "x_floor"}
+    if len(groups) > 1:
+        units = {"times the fastest of its tier": "times_fastest", **units}
+        del units["times the fastest"]
+    columns = {**units, "ms a step": "step_ms"}
     views = {
-        # What all groups share need not be said.
-        (group.name if len(wheres) > 1 else group.tier) or "times the fastest": _bars(
-            group.rows, "times_fastest", "times the fastest"
-        )
-        for group in groups
+        unit: _bars(ranked, column, unit, groups)
+        for unit, column in columns.items()
+        if ranked[column].notna().any()
     }
-    for unit, column in {"times the floor": "x_floor", "ms a step": "step_ms"}.items():
-        if ranked[column].notna().any():
-            views[unit] = _bars(ranked, column, unit)
-    return Chart(views, charts.shown(ranked, "rank", "case", "tier", *units.values(), "step_ms"))
+    shown = charts.shown(ranked, "rank", "case", "tier", *columns.values())
+    return Chart(views, shown)
 
 
-def _bars(rows: pd.DataFrame, column: str, unit: str) -> go.Figure:
-    """A bar a case with its interval, in the order of the rows from the top."""
+def _bars(rows: pd.DataFrame, column: str, unit: str, groups: list[cases.Group]) -> go.Figure:
+    """A bar a case with its interval, in the order of the rows from the top, tier by tier."""
     figure = charts.rows(unit, map(charts.two_lines, rows["case"]))
     charts.bars(figure, rows, column, lambda row: f"{as_interval(MS)(row, column)} {unit}")
     charts.from_zero(figure, rows[column], rows[f"{column}_high"])
+    top = len(rows) - 0.5
+    for group in groups if len(groups) > 1 else ():
+        # Rows are counted from the bottom.
+        figure.add_hline(y=top, line={"color": looks.GRID, "width": 1})
+        name = {"text": charts.literal(group.name), "xref": "paper", "showarrow": False}
+        figure.add_annotation(x=1, y=top, xanchor="right", yanchor="top", **name)
+        top -= len(group.rows)
     return figure.update_layout(barmode="overlay", bargap=0.35)
 
 
