@@ -55,7 +55,7 @@ class CompiledAdam(Compiled):
 
     compiler = "torch.compile: model and loss, optimizer"
     optimizer = "torch.optim.Adam, compiled"
-    fused = None
+    fused: bool | None = None
 
     def _build(self) -> None:
         super()._build()

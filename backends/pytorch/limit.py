@@ -156,7 +156,7 @@ class HandwrittenMM(Flushed):
 
     optimizer = "torch.optim.adam.adam(fused=True)"
     compiler = "none: derivative by hand"
-    libraries: ClassVar = {products.BLAS: products.by_blas}
+    libraries: ClassVar[dict[str, products.Multiply]] = {products.BLAS: products.by_blas}
     fetch = Trainer.fetch
 
     def __init__(self, training: Training, execution: Execution) -> None:
