@@ -70,6 +70,8 @@ class OneDNN(OneProgram):
 
     linear = OneDNNLinear
     multiply = staticmethod(multiply)
+    # Older versions leave the derivative to autograd's engine.
+    compiled_method = "_loss_and_gradients" if TRACES_DERIVATIVES else "_batch_loss"
 
     def _build(self) -> None:
         if TRACES_DERIVATIVES:

@@ -101,7 +101,7 @@ def empty(rows: int, columns: int, name: str, like: Tensor) -> Tensor:
 
 def write(multiply: Multiply, a: Tensor, b: Tensor, out: Tensor) -> None:
     """Compute a product into `out`, through a copy where the library cannot write there."""
-    result = multiply(a, b, out)
+    result = multiply(a, b, out if out.dtype == a.dtype else None)
     if result.data_ptr() != out.data_ptr():
         out.copy_(result)
 
