@@ -55,7 +55,7 @@ class CompiledAdam(Compiled):
 
     compiler = "torch.compile: model and loss, optimizer"
     optimizer = "torch.optim.Adam, compiled"
-    fused = None
+    fused: bool | None = None
 
     def _build(self) -> None:
         super()._build()
@@ -96,13 +96,14 @@ class OneGraph(CompiledGather):
     """Loss and derivative in one program, by torch.func: autograd's engine has nothing to do."""
 
     compiler = "torch.compile: gather, model, loss and derivative"
+    compiled_method = "_loss_and_gradients"  # the method that is compiled
 
     def _build(self) -> None:
         self._weights = list(self._model.parameters())
         # Without a gradient of their own; they share the memory of the model's parameters.
         self._values = {name: w.detach() for name, w in self._model.named_parameters()}
         # 0.89 on two cores of an Intel Xeon: two programs meet in autograd's engine.
-        self._compile("_loss_and_gradients")
+        self._compile(self.compiled_method)
 
     def _step(self, *batch: Tensor) -> Tensor:
         loss, gradients = self._loss_and_gradients(*batch)

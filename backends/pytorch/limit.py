@@ -70,6 +70,8 @@ class OneDNN(OneProgram):
 
     linear = OneDNNLinear
     multiply = staticmethod(multiply)
+    # Older versions leave the derivative to autograd's engine.
+    compiled_method = "_loss_and_gradients" if TRACES_DERIVATIVES else "_batch_loss"
 
     def _build(self) -> None:
         if TRACES_DERIVATIVES:
@@ -156,7 +158,7 @@ class HandwrittenMM(Flushed):
 
     optimizer = "torch.optim.adam.adam(fused=True)"
     compiler = "none: derivative by hand"
-    libraries: ClassVar = {products.BLAS: products.by_blas}
+    libraries: ClassVar[dict[str, products.Multiply]] = {products.BLAS: products.by_blas}
     fetch = Trainer.fetch
 
     def __init__(self, training: Training, execution: Execution) -> None:

@@ -49,7 +49,9 @@ def by_onednn(a: Tensor, b: Tensor, _: Tensor | None = None) -> Tensor:
 
 BLAS = "mkl" if torch.backends.mkl.is_available() else "blas"
 HAS_ONEDNN = torch.backends.mkldnn.is_available()
-PUBLIC = {BLAS: by_blas} | ({"onednn-convolution": by_convolution} if HAS_ONEDNN else {})
+PUBLIC: dict[str, Multiply] = {BLAS: by_blas}
+if HAS_ONEDNN:
+    PUBLIC["onednn-convolution"] = by_convolution
 PRIVATE = PUBLIC | ({"onednn": by_onednn} if HAS_ONEDNN else {})
 
 
@@ -99,7 +101,7 @@ def empty(rows: int, columns: int, name: str, like: Tensor) -> Tensor:
 
 def write(multiply: Multiply, a: Tensor, b: Tensor, out: Tensor) -> None:
     """Compute a product into `out`, through a copy where the library cannot write there."""
-    result = multiply(a, b, out)
+    result = multiply(a, b, out if out.dtype == a.dtype else None)
     if result.data_ptr() != out.data_ptr():
         out.copy_(result)
 

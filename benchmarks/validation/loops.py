@@ -1,5 +1,6 @@
 """Bare loops: the default cases once more, each as a program of its own with nothing around it."""
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -69,11 +70,12 @@ def initial_arrays() -> list[Array]:
 
 
 def pytorch(images: Array, labels: Array, compiled: bool) -> Loop:
-    """A loop as in PyTorch's tutorials; compiled, with a fused optimizer too."""
+    """A loop as in PyTorch's tutorials; compiled, with fused Adam and denormals flushed too."""
     import torch
     from torch import nn
 
     torch.set_num_threads(available_cpus())
+    torch.set_flush_denormal(compiled)
     x, y = torch.from_numpy(images), torch.from_numpy(labels).long()
     model = nn.Sequential(
         nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
@@ -94,34 +96,67 @@ def pytorch(images: Array, labels: Array, compiled: bool) -> Loop:
     return loop
 
 
-def pytorch_multistep(images: Array, labels: Array) -> Loop:
-    """Tensor operations by hand: no autograd, no modules, no optimizer object."""
+def pytorch_loader(images: Array, labels: Array) -> Loop:
+    """The same with a data loader, and a loss printed now and then."""
     import torch
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.set_num_threads(available_cpus())
+    data = TensorDataset(torch.from_numpy(images), torch.from_numpy(labels).long())
+    model = nn.Sequential(
+        nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
+    )
+    optimizer, loss_function = torch.optim.Adam(model.parameters()), nn.CrossEntropyLoss()
+
+    def loop(rows: Array) -> None:
+        for step, (inputs, targets) in enumerate(DataLoader(data, batch_sampler=rows.tolist())):
+            loss = loss_function(model(inputs), targets)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if step % 100 == 0:
+                print(loss.item(), file=sys.stderr)
+
+    return loop
+
+
+def pytorch_by_hand(images: Array, labels: Array) -> Loop:
+    """Tensor operations by hand, units by rows and images by columns: no autograd, no modules."""
+    import torch
+    from torch.optim.adam import adam
 
     torch.set_num_threads(available_cpus())
     torch.set_flush_denormal(True)
-    x, y = torch.from_numpy(images), torch.from_numpy(labels).long()
-    parameters = [torch.from_numpy(array) for array in initial_arrays()]
+    x = torch.from_numpy(images)
+    truth = torch.nn.functional.one_hot(torch.from_numpy(labels).long()).float() / BATCH_SIZE
+    arrays = initial_arrays()
+    parameters = [torch.from_numpy(a.T.copy() if a.ndim > 1 else a[:, None]) for a in arrays]
     gradients, first, second = ([torch.zeros_like(p) for p in parameters] for _ in range(3))
     counts = [torch.zeros(()) for _ in parameters]
+    batch_x, batch_truth = torch.empty(BATCH_SIZE, SIZES[0]), torch.empty(BATCH_SIZE, SIZES[-1])
+    outputs, deltas, signs = ([torch.empty(n, BATCH_SIZE) for n in SIZES[1:]] for _ in range(3))
 
     @torch.no_grad()
     def step(batch: Any) -> None:
-        inputs = [x[batch]]
-        for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
-            inputs.append(torch.addmm(bias, inputs[-1], weight).relu_())
-        delta = torch.softmax(torch.addmm(parameters[-1], inputs[-1], parameters[-2]), dim=1)
-        delta[torch.arange(len(batch)), y[batch]] -= 1
-        delta /= len(batch)
+        torch.index_select(x, 0, batch, out=batch_x)
+        torch.index_select(truth, 0, batch, out=batch_truth)
+        inputs = [batch_x.T]
+        for layer, output in enumerate(outputs):
+            weight, bias = parameters[2 * layer : 2 * layer + 2]
+            torch.mm(weight, inputs[-1], out=output).add_(bias)
+            inputs.append(output.relu_() if layer + 1 < len(outputs) else output)
+        logs = torch.log_softmax(inputs.pop(), 0)
+        delta = torch.exp(logs, out=deltas[-1]).div_(BATCH_SIZE).sub_(batch_truth.T)
         for layer in reversed(range(len(inputs))):
-            torch.mm(inputs[layer].T, delta, out=gradients[2 * layer])
-            torch.sum(delta, 0, out=gradients[2 * layer + 1])
+            torch.mm(delta, inputs[layer].T, out=gradients[2 * layer])
+            torch.sum(delta, 1, keepdim=True, out=gradients[2 * layer + 1])
             if layer:
-                delta = (delta @ parameters[2 * layer].T) * (inputs[layer] > 0)
-        torch._foreach_add_(counts, 1)
-        torch._fused_adam_(
-            parameters, gradients, first, second, [], counts, lr=0.001, beta1=0.9, beta2=0.999,
-            weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
+                delta = torch.mm(parameters[2 * layer].T, delta, out=deltas[layer - 1])
+                delta.mul_(torch.sign(inputs[layer], out=signs[layer - 1]))
+        adam(
+            parameters, gradients, first, second, [], counts, fused=True, lr=0.001, beta1=0.9,
+            beta2=0.999, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
         )  # fmt: skip
 
     def loop(rows: Array) -> None:
@@ -311,9 +346,10 @@ def tensorflow_fit(images: Array, labels: Array) -> TimedLoop:
 
 
 LOOPS: dict[tuple[str, str], Callable[[Array, Array], Any]] = {
+    ("pytorch", "quickstart"): pytorch_loader,
     ("pytorch", "eager"): partial(pytorch, compiled=False),
-    ("pytorch", "compiled"): partial(pytorch, compiled=True),
-    ("pytorch", "onednn"): pytorch_multistep,
+    ("pytorch", "compiled-flushed"): partial(pytorch, compiled=True),
+    ("pytorch", "handwritten"): pytorch_by_hand,
     ("jax", "nnx"): jax_tutorial,
     ("jax", "compiled"): partial(jax, many=False),
     ("jax", "handwritten"): partial(jax, many=True),

@@ -75,7 +75,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     return FakeCuda(monkeypatch)
 
 
-def multistep(problem: Problem, *, graphed: bool) -> Any:
+def cuda_graph(problem: Problem, *, graphed: bool) -> Any:
     """A trainer that trains as on a GPU, or as on a CPU."""
     trainer: Any = make(
         configured("pytorch").TRAINERS["cuda-graph"], problem, "cuda-graph", "resident"
@@ -90,31 +90,15 @@ def leave_trained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def compiled() -> dict[bool, list[Trainer]]:
-    """The trainers with and without derivatives in their programs, compiled once."""
-    return {}
+def compiled() -> list[Trainer]:
+    """The trainers, compiled once."""
+    return []
 
 
-@pytest.mark.parametrize("traces", [True, False], ids=["one program", "forward and backward"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.usefixtures("fake")
-def test_the_contract_through_graphs(
-    check: Any,
-    traces: bool,
-    problem: Problem,
-    compiled: dict[bool, list[Trainer]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Also with older versions of PyTorch, whose compiler takes no derivative into a program."""
-    tuned = import_module("backends.pytorch.limit")
-    if traces and not tuned.TRACES_DERIVATIVES:
-        pytest.skip("this version of torch.compile takes no derivative into a program")
-    monkeypatch.setattr(tuned, "TRACES_DERIVATIVES", traces)
-    trainers = compiled.setdefault(traces, [])
-    # Off until the first trainer is made, which must set it; on for those that compile later.
-    option = "torch._dynamo.config.trace_autograd_ops"
-    monkeypatch.setattr(option, traces and bool(trainers), raising=False)
-    check(reusing(lambda given: multistep(given, graphed=True), trainers), problem)
+def test_the_contract_through_graphs(check: Any, problem: Problem, compiled: list[Trainer]) -> None:
+    check(reusing(lambda given: cuda_graph(given, graphed=True), compiled), problem)
 
 
 @pytest.mark.parametrize("before", [0, 1, STEPS_PER_CALL - 1])
@@ -122,7 +106,7 @@ def test_capturing_trains_nothing_but_the_requested_steps(
     before: int, problem: Problem, fake: FakeCuda
 ) -> None:
     """Also where steps were trained before the first whole call, and with a rest behind it."""
-    graphed, plain = (multistep(problem, graphed=graphed) for graphed in (True, False))
+    graphed, plain = (cuda_graph(problem, graphed=graphed) for graphed in (True, False))
     for steps in (before, 2 * STEPS_PER_CALL + 1):
         rows = problem.rows(steps)
         if steps:
@@ -164,7 +148,7 @@ def test_a_warm_up_that_counts_is_noticed(
     problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave_trained(monkeypatch)
-    graphed, plain = (multistep(problem, graphed=graphed) for graphed in (True, False))
+    graphed, plain = (cuda_graph(problem, graphed=graphed) for graphed in (True, False))
     rows = problem.rows(STEPS_PER_CALL)
     graphed.train(rows)
     plain.train(rows)

@@ -147,6 +147,7 @@ MUTANTS = {
             ],
             "pytorch": [
                 ("nn.ReLU()", "nn.Identity()"),
+                ("output.relu_() if n < len(self._forwards) - 1 else output", "output"),
             ],
             "tensorflow": [
                 ('activation="relu"', "activation=None"),
@@ -174,6 +175,10 @@ MUTANTS = {
                     "(self._forward(images), labels)",
                     "(self._forward(images), labels) * len(labels) / 10",
                 ),
+                ("(prediction, labels)", "(prediction, labels) * len(labels) / 10"),
+                ("(logits, self._labels[rows])", "(logits, self._labels[rows]) * len(rows) / 10"),
+                (".sum() / len(rows)", ".sum() / 10"),
+                (".div_(len(rows))", ".div_(10)"),
             ],
             "tensorflow": [
                 (
@@ -210,8 +215,11 @@ MUTANTS = {
         edits={
             "numpy": [("delta[rows, labels] -= 1", "delta[rows, labels] -= 1\n    delta *= 2")],
             "pytorch": [
-                ("loss.backward()", "(2 * loss).backward()"),
+                ("loss.backward()\n        self", "(2 * loss).backward()\n        self"),
+                ("loss.backward()\n            self", "(2 * loss).backward()\n            self"),
+                ("gradients.values()", "(2 * gradient for gradient in gradients.values())"),
                 ("autograd.grad(loss, ", "autograd.grad(2 * loss, "),
+                (".div_(len(rows))", ".div_(len(rows) / 2)"),
             ],
             "tensorflow": [
                 keras_update("super().update_step(2 * gradient, variable, rate)"),
@@ -349,18 +357,21 @@ MUTANTS = {
                 )
             ],
             "pytorch": [
-                ("        self._optimizer.zero_grad()\n", ""),
                 (
-                    "dict(zip(self._weights, gradients, strict=True))",
-                    "self._summed(dict(zip(self._weights, gradients, strict=True)))",
+                    "        self._optimizer.zero_grad()\n        loss = ",
+                    "        loss = ",
+                ),
+                ("step()\n            self._optimizer.zero_grad()\n", "step()\n"),
+                (
+                    "weight.grad = gradient",
+                    "weight.grad = gradient + (0 if weight.grad is None else weight.grad)",
                 ),
                 (
-                    "    def _forget(self) -> None:\n        # In place",
-                    "    def _summed(self, gradients):\n"
-                    "        before = self.__dict__.get('_sums', {})\n"
-                    "        self._sums = {w: g + before.get(w, 0) for w, g in gradients.items()}\n"
-                    "        return self._sums\n\n"
-                    "    def _forget(self) -> None:\n        # In place",
+                    "    for group in optimizer.param_groups:\n",
+                    "    sums = optimizer.__dict__.setdefault('sums', {})\n"
+                    "    sums.update({w: g + sums.get(w, 0) for w, g in gradients.items()})\n"
+                    "    gradients = dict(sums)\n"
+                    "    for group in optimizer.param_groups:\n",
                 ),
             ],
             "tensorflow": [
@@ -419,6 +430,7 @@ MUTANTS = {
 
 
 WRITTEN_OUT = {
+    "pytorch": ("quickstart", "eager", "one-graph", "onednn", "handwritten"),
     "tensorflow": ("keras-fit", "function", "handwritten"),
     "jax": ("nnx", "compiled", "handwritten"),
 }
