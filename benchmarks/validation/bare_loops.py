@@ -42,10 +42,12 @@ from benchmarks.validation.loops import (
     default_workload,
     short_block,
 )
+from benchmarks.validation.tensorflow_loops import TENSORFLOW_LOOPS
 from benchmarks.worker.clock import timed
 from benchmarks.worker.messages import Job
 from benchmarks.worker.worker import Worker
 
+ALL_LOOPS = LOOPS | TENSORFLOW_LOOPS
 SECONDS = 12.0
 """How long a launch compares."""
 STEPS = 4000
@@ -87,8 +89,8 @@ def time_in_turn(backend: str, mode: str, launch: int) -> None:
     blocks = itertools.cycle(np.split(rows[: whole * block.steps], whole))
 
     def make_loop() -> TimedLoop:
-        loop = LOOPS[backend, mode](training.images, training.labels)
-        train: TimedLoop = loop if mode == "keras-fit-xla" else timed_loop(loop, block.lead_in)
+        loop = ALL_LOOPS[backend, mode](training.images, training.labels)
+        train: TimedLoop = loop if mode.startswith("keras-fit") else timed_loop(loop, block.lead_in)
         train(next(blocks))
         return train
 
@@ -141,7 +143,7 @@ def verdict(ratio: statistics.Estimate) -> str:
 def compare_all(launches: int) -> Iterator[pd.DataFrame]:
     """Yield, after each case that has a loop here, the ratios of all cases so far."""
     rows: list[dict[str, object]] = []
-    for backend, mode in LOOPS:
+    for backend, mode in ALL_LOOPS:
         began = monotonic()
         ratio, made = compare(backend, mode, launches)
         row = {"case": f"{backend} {mode}", **statistics.with_interval("ratio", ratio)}

@@ -1,10 +1,12 @@
-"""Bare loops: the default cases once more, each as a program of its own with nothing around it."""
+"""Bare loops: the default cases once more, each as a program of its own with nothing around it.
+
+Those in TensorFlow are in tensorflow_loops.py.
+"""
 
 import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -266,85 +268,6 @@ def jax(images: Array, labels: Array, many: bool) -> Loop:
     return loop
 
 
-def tensorflow(images: Array, labels: Array, many: bool) -> Loop:
-    """One step a call with Adam by hand, or a loop over many, compiled by XLA."""
-    import tensorflow as tf
-
-    x, y = tf.constant(images), tf.constant(labels)
-    variables = [tf.Variable(array) for array in initial_arrays()]
-    first, second = ([tf.Variable(tf.zeros_like(v)) for v in variables] for _ in range(2))
-    count = tf.Variable(0.0)
-
-    def step(batch: Any) -> Any:
-        with tf.GradientTape() as tape:
-            hidden = tf.gather(x, batch)
-            for weight, bias in zip(variables[:-2:2], variables[1:-2:2], strict=True):
-                hidden = tf.nn.relu(hidden @ weight + bias)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                labels=tf.gather(y, batch), logits=hidden @ variables[-2] + variables[-1]
-            )
-            loss = tf.reduce_mean(losses)
-        count.assign_add(1.0)
-        gradients = tape.gradient(loss, variables)
-        step_size = 0.001 / (1 - tf.pow(0.9, count))
-        correction = 1 / (1 - tf.pow(0.999, count))
-        for variable, m, v, gradient in zip(variables, first, second, gradients, strict=True):
-            m.assign_add(0.1 * (gradient - m))
-            v.assign_add(0.001 * (tf.square(gradient) - v))
-            variable.assign_sub(step_size * m / (tf.sqrt(correction * v) + 1e-8))
-        return loss
-
-    def steps(rows: Any) -> Any:
-        def one(index: Any, _: Any) -> Any:
-            return index + 1, step(rows[index])
-
-        return tf.while_loop(lambda index, _: index < STEPS_PER_CALL, one, (0, tf.zeros(())))
-
-    program = tf.function(steps if many else step, jit_compile=True)
-
-    def loop(rows: Array) -> None:
-        for batch in tf.unstack(tf.constant(calls(rows, many))):
-            program(batch)
-
-    return loop
-
-
-def tensorflow_fit(images: Array, labels: Array) -> TimedLoop:
-    """Keras' own training loop, timed by a callback."""
-    import keras
-    import tensorflow as tf
-
-    x, y = tf.constant(images), tf.constant(labels)
-    hidden = [keras.layers.Dense(512, activation="relu") for _ in range(2)]
-    model = keras.Sequential([keras.Input((784,)), *hidden, keras.layers.Dense(10)])
-    model.compile(
-        optimizer=keras.optimizers.Adam(0.001),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=True,
-        steps_per_execution=STEPS_PER_CALL,
-    )
-    pipelines: list[Any] = []
-
-    def train(rows: Array) -> float:
-        # The first block serves for all, since making a pipeline takes longer than some steps.
-        if not pipelines:
-            options = tf.data.Options()
-            options.autotune.enabled = False
-            batches = tf.data.Dataset.from_tensor_slices(rows)
-            batches = batches.map(lambda batch: (tf.gather(x, batch), tf.gather(y, batch)))
-            pipelines.append(batches.prefetch(2).with_options(options))
-        ends: dict[int, float] = {}
-
-        def note(step: int, **_: Any) -> None:
-            ends[step + 1] = perf_counter()
-
-        callback = keras.callbacks.LambdaCallback(on_train_batch_end=note)
-        model.fit(pipelines[0], verbose=0, callbacks=[callback])
-        return ends[len(rows)] - ends[STEPS_PER_CALL]
-
-    return train
-
-
 LOOPS: dict[tuple[str, str], Callable[[Array, Array], Any]] = {
     ("pytorch", "quickstart"): pytorch_loader,
     ("pytorch", "eager"): partial(pytorch, compiled=False),
@@ -353,7 +276,4 @@ LOOPS: dict[tuple[str, str], Callable[[Array, Array], Any]] = {
     ("jax", "nnx"): jax_tutorial,
     ("jax", "compiled"): partial(jax, many=False),
     ("jax", "handwritten"): partial(jax, many=True),
-    ("tensorflow", "compiled"): partial(tensorflow, many=False),
-    ("tensorflow", "xla-loop"): partial(tensorflow, many=True),
-    ("tensorflow", "keras-fit-xla"): tensorflow_fit,
 }
