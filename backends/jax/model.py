@@ -17,10 +17,12 @@ class MLP(nnx.Module):
     def __init__(
         self, layer_sizes: tuple[int, ...], stored: Any, computed: Any, *, rngs: nnx.Rngs
     ) -> None:
-        self.layers = nnx.List(
+        layers = [
             nnx.Linear(inputs, outputs, param_dtype=stored, dtype=computed, rngs=rngs)
             for inputs, outputs in pairwise(layer_sizes)
-        )
+        ]
+        # Until Flax 0.12 a plain list was searched for modules, and there was no other.
+        self.layers = nnx.List(layers) if hasattr(nnx, "List") else layers
 
     def __call__(self, x: jax.Array) -> jax.Array:
         stored = x.dtype
