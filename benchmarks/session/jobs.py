@@ -33,6 +33,7 @@ class Kind(NamedTuple):
     """What cases have in common whose products are computed by the same libraries."""
 
     backend: str
+    mode: str
     overrides: Overrides
     precision: str
     device: str
@@ -43,8 +44,11 @@ Products = dict[str, str]
 
 
 def kind_of(case: Case) -> Kind:
-    """The kind of a case: its first worker chooses libraries for all others, floors included."""
-    return Kind(case.backend, case.overrides, case.precision, case.device)
+    """The kind of a case: its first worker chooses the libraries of all others, controls included.
+
+    Modes choose each for itself: one may call functions that another may not.
+    """
+    return Kind(case.backend, case.mode, case.overrides, case.precision, case.device)
 
 
 def workload_of(plan: Plan, case: Case) -> Workload:
