@@ -3,7 +3,7 @@
 Frozen dataclasses and NumPy arrays go in and out, so nothing of a framework leaks out of its
 backend. The module that the registry names has:
 
-    TRAINERS              the modes it offers: {mode: subclass of Trainer}
+    TRAINERS              the modes it offers: {mode: TrainerMaker}
     Floor                 the least that a step can be in this framework: a subclass of floors.Floor
     versions()            the versions of the packages it runs on: {package: version}
     configure(execution)  makes the process-wide settings, before anything is built; called again
@@ -297,6 +297,10 @@ class Trainer(Timed):
     @abstractmethod
     def describe(self) -> Description:
         """Read back what is really used."""
+
+
+TrainerMaker = Callable[[Training, Execution], Trainer]
+"""A subclass of Trainer, or a function that makes one, and imports what only that mode needs."""
 
 
 def calls(rows: Array, steps_per_call: int) -> Iterator[Array]:

@@ -33,6 +33,7 @@ class Mode:
     many_steps: bool = False  # whether `train` works in calls of Execution.steps_per_call steps
     packages: tuple[str, ...] = ()  # what it imports besides the backend's packages
     environment: dict[str, str] = field(default_factory=dict)  # variables that it is started with
+    libraries: tuple[str, ...] = ()  # those that all its products can be told to take, if any
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,13 @@ may be missing or broken, costs seconds and memory, and sets up threads for the 
 """
 
 import importlib
+import re
 import sys
 from importlib.util import find_spec
 from types import ModuleType
 
 from backends.jax.ladder import JAX
-from backends.ladder import Backend
+from backends.ladder import Backend, Mode
 from backends.numpy.ladder import NUMPY
 from backends.pytorch.ladder import PYTORCH
 from backends.tensorflow.ladder import TENSORFLOW
@@ -33,10 +34,21 @@ def title_of(backend: str) -> str:
     return BACKENDS[backend].title if backend in BACKENDS else backend
 
 
+def mode_of(backend: str, mode: str) -> Mode | None:
+    """A backend's mode; None where the registry does not have it, as in old bundles."""
+    return BACKENDS[backend].modes.get(mode) if backend in BACKENDS else None
+
+
 def tier_of(backend: str, mode: str) -> str:
-    """The tier of a backend's mode; empty where the registry does not have it."""
-    entry = BACKENDS.get(backend)
-    return entry.modes[mode].tier if entry and mode in entry.modes else ""
+    """The tier of a backend's mode; empty where the registry does not have it.
+
+    A former name has the tier of the modes that it stands for now, if they are of one.
+    """
+    if entry := mode_of(backend, mode):
+        return entry.tier
+    words = re.findall(r"[\w-]+", renamed(mode).get(backend, ""))
+    tiers = {entry.tier for word in words if (entry := mode_of(backend, word))}
+    return tiers.pop() if len(tiers) == 1 else ""
 
 
 def missing_packages(backend: Backend, mode: str = "") -> list[str]:

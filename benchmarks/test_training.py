@@ -6,10 +6,10 @@
     pytest benchmarks/ --benchmark-compare                  compare with the last saved run
 
 The trainers are those that `run_all.py` times, the device is synchronised inside the timed call,
-and all cases of a table train equally many steps. All frameworks share one process here, in the
-order of the list and with the settings of their idiomatic modes (PyTorch's `multistep` does not
-flush denormal numbers, so it slows down as training goes on). For figures to quote use
-`run_all.py`, where each case has its own process and they take turns.
+and all cases of a table train equally many steps. The cases are those that stand for a tier:
+taught, expert and limit. All frameworks share one process here, in the order of the list, and what
+the first case sets for the whole process holds for later ones where it cannot be set again. For
+figures to quote use `run_all.py`, where each case has its own process and they take turns.
 """
 
 import itertools
@@ -43,8 +43,9 @@ CASES = [
     for device, marks in (("cpu", []), ("gpu", [pytest.mark.gpu]))
     for name, backend in BACKENDS.items()
     for mode, about in backend.modes.items()
-    for input_ in about.inputs
+    for input_ in about.inputs[:1]
     if device in backend.devices and device in about.devices
+    if about.stands or name == "numpy"
 ]
 
 
@@ -78,7 +79,6 @@ def backend_for(name: str, device: str) -> ModuleType:
     module = load(BACKENDS[name])
     if problem := trial(module, device, default_threads()):
         pytest.skip(f"{name} cannot compute on the {device}: {problem}")
-    module.configure(Execution(mode="eager", device=device, threads=default_threads()))
     return module
 
 
@@ -96,6 +96,7 @@ def make_trainer(name: str, mode: str, input_: str, device: str) -> tuple[Traine
     execution = Execution(
         mode=mode, input=input_, device=device, threads=threads, steps_per_call=STEPS_PER_CALL
     )
+    module.configure(execution)
     trainer: Trainer = module.TRAINERS[mode](training, execution)
     return trainer, described(trainer.describe()) | module.versions()
 

@@ -33,13 +33,16 @@ def marks(name: str, mode: str) -> list[pytest.MarkDecorator]:
 
 
 def cases_on(device: str) -> list[ParameterSet]:
-    """Every backend, mode and input on a device."""
+    """Every backend, mode and input on a device.
+
+    Without the modes that are started with variables of their own: see test_environments.py.
+    """
     return [
         pytest.param(name, mode, input_, id=f"{name}-{mode}-{input_}", marks=marks(name, mode))
         for name, backend in BACKENDS.items()
         for mode, about in backend.modes.items()
         for input_ in about.inputs
-        if device in backend.devices and device in about.devices
+        if device in backend.devices and device in about.devices and not about.environment
     ]
 
 
@@ -49,7 +52,7 @@ def modes_on(device: str) -> list[ParameterSet]:
         pytest.param(name, mode, id=f"{name}-{mode}", marks=marks(name, mode))
         for name, backend in BACKENDS.items()
         for mode, about in backend.modes.items()
-        if device in backend.devices and device in about.devices
+        if device in backend.devices and device in about.devices and not about.environment
     ]
 
 

@@ -15,7 +15,7 @@ from backends.floors import ADAM, GATHER
 from backends.ladder import FLOOR
 from benchmarks.bundle.records import FORMAT, Environment
 from benchmarks.bundle.writer import BundleWriter
-from benchmarks.schema import LEVELS, figures, repetition_in
+from benchmarks.schema import CONTROL, LEVELS, figures, repetition_in
 
 STEPS = 50
 TRAINING_STEPS = 500
@@ -77,17 +77,19 @@ def environment_record(
 
 
 def identity(case: str, precision: str = "float32") -> dict[str, Any]:
-    """The columns that say which case a row belongs to."""
-    backend, mode, *_ = case.split()
+    """The columns that say which case a row belongs to; "jax scan (old)" is a variant."""
+    plain, _, variant = CONTROL.sub("", case).removesuffix(")").partition(" (")
+    backend, mode, *others = plain.split()
     return {
         "case": case,
         "backend": backend,
         "mode": mode,
-        "input": "resident",
+        "input": "streamed" if "streamed" in others else "resident",
         "precision": precision,
         "device": "cpu",
         "adam": TEXTBOOK,
         "repetition": repetition_in(case),
+        "variant": variant or None,
     }
 
 
@@ -146,7 +148,10 @@ def write_bundle(
                     "certificates", **which, **case, level=level, stage=figure[0],
                     parameter=figure[1], relative_error=error, bound=1e-9, passed=passed,
                 )  # fmt: skip
-            writer.append("ledger", **which, **case, entry="product", value=precision)
+            entries = {"product": precision, "code_lines": str(len(name))}
+            entries |= {"overrides": "env:A=1"} if case["variant"] else {}
+            for entry, read in entries.items():
+                writer.append("ledger", **which, **case, entry=entry, value=read)
             if launch == 0:
                 for part, value in (("host_seconds", 1e-4), ("input_seconds", 2e-5)):
                     writer.append("parts", **which, **case, part=part, value=value)

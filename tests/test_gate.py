@@ -167,7 +167,7 @@ def test_a_case_that_failed_or_was_not_reached(
     )
     outcome = {**identity("jax compiled"), "status": "failed", "launch": 1, "reason": "by design"}
     names = (failed / "outcomes.csv").read_text().strip().split(",")
-    row = ",".join(str(outcome[name]) for name in names)
+    row = ",".join("" if outcome[name] is None else str(outcome[name]) for name in names)
     (failed / "outcomes.csv").write_text(f"{','.join(names)}\n{row}\n")
     lines = (unreached / "samples.csv").read_text().splitlines(keepends=True)
     others = (line for line in lines if "jax compiled" not in line)

@@ -5,107 +5,67 @@ from __future__ import annotations
 import contextlib
 import re
 import tomllib
-from functools import cache
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 import run_all
-from backends.registry import BACKENDS
-from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
 from benchmarks.machine.settings import ROOT
 from benchmarks.reports.run import markdown
+from docs import quotes
 
 BUNDLES = sorted(path.parent for path in (ROOT / "results" / "reference").glob("*/report.md"))
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "results").glob("README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 
-QUOTE = re.compile(
-    r"<!-- (\w+) from (\S+); a test compares the two -->\n(.*?)\n<!-- end -->", re.DOTALL
+OTHER_PROGRAMS = ("--benchmark", "--check", "--without", "--xla")
+"""How the options of pytest-benchmark, ruff, benchmarks.validation and XLA begin."""
+
+
+@pytest.mark.parametrize("page", quotes.pages(), ids=lambda page: page.name)
+def test_pages_quote_what_their_sources_say(page: Path) -> None:
+    assert page.read_text() == quotes.renewed(page), "run python -m docs.quotes"
+
+
+def test_the_readme_and_the_workload_quote() -> None:
+    found = {
+        page: [(kind, source) for _, kind, source, _ in quotes.QUOTE.findall(page.read_text())]
+        for page in quotes.pages()
+    }
+    assert [kind for kind, _ in found[ROOT / "README.md"]] == ["answer", "table"]
+    assert found[ROOT / "docs" / "workload.md"] == [("modes", quotes.REGISTRY)]
+    # Whatever says that it is compared is compared.
+    marks = {page: page.read_text().count("; a test compares the two -->") for page in found}
+    assert {page: len(kinds) for page, kinds in found.items()} == marks
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("README.md", "answer"), ("README.md", "table"), ("jax.md", "ladder")]
 )
-
-OTHER_PROGRAMS = ("--benchmark", "--check", "--without")
-"""How the options of pytest-benchmark, ruff and benchmarks.validation begin."""
-
-
-@cache
-def findings(folder: Path) -> tuple[Bundle, Findings]:
-    bundle = Bundle.read(folder)
-    return bundle, compute_findings(bundle)
-
-
-def with_interval(row: pd.Series, column: str, form: str) -> str:
-    value, low, high = (
-        format(row[f"{column}{end}"], form).rstrip(".") for end in ("", "_low", "_high")
-    )
-    return value if value == low == high else f"{value} [{low}, {high}]"
-
-
-def joined(values: list[str]) -> str:
-    return " and ".join([", ".join(values[:-1]), values[-1]]) if values[1:] else values[0]
-
-
-def answer(found: Findings) -> str:
-    """The sentences at the top of the README, after the name of the machine."""
-    ranked = found.summary[found.summary["rank"].notna()].sort_values("step_ms")
-    first, *rivals = (row for _, row in ranked.drop_duplicates("backend").iterrows())
-    behind = [
-        f"the best of {BACKENDS[row['backend']].title} "
-        + ("takes " if number == 0 else "")
-        + with_interval(row, "times_fastest", ".2f")
-        + (" times as long" if number == 0 else " times")
-        for number, row in enumerate(rivals)
-    ]
-    assert set(found.equivalences["verdict"]) == {"equivalent"}
-    accuracies = found.accuracies["test_accuracy"]
-    return (
-        f"{BACKENDS[first['backend']].title} trains fastest: {first['step_ms']:#.3g} ms a step in "
-        f"its `{first['mode']}` mode. T{', '.join(behind)[1:]}. They learn the same: test "
-        f"accuracies from {accuracies.min():.2%} to {accuracies.max():.2%}, equivalent within "
-        f"{found.equivalences['margin_points'].iloc[0]:g} points."
-    )
-
-
-def table(found: Findings) -> str:
-    """The ranking of the README, with a note on the cases that were not trained to the end."""
-    ranked = found.summary[found.summary["rank"].notna()]
-    cut_short = ranked[~ranked["trained_to_end"].astype(bool)]
-    lines = [
-        "| rank | case | ms a step | times the fastest | test accuracy |",
-        "|---:|:---|---:|---:|---:|",
-        *(
-            f"| {row['rank']} | {row['case']} | {with_interval(row, 'step_ms', '#.3g')} "
-            f"| {with_interval(row, 'times_fastest', '.2f')} "
-            f"| {row['test_accuracy']:.2%}{'' if row['trained_to_end'] else ' *'} |"
-            for _, row in ranked.iterrows()
-        ),
-    ]
-    if len(cut_short):
-        steps = joined([f"{steps:,}" for steps in cut_short["steps"]])
-        lines += ["", f"\\* Trained for {steps} steps, the others for {ranked['steps'].max():,}."]
-    return "\n".join(lines)
-
-
-def test_the_readme_quotes_its_bundle() -> None:
-    quotes = QUOTE.findall((ROOT / "README.md").read_text())
-    assert [kind for kind, _, _ in quotes] == ["answer", "table"]
-    for kind, folder, quoted in quotes:
-        _, found = findings(ROOT / folder)
-        if kind == "table":
-            assert quoted == table(found), f"the bundle says:\n{table(found)}"
-        else:
-            assert " ".join(quoted.split()).endswith(answer(found)), f"it says:\n{answer(found)}"
+def test_a_quote_of_another_number_is_found(name: str, kind: str, tmp_path: Path) -> None:
+    (source,) = {found[2] for found in quotes.QUOTE.findall((ROOT / "README.md").read_text())} - {
+        quotes.REGISTRY
+    }
+    page = tmp_path / name
+    page.write_text(f"<!-- {kind} from {source}; a test compares the two -->\n?\n<!-- end -->")
+    page.write_text(quotes.renewed(page))
+    assert quotes.renewed(page) == page.read_text()
+    digit = re.search(r"\d(?=\D*<!-- end)", page.read_text())
+    assert digit
+    other = str((int(digit[0]) + 1) % 10)
+    page.write_text(page.read_text()[: digit.start()] + other + page.read_text()[digit.end() :])
+    assert quotes.renewed(page) != page.read_text()
 
 
 @pytest.mark.parametrize("folder", BUNDLES, ids=lambda path: path.name)
 def test_reports_follow_from_their_csvs(folder: Path) -> None:
-    assert markdown(*findings(folder)) == (folder / "report.md").read_text()
+    report = markdown(Bundle.read(folder), quotes.findings(folder))
+    assert report == (folder / "report.md").read_text()
 
 
 def test_the_readme_is_short() -> None:
@@ -137,7 +97,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.fixture
 def help_texts(capsys: pytest.CaptureFixture[str]) -> str:
-    for command in ([], ["certify"], ["sweep"], ["report"], ["compare"]):
+    for command in ([], ["certify"], ["versions"], ["sweep"], ["report"], ["compare"]):
         with contextlib.suppress(SystemExit):
             run_all.main([*command, "--help"])
     return capsys.readouterr().out
@@ -153,22 +113,6 @@ def test_every_option_that_a_page_names_exists(help_texts: str) -> None:
         if option not in offered and not option.startswith(OTHER_PROGRAMS)
     }
     assert unknown == set()
-
-
-def test_modes_are_ticked_where_a_backend_has_them() -> None:
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in (ROOT / "docs" / "workload.md").read_text().splitlines()
-        if line.startswith("|")
-    ]
-    heading, _, *modes = rows
-    ticked = {
-        (backend, cells[0].split("`")[1])
-        for cells in modes
-        for backend, cell in zip(heading[2:], cells[2:], strict=True)
-        if cell
-    }
-    assert ticked == {(name, mode) for name in heading[2:] for mode in BACKENDS[name].modes}
 
 
 def test_every_preset_is_described(help_texts: str) -> None:

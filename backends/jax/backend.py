@@ -1,7 +1,6 @@
-"""JAX: a Flax module, Optax's Adam, and one pure function that trains one step.
+"""JAX: a Flax module and Optax's Adam, from Flax's tutorial to the fastest program known.
 
-The modes differ only in how that function is run: as it stands (`eager`), under `jax.jit`
-(`compiled`), or many times inside one program by `jax.lax.scan` (`multistep`).
+The rungs are listed in `ladder.py`; their programs are in `taught.py`, `expert.py` and `limit.py`.
 """
 
 from contextlib import AbstractContextManager
@@ -12,14 +11,37 @@ import jax
 import jaxlib
 import optax
 
-from backends.contract import Execution, Trainer
+from backends.contract import Execution, Trainer, TrainerMaker, Training
+from backends.jax.expert import Ahead, Compiled, Eager, NNXCached, NNXSplit, Undonated
 from backends.jax.floor import Floor
-from backends.jax.limit import MultiStep
-from backends.jax.taught import Compiled, Eager
+from backends.jax.limit import Handwritten, Scan, ScanUnrolled
+from backends.jax.taught import NNX, NNXBare, NNXResident
 
 __all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
 
-TRAINERS: dict[str, type[Trainer]] = {"eager": Eager, "compiled": Compiled, "scan": MultiStep}
+
+def keras_fit(training: Training, execution: Execution) -> Trainer:
+    """A trainer of `keras-fit`: Keras is imported where it trains, and nowhere else."""
+    from backends.keras.on_jax import Fit
+
+    return Fit(training, execution)
+
+
+TRAINERS: dict[str, TrainerMaker] = {
+    "nnx": NNX,
+    "nnx-resident": NNXResident,
+    "nnx-bare": NNXBare,
+    "nnx-cached": NNXCached,
+    "nnx-split": NNXSplit,
+    "compiled-undonated": Undonated,
+    "compiled": Compiled,
+    "compiled-ahead": Ahead,
+    "eager": Eager,
+    "scan": Scan,
+    "scan-unrolled": ScanUnrolled,
+    "handwritten": Handwritten,
+    "keras-fit": keras_fit,
+}
 
 
 def versions() -> dict[str, str]:

@@ -1,9 +1,4 @@
-"""PyTorch: `nn.Sequential` and `torch.optim.Adam`.
-
-`eager` is the loop of PyTorch's own tutorial, `compiled` puts the model and its loss through
-`torch.compile`, and `multistep` the gather and the derivative as well, with products by oneDNN on a
-CPU, and with many steps, optimizer included, in one CUDA graph on a GPU.
-"""
+"""PyTorch: `nn.Module` and `torch.optim.Adam`; ladder.py says what each mode changes."""
 
 import mmap
 import os
@@ -17,19 +12,55 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backends.contract import Execution, Trainer
+from backends.contract import Execution, Trainer, TrainerMaker, Training
 from backends.ladder import FLOOR
+from backends.pytorch.expert import (
+    Compiled,
+    CompiledAdam,
+    CompiledFlushed,
+    CompiledGather,
+    CompiledModule,
+    CompiledReduceOverhead,
+    OneGraph,
+)
 from backends.pytorch.floor import Floor
-from backends.pytorch.limit import MultiStep
-from backends.pytorch.taught import Compiled, Eager
+from backends.pytorch.limit import (
+    CudaGraph,
+    Handwritten,
+    HandwrittenMM,
+    HandwrittenPrivate,
+    OneDNN,
+)
+from backends.pytorch.taught import Eager, Flushed, Fused, Quickstart
 
 __all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
 
-TRAINERS: dict[str, type[Trainer]] = {
+
+def keras_fit(training: Training, execution: Execution) -> Trainer:
+    """A trainer of `keras-fit`: Keras is imported where it trains, and nowhere else."""
+    from backends.keras.on_pytorch import Fit
+
+    return Fit(training, execution)
+
+
+TRAINERS: dict[str, TrainerMaker] = {
+    "quickstart": Quickstart,
     "eager": Eager,
+    "fused": Fused,
+    "eager-flushed": Flushed,
+    "keras-fit": keras_fit,
     "compiled": Compiled,
-    "onednn": MultiStep,
-    "cuda-graph": MultiStep,
+    "compiled-module": CompiledModule,
+    "compiled-adam": CompiledAdam,
+    "compiled-reduce-overhead": CompiledReduceOverhead,
+    "compiled-flushed": CompiledFlushed,
+    "compiled-gather": CompiledGather,
+    "one-graph": OneGraph,
+    "onednn": OneDNN,
+    "cuda-graph": CudaGraph,
+    "handwritten-mm": HandwrittenMM,
+    "handwritten": Handwritten,
+    "handwritten-private": HandwrittenPrivate,
 }
 
 
@@ -43,11 +74,9 @@ def configure(execution: Execution) -> None:
     torch.set_num_threads(execution.threads)
     # "highest" is the default, made explicit: float32 on a GPU too, not TF32, which is "high".
     torch.set_float32_matmul_precision("high" if execution.precision == "tf32" else "highest")
-    # Tuned mode only. Adam's moments of weights that no longer get a gradient decay to denormal
-    # numbers, which a CPU computes slowly: after 600 steps of the tutorial's workload a step took
-    # 3.5 ms instead of 2.9. XLA and TensorFlow flush them to zero unasked. Set before the
-    # first parallel operation, since threads inherit it when they start.
-    torch.set_flush_denormal(execution.mode in ("onednn", "cuda-graph", FLOOR))
+    # Before the first parallel operation, since threads inherit it when they start.
+    flushes = execution.mode == FLOOR or getattr(TRAINERS.get(execution.mode), "flushes", False)
+    torch.set_flush_denormal(flushes)
 
 
 @contextmanager
@@ -61,7 +90,13 @@ def profiled(folder: Path) -> Iterator[None]:
 def unusable(device: str) -> dict[str, str]:
     """The modes that torch.compile cannot serve here, and why."""
     reason = _not_traced() or _without_compiler(device) or _not_loaded()
-    return {mode: reason for mode in TRAINERS if mode != "eager"} if reason else {}
+    return {mode: reason for mode in TRAINERS if _compiles(mode)} if reason else {}
+
+
+def _compiles(mode: str) -> bool:
+    """Whether a mode needs torch.compile."""
+    trainer = TRAINERS[mode]
+    return isinstance(trainer, type) and issubclass(trainer, Compiled)
 
 
 def _not_traced() -> str:

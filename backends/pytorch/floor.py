@@ -38,8 +38,10 @@ class Floor(floors.Floor):
         self._state = [weights, torch.zeros_like(weights), torch.zeros_like(weights)]
         self._gradients = gradients
         self._steps = torch.zeros((), device=self._device)
-        served = products.serving(products.PRIVATE, gradients)
-        self._libraries = {n: f for n, f in products.PRIVATE.items() if served[n] is f}
+        on_cpu_in_float32 = not self.graphed and dtype == torch.float32
+        self._libraries = (
+            products.PRIVATE if on_cpu_in_float32 else {products.BLAS: products.by_blas}
+        )
         self._products = execution.products or products.choose(
             self._network, batch_size, self._libraries, gradients
         )
@@ -58,9 +60,9 @@ class Floor(floors.Floor):
     def _step_of(self, libraries: dict[str, str]) -> tuple[Matrices, dict[str, Callable[[], None]]]:
         """The matrices of a step, and the call that makes each of its products."""
         step = floors.products(self._network)
-        made_by = {product.result: libraries[product.name] for product in step}
+        library_of = {product.result: libraries[product.name] for product in step}
         matrices = {
-            name: products.empty(*shape, made_by.get(name, ""), self._gradients).zero_()
+            name: products.empty(*shape, library_of.get(name, ""), self._gradients).zero_()
             for name, shape in floors.shapes(self._network, len(self._batch_labels)).items()
         }
         views = zip(self._views(self._factors), self._views(self._gradients), strict=True)

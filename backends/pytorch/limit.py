@@ -1,15 +1,27 @@
-"""The tuned tier: as few launches, passes over memory and Python calls a step as PyTorch allows."""
+"""PyTorch at its limit: one program a step, a CUDA graph of steps, or the step written by hand."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.optim.adam import adam as adam_update
 
-from backends.contract import Array, Description, Trainer, calls
-from backends.pytorch import graphs
+from backends.contract import (
+    Array,
+    Description,
+    Execution,
+    Trainer,
+    Training,
+    calls,
+    product_names,
+)
+from backends.pytorch import graphs, products
+from backends.pytorch.expert import OneGraph
 from backends.pytorch.model import OneDNNLinear, multiply
-from backends.pytorch.taught import Compiled
+from backends.pytorch.taught import Flushed
 
 TRACES_DERIVATIVES = hasattr(torch._dynamo.config, "trace_autograd_ops")
 """Whether this version of torch.compile takes torch.autograd.grad into a graph."""
@@ -17,43 +29,76 @@ TRACES_DERIVATIVES = hasattr(torch._dynamo.config, "trace_autograd_ops")
 ADAM_OPTIONS = ("lr", "eps", "weight_decay", "amsgrad", "maximize", "capturable")
 
 
-class MultiStep(Compiled):
-    """Gather, loss and derivative as one compiled graph; on a GPU many steps in one CUDA graph.
+@torch.no_grad()
+def update(optimizer: torch.optim.Adam, gradients: dict[Tensor, Tensor]) -> None:
+    """Call the optimizer's own function, without the work that its `step` does around it.
 
-    `graphed` says whether whole calls are replayed as a CUDA graph, which graphs.capture makes.
+    A step takes 0.96 of the time that it takes with `step` (two cores of an AMD EPYC, AVX-512).
     """
+    for group in optimizer.param_groups:
+        states = [optimizer.state[weight] for weight in group["params"]]
+        adam_update(
+            group["params"],
+            [gradients[weight] for weight in group["params"]],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            max_exp_avg_sqs=[],
+            state_steps=[state["step"] for state in states],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            fused=True,
+            **{option: group[option] for option in ADAM_OPTIONS},
+        )
 
-    compiler = "torch.compile: gather, model, loss and derivative"
-    linear = OneDNNLinear
-    multiply = staticmethod(multiply)
-    fetch = Trainer.fetch  # The compiled graph fetches its batches itself.
+
+class OneProgram(OneGraph):
+    """One compiled program forward and backward, and Adam by its own function."""
 
     def _build(self) -> None:
-        self.graphed = self._device.type == "cuda"
-        self._weights = list(self._model.parameters())
-        # What the optimizer makes at its first step, made now.
-        for weight in self._weights:
-            self._optimizer.state[weight] = {
-                "step": torch.zeros((), device=self._device),
-                "exp_avg": torch.zeros_like(weight),
-                "exp_avg_sq": torch.zeros_like(weight),
-            }
-        self._graph: torch.cuda.CUDAGraph | None = None
+        super()._build()
+        self._make_state()
+
+    def _step(self, *batch: Tensor) -> Tensor:
+        loss, gradients = self._loss_and_gradients(*batch)
+        # Not left in `grad`, where they would lie beside those of the next step.
+        update(self._optimizer, dict(zip(self._weights, gradients, strict=True)))
+        return loss
+
+
+class OneDNN(OneProgram):
+    """Every float32 product by oneDNN, through an operator that torch.compile takes as it is."""
+
+    linear = OneDNNLinear
+    multiply = staticmethod(multiply)
+
+    def _build(self) -> None:
         if TRACES_DERIVATIVES:
-            # One graph forward and back: 0.88 of the time that two graphs take, which meet in
-            # autograd's engine.
             torch._dynamo.config.trace_autograd_ops = True
-            self._compile("_loss_and_gradients")
-        else:
-            self._compile("_loss_of_rows")
+        super()._build()
 
-    def _forget(self) -> None:
-        # In place, since a CUDA graph holds the addresses.
-        for tensor in self._optimizer_tensors():
-            tensor.zero_()
+    def _loss_and_gradients(self, rows: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        # torch.func cannot trace an operator that has its derivative from outside.
+        loss = self._batch_loss(rows)
+        return loss.detach(), torch.autograd.grad(loss, self._weights)
 
-    def _optimizer_tensors(self) -> list[Tensor]:
-        return [tensor for state in self._optimizer.state.values() for tensor in state.values()]
+    # Read by certificate and ledger; never timed.
+
+    def describe(self) -> Description:
+        return replace(super().describe(), products="onednn")
+
+
+class CudaGraph(OneProgram):
+    """Many steps, optimizer included, in one CUDA graph, which graphs.capture makes.
+
+    `graphed` says whether whole calls are replayed so.
+    """
+
+    def _build(self) -> None:
+        super()._build()
+        self.graphed = self._device.type == "cuda"
+        # Its step count must lie on the GPU.
+        self._optimizer.param_groups[0]["capturable"] = self.graphed
+        self._graph: torch.cuda.CUDAGraph | None = None
 
     def train(self, rows: Array) -> None:
         steps_per_call = self._execution.steps_per_call
@@ -63,41 +108,6 @@ class MultiStep(Compiled):
             else:
                 for batch in part:
                     self._loss = self._step(batch)
-
-    def _step(self, *batch: Tensor) -> Tensor:
-        loss, gradients = self._loss_and_gradients(*batch)
-        # Not left in `grad`, where they would lie beside those of the next step.
-        self._update(dict(zip(self._weights, gradients, strict=True)))
-        return loss
-
-    def _loss_and_gradients(self, rows: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        loss = self._loss_of_rows(rows)
-        return loss.detach(), torch.autograd.grad(loss, self._weights)
-
-    def _loss_of_rows(self, rows: Tensor) -> Tensor:
-        # The gather within the graph: 2% less than outside it.
-        return self._batch_loss(self._images[rows], self._labels[rows])
-
-    @torch.no_grad()
-    def _update(self, gradients: dict[Tensor, Tensor]) -> None:
-        """Call the optimizer's own function, without the work that its `step` does around it.
-
-        A training step takes 0.96 of the time that it takes with `step`.
-        """
-        for group in self._optimizer.param_groups:
-            states = [self._optimizer.state[weight] for weight in group["params"]]
-            adam_update(
-                group["params"],
-                [gradients[weight] for weight in group["params"]],
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
-                max_exp_avg_sqs=[],
-                state_steps=[state["step"] for state in states],
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
-                fused=True,
-                **{option: group[option] for option in ADAM_OPTIONS},
-            )
 
     def _replay(self, rows: Tensor) -> None:
         """Train through one CUDA graph, which always has `steps_per_call` steps."""
@@ -117,5 +127,175 @@ class MultiStep(Compiled):
 
     def describe(self) -> Description:
         steps = self._execution.steps_per_call if self.graphed else 1
-        how = ", CUDA graph over steps" if self.graphed else ", products by oneDNN"
-        return replace(super().describe(), steps_per_call=steps, compiler=self.compiler + how)
+        compiler = f"{self.compiler}, CUDA graph over steps"
+        return replace(super().describe(), steps_per_call=steps, compiler=compiler)
+
+
+class Memory:
+    """What a step by hand writes into, for one batch size; `choice` says how it lies."""
+
+    def __init__(
+        self, sizes: tuple[int, ...], batch_size: int, choice: products.Choice, like: Tensor
+    ) -> None:
+        def result(name: str, size: int) -> Tensor:
+            return products.empty(batch_size, size, choice[name], like)
+
+        layers = range(1, len(sizes))
+        self.images = like.new_empty(batch_size, sizes[0])
+        self.outputs = [result(f"forward {n}", sizes[n]) for n in layers]
+        self.deltas = [result(f"inputs {n + 1}", sizes[n]) for n in layers[:-1]]
+        self.signs = [torch.empty_like(output) for output in self.outputs[:-1]]
+
+
+class HandwrittenMM(Flushed):
+    """Loss, derivative and update written out, into memory that is kept; products by torch.mm.
+
+    Matrices are (batch, features) throughout. How they lie in memory is the business of the product
+    that computes them: see products.py.
+    """
+
+    optimizer = "torch.optim.adam.adam(fused=True)"
+    compiler = "none: derivative by hand"
+    libraries: ClassVar = {products.BLAS: products.by_blas}
+    fetch = Trainer.fetch
+
+    def __init__(self, training: Training, execution: Execution) -> None:
+        self._network = training.network
+        super().__init__(training, execution)
+
+    def _build(self) -> None:
+        self._make_state()
+        self._weights = self._optimized()
+        self._gradients = [torch.zeros_like(weight) for weight in self._weights]
+        self._type = getattr(torch, self._execution.product_type)
+        self._images = self._images.to(self._type)
+        # The labels as the probabilities that softmax should give.
+        classes = self._network.layer_sizes[-1]
+        self._labels = F.one_hot(self._labels, classes).to(self._weights[0].dtype)
+        self._memory: dict[int, Memory] = {}
+        self._choose(dict.fromkeys(product_names(self._network), products.BLAS))
+
+    def _choose(self, choice: products.Choice) -> None:
+        """Compute each product by the library of this name from now on."""
+        self._choice, libraries = choice, products.serving(self.libraries, self._images)
+        multiply = {name: products.function_of(choice[name], libraries) for name in choice}
+        layers = range(1, len(self._network.layer_sizes))
+        self._forwards = [multiply[f"forward {n}"] for n in layers]
+        self._backwards = [(multiply[f"weights {n}"], multiply.get(f"inputs {n}")) for n in layers]
+
+    def _batches(self, rows: Array) -> Iterable[tuple[Tensor, ...]]:
+        return ((batch,) for batch in torch.from_numpy(rows).to(self._device))
+
+    def _prepare(self, batch_size: int) -> Memory:
+        """Make the memory for a batch size, when its first batch comes."""
+        sizes = self._network.layer_sizes
+        self._memory[batch_size] = Memory(sizes, batch_size, self._choice, self._images)
+        return self._memory[batch_size]
+
+    @torch.no_grad()
+    def _step(self, *batch: Tensor) -> Tensor:
+        (rows,) = batch
+        memory = self._memory.get(len(rows)) or self._prepare(len(rows))
+        images = torch.index_select(self._images, 0, rows, out=memory.images)
+        targets = torch.index_select(self._labels, 0, rows)
+        inputs = self._forward_by_hand(images, memory)
+        logits = inputs.pop().to(targets.dtype)
+
+        log_probabilities = torch.log_softmax(logits, 1)
+        loss = -(log_probabilities * targets).sum() / len(rows)
+        delta = log_probabilities.exp_().sub_(targets).div_(len(rows)).to(self._type)
+
+        for n in reversed(range(len(inputs))):
+            weights_product, inputs_product = self._backwards[n]
+            of_weight, of_bias = self._gradients[2 * n : 2 * n + 2]
+            products.write(weights_product, delta.T, inputs[n], of_weight)
+            torch.sum(delta, 0, dtype=of_bias.dtype, out=of_bias)
+            if inputs_product:
+                weight = self._weights[2 * n].to(self._type)
+                delta = inputs_product(delta, weight, memory.deltas[n - 1])
+                # What ReLU gives is positive or zero: its sign is ReLU's derivative.
+                delta.mul_(torch.sign(inputs[n], out=memory.signs[n - 1]))
+        self._update()
+        return loss
+
+    def _forward_by_hand(self, images: Tensor, memory: Memory | None = None) -> list[Tensor]:
+        """The inputs of each layer, and the logits."""
+        outputs = [images]
+        for n, forward in enumerate(self._forwards):
+            weight, bias = self._weights[2 * n : 2 * n + 2]
+            into = memory.outputs[n] if memory else None
+            output = forward(outputs[n], weight.to(self._type).T, into).add_(bias)
+            outputs.append(output.relu_() if n < len(self._forwards) - 1 else output)
+        return outputs
+
+    def _update(self) -> None:
+        update(self._optimizer, dict(zip(self._weights, self._gradients, strict=True)))
+
+    # Read by certificate and ledger; never timed.
+
+    def multiply(self, a: Tensor, b: Tensor) -> Tensor:
+        return self._forwards[0](a, b, None)
+
+    @torch.no_grad()
+    def logits(self, images: Array) -> Array:
+        tensor = torch.from_numpy(images).to(self._device, self._type)
+        return self._forward_by_hand(tensor)[-1].to(self._weights[0].dtype).numpy(force=True)
+
+
+class Handwritten(HandwrittenMM):
+    """Each product by the library that is fastest for it on this machine."""
+
+    libraries = products.PUBLIC
+
+    def _build(self) -> None:
+        super()._build()
+        products.check(self._execution.products, self._network, self.libraries)
+        # On a GPU and in bfloat16 PyTorch has one library only.
+        self._chooses = self._device.type == "cpu" and self._execution.precision != "bfloat16"
+
+    def _prepare(self, batch_size: int) -> Memory:
+        # The first batch tells the sizes of the products.
+        if self._chooses and not self._memory:
+            self._choose(
+                self._execution.products
+                or products.choose(self._network, batch_size, self.libraries, self._images)
+            )
+        return super()._prepare(batch_size)
+
+    # Read by certificate and ledger; never timed.
+
+    def describe(self) -> Description:
+        chosen = ", ".join(f"{name}: {library}" for name, library in self.products().items())
+        default = super().describe()
+        return replace(default, products=chosen or default.products)
+
+    def products(self) -> dict[str, str]:
+        return self._choice if self._chooses and self._memory else {}
+
+
+class HandwrittenPrivate(Handwritten):
+    """oneDNN's products and Adam by private functions, which spare the work around them."""
+
+    optimizer = "torch._fused_adam_"
+    libraries = products.PRIVATE
+
+    def _update(self) -> None:
+        (group,) = self._optimizer.param_groups
+        states = [self._optimizer.state[weight] for weight in self._weights]
+        steps = [state["step"] for state in states]
+        torch._foreach_add_(steps, 1)
+        torch._fused_adam_(
+            self._weights,
+            self._gradients,
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            steps,
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=0.0,
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+        )

@@ -17,6 +17,20 @@ def mlp(layer_sizes: tuple[int, ...], linear: type[nn.Linear]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+class NeuralNetwork(nn.Module):
+    """The model of PyTorch's quickstart tutorial, in any size."""
+
+    def __init__(self, layer_sizes: tuple[int, ...], linear: type[nn.Linear]) -> None:
+        super().__init__()
+        self.flatten = nn.Flatten()
+        self.linear_relu_stack = mlp(layer_sizes, linear)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits (n, classes) of images (n, ...)."""
+        x = self.flatten(x)
+        return self.linear_relu_stack(x)
+
+
 def linear_by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`x` (n, inputs) times the transpose of `weight` (outputs, inputs), float32, by oneDNN."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")

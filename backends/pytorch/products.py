@@ -49,9 +49,7 @@ def by_onednn(a: Tensor, b: Tensor, _: Tensor | None = None) -> Tensor:
 
 BLAS = "mkl" if torch.backends.mkl.is_available() else "blas"
 HAS_ONEDNN = torch.backends.mkldnn.is_available()
-PUBLIC: dict[str, Multiply] = {BLAS: by_blas}
-if HAS_ONEDNN:
-    PUBLIC["onednn-convolution"] = by_convolution
+PUBLIC = {BLAS: by_blas} | ({"onednn-convolution": by_convolution} if HAS_ONEDNN else {})
 PRIVATE = PUBLIC | ({"onednn": by_onednn} if HAS_ONEDNN else {})
 
 

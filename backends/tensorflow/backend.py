@@ -1,8 +1,7 @@
-"""TensorFlow and Keras: a `Sequential` model, and Keras' Adam brought back to the textbook.
+"""TensorFlow and Keras: Keras' own loop, and a gradient tape in functions of TensorFlow.
 
-One training step serves all modes but `fit`: run as it stands (`eager`), as a `tf.function`
-(`graph`), with XLA (`compiled`), or in a loop inside one XLA program (`multistep`). `fit` is Keras'
-own loop, given what a knowledgeable user gives it.
+`ladder.py` says what each mode changes. `keras-fit` and `function` are the quickstarts for
+beginners and for experts.
 """
 
 import os
@@ -15,18 +14,31 @@ import keras
 import tensorflow as tf
 
 from backends.contract import Execution, Trainer
+from backends.tensorflow.expert import Compiled, Eager, FitJit, FitXla, Graph, Pipelined, XlaLoop
 from backends.tensorflow.floor import Floor
-from backends.tensorflow.limit import MultiStep
-from backends.tensorflow.taught import Compiled, Eager, Fit, Graph
+from backends.tensorflow.ladder import ASYNCHRONOUS, INTER_OP
+from backends.tensorflow.limit import Async, Concrete, GraphLoop, Handwritten
+from backends.tensorflow.taught import Fit, Function, TrainOnBatch
 
 __all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
 
 TRAINERS: dict[str, type[Trainer]] = {
-    "eager": Eager,
+    "keras-fit": Fit,
+    "keras-fit-jit": FitJit,
+    "keras-fit-xla": FitXla,
+    "train-on-batch": TrainOnBatch,
+    "function": Function,
+    "function-pipelined": Pipelined,
+    "function-resident": Function,
     "graph": Graph,
+    "eager": Eager,
+    "graph-loop": GraphLoop,
     "compiled": Compiled,
-    "xla-loop": MultiStep,
-    "keras-fit-xla": Fit,
+    "compiled-async": Async,
+    "compiled-concrete": Concrete,
+    "compiled-one-pool": Concrete,
+    "xla-loop": XlaLoop,
+    "handwritten": Handwritten,
 }
 
 
@@ -38,15 +50,13 @@ def versions() -> dict[str, str]:
 def configure(execution: Execution) -> None:
     """Set threads, memory and precision; TensorFlow refuses this once it has started."""
     tf.config.threading.set_intra_op_parallelism_threads(execution.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(execution.threads)
+    inter_op = int(os.environ.get(INTER_OP) or execution.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(inter_op)
+    tf.config.experimental.set_synchronous_execution(execution.mode not in ASYNCHRONOUS)
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     # TF32 is on by default on GPUs that have it.
     tf.config.experimental.enable_tensor_float_32_execution(execution.precision == "tf32")
-    # For layers, and for what Keras makes besides them: losses, metrics, constants.
-    mixed = execution.precision == "bfloat16"
-    keras.config.set_dtype_policy("mixed_bfloat16" if mixed else execution.stored)
-    keras.config.set_floatx(execution.stored)
 
 
 def profiled(folder: Path) -> AbstractContextManager[None]:

@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 
 from backends.contract import EPSILON_HAT, Network
+from backends.ladder import TIERS
 from backends.registry import tier_of
 from benchmarks.analysis import (
     accuracy,
     break_even,
+    ladders,
     ledger_differences,
     limits,
+    pairs,
     statistics,
     tables,
     tutorial,
@@ -36,6 +39,7 @@ class Findings:
 
     summary: pd.DataFrame
     verdicts: pd.DataFrame
+    ladders: pd.DataFrame
     ledger: pd.DataFrame
     """How the measured cases differ in what they did: see ledger_differences.find_differences."""
     unfair: list[str]
@@ -165,29 +169,26 @@ def compute_findings(bundle: Bundle) -> Findings:
     floors, limited = limits.compute_limits(flops, samples, bundle.tables["parts"], bounds)
     held_back = limits.held_back(limited, run.floor_version)
     summary["held_back"] = [held_back.get(case, "") for case in summary["case"]]
-    rankable = (summary["status"] == "measured") & summary["certified"] & ~control_of(summary)
-    rankable &= summary["held_back"] == ""
-    verdicts = statistics.verdicts(samples, summary[rankable])
+    is_comparable = (summary["status"] == "measured") & summary["certified"] & ~control_of(summary)
+    comparable = summary[is_comparable & (summary["held_back"] == "")]
+    verdicts = statistics.verdicts(samples, pairs.judged(comparable))
     readings, launches = bundle.tables["accuracy"], bundle.tables["launches"]
     diverged = accuracy.find_failed_trainings(readings, workload.layer_sizes[-1])
     summary["diverged"] = [diverged.get(case, "") for case in summary["case"]]
     without_controls = summary[~control_of(summary)]
     summary = summary.merge(limited, how="left", on="case").fillna({"bound": ""})
-    against_fastest = _against_fastest(summary[rankable], step_seconds)
+    ranks = statistics.ranks(pairs.contenders(comparable), verdicts)
+    against_fastest = _against_fastest(comparable, list(ranks), step_seconds)
     summary = summary.merge(against_fastest, how="left", on="case")
-    ranks = statistics.ranks(summary[rankable], verdicts)
     summary["rank"] = summary["case"].map(ranks).astype("Int64")
     summary = tables.in_order("summary", summary).sort_values(
-        # The textbook's Adam before Keras' own.
-        [*statistics.MATCHED, "rank", "step_ms"],
-        key=lambda column: column == EPSILON_HAT if column.name == "adam" else column,
-        na_position="last",
-        ignore_index=True,
+        [*pairs.GROUP, "rank", "step_ms"], key=_sorted_by, na_position="last", ignore_index=True
     )
     is_measured = (summary["status"] == "measured") & ~control_of(summary)
     measured = list(summary.loc[is_measured, "case"])
     timed = ledger_differences.timed_entries(samples)
-    read = bundle.tables["ledger"][["case", "entry", "value"]]
+    ledger = bundle.tables["ledger"]
+    read = ledger[["case", "entry", "value"]]
     entries = pd.concat([read[~read["entry"].isin(timed["entry"])], timed])
     final_accuracies = accuracy.final_accuracies(launches, without_controls, workload.steps)
     margin = run.accuracy_margin_points
@@ -195,15 +196,19 @@ def compute_findings(bundle: Bundle) -> Findings:
     return Findings(
         summary=summary,
         verdicts=verdicts,
+        ladders=ladders.find_ladders(
+            summary, summary[summary["case"].isin(comparable["case"])], verdicts, ledger
+        ),
         ledger=ledger_differences.find_differences(entries, measured),
         settled=statistics.settled(verdicts),
-        unfair=_unfair(summary[summary["rank"].notna()], entries),
+        unfair=_unfair(comparable, entries),
         resolution=statistics.resolution(statistics.control_medians(samples, step_seconds)),
         floors=floors,
         bounds=bounds,
-        break_even=break_even.find_overtakings(samples, launches, measured),
+        # Of cases that are ranked: the pairs of all rungs are too many to read.
+        break_even=break_even.find_overtakings(samples, launches, list(ranks)),
         totals=break_even.totals(
-            summary[is_measured & summary["startup_seconds"].notna()],
+            summary[summary["rank"].notna() & summary["startup_seconds"].notna()],
             MOST_TRAININGS * workload.steps,
         ),
         curves=accuracy.curves(readings),
@@ -218,21 +223,34 @@ def compute_findings(bundle: Bundle) -> Findings:
     )
 
 
-def _unfair(ranked: pd.DataFrame, entries: pd.DataFrame) -> list[str]:
-    """What makes a ranking unfair, in each group of cases that are ranked together."""
-    of_ranked = entries[entries["case"].isin(ranked["case"])]
-    sentences = ledger_differences.compilation_problems(of_ranked)
-    for _, group in ranked.groupby(list(statistics.MATCHED), sort=False):
+def _sorted_by(column: pd.Series) -> pd.Series:
+    """What a column of the summary is sorted by: the textbook's Adam comes before Keras' own."""
+    if column.name == "adam":
+        return column == EPSILON_HAT
+    return column.map([*TIERS, ""].index) if column.name == "tier" else column
+
+
+def _unfair(compared: pd.DataFrame, entries: pd.DataFrame) -> list[str]:
+    """What makes comparisons unfair, in each group of cases that may be compared.
+
+    What a variant overrides is not among it: that differs on purpose.
+    """
+    of_compared = entries[entries["case"].isin(compared["case"])]
+    sentences = ledger_differences.compilation_problems(of_compared)
+    for _, group in compared.groupby(list(statistics.MATCHED), sort=False):
         sentences += ledger_differences.unfair(entries, list(group["case"]))
     return sentences
 
 
-def _against_fastest(ranked: pd.DataFrame, step_seconds: pd.DataFrame) -> pd.DataFrame:
-    """Each ranked case's ratio to the fastest of its group, within rounds."""
+def _against_fastest(
+    comparable: pd.DataFrame, ranked: list[str], step_seconds: pd.DataFrame
+) -> pd.DataFrame:
+    """Each comparable case's ratio to the fastest ranked one of its tier, within rounds."""
     rows = []
-    for _, group in ranked.groupby(list(statistics.MATCHED)):
-        fastest = group.sort_values("step_ms")["case"].iloc[0]
-        for case in group["case"]:
+    for _, group in comparable.groupby(list(pairs.GROUP)):
+        leaders = group[group["case"].isin(ranked)].sort_values("step_ms")["case"]
+        fastest = str(leaders.iloc[0]) if len(leaders) else ""
+        for case in group["case"] if fastest else ():
             ratio = statistics.ratio(step_seconds, case, fastest)
             rows.append({"case": case, **statistics.with_interval("times_fastest", ratio)})
     columns = ["case", *statistics.with_interval("times_fastest", statistics.NOTHING)]

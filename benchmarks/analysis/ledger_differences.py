@@ -2,12 +2,20 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
-from benchmarks.schema import ENTRIES
+from benchmarks.schema import ENTRIES, NO_OVERRIDES, OVERRIDES
 
 OF_ONE_RUN = {"cpus_used", "compiled_while_timed", "drawn", "programs", "variables"}
 """Entries that no two runs need have in common, and the variables, which are compared by name."""
+
+DECIDED = {
+    "threads=": {"threads", "cpus_allowed", "cores"},
+    "env:PYTHON": {"python_state"},
+}
+"""The entries that are unfair to differ in, but that a variant's overrides decide."""
+LISTED = {name: about for name, about in ENTRIES.items() if about.listed}
 
 
 def timed_entries(samples: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +37,7 @@ def find_differences(entries: pd.DataFrame, cases: list[str]) -> pd.DataFrame:
     whose value changed between launches shows all its values.
     """
     rows = []
-    for entry, about in ENTRIES.items():
+    for entry, about in LISTED.items():
         of_cases = entries[(entries["entry"] == entry) & entries["case"].isin(cases)]
         cases_by_value: dict[str, list[str]] = {}
         for case, values in of_cases.groupby("case")["value"]:
@@ -58,7 +66,7 @@ def across_bundles(ledgers: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, s
     values = {name: _by_entry_and_case(ledger) for name, ledger in ledgers.items()}
     found: dict[str, dict[str, str]] = {name: {} for name in ledgers}
     common = set.intersection(*(set(one) for one in values.values()))
-    for entry, about in ENTRIES.items():
+    for entry, about in LISTED.items():
         cases = [] if entry in OF_ONE_RUN else sorted(case for e, case in common if e == entry)
         read = {name: {case: one[entry, case] for case in cases} for name, one in values.items()}
         alike = cases and all(len(set(of_cases.values())) == 1 for of_cases in read.values())
@@ -96,12 +104,36 @@ def compilation_problems(entries: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def unfair(entries: pd.DataFrame, cases: list[str]) -> list[str]:
-    """What makes a ranking of `cases` unfair, a sentence each.
+def overridden(entries: pd.DataFrame) -> dict[str, str]:
+    """What each variant overrides, as its ledger has it: {case: "threads=1, env:XLA_FLAGS=--x"}.
 
     `entries` as in `find_differences`.
     """
-    differences = find_differences(entries, cases)
+    rows = entries[(entries["entry"] == OVERRIDES) & (entries["value"] != NO_OVERRIDES)]
+    return {str(case): str(value) for case, value in zip(rows["case"], rows["value"], strict=True)}
+
+
+def chosen_by(overrides: str) -> set[str]:
+    """The entries of the ledger that a variant's overrides decide."""
+    return {
+        entry
+        for part, entries in DECIDED.items()
+        if overrides.startswith(part) or f", {part}" in overrides
+        for entry in entries
+    }
+
+
+def unfair(entries: pd.DataFrame, cases: list[str]) -> list[str]:
+    """What makes a ranking of `cases` unfair, a sentence each.
+
+    What a variant overrides differs on purpose, and is not among it. `entries` as in
+    `find_differences`.
+    """
+    chosen = {case: chosen_by(overrides) for case, overrides in overridden(entries).items()}
+    on_purpose = [
+        entry in chosen.get(case, ()) for case, entry in entries[["case", "entry"]].to_numpy()
+    ]
+    differences = find_differences(entries[~np.array(on_purpose, dtype=bool)], cases)
     sentences = []
     for title, rows in differences[differences["unfair"].astype(bool)].groupby("title", sort=False):
         values = zip(rows["value"], rows["cases"], strict=True)

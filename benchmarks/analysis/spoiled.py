@@ -7,6 +7,7 @@ import re
 
 import pandas as pd
 
+from benchmarks.analysis.ledger_differences import chosen_by, overridden
 from benchmarks.bundle.records import Environment
 
 ON = r"(?!(0|false|no|off|none|default|all)?$)"
@@ -75,6 +76,11 @@ def spoiled_by(environment: Environment, ledger: pd.DataFrame | None = None) -> 
 
     `ledger` is a table like ledger.csv, once there is one.
     """
+    if ledger is not None:
+        # A variant has its own number of threads on purpose.
+        variants = overridden(ledger)
+        chosen = [case for case, overrides in variants.items() if "cores" in chosen_by(overrides)]
+        ledger = ledger[~ledger["case"].isin(chosen)]
     machine, threads = environment.machine, environment.run.threads
     sentences = [
         f"{name}={value} {effect}"

@@ -14,9 +14,8 @@ tells nothing of how processes differ: there is no interval, and no verdict but 
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from scipy import stats
 
 from backends.contract import Array
 from benchmarks.analysis import tables
-from benchmarks.schema import control_name
+from benchmarks.schema import TIER, control_name
 
 CONFIDENCE = 0.95
 TIE_MARGIN = 0.03
@@ -43,7 +42,7 @@ keep the share of equal pairs that are ever called different under 5%, as `bench
 shows."""
 MATCHED = ("precision_found", "device", "adam")
 """Only cases that have these in common are compared: the precision of products by their effect, the
-device, and the form of Adam."""
+device, and the form of Adam. `pairs.py` says which of them are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +60,15 @@ NOTHING = Estimate(value=np.nan, low=np.nan, high=np.nan)
 """The estimate from no data."""
 
 
+def ends(name: str) -> list[str]:
+    """The columns of an estimate: its value, and the low and high end of its interval."""
+    return [name, f"{name}_low", f"{name}_high"]
+
+
 def with_interval(name: str, estimate: Estimate, scale: float = 1.0) -> dict[str, float]:
     """An estimate as columns of a table: `name`, `name`_low and `name`_high, times `scale`."""
-    return {
-        name: estimate.value * scale,
-        f"{name}_low": estimate.low * scale,
-        f"{name}_high": estimate.high * scale,
-    }
+    values = (estimate.value, estimate.low, estimate.high)
+    return {column: value * scale for column, value in zip(ends(name), values, strict=True)}
 
 
 def step_seconds(samples: pd.DataFrame) -> pd.DataFrame:
@@ -186,33 +187,38 @@ def launches_needed(medians: Array, control: Array) -> float:
     return float(enough[0]) if len(enough) else float("nan")
 
 
-def verdicts(samples: pd.DataFrame, comparable: pd.DataFrame) -> pd.DataFrame:
-    """The table `verdicts`: every pair of `comparable` cases that agree in the columns MATCHED.
+def verdicts(samples: pd.DataFrame, judged: Iterable[tuple[str, str, str]]) -> pd.DataFrame:
+    """The table `verdicts`, of the pairs that are judged: case, other and relation of each.
 
     The p-values of a run's pairs are adjusted together (Benjamini and Hochberg, 1995), which
-    bounds the expected share of false ones among the differences that a run claims.
+    bounds the expected share of false ones among the differences that a run claims. Pairs with a
+    case that was not timed are left out.
     """
     table = step_seconds(samples)
     control = control_medians(samples, table)
     margin = smallest_difference(resolution(control))
-    timed = comparable[comparable["case"].isin(table.columns)]
-    pairs = [
-        (first["case"], second["case"])
-        for (_, first), (_, second) in combinations(timed.iterrows(), 2)
-        if all(first[column] == second[column] for column in MATCHED)
-    ]
-    logs = [(np.log(table[case]) - np.log(table[other])).dropna() for case, other in pairs]
+    pairs = [pair for pair in judged if {*pair[:2]} <= {*table.columns}]
+    logs = [(np.log(table[case]) - np.log(table[other])).dropna() for case, other, _ in pairs]
     estimates = [interval_of_logs(ratios) for ratios in logs]
     adjusted = adjust([estimate.p_value for estimate in estimates])
     rows = []
     for pair, ratios, estimate, p_adjusted in zip(pairs, logs, estimates, adjusted, strict=True):
         medians, outcome = launch_medians(ratios), verdict(estimate, margin, p_adjusted)
         needed = launches_needed(medians, control) if outcome == "undecided" else np.nan
-        row = {"case": pair[0], "other": pair[1], **with_interval("ratio", estimate)}
+        row: dict[str, Any] = dict(zip(("case", "other", "relation"), pair, strict=True))
+        row |= with_interval("ratio", estimate)
         row |= {"p_value": estimate.p_value, "p_adjusted": p_adjusted, "margin": margin}
         row |= {"launches": len(medians), "rounds": len(ratios)}
         rows.append(row | {"verdict": outcome, "launches_needed": needed})
     return tables.from_rows("verdicts", rows)
+
+
+def both_ways(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Every verdict twice: on a case against another, and on that against the case."""
+    turned = verdicts.rename(columns={"case": "other", "other": "case"})
+    turned[ends("ratio")] = 1 / verdicts[["ratio", "ratio_high", "ratio_low"]].to_numpy()
+    turned["verdict"] = turned["verdict"].replace({"faster": "slower", "slower": "faster"})
+    return pd.concat([verdicts, turned[verdicts.columns]], ignore_index=True)
 
 
 def settled(pairs: pd.DataFrame) -> bool:
@@ -236,11 +242,15 @@ def adjust(p_values: list[float]) -> list[float]:
     return values.tolist()
 
 
-def ranks(comparable: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, int]:
-    """One more than the number of cases shown to be faster: those that tie share a rank."""
-    slower = pairs["case"].where(pairs["verdict"] == "slower")
-    slower = slower.fillna(pairs["other"].where(pairs["verdict"] == "faster"))
-    return {case: 1 + int((slower == case).sum()) for case in comparable["case"]}
+def ranks(cases: Iterable[str], pairs: pd.DataFrame) -> dict[str, int]:
+    """One more than the number of cases of the tier shown to be faster: ties share a rank.
+
+    `pairs` by `verdicts`, of which those within a tier count.
+    """
+    within = pairs[pairs["relation"] == TIER]
+    slower = within["case"].where(within["verdict"] == "slower")
+    slower = slower.fillna(within["other"].where(within["verdict"] == "faster"))
+    return {case: 1 + int((slower == case).sum()) for case in cases}
 
 
 def mean_of_launches(values: pd.Series) -> Estimate:

@@ -241,6 +241,11 @@ class Run(Record):
         "`running`, `complete`, `interrupted` or `stopped by an error`.",
         Allowed(choices=STATES),
     ]
+    releases: Annotated[
+        tuple[str, ...] | None,
+        "Variants that are releases of one framework, in the order that `versions` compares them.",
+        Allowed(most=MOST_CASES),
+    ] = None
     finished_launches: Annotated[int, "Launches that ran to their end."]
     out_of_time: Annotated[bool, "Whether the time limit ended it early."]
     reference_seconds: Annotated[

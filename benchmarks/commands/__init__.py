@@ -4,12 +4,13 @@ The module of a command has `parser()` and `main(argv, console)`, which returns 
 """
 
 from backends.registry import BACKENDS
-from benchmarks.commands.words import similar_to
 from benchmarks.errors import UsageError
+from benchmarks.words import similar_to
 
 COMMANDS = {
     "measure": "train one network in every framework and print a comparison that holds up",
     "certify": "prove that cases compute the same training as the reference; nothing is timed",
+    "versions": "install several releases of a framework, and say which of them changed what",
     "sweep": "repeat the comparison over batch sizes, widths and depths of the network",
     "report": "rewrite the report of a bundle, or make one report of several bundles",
     "compare": "say what became faster or slower between two bundles",

@@ -22,7 +22,7 @@ from benchmarks.machine.advice import together
 from benchmarks.plan.blocks import STEPS_PER_CALL
 from benchmarks.reports.formats import stage_title
 from benchmarks.reports.sentences import departure
-from benchmarks.schema import ACCURACY_MARGIN_POINTS, ENTRIES, LEVELS, STAGES
+from benchmarks.schema import ACCURACY_MARGIN_POINTS, ENTRIES, LEVELS, OVERRIDES, STAGES
 from benchmarks.session.certifying import CertifiedCase, FailedCase, certify_cases
 from benchmarks.worker.certificate import first_failure
 
@@ -32,6 +32,7 @@ def parser() -> options.Parser:
     parser = options.Parser("certify", __doc__)
     options.add_named_backends(parser)
     options.add_case_options(parser)
+    options.add_variants(parser)
     parser.set_defaults(
         preset="full", steps=STEPS_PER_CALL, launches=1, seed=0, time_limit=None, output=None,
         accuracy_margin=ACCURACY_MARGIN_POINTS,
@@ -71,6 +72,7 @@ def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> N
     else:
         console.print(f"certified in {certified.seconds:.1f} s")
     entries = certified.ledger | {
+        OVERRIDES: outcome.case.differs_in,
         "cpus_used": f"{block.cpu_seconds / block.seconds:.1f}",
         "compiled_while_timed": str(block.compilations),
     }
@@ -91,7 +93,7 @@ def main(argv: list[str], console: Console) -> int:
 
 def certify(arguments: argparse.Namespace, console: Console) -> int:
     """Certify the cases that the arguments name; returns the exit code."""
-    plan, dataset = running.prepare(arguments, None)
+    plan, dataset = running.prepare(arguments, running.choose_cases(arguments))
     if plan.skipped:
         skipped = together({case.name: reason for case, reason in plan.skipped.items()})
         console.print(f"skipped: {skipped}", markup=False)

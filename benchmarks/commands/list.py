@@ -33,7 +33,8 @@ def list_backends(arguments: argparse.Namespace, console: Console) -> int:
     for name, probed in probe.probe_all(names, device, dict(arguments.python)).items():
         said = ""
         for row, (name_of_mode, mode) in enumerate(BACKENDS[name].modes.items()):
-            problem = probed.problem_of(name_of_mode)
+            elsewhere = "" if device in mode.devices else f"only on the {mode.devices[0]}"
+            problem = elsewhere or probed.problem_of(name_of_mode)
             # The versions are named once, in the first row, and so is each problem.
             versions = "" if row else f" ({probe.package_list(probed.versions)})"
             again = "no, for the same reason" if problem == said else f"no: {problem}"

@@ -6,6 +6,7 @@ For example:
   python run_all.py --device gpu                      the same on the GPU
   python run_all.py --backends jax pytorch --modes multistep --hidden 1024 1024 1024
   python run_all.py --modes eager compiled --input resident streamed --steps 1000
+  python run_all.py --variant "one core=jax scan,threads=1"
 """
 
 import argparse
@@ -21,6 +22,8 @@ from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import interrupts, lock
 from benchmarks.machine.project import VERSION
 from benchmarks.plan.cases import with_control
+from benchmarks.plan.data import Dataset
+from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
 
 
@@ -30,6 +33,7 @@ def parser() -> options.Parser:
     commands = f"\ncommands, each with its own --help:\n{''.join(lines)}"
     parser = options.Parser("measure", f"{__doc__}{commands}")
     options.add_case_options(parser)
+    options.add_variants(parser)
     options.add_run_options(parser)
     more = parser.add_argument_group("other options")
     more.add_argument("--profile", action="store_true",
@@ -56,13 +60,26 @@ def measure(arguments: argparse.Namespace, console: Console) -> int:
     started = monotonic()
     with interrupts.deferred():
         # Not above: they take seconds to import, for which `--help` need not wait.
+        from benchmarks.commands import running
+
+    preset = PRESETS[arguments.preset]
+    plan, dataset = running.prepare(arguments, running.choose_cases(arguments, preset.inputs))
+    cases = list(plan.cases)
+    plan = replace(plan, cases=tuple(with_control(cases)))
+    return run_and_report(arguments, plan, dataset, console, started)
+
+
+def run_and_report(
+    arguments: argparse.Namespace, plan: Plan, dataset: Dataset, console: Console, started: float
+) -> int:
+    """Run the plan and report it; returns the exit code.
+
+    `started` is the time by `time.monotonic` from which the time limit counts.
+    """
+    with interrupts.deferred():
         from benchmarks.commands import report, running
         from benchmarks.session.description import describe_run
 
-    preset = PRESETS[arguments.preset]
-    plan, dataset = running.prepare(arguments, preset.inputs)
-    cases = list(plan.cases)
-    plan = replace(plan, cases=tuple(with_control(cases)))
     running.show_notes(plan, console)
     described = describe_run(plan)
     # The session lets an interrupt through where that loses nothing; the report is then written.

@@ -3,25 +3,26 @@
 import argparse
 import math
 import re
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from backends.contract import PRECISIONS
 from backends.registry import BACKENDS, mode_names, renamed
 from benchmarks.commands import COMMANDS, exit_codes
-from benchmarks.commands.words import similar_to
+from benchmarks.errors import UsageError
 from benchmarks.machine import processor
 from benchmarks.machine.project import device_problem
 from benchmarks.machine.settings import default_threads
-from benchmarks.plan import data
+from benchmarks.plan import data, variants
 from benchmarks.plan.cases import KERAS_ADAM
 from benchmarks.plan.presets import PRESETS
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
+from benchmarks.words import similar_to
 
 LARGEST = 2**31 - 1
 """The largest whole number that an option takes: what tables of a bundle keep with certainty."""
+Chosen = TypeVar("Chosen")
 SHOWN = 40
 """Characters of a wrong value that a message shows."""
 
@@ -139,11 +140,19 @@ def backend_python(text: str) -> tuple[str, str]:
         similar = similar_to(name, BACKENDS)
         hint = f"; did you mean {similar}={program}?" if similar else ""
         raise refused(text, f"does not begin with one of {', '.join(BACKENDS)}{hint}")
-    path = shutil.which(program)
-    if path is None:
-        raise refused(program, "is no program that can be run")
-    # Links are kept: a virtual environment is recognised by the link that its Python is.
-    return name, str(Path(path).absolute())
+    return name, as_argument(variants.program)(program)
+
+
+def as_argument(kind: Callable[[str], Chosen]) -> Callable[[str], Chosen]:
+    """A type for argparse from a function that raises UsageError."""
+
+    def convert(text: str) -> Chosen:
+        try:
+            return kind(text)
+        except UsageError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
 
 
 NO_FLOORS = "none"
@@ -200,11 +209,25 @@ def add_backend_options(group: argparse._ArgumentGroup) -> None:
     """Add the choice of backends, of the device, and of the Python that runs each."""
     group.add_argument("--backends", nargs="+", type=listed(word(BACKENDS)), action="extend",
         metavar="NAME", help=f"only these: {', '.join(BACKENDS)}")  # fmt: skip
-    group.add_argument("--device", type=device, choices=("cpu", "gpu"), default="cpu",
-        help="default: %(default)s")  # fmt: skip
+    add_device(group)
     group.add_argument("--python", nargs="+", action="extend", type=backend_python, default=[],
         metavar="NAME=PROGRAM", help="run a backend's worker processes with another Python, such "
         "as that of another virtual environment: tensorflow=.venv-tf/bin/python")  # fmt: skip
+
+
+def add_device(group: argparse._ArgumentGroup) -> None:
+    """Add the choice of the device."""
+    group.add_argument("--device", type=device, choices=("cpu", "gpu"), default="cpu",
+        help="default: %(default)s")  # fmt: skip
+
+
+def add_variants(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of variants of cases."""
+    group = parser.add_argument_group("variants")
+    group.add_argument("--variant", action="append", default=[], metavar="NAME=CASE,…",
+        type=as_argument(variants.parse), help="run a case as well with something else, in the "
+        f"same rounds: {variants.FORM}; CASE as in \"jax scan\" or jax:scan; without --backends, "
+        "--modes and --input nothing but these cases and their variants runs")  # fmt: skip
 
 
 def add_named_backends(parser: argparse.ArgumentParser) -> None:
@@ -213,10 +236,17 @@ def add_named_backends(parser: argparse.ArgumentParser) -> None:
         help="the same as --backends")  # fmt: skip
 
 
-def add_case_options(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of cases, how many CPUs each may use, and the workload that they train."""
+def add_case_options(parser: argparse.ArgumentParser, *, backends: bool = True) -> None:
+    """Add the choice of cases, how many CPUs each may use, and the workload that they train.
+
+    Without `backends`, those and their Pythons are not to be chosen.
+    """
     cases = parser.add_argument_group("which cases (a case is a backend in a mode)")
-    add_backend_options(cases)
+    if backends:
+        add_backend_options(cases)
+    else:
+        add_device(cases)
+        parser.set_defaults(backends=None, python=[])
     cases.add_argument("--modes", nargs="+", type=listed(mode), action="extend",
         metavar="MODE", help=f"only these: {', '.join(mode_names())}; `run_all.py list` says what "
         "each one is")  # fmt: skip

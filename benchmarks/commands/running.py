@@ -28,35 +28,52 @@ from benchmarks.machine.advice import together
 from benchmarks.machine.disturbance import other_load
 from benchmarks.machine.settings import ROOT, available_cpus, default_threads
 from benchmarks.plan import data
-from benchmarks.plan.cases import Case, floors_of, select_cases
+from benchmarks.plan.cases import Case, floors_of, select_cases, with_variants
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
+from benchmarks.plan.variants import Variant
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import OTHER_SHARE
 from benchmarks.session.session import Session
 from benchmarks.texts import harmless
 
 
-def prepare(
-    arguments: argparse.Namespace, inputs: tuple[str, ...] | None
-) -> tuple[Plan, data.Dataset]:
-    """Make the plan and load the data set; raises UsageError before any case is started.
+def choose_cases(
+    arguments: argparse.Namespace, inputs: tuple[str, ...] | None = None
+) -> list[Case]:
+    """The cases that the arguments name, and the variants; raises UsageError.
 
-    `inputs` are those of cases for which the arguments name none.
+    `inputs` are those of cases for which the arguments name none. Where variants alone are named,
+    only their base cases run beside them.
+    """
+    variants: list[Variant] = getattr(arguments, "variant", [])
+    cases = []
+    if not variants or arguments.backends or arguments.modes or arguments.input:
+        cases = select_cases(
+            preset=replace(PRESETS[arguments.preset], inputs=inputs),
+            backends=arguments.backends,
+            modes=arguments.modes,
+            inputs=arguments.input,
+            precision=arguments.precision,
+            device=arguments.device,
+            keras_adam=arguments.keras_adam,
+        )
+    return with_variants(cases, variants, precision=arguments.precision, device=arguments.device)
+
+
+def prepare(arguments: argparse.Namespace, cases: list[Case]) -> tuple[Plan, data.Dataset]:
+    """Make the plan for `cases` and load the data set.
+
+    Raises UsageError before any case is started.
     """
     preset, device = PRESETS[arguments.preset], arguments.device
-    cases = select_cases(
-        preset=replace(preset, inputs=inputs),
-        backends=arguments.backends,
-        modes=arguments.modes,
-        inputs=arguments.input,
-        precision=arguments.precision,
-        device=device,
-        keras_adam=arguments.keras_adam,
-    )
     dataset = data.load(arguments.data_dir)
     check_batch_size("--batch-size", arguments.batch_size, dataset)
     threads, cpus = choose_processors(arguments.threads, arguments.cpus)
+    most = len(cpus) or available_cpus()
+    for case in cases:
+        if (own := case.overrides.threads) > most:
+            raise UsageError(f"{case.name}: threads={own}: --cpus names only {most}")
     if arguments.precision == "tf32" and device == "cpu":
         raise UsageError("--precision tf32: only GPUs have it; use --device gpu")
     check_folder(arguments.output)
@@ -69,6 +86,10 @@ def prepare(
     programs = {program_of(case) for case in (*cases, *floors)}
     probes = probe.probe_each(sorted(programs), device)
     skipped = cannot_run(cases, probes)
+    for case, problem in skipped.items():
+        # Without it, what was asked for would stay open. A release may well be one that fails.
+        if case.variant and getattr(arguments, "variant", []):
+            raise UsageError(f"--variant: {case.name} cannot run: {problem}")
     floors_skipped = {
         floor: problem for floor in floors if (problem := probes[program_of(floor)].problem)
     }
@@ -124,7 +145,7 @@ def choose_processors(threads: int | None, named: list[int] | None) -> tuple[int
         raise UsageError(f"--threads {threads}: --cpus names only {len(cpus)}")
     if threads > available_cpus():
         raise UsageError(f"--threads {threads}: only {available_cpus()} CPUs may be used here")
-    return threads, cpus[:threads]
+    return threads, cpus
 
 
 def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:

@@ -212,7 +212,9 @@ def measure(argv: list[str], named: argparse.Namespace, console: Console) -> int
     """Measure the points of the sweep that `named`, the values of `argv`, asks for."""
     folder: Path | None = named.resume
     arguments, data_sha256 = resumed(argv, named) if folder else (named, None)
-    plan, dataset = running.prepare(arguments, PRESETS[arguments.preset].inputs)
+    plan, dataset = running.prepare(
+        arguments, running.choose_cases(arguments, PRESETS[arguments.preset].inputs)
+    )
     if data_sha256 not in (None, dataset.sha256):
         problem = "this sweep was measured on other data"
         raise UsageError(f"--resume: {problem}; name it again with --data-dir FOLDER")

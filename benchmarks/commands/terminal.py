@@ -12,7 +12,7 @@ from benchmarks.analysis.comparison import Comparison
 from benchmarks.analysis.findings import Findings
 from benchmarks.analysis.gate import Gate
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports import accuracy, comparison, run
+from benchmarks.reports import accuracy, comparison, ladders, run
 from benchmarks.reports.formats import text
 from benchmarks.reports.sections import Note, Table
 from benchmarks.reports.sentences import cautions
@@ -51,9 +51,13 @@ def show_notes(console: Console, notes: Iterable[Note]) -> None:
 
 
 def show_findings(console: Console, bundle: Bundle, findings: Findings) -> None:
-    """The ranking, the answer and the cautions of a report."""
+    """The rankings, the ladders, the answer and the cautions of a report."""
     for where, table in run.terminal_ranking(findings):
-        console.print(rich_table(table, title=f"{where}, 95% intervals"))
+        console.print(rich_table(table, title=f"{where}; 95% intervals"))
+    for title, table in ladders.terminal_ladders(findings):
+        console.print(rich_table(table, title=f"The ladder of {title}; 95% intervals"))
+    if variants := ladders.variants_table(bundle, findings):
+        console.print(rich_table(variants, title="Variants; 95% intervals"))
     if tutorial := accuracy.tutorial_table(findings):
         console.print(rich_table(tutorial, title="loss / accuracy, as the tutorial prints them"))
     missing = findings.summary[findings.summary["status"] != "measured"]
@@ -62,6 +66,12 @@ def show_findings(console: Console, bundle: Bundle, findings: Findings) -> None:
         show_line(console, f"{status}: {cases}{reason and ': '}{reason}")
     console.print(_markdown(run.answer(findings)))
     show_notes(console, cautions(bundle, findings))
+    if changed := ladders.releases(bundle, findings):
+        for part in changed.parts:
+            if isinstance(part, Table):
+                console.print(rich_table(part, title=changed.heading))
+            elif isinstance(part, list):
+                show_notes(console, part)
 
 
 def show_comparison(console: Console, compared: Comparison, gate: Gate | None) -> None:

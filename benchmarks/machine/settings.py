@@ -89,6 +89,10 @@ SHORT_SPINNING = {
 """Environment variables with which threads that wait for work soon fall asleep, unless the user has
 set them."""
 
+THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC")
+"""Environment variables with the number of threads: BLAS and OpenMP libraries read the first three
+when they load, jaxlib the fourth."""
+
 SESSION_PID = "BENCHMARK_SESSION_PID"
 """Environment variable with the session's process id."""
 
@@ -101,30 +105,40 @@ def worker_environment(
     `device` is "cpu" or "gpu"; compilers keep their caches in `scratch`. `own` are those of one
     case, which come before all others.
     """
-    # BLAS and OpenMP libraries read the first three when they load, jaxlib the fourth.
-    counts = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC")
-    return (
-        SHORT_SPINNING
-        | users_settings()
-        | {
-            SESSION_PID: str(os.getpid()),
-            **dict.fromkeys(counts, str(threads)),
-            # A CPU run sees no GPU, so that none is initialised or used by accident.
-            **({"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {}),
-            "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda,cpu",
-            "KERAS_BACKEND": "tensorflow",
-            **SHARED_GPU,
-            # TensorFlow prints errors only, because people see a worker's output when it fails.
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-            # Compilation is timed, so it starts from an empty cache and happens inside the worker.
-            **{name: str(scratch / folder) for name, folder in SCRATCH.items()},
-            "TORCHINDUCTOR_COMPILE_THREADS": "1",
-            "PYTHONUNBUFFERED": "1",
-            # Empty is unset: `python -m` finds this program in the folder that it is started in.
-            "PYTHONSAFEPATH": "",
-        }
-        | dict(own or {})
-    )
+    set_by_session = _set_by_session(device, threads, scratch)
+    return SHORT_SPINNING | users_settings() | set_by_session | dict(own or {})
+
+
+def _set_by_session(device: str, threads: int, scratch: Path) -> dict[str, str]:
+    """The variables of a worker that the session sets, whatever its user has set."""
+    return {
+        SESSION_PID: str(os.getpid()),
+        **dict.fromkeys(THREAD_COUNTS, str(threads)),
+        # A CPU run sees no GPU, so that none is initialised or used by accident.
+        **({"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {}),
+        "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda,cpu",
+        "KERAS_BACKEND": "tensorflow",
+        **SHARED_GPU,
+        # TensorFlow prints errors only, because people see a worker's output when it fails.
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        # Compilation is timed, so it starts from an empty cache and happens inside the worker.
+        **{name: str(scratch / folder) for name, folder in SCRATCH.items()},
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        # Empty is unset: `python -m` finds this program in the folder that it is started in.
+        "PYTHONSAFEPATH": "",
+    }
+
+
+def own_problem(name: str, value: str) -> str:
+    """Why a case cannot have this environment variable of its own; empty where it can."""
+    if name in THREAD_COUNTS:
+        return "follows the number of threads; use threads=N"
+    if name == "CUDA_VISIBLE_DEVICES" or name in _set_by_session("cpu", 1, Path()):
+        return "is set by the session, alike for all cases"
+    if USERS_CACHES.match(name) or CACHES_IN_FLAGS.search(value):
+        return "names a compiler's cache, and compilation is timed from an empty one"
+    return ""
 
 
 def users_settings() -> dict[str, str]:

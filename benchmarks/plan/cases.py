@@ -1,5 +1,6 @@
 """The cases: the ways to train the workload that are timed, and the choice of them."""
 
+import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 
@@ -8,8 +9,8 @@ from backends.ladder import FLOOR, LIMIT
 from backends.registry import BACKENDS, tier_of
 from benchmarks.errors import UsageError
 from benchmarks.plan.presets import Preset
-from benchmarks.plan.variants import NOTHING, Overrides
-from benchmarks.schema import control_name
+from benchmarks.plan.variants import NOTHING, Overrides, Variant
+from benchmarks.schema import NO_OVERRIDES, control_name
 
 KERAS_ADAM = {
     "textbook": (TEXTBOOK,),
@@ -64,6 +65,11 @@ class Case:
         of_mode = modes[self.mode].environment if self.mode in modes else {}
         return of_mode | dict(self.overrides.environment)
 
+    @property
+    def differs_in(self) -> str:
+        """What a variant overrides, as the ledger has it."""
+        return self.overrides.text() if self.variant else NO_OVERRIDES
+
     def identity(self) -> dict[str, str | int | None]:
         """The columns of every table that say which case a row belongs to."""
         columns = asdict(self)
@@ -111,11 +117,46 @@ def select_cases(
     return list(dict.fromkeys(cases))
 
 
+def with_variants(
+    cases: list[Case], variants: list[Variant], *, precision: str, device: str
+) -> list[Case]:
+    """The cases, the base case of each variant where it is not among them, and the variants.
+
+    Raises UsageError where a mode cannot run on the device, and where two variants of a case have
+    one name.
+    """
+    bases, added = list(cases), []
+    for variant in variants:
+        if device not in BACKENDS[variant.backend].modes[variant.mode].devices:
+            where = f"{variant.backend} {variant.mode} does not run on the {device.upper()}"
+            raise UsageError(f"--variant {variant.name}: {where}")
+        base = Case(
+            backend=variant.backend,
+            mode=variant.mode,
+            input=variant.input,
+            precision=precision,
+            device=device,
+            adam=variant.adam,
+        )
+        bases += [base] if base not in bases else []
+        added.append(replace(base, variant=variant.name, overrides=variant.overrides))
+    # As names of files have them, which hold what a case prints and what its compiler keeps.
+    names = ["-".join(re.findall(r"\w+", case.name.lower())) for case in added]
+    for case, name in zip(added, names, strict=True):
+        if names.count(name) > 1:
+            raise UsageError(f"--variant: two variants are called {case.name}")
+    return [*bases, *added]
+
+
 def with_control(cases: list[Case]) -> list[Case]:
-    """The cases, and a control: the last at its framework's limit a second time."""
-    textbook = [case for case in cases if case.adam == TEXTBOOK]
+    """The cases, and a control: the last at its framework's limit a second time.
+
+    It repeats a variant only where there is nothing else.
+    """
+    plain = [case for case in cases if not case.variant] or cases
+    textbook = [case for case in plain if case.adam == TEXTBOOK]
     at_limit = [case for case in textbook if tier_of(case.backend, case.mode) == LIMIT]
-    return [*cases, replace((at_limit or cases)[-1], repetition=1)]
+    return [*cases, replace((at_limit or plain)[-1], repetition=1)]
 
 
 def floors_of(backends: Collection[str], precision: str, device: str) -> list[Case]:

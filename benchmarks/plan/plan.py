@@ -35,7 +35,7 @@ class Plan:
     seed: int
     threads: int
     named_cpus: tuple[int, ...] = ()
-    """The CPUs that the user has named, as many as threads; empty for the best ones."""
+    """The CPUs that the user has named, at least as many as threads; empty for the best ones."""
     time_limit_seconds: float
     profile: Path | None = None
     """The folder for traces by each framework's own profiler; None for no traces."""
@@ -46,16 +46,20 @@ class Plan:
     """Test accuracies that differ by less than this many percentage points are equivalent."""
     versions: dict[str, str] = field(default_factory=dict)
     """The versions of packages where all cases of a backend have a Python of their own."""
+    releases: tuple[str, ...] = ()
+    """The variants that are releases of one framework, in the order of their comparison."""
 
     @property
     def cpus(self) -> tuple[int, ...]:
         """The CPUs that workers are bound to; empty where processes cannot be bound."""
-        return self.named_cpus or best_cpus(self.threads)
+        return self._cpus(self.threads)
 
     def cpus_of(self, case: Case) -> tuple[int, ...]:
         """The CPUs that a case's worker is bound to: the run's, unless it has its own threads."""
-        threads = case.overrides.threads
-        return self.cpus if threads in (0, self.threads) else best_cpus(threads)
+        return self._cpus(case.overrides.threads or self.threads)
+
+    def _cpus(self, threads: int) -> tuple[int, ...]:
+        return self.named_cpus[:threads] or best_cpus(threads)
 
     @property
     def reading_steps(self) -> tuple[int, ...]:

@@ -1,10 +1,47 @@
 """Which cases a table or figure shows, and in which order."""
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from backends.contract import TEXTBOOK
+from backends.ladder import EXPERT, LIMIT, TAUGHT
 from benchmarks.analysis.findings import Findings, control_of
-from benchmarks.analysis.statistics import MATCHED
+from benchmarks.analysis.pairs import GROUP
+from benchmarks.reports.formats import text
+
+TIERS = {
+    TAUGHT: "what each framework's own first tutorial does",
+    EXPERT: "what each framework's own performance pages advise",
+    LIMIT: "the fastest program known in each framework",
+}
+"""What the cases of each tier are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The ranked cases of one tier that may be compared, fastest first."""
+
+    tier: str
+    """Empty in old bundles, whose modes the registry does not know."""
+    where: str
+    """A phrase for what else they share."""
+    rows: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """The group in a few words."""
+        return f"{self.tier.capitalize()}, {self.where}" if self.tier else f"Ranked {self.where}"
+
+    @property
+    def about(self) -> str:
+        """What its cases are; empty where that is not known."""
+        return TIERS.get(self.tier, "")
+
+    @property
+    def markdown(self) -> str:
+        """The group above its table."""
+        return f"**{text(self.name)}**{self.about and ': '}{self.about}"
 
 
 def ranked(summary: pd.DataFrame) -> pd.DataFrame:
@@ -17,14 +54,15 @@ def measured(summary: pd.DataFrame) -> pd.DataFrame:
     return summary[(summary["status"] == "measured") & ~control_of(summary)]
 
 
-def comparable_groups(findings: Findings) -> list[tuple[str, pd.DataFrame]]:
-    """The ranked cases in groups that may be compared, each with a phrase for what they share."""
+def comparable_groups(findings: Findings) -> list[Group]:
+    """The ranked cases in groups that are ranked together, tier by tier."""
     groups = []
-    for (precision, device, adam), rows in ranked(findings.summary).groupby(
-        list(MATCHED), sort=False
+    for (precision, device, adam, tier), rows in ranked(findings.summary).groupby(
+        list(GROUP), sort=False
     ):
         optimizer = "" if adam == TEXTBOOK else " with Keras' own Adam"
-        groups.append((f"in {precision} on the {str(device).upper()}{optimizer}", rows))
+        where = f"in {precision} on the {str(device).upper()}{optimizer}"
+        groups.append(Group(tier=str(tier), where=where, rows=rows))
     return groups
 
 

@@ -39,11 +39,6 @@ def interval(value: float, low: float, high: float, form: str = ".2f") -> str:
     return f"{number(value, form)} [{number(low, form)}, {number(high, form)}]"
 
 
-def ends(column: str) -> list[str]:
-    """The columns of an estimate: its value, and the low and high end of its interval."""
-    return [column, f"{column}_low", f"{column}_high"]
-
-
 def as_interval(form: str = ".2f") -> Form:
     """The form of estimates, each number in a format such as ".2f"."""
     return lambda row, name: interval(row[name], row[f"{name}_low"], row[f"{name}_high"], form)

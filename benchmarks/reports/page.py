@@ -20,7 +20,7 @@ from plotly.offline import get_plotlyjs
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle import files
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports import run, sentences, several
+from benchmarks.reports import leads, run, sentences, several
 from benchmarks.reports.figures import interactive, looks
 from benchmarks.reports.figures.charts import Chart
 from benchmarks.reports.formats import Row, as_text, joined, number, text
@@ -47,7 +47,6 @@ def html(bundle: Bundle, findings: Findings) -> str:
     """The whole page of a bundle."""
     shown = [Section("Ranking", run.ranking(findings)), *run.content(bundle, findings)]
     shown.sort(key=lambda one: 1 + ORDER.index(one.heading) if one.heading in ORDER else 0)
-    first, *others = [*sentences.fastest(findings), ""]
     notes = sentences.cautions(bundle, findings)
     names = {part.name for one in shown for part in one.parts if isinstance(part, Figure)}
     recorded, machine = bundle.environment.run, bundle.environment.machine
@@ -57,9 +56,8 @@ def html(bundle: Bundle, findings: Findings) -> str:
     return page(
         title=run.title(findings),
         opening={
-            # The fastest case, and whether accuracy pays for its speed, come before the others.
-            "lead": f"{first} {sentences.accuracy(findings)}".strip(),
-            "rest": " ".join([*filter(None, others), sentences.resolution(findings)]),
+            "lead": leads.fastest(findings),
+            "rest": sentences.overall(findings),
             "warnings": [text(note.text) for note in notes if note.severity == "warning"],
             "about": [*where, launches, bundle.environment.started[:10]],
         },
@@ -73,7 +71,7 @@ def merged(bundles: Mapping[str, tuple[Bundle, Findings]]) -> str:
     summaries = {name: findings.summary for name, (_, findings) in bundles.items()}
     return page(
         title=joined(list(bundles)),
-        opening={"lead": "", "rest": several.INTRODUCTION, "warnings": [], "about": []},
+        opening={"lead": [], "rest": several.INTRODUCTION, "warnings": [], "about": []},
         sections=several.content(bundles),
         charts={"bundles": interactive.bundles(summaries)},
     )

@@ -8,8 +8,15 @@ from benchmarks.analysis.environments import commit
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.bundle import files
 from benchmarks.bundle.reader import Bundle, end_of_output
-from benchmarks.reports import accuracy, certificates, sections, sentences
-from benchmarks.reports.cases import comparable_groups, ranked
+from benchmarks.reports import (
+    accuracy,
+    certificates,
+    ladders,
+    leads,
+    sections,
+    sentences,
+)
+from benchmarks.reports.cases import comparable_groups, measured, ranked
 from benchmarks.reports.figures import static
 from benchmarks.reports.formats import (
     MISSING,
@@ -17,6 +24,7 @@ from benchmarks.reports.formats import (
     as_interval,
     as_text,
     block,
+    bullets,
     code,
     counted,
     joined,
@@ -25,7 +33,7 @@ from benchmarks.reports.formats import (
 )
 from benchmarks.reports.sections import CASE, Column, Figure, Part, Section, Table, document
 
-RANKED = [Column("rank", "rank"), CASE, sections.TIER, sections.STEP, sections.TIMES_FASTEST]
+RANKED = [Column("rank", "rank"), CASE, sections.STEP, sections.TIMES_FASTEST]
 TEST = Column("test", "test_accuracy", ".2%")
 STARTUP = {
     "import_seconds": "import (s)",
@@ -39,7 +47,7 @@ STARTUP = {
 
 
 def ranking(findings: Findings) -> list[Part]:
-    """The main table; one for each group of comparable cases."""
+    """The main tables, one for each tier."""
     groups = comparable_groups(findings)
     if not groups:
         return ["Nothing could be ranked."]
@@ -53,10 +61,11 @@ def ranking(findings: Findings) -> list[Part]:
         *(against_floor if len(findings.floors) else []),
         *(Column("validation", "validation_accuracy", ".2%"), TEST, sections.STEPS),
     ]
-    parts: list[Part] = [Figure("ranking", "Times the fastest, with 95% intervals")]
-    for where, group in groups:
-        parts += [f"Ranked {text(where)}:"] if len(groups) > 1 else []
-        parts.append(Table(columns, group))
+    parts: list[Part] = [
+        Figure("ranking", "Times the fastest of the tier, with 95% intervals"),
+    ]
+    for group in groups:
+        parts += [group.markdown, Table(columns, group.rows)]
     return parts
 
 
@@ -64,14 +73,16 @@ def terminal_ranking(findings: Findings) -> list[tuple[str, Table]]:
     """The main tables in short, for a terminal, each with what its cases have in common."""
     floor = Column("times the floor", "x_floor", ".2f")
     columns = [*RANKED, floor, TEST, Column("start-up (s)", "startup_seconds", ".1f")]
-    return [(where, Table(columns, group)) for where, group in comparable_groups(findings)]
+    groups = comparable_groups(findings)
+    return [(group.name, Table(columns, group.rows)) for group in groups]
 
 
 def not_ranked(bundle: Bundle, findings: Findings) -> Section | None:
-    """Cases without a rank, and why; for failed ones the last lines that they printed."""
+    """Cases that are not compared, and why; for failed ones the last lines that they printed."""
     summary = findings.summary
-    rows = summary[summary["rank"].isna()]
-    rows = rows[~control_of(rows) | (rows["status"] != "measured")]
+    is_measured = summary["status"] == "measured"
+    # Cases that have neither rank nor flaw are in the ladders and among the variants.
+    rows = summary[~is_measured | ~(summary["certified"] | control_of(summary))]
     if rows.empty:
         return None
     reasons = {
@@ -193,10 +204,16 @@ def paying_off(findings: Findings) -> Section | None:
     if findings.totals.empty:
         return None
     (_, first), *later = break_even.leaders(findings.totals)
-    leaders = f"{text(first)} is ahead from the first step"
-    leaders += "".join(f"; from about {steps:,} steps on, {text(case)}" for steps, case in later)
+    tiers = findings.summary.set_index("case")["tier"].to_dict()
+
+    def named(case: str) -> str:
+        return text(case) + f" ({tiers[case]})" * bool(tiers[case])
+
+    leaders = f"{named(first)} is ahead from the first step"
+    leaders += "".join(f"; from about {steps:,} steps on, {named(case)}" for steps, case in later)
     parts: list[Part] = [
-        f"Start-up and steps together, once compilers have filled their caches: {leaders}.",
+        "Start-up and steps together, over all tiers and once compilers have filled their caches: "
+        f"{leaders}.",
         Figure("total_time", "Total time against steps"),
     ]
     if len(findings.break_even):
@@ -272,21 +289,26 @@ def environment(bundle: Bundle) -> Section:
 
 def title(findings: Findings) -> str:
     """The frameworks that were compared."""
-    backends = dict.fromkeys(ranked(findings.summary)["backend"])
+    rows = ranked(findings.summary)
+    # A run of variants alone ranks nothing.
+    backends = dict.fromkeys((rows if len(rows) else measured(findings.summary))["backend"])
     titles = [title_of(name) for name in dict.fromkeys([*BACKENDS, *backends]) if name in backends]
     return f"One network, one Adam: {joined(titles) or 'no result'}"
 
 
 def answer(findings: Findings) -> str:
-    """The answer, before anything else."""
-    lead, resolution = sentences.fastest(findings), sentences.resolution(findings)
-    return " ".join([*lead, sentences.accuracy(findings), resolution])
+    """The answer, before anything else: a line for each tier, and what holds for all of them."""
+    lead = leads.fastest(findings)
+    paragraphs = [bullets(lead)] if len(lead) > 1 else lead
+    return "\n\n".join([*paragraphs, sentences.overall(findings)])
 
 
 def content(bundle: Bundle, findings: Findings) -> list[Section]:
     """All that follows the answer and the ranking."""
     cautions = [*sentences.cautions(bundle, findings), sentences.SCOPE]
     candidates = [
+        ladders.ladders(findings),
+        ladders.variants(bundle, findings),
         not_ranked(bundle, findings),
         Section("What this run cannot tell", [cautions]),
         accuracy.accuracy(bundle, findings),
@@ -299,6 +321,7 @@ def content(bundle: Bundle, findings: Findings) -> list[Section]:
         what_differs(findings),
         Section("How it was measured", [sentences.METHOD]),
         environment(bundle),
+        ladders.releases(bundle, findings),
     ]
     return [one for one in candidates if one]
 

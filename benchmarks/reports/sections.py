@@ -23,13 +23,15 @@ class Column:
 
     `source` is the column of the rows that its cells come from, `form` how they are written: by a
     function or, for numbers, in a format such as ".2f". `text` columns are aligned to the left,
-    others, which hold numbers, to the right.
+    others, which hold numbers, to the right. `link` is the column with the address that a cell
+    leads to, which must be the program's own: what a bundle names is never a link.
     """
 
     heading: str
     source: str
     form: Form | str = as_text
     text: bool = False
+    link: str = ""
 
     def cell(self, row: Row) -> str:
         """The cell of a row, as it is shown."""
@@ -49,6 +51,11 @@ class Table:
         """The cells as they are shown, row by row, each on one line."""
         rows = self.rows.to_dict("records")
         return [[harmless(column.cell(row)) for column in self.columns] for row in rows]
+
+    def links(self) -> list[list[str]]:
+        """The addresses that the cells lead to; empty where there is none."""
+        rows = self.rows.to_dict("records")
+        return [[str(row.get(column.link) or "") for column in self.columns] for row in rows]
 
 
 # The columns that several tables share.
@@ -111,7 +118,8 @@ def markdown(part: Part) -> str:
     match part:
         case Table():
             headings = [_cell(column.heading) for column in part.columns]
-            cells = [list(map(_cell, row)) for row in part.cells()]
+            rows = zip(part.cells(), part.links(), strict=True)
+            cells = [list(map(_cell, *row)) for row in rows]
             sides = ["left" if column.text else "right" for column in part.columns]
             return tabulate(cells, headings, "pipe", disable_numparse=True, colalign=sides)
         case Figure():
@@ -124,10 +132,11 @@ def markdown(part: Part) -> str:
             return part
 
 
-def _cell(shown: str) -> str:
+def _cell(shown: str, address: str = "") -> str:
     """A cell of a table in markdown, where even within code a bar ends it unless escaped."""
     # Programs differ in how they read two backslashes before a bar.
-    return text(shown).replace("\\|", "\\ |").replace("|", "\\|")
+    cell = text(shown).replace("\\|", "\\ |").replace("|", "\\|")
+    return f"[{cell}]({address})" if address else cell
 
 
 def document(title: str, opening: Sequence[Part], sections: Sequence[Section]) -> str:

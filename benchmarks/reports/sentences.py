@@ -15,9 +15,7 @@ from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TI
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
 from benchmarks.bundle.records import FORMAT, Run
-from benchmarks.reports.cases import comparable_groups
 from benchmarks.reports.formats import (
-    MS,
     Row,
     as_interval,
     counted,
@@ -31,49 +29,6 @@ from benchmarks.schema import OTHER_SHARE
 
 MOST_NAMED = 2
 """Up to this number, differences in accuracy are named one by one."""
-
-
-def fastest(findings: Findings) -> list[str]:
-    """Which case is fastest, and by how much it leads the best one of each other framework."""
-    sentences = []
-    for where, group in comparable_groups(findings):
-        cases = group.sort_values("step_ms")
-        best = cases.iloc[0]
-        sentences.append(_leader(findings.verdicts, where, best, list(group["case"])))
-        for _, row in cases.drop_duplicates("backend")[1:].iterrows():
-            times = as_interval()(row, "times_fastest")
-            sentences.append(
-                f"The best of {text(title_of(row['backend']))}, {text(row['case'])}, takes {times} "
-                f"times as long as {text(best['case'])}."
-            )
-    return sentences
-
-
-def _leader(verdicts: pd.DataFrame, where: str, best: pd.Series, cases: list[str]) -> str:
-    """Whether the case with the lowest estimate is the fastest of its group."""
-    case, step = best["case"], f"{number(best['step_ms'], MS)} ms a step"
-    name, where = text(case), text(where)
-    if len(cases) == 1:
-        return f"{name} takes {step} {where}; there is nothing to compare it with."
-    # A pair has one row: mirrored too, every verdict of this case has a row that names it first.
-    mirrored = verdicts.rename(columns={"case": "other", "other": "case"})
-    mirrored["verdict"] = mirrored["verdict"].replace({"faster": "slower", "slower": "faster"})
-    pairs = pd.concat([verdicts, mirrored])
-    pairs = pairs[(pairs["case"] == case) & pairs["other"].isin(cases)]
-    is_slower = pairs["verdict"] == "faster"
-    rivals = [text(one) for one in cases if one not in {case, *pairs.loc[is_slower, "other"]}]
-    if not rivals:
-        return f"**{name}** trains fastest {where}: {step}."
-    pairs = pairs[~is_slower]
-    tie = len(pairs) > 0 and (pairs["verdict"] == "tie").all()
-    why = f"are a tie, within {TIE_MARGIN:.1%}" if tie else "cannot be told apart here"
-    launches = pairs.loc[pairs["verdict"] == "undecided", "launches_needed"]
-    decidable = len(launches) and launches.notna().all()
-    more = f" About {launches.max():.0f} launches would likely decide it." if decidable else ""
-    return (
-        f"No single case is shown to be fastest {where}: {joined([name, *rivals])} {why}; {name} "
-        f"has the lowest estimate, {step}.{more}"
-    )
 
 
 def departure(check: Row) -> str:
@@ -187,6 +142,11 @@ def resolution(findings: Findings) -> str:
         f"Two copies of the same case differed by up to {number(findings.resolution, '.1%')} "
         f"(95% interval), so {smaller} are not ranked."
     )
+
+
+def overall(findings: Findings) -> str:
+    """What holds for all tiers: the accuracy and the resolution."""
+    return f"{accuracy(findings)} {resolution(findings)}"
 
 
 SCOPE = Note(

@@ -14,21 +14,28 @@ from benchmarks.reports.sections import Column, Figure, Section, Table, columns,
 INTRODUCTION = """\
 Each factor is varied alone; every point is a bundle of its own under points/, with all that the
 report of a single run has. Cells hold milliseconds a step and, in brackets, the rank among the
-cases of that point; cases that could not be told apart share one.""".replace("\n", " ")
+cases of that point and of one tier; cases that could not be told apart share one.""".replace(
+    "\n", " "
+)
 
 
 def changes(points: pd.DataFrame) -> list[str]:
-    """The fastest cases and the values from which they are, a sentence each, for one factor."""
+    """The fastest cases of each tier and the values from which they are, a sentence each.
+
+    `points` are those of one factor.
+    """
     factor = points["factor"].iloc[0]
     sentences: list[str] = []
-    leaders: list[str] = []
-    for value, point in ranked(points).groupby("value"):
-        first = sorted(point.loc[point["rank"] == 1, "case"])
-        if first != leaders:
-            start = f"At {factor} {value:,}" if not leaders else f"From {factor} {value:,} on"
-            verb = "is" if len(first) == 1 else "are not told apart, and are"
-            sentences.append(text(f"{start}, {joined(first)} {verb} fastest."))
-            leaders = first
+    for tier, of_tier in ranked(points).groupby("tier", sort=False):
+        leaders: list[str] = []
+        for value, point in of_tier.groupby("value"):
+            first = sorted(point.loc[point["rank"] == 1, "case"])
+            if first != leaders:
+                start = f"At {factor} {value:,}" if not leaders else f"From {factor} {value:,} on"
+                verb = "is" if len(first) == 1 else "are not told apart, and are"
+                among = f" of tier {tier!s}" if tier else ""
+                sentences.append(text(f"{start}, {joined(first)} {verb} fastest{among}."))
+                leaders = first
     return sentences
 
 

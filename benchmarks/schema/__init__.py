@@ -52,8 +52,11 @@ class Entry:
     title: str
     unfair: bool = False
     """Whether it is unfair to rank cases that differ in this against each other."""
+    listed: bool = True
+    """Whether reports list it where cases differ in it: not where it has a table of its own."""
 
 
+CODE_LINES, OVERRIDES = "code_lines", "overrides"
 ENTRIES = {
     "device": Entry(title="device of the results", unfair=True),
     "device_name": Entry(title="its name", unfair=True),
@@ -73,10 +76,11 @@ ENTRIES = {
     "optimizer": Entry(title="optimizer"),
     "steps_per_call": Entry(title="steps a call"),
     "products": Entry(title="libraries of the matrix products"),
-    "overrides": Entry(title="overrides of a variant"),
+    OVERRIDES: Entry(title="overrides of a variant"),
     "input": Entry(title="batches"),
     "parameters": Entry(title="a step's new parameters"),
     "denormals": Entry(title="denormal numbers"),
+    CODE_LINES: Entry(title="lines of code that train", listed=False),
     "drawn": Entry(title="initial parameters and batches (checksum)", unfair=True),
     "python": Entry(title="Python"),
     "numpy": Entry(title="NumPy"),
@@ -88,6 +92,12 @@ ENTRIES = {
     "variables": Entry(title="environment variables"),
 }
 
+NO_OVERRIDES = "none"
+"""What stands in the ledger for a case that is no variant."""
+
+TIER, RUNG, VARIANT = RELATIONS = ("tier", "rung", "variant")
+"""What the two cases of a pair are to one another: they contend within a tier; the first is a rung
+of a ladder and the second the rung below it; at least one is a variant, and they have one base."""
 
 CONTROL = re.compile(r" \(control(?: (\d+))?\)$")
 

@@ -47,6 +47,7 @@ def describe_run(plan: Plan) -> Environment:
             lead_in_steps=plan.block.lead_in,
             time_limit_seconds=plan.time_limit_seconds,
             accuracy_margin_points=plan.accuracy_margin,
+            releases=plan.releases or None,
             state="running",
             finished_launches=0,
             out_of_time=False,

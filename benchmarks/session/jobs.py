@@ -30,7 +30,10 @@ References = dict[tuple[str, str], Reference]
 
 
 class Kind(NamedTuple):
-    """What cases have in common whose products are computed by the same libraries."""
+    """What cases have in common whose products are computed by the same libraries.
+
+    Modes differ in which libraries they may call.
+    """
 
     backend: str
     mode: str
@@ -44,10 +47,7 @@ Products = dict[str, str]
 
 
 def kind_of(case: Case) -> Kind:
-    """The kind of a case: its first worker chooses the libraries of all others, controls included.
-
-    Modes choose each for itself: one may call functions that another may not.
-    """
+    """The kind of a case: its first worker chooses the libraries for all others."""
     return Kind(case.backend, case.mode, case.overrides, case.precision, case.device)
 
 

@@ -19,6 +19,7 @@ from benchmarks.machine.disturbance import Monitor, other_share, steal_share
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
+from benchmarks.schema import OVERRIDES
 from benchmarks.session.jobs import (
     Kind,
     Products,
@@ -116,7 +117,9 @@ class Member:
             self.rows.append("pieces", piece)
         for part, value in self.certified.parts.items():
             self.rows.append("parts", part=part, value=value)
-        for entry, text in (self.certified.ledger | self.certified.versions).items():
+        overrides = {OVERRIDES: self.case.differs_in}
+        entries = self.certified.ledger | self.certified.versions | overrides
+        for entry, text in entries.items():
             self.rows.append("ledger", entry=entry, value=text)
 
     def train_block(self) -> Block:

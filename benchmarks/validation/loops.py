@@ -131,8 +131,48 @@ def pytorch_multistep(images: Array, labels: Array) -> Loop:
     return loop
 
 
+def jax_tutorial(images: Array, labels: Array) -> Loop:
+    """A loop as in Flax's tutorial, with batches cut by NumPy."""
+    import jax
+    import optax
+    from flax import nnx
+
+    class Network(nnx.Module):
+        def __init__(self) -> None:
+            self.first = nnx.Linear(784, 512, rngs=nnx.Rngs(0))
+            self.second = nnx.Linear(512, 512, rngs=nnx.Rngs(1))
+            self.last = nnx.Linear(512, 10, rngs=nnx.Rngs(2))
+
+        def __call__(self, x: Any) -> Any:
+            return self.last(nnx.relu(self.second(nnx.relu(self.first(x)))))
+
+    model = Network()
+    optimizer = nnx.Optimizer(model, optax.adam(0.001), wrt=nnx.Param)
+    metrics = nnx.MultiMetric(accuracy=nnx.metrics.Accuracy(), loss=nnx.metrics.Average("loss"))
+
+    def loss_of(model: Any, batch: Any) -> Any:
+        logits = model(batch["image"])
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+        return losses.mean(), logits
+
+    @nnx.jit
+    def train_step(model: Any, optimizer: Any, metrics: Any, batch: Any) -> None:
+        gradient_of = nnx.value_and_grad(loss_of, has_aux=True)
+        (loss, logits), gradients = gradient_of(model, batch)
+        metrics.update(loss=loss, logits=logits, labels=batch["label"])
+        optimizer.update(model, gradients)
+
+    def loop(rows: Array) -> None:
+        for batch in rows:
+            data = {"image": images[batch], "label": labels[batch]}
+            train_step(model, optimizer, metrics, data)
+        jax.block_until_ready(nnx.state(model))
+
+    return loop
+
+
 def jax(images: Array, labels: Array, many: bool) -> Loop:
-    """One jitted step a call with Optax's Adam, or a scan over many."""
+    """One jitted step a call with Optax's Adam, or a scan over many written out by hand."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -140,7 +180,7 @@ def jax(images: Array, labels: Array, many: bool) -> Loop:
     x, y = jax.device_put(images), jax.device_put(labels)
     parameters = [jnp.array(array) for array in initial_arrays()]
     optimizer = optax.adam(0.001)
-    state = parameters, optimizer.init(parameters)
+    state: Any = parameters, optimizer.init(parameters)
 
     def loss_of(parameters: Any, inputs: Any, targets: Any) -> Any:
         for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
@@ -148,19 +188,38 @@ def jax(images: Array, labels: Array, many: bool) -> Loop:
         logits = inputs @ parameters[-2] + parameters[-1]
         return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
 
-    def step(state: Any, inputs: Any, targets: Any) -> Any:
+    # The images are arguments, for as constants they would be copied into the program.
+    def one(state: Any, x: Any, y: Any, batch: Any) -> Any:
         parameters, moments = state
-        loss, gradients = jax.value_and_grad(loss_of)(parameters, inputs, targets)
+        loss, gradients = jax.value_and_grad(loss_of)(parameters, x[batch], y[batch])
         updates, moments = optimizer.update(gradients, moments)
         return (optax.apply_updates(parameters, updates), moments), loss
 
-    # The images are arguments, for as constants they would be copied into the program.
-    def one(state: Any, inputs: Any, targets: Any, batch: Any) -> Any:
-        return step(state, inputs[batch], targets[batch])
+    def by_hand(state: Any, inputs: Any, targets: Any) -> Any:
+        (w1, b1, w2, b2, w3, b3), first, second, count = state
+        h1 = jnp.maximum(inputs @ w1 + b1, 0)
+        h2 = jnp.maximum(h1 @ w2 + b2, 0)
+        logs = jax.nn.log_softmax(h2 @ w3 + b3)
+        truth = jax.nn.one_hot(targets, 10)
+        d3 = (jnp.exp(logs) - truth) / BATCH_SIZE
+        d2 = (d3 @ w3.T) * (h2 > 0)
+        d1 = (d2 @ w2.T) * (h1 > 0)
+        g3 = jax.lax.optimization_barrier(jax.lax.optimization_barrier(d3.T) @ h2).T
+        gradients = [inputs.T @ d1, d1.sum(0), h1.T @ d2, d2.sum(0), g3, d3.sum(0)]
+        count = count + 1
+        first = [0.9 * m + 0.1 * g for m, g in zip(first, gradients, strict=True)]
+        second = [0.999 * v + 0.001 * g * g for v, g in zip(second, gradients, strict=True)]
+        rate, scale = 0.001 / (1 - 0.9**count), (1 - 0.999**count) ** -0.5
+        moved = zip(state[0], first, second, strict=True)
+        parameters = [p - rate * m / (jnp.sqrt(v) * scale + 1e-8) for p, m, v in moved]
+        return (parameters, first, second, count), -(logs * truth).sum() / BATCH_SIZE
 
-    def scan(state: Any, inputs: Any, targets: Any, rows: Any) -> Any:
-        return jax.lax.scan(lambda state, batch: one(state, inputs, targets, batch), state, rows)
+    def scan(state: Any, x: Any, y: Any, rows: Any) -> Any:
+        return jax.lax.scan(lambda state, batch: by_hand(state, x[batch], y[batch]), state, rows)
 
+    if many:
+        zeros = [[jnp.zeros_like(array) for array in parameters] for _ in range(2)]
+        state = parameters, *zeros, jnp.zeros((), jnp.int32)
     program = jax.jit(scan if many else one, donate_argnums=0)
 
     def loop(rows: Array) -> None:
@@ -255,8 +314,9 @@ LOOPS: dict[tuple[str, str], Callable[[Array, Array], Any]] = {
     ("pytorch", "eager"): partial(pytorch, compiled=False),
     ("pytorch", "compiled"): partial(pytorch, compiled=True),
     ("pytorch", "onednn"): pytorch_multistep,
+    ("jax", "nnx"): jax_tutorial,
     ("jax", "compiled"): partial(jax, many=False),
-    ("jax", "scan"): partial(jax, many=True),
+    ("jax", "handwritten"): partial(jax, many=True),
     ("tensorflow", "compiled"): partial(tensorflow, many=False),
     ("tensorflow", "xla-loop"): partial(tensorflow, many=True),
     ("tensorflow", "keras-fit-xla"): tensorflow_fit,

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from time import monotonic
 
@@ -17,6 +18,7 @@ from benchmarks.plan import data
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
+from benchmarks.schema import TIER
 from benchmarks.session.description import describe_run
 from benchmarks.session.session import Session
 from benchmarks.validation.loops import default_workload
@@ -77,8 +79,8 @@ def measure(
 
 def verdicts_on(samples: pd.DataFrame, cases: tuple[Case, ...]) -> pd.DataFrame:
     """The verdicts on all pairs of cases, controls included, by the rule of the reports."""
-    rows = [{"precision_found": case.precision, **case.identity()} for case in cases]
-    return statistics.verdicts(samples, pd.DataFrame(rows))
+    names = [case.name for case in cases]
+    return statistics.verdicts(samples, [(*pair, TIER) for pair in combinations(names, 2)])
 
 
 def compare_widths(runs: int) -> Iterator[pd.DataFrame]:

@@ -10,6 +10,8 @@ import numpy as np
 from backends.contract import PRECISIONS, Array, Description, Trainer
 from benchmarks.machine import process, processor
 from benchmarks.machine.settings import available_cpus, framework_variables
+from benchmarks.schema import CODE_LINES
+from benchmarks.worker.code_lines import code_lines
 
 UNKNOWN = "unknown"
 """The value of an entry that the system does not show."""
@@ -49,6 +51,14 @@ def update_in_memory(trainer: Trainer, rows: Array) -> str:
         return "not readable"
     in_place = trainer.weight_address() == before
     return "overwrite the old ones" if in_place else "in memory allocated anew"
+
+
+def lines_of(trainer: Trainer) -> str:
+    """How many lines of code train, where the source can be read."""
+    try:
+        return str(code_lines(type(trainer)))
+    except (OSError, ImportError, SyntaxError, TypeError):
+        return UNKNOWN
 
 
 def described(description: Description) -> dict[str, str]:
@@ -109,5 +119,6 @@ def read(trainer: Trainer, stored: str, rows: Array, programs: int) -> dict[str,
         "denormals": denormals(trainer, stored),
         "parameters": update_in_memory(trainer, rows),
         "programs": str(programs),
+        CODE_LINES: lines_of(trainer),
         **of_process(),
     }

@@ -60,7 +60,8 @@ class Worker:
         dataset = load_data(work)
         stored = job.execution.stored
         training_set = dataset.training.stored_as(stored)
-        self._sample = training_set.images[: len(dataset.validation.labels)]
+        # A copy: what the framework has copied need not stay in memory a second time.
+        self._sample = training_set.images[: len(dataset.validation.labels)].copy()
         self._sample_labels = training_set.labels[: len(self._sample)]
         self._validation = dataset.validation.stored_as(stored)
         self._test = dataset.test.stored_as(stored)

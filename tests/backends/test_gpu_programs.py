@@ -32,6 +32,7 @@ from backends.contract import (
 )
 from backends.floors import Floor
 from backends.ladder import FLOOR
+from backends.registry import BACKENDS
 from benchmarks.plan.workload import initial_parameters
 from tests.conftest import back_to_float64, configured, set_up
 from tests.support.edited_backends import edited
@@ -124,11 +125,14 @@ class HopperProgram:
         assert len(starts) == 1
         start = starts[0]
         assert start == 0 or self.thunks[start - 1].strip() == "body:"  # nothing comes before it
-        indent = len(self.thunks[start]) - len(self.thunks[start].lstrip())
-        rest = self.thunks[start + 1 :]
-        inside = [line for line in rest if len(line) - len(line.lstrip()) > indent]
-        assert inside == rest  # nor after it
-        return inside
+        indents = [len(line) - len(line.lstrip()) for line in self.thunks]
+        beside = [n for n in range(start + 1, len(indents)) if indents[n] == indents[start]]
+        assert not beside  # nor after it; what is less indented comes after the loop, once a call
+        return [
+            line
+            for line, indent in zip(self.thunks, indents, strict=True)
+            if indent > indents[start]
+        ]
 
 
 def h100() -> Any:
@@ -215,7 +219,7 @@ def program_of(name: str, mode: str, precision: str, mutant: ModuleType | None =
         floor: Floor = module.Floor(training, BATCH_SIZE, execution)
         return floor.program(ROWS)
     trainer: Trainer = (mutant or module).TRAINERS[mode](training, execution)
-    return trainer.program(ROWS if mode in ("scan", "xla-loop") else ROWS[0])
+    return trainer.program(ROWS if BACKENDS[name].modes[mode].many_steps else ROWS[0])
 
 
 def for_h100(name: str, mode: str, precision: str, folder: Path) -> HopperProgram:
@@ -229,6 +233,7 @@ def for_h100(name: str, mode: str, precision: str, folder: Path) -> HopperProgra
 STATE = {
     ("jax", "compiled"): 19,
     ("jax", "scan"): 19,
+    ("jax", "handwritten"): 19,
     ("jax", FLOOR): 11,
     ("tensorflow", "compiled"): 19,
     ("tensorflow", "xla-loop"): 19,

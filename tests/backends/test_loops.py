@@ -25,7 +25,9 @@ def optimized(name: str, program: Program) -> str:
     return str(function.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo"))
 
 
-@pytest.mark.parametrize(("name", "mode"), [("tensorflow", "xla-loop"), ("jax", "scan")])
+@pytest.mark.parametrize(
+    ("name", "mode"), [("tensorflow", "xla-loop"), ("jax", "scan"), ("jax", "handwritten")]
+)
 def test_the_number_of_steps_is_known(name: str, mode: str, problem: Problem) -> None:
     trainer = make(configured(name).TRAINERS[mode], problem, mode, "resident")
     program = trainer.program(problem.rows(STEPS_PER_CALL))

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.analysis import ledger_differences
+from benchmarks.schema import NO_OVERRIDES
 
 
 def entries(**cases: dict[str, str]) -> pd.DataFrame:
@@ -77,3 +78,28 @@ def test_entries_that_follow_from_timed_blocks() -> None:
     assert values["b", "cpus_used"] == "0.5"
     assert values["a", "compiled_while_timed"] == "1"
     assert values["b", "compiled_while_timed"] == "0"
+
+
+def with_one_thread(overrides: str, threads: str = "1") -> pd.DataFrame:
+    """Entries of a case and of a variant of it that has one thread and another governor."""
+    alone = {"threads": threads, "cpus_allowed": "1", "cores": "1", "governor": "powersave"}
+    base = {"threads": "2", "cpus_allowed": "2", "cores": "2", "governor": "performance"}
+    return entries(
+        base={**base, "overrides": NO_OVERRIDES}, variant={**alone, "overrides": overrides}
+    )
+
+
+def test_what_a_variant_overrides_is_not_unfair() -> None:
+    unfair = ledger_differences.unfair(with_one_thread("threads=1"), ["base", "variant"])
+    assert unfair == ["CPU frequency governor: performance in base; powersave in variant"]
+    unfair = ledger_differences.unfair(with_one_thread("env:A=1, threads=1"), ["base", "variant"])
+    assert len(unfair) == 1
+    # Another override does not explain it, whatever the value of a variable says.
+    for other in ("env:A=threads=1", "another Python", NO_OVERRIDES):
+        unfair = ledger_differences.unfair(with_one_thread(other), ["base", "variant"])
+        assert len(unfair) == 4, other
+
+
+def test_what_differs_on_purpose_is_listed_all_the_same() -> None:
+    rows = ledger_differences.find_differences(with_one_thread("threads=1"), ["base", "variant"])
+    assert {"threads", "cores", "overrides"} <= set(rows["entry"])

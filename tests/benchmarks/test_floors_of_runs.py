@@ -48,7 +48,8 @@ def plan_of(monkeypatch: pytest.MonkeyPatch, *words: str, broken: tuple[str, ...
 
     monkeypatch.setattr(probe, "probe_each", probes)
     arguments = measure.parser().read(["--backends", "numpy", *words])
-    return running.prepare(arguments, PRESETS[arguments.preset].inputs)[0]
+    cases = running.choose_cases(arguments, PRESETS[arguments.preset].inputs)
+    return running.prepare(arguments, cases)[0]
 
 
 def floors(plan: Plan) -> set[str]:
@@ -77,7 +78,7 @@ def test_a_floor_that_cannot_run_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_is_only_certified_has_no_floors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "probe_each", lambda programs, _: dict.fromkeys(programs, Probe()))
     arguments = certify.parser().read(["numpy"])
-    assert running.prepare(arguments, None)[0].floors == ()
+    assert running.prepare(arguments, running.choose_cases(arguments))[0].floors == ()
 
 
 @pytest.fixture

@@ -77,8 +77,10 @@ def test_full_has_every_case_there_is() -> None:
     assert len(names("full")) == len(set(names("full"))) == sum(inputs)
 
 
-def test_fit_is_streamed_by_default() -> None:
-    assert "tensorflow fit streamed" in names()
+def test_a_mode_that_offers_no_resident_input_is_streamed() -> None:
+    assert names(backends=["tensorflow"], modes=["keras-fit-xla"]) == [
+        "tensorflow keras-fit-xla streamed"
+    ]
 
 
 def test_a_backend_outside_the_preset_runs_all_its_modes() -> None:

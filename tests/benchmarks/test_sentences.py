@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports import formats, sentences
+from benchmarks.reports import formats, leads, sentences
 from benchmarks.reports.cases import comparable_groups
 from benchmarks.reports.sections import Note
 from tests.synthetic_bundles import environment_record
@@ -33,6 +33,7 @@ def findings(
             "precision_found": "float32",
             "device": "cpu",
             "adam": "textbook",
+            "tier": "limit",
             "status": "measured",
             "certified": True,
             "held_back": "",
@@ -60,10 +61,11 @@ def findings(
             for other, rank in zip(others, ranks[1:], strict=True)
         ],
         columns=["case", "other", "verdict", "launches_needed", "margin"],
-    )
+    ).assign(ratio=0.5, ratio_low=0.4, ratio_high=0.6)
     return Findings(
         summary=summary,
         verdicts=verdicts,
+        ladders=pd.DataFrame(),
         ledger=pd.DataFrame(),
         unfair=list(unfair),
         settled=True,
@@ -111,32 +113,58 @@ def bundle(
 
 
 def test_a_clear_winner_is_named_with_its_lead() -> None:
-    text = " ".join(sentences.fastest(findings((1, 3, 2))))
-    assert "**jax multistep** trains fastest in float32 on the CPU: 1.50 ms a step." in text
-    assert "The best of PyTorch, pytorch eager, takes 2.00 [1.90, 2.10] times as long" in text
-    assert "TensorFlow/Keras" in text
+    (text,) = leads.fastest(findings((1, 3, 2)))
+    assert text == (
+        "At the limit, in float32 on the CPU, **jax multistep** trains fastest: 1.50 ms a step; "
+        "the best of TensorFlow/Keras, tensorflow fit streamed, takes 1.33 [1.30, 1.40] times as "
+        "long as jax multistep; the best of PyTorch, pytorch eager, takes 2.00 [1.90, 2.10] times. "
+        "This run holds the limit tier alone."
+    )
 
 
 def test_a_tie_is_not_called_a_win() -> None:
-    text = " ".join(sentences.fastest(findings((1, 3, 1))))
-    assert "No single case is shown to be fastest" in text
-    assert "jax multistep and tensorflow fit streamed cannot be told apart" in text
-    assert "trains fastest" not in text
-    assert "About 7 launches would likely decide it." in text
+    (text,) = leads.fastest(findings((1, 3, 1)))
+    assert text == (
+        "At the limit, in float32 on the CPU, **jax multistep** and **tensorflow fit streamed** "
+        "are not shown to be slower than the fastest of them: 1.50 and 2.00 ms a step (about 7 "
+        "launches would likely decide); the best of PyTorch, pytorch eager, takes 2.00 [1.90, "
+        "2.10] times as long as jax multistep. This run holds the limit tier alone."
+    )
 
 
 def test_cases_shown_to_be_equal_are_called_a_tie() -> None:
     results = findings((1, 3, 1))
     results.verdicts["verdict"] = results.verdicts["verdict"].replace("undecided", "tie")
-    text = " ".join(sentences.fastest(results))
-    assert "jax multistep and tensorflow fit streamed are a tie, within 3.0%" in text
+    (text,) = leads.fastest(results)
+    assert "1.50 and 2.00 ms a step (a tie, within 3%)" in text
     assert "launches" not in text
 
 
+def test_where_no_number_of_launches_would_decide_none_is_given() -> None:
+    results = findings((1, 3, 1))
+    results.verdicts["launches_needed"] = float("nan")
+    assert "(more launches would not likely decide)" in leads.fastest(results)[0]
+
+
 def test_one_case_alone_wins_nothing() -> None:
-    text = " ".join(sentences.fastest(findings((1,))))
+    (text,) = leads.fastest(findings((1,)))
     assert "nothing to compare it with" in text
     assert "fastest" not in text
+
+
+def test_each_tier_has_a_sentence_and_none_speaks_of_another() -> None:
+    results = findings((1, 1, 2), tier=["limit", "expert", "limit"])
+    limit, expert = leads.fastest(results)
+    assert "pytorch" not in limit
+    assert expert == (
+        "Written by an expert, pytorch eager takes 3.00 ms a step; there is nothing to compare it "
+        "with."
+    )
+
+
+def test_a_tier_that_is_not_known_has_no_name() -> None:
+    (text,) = leads.fastest(findings((1, 3, 2), tier=""))
+    assert text.startswith("In float32 on the CPU, **jax multistep** trains fastest: 1.50 ms")
 
 
 def learned(verdict: str, needed: float = 11.0, other: str = "tensorflow") -> Findings:
@@ -215,7 +243,7 @@ def test_a_backend_that_is_not_registered_here_goes_by_its_name() -> None:
     results = learned("different", other="mxnet")
     assert sentences.accuracy(results).endswith("PyTorch tests 0.52 points below mxnet.")
     results.summary["backend"] = ["jax", "pytorch", "mxnet"]
-    assert "The best of mxnet, tensorflow fit streamed," in " ".join(sentences.fastest(results))
+    assert "the best of mxnet, tensorflow fit streamed," in " ".join(leads.fastest(results))
 
 
 @pytest.mark.parametrize(
@@ -281,13 +309,13 @@ def test_an_unfair_ranking_is_a_warning() -> None:
 
 def test_another_algorithm_is_ranked_apart_and_called_not_comparable() -> None:
     results = findings((1, 2, 1), adam=["textbook", "textbook", "epsilon-hat"])
-    assert [where for where, _ in comparable_groups(results)] == [
-        "in float32 on the CPU",
-        "in float32 on the CPU with Keras' own Adam",
+    assert [group.name for group in comparable_groups(results)] == [
+        "Limit, in float32 on the CPU",
+        "Limit, in float32 on the CPU with Keras' own Adam",
     ]
     (note,) = sentences.cautions(bundle(), results)
     assert "not comparable with the others" in note.text
-    text = " ".join(sentences.fastest(results))
+    text = " ".join(leads.fastest(results))
     assert "tensorflow fit streamed takes 2.00 ms a step" in text
     assert "nothing to compare it with" in text
 

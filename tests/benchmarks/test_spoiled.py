@@ -185,3 +185,14 @@ def test_a_run_warns_of_other_load_and_watches_for_it(
     assert pd.read_csv(folder / "rounds.csv")["other_share"].between(0, 1).all()
     report = (folder / "report.md").read_text(encoding="utf-8")
     assert "- other processes: " in report
+
+
+def test_a_variant_with_fewer_threads_spoils_nothing() -> None:
+    ledger = pd.DataFrame(
+        [("numpy eager", "cores", "2"), ("numpy eager (one)", "cores", "1")],
+        columns=["case", "entry", "value"],
+    )
+    overrides = {"case": "numpy eager (one)", "entry": "overrides", "value": "threads=1"}
+    record = environment_record(run={"threads": 2})
+    assert spoiled_by(record, ledger) == ["2 threads share one core, so they slow one another"]
+    assert spoiled_by(record, pd.concat([ledger, pd.DataFrame([overrides])])) == []

@@ -10,15 +10,7 @@ from benchmarks.analysis import comparison, statistics
 from benchmarks.analysis.statistics import Estimate
 from benchmarks.bundle.reader import undisturbed
 
-CASES = pd.DataFrame(
-    {
-        "case": ["a", "b", "c"],
-        "precision_found": "float32",
-        "device": "cpu",
-        "adam": "textbook",
-    },
-    index=[0, 1, 2],
-)
+AB, AC, BC = ((*pair, "tier") for pair in (("a", "b"), ("a", "c"), ("b", "c")))
 
 
 def make_samples(
@@ -130,7 +122,7 @@ def test_adjusted_p_values() -> None:
 
 def test_one_launch_decides_nothing() -> None:
     samples = make_samples({"a": 3.0, "b": 2.0}, launches=1)
-    verdicts = statistics.verdicts(samples, CASES[:2])
+    verdicts = statistics.verdicts(samples, [AB])
     assert verdicts["verdict"].item() == "undecided"
     assert verdicts["ratio"].item() == pytest.approx(1.5, rel=0.05)
     assert np.isnan(verdicts["ratio_low"].item())
@@ -187,22 +179,39 @@ def test_disturbed_rounds_are_left_out_unless_most_are() -> None:
 
 def test_verdicts_and_ranks() -> None:
     samples = make_samples({"a": 3.0, "b": 2.0, "c": 2.0}, noise=0.005, rounds=40)
-    verdicts = statistics.verdicts(samples, CASES)
+    verdicts = statistics.verdicts(samples, [AB, AC, BC])
     by_pair = verdicts.set_index(["case", "other"])["verdict"]
     assert by_pair["a", "b"] == "slower"
     assert by_pair["a", "c"] == "slower"
     assert by_pair["b", "c"] != "faster"
-    assert statistics.ranks(CASES, verdicts) == {"a": 3, "b": 1, "c": 1}
+    assert statistics.ranks("abc", verdicts) == {"a": 3, "b": 1, "c": 1}
 
 
-@pytest.mark.parametrize(
-    ("column", "other"),
-    [("precision_found", "tf32"), ("device", "gpu"), ("adam", "epsilon-hat")],
-)
-def test_what_is_not_alike_is_not_compared(column: str, other: str) -> None:
-    cases = CASES.assign(**{column: [CASES[column][0], other, CASES[column][0]]})
-    verdicts = statistics.verdicts(make_samples({"a": 3.0, "b": 2.0, "c": 2.0}), cases)
-    assert list(zip(verdicts["case"], verdicts["other"], strict=True)) == [("a", "c")]
+def test_pairs_of_other_relations_make_no_rank() -> None:
+    verdicts = pd.DataFrame(
+        {
+            "case": ["a", "b", "b"],
+            "other": ["b", "c", "a (old)"],
+            "relation": ["tier", "rung", "variant"],
+            "verdict": ["faster", "slower", "slower"],
+        }
+    )
+    assert statistics.ranks(["a", "b"], verdicts) == {"a": 1, "b": 2}
+
+
+def test_a_verdict_can_be_read_both_ways() -> None:
+    samples = make_samples({"a": 3.0, "b": 2.0}, noise=0.005)
+    one, other = statistics.both_ways(statistics.verdicts(samples, [AB])).to_dict("records")
+    assert (one["case"], one["verdict"]) == (other["other"], "slower")
+    assert (other["case"], other["verdict"]) == (one["other"], "faster")
+    assert other["ratio"] == pytest.approx(1 / one["ratio"])
+    assert other["ratio_low"] == pytest.approx(1 / one["ratio_high"])
+    assert other["ratio_low"] < other["ratio"] < other["ratio_high"]
+
+
+def test_pairs_with_a_case_that_was_not_timed_are_left_out() -> None:
+    verdicts = statistics.verdicts(make_samples({"a": 3.0, "b": 2.0}), [AB, AC])
+    assert list(verdicts["other"]) == ["b"]
 
 
 def resolution(samples: pd.DataFrame) -> float:
@@ -221,8 +230,8 @@ def test_the_control_gives_the_resolution() -> None:
 def test_nothing_finer_than_the_resolution_is_ranked() -> None:
     samples = make_samples({"a": 2.06, "b": 2.0}, noise=0.001)
     twins = make_samples({"a (control)": 2.06 * 1.05}, noise=0.001)
-    alone = statistics.verdicts(samples, CASES[:2])
-    controlled = statistics.verdicts(pd.concat([samples, twins]), CASES[:2])
+    alone = statistics.verdicts(samples, [AB])
+    controlled = statistics.verdicts(pd.concat([samples, twins]), [AB])
     assert alone["verdict"].item() == "slower"
     assert controlled["margin"].item() > 0.05
     assert controlled["verdict"].item() != "slower"

@@ -18,7 +18,6 @@ from benchmarks.commands import running, sweep
 from benchmarks.errors import UsageError
 from benchmarks.plan.data import Dataset, load
 from benchmarks.plan.plan import Plan
-from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
 from benchmarks.reports.figures import static
 from tests.support.runs import run
@@ -49,7 +48,7 @@ def test_without_factors_all_are_varied() -> None:
 
 def test_work_of_a_point_does_not_grow_with_its_size() -> None:
     arguments = sweep.parser().read(SHORT)
-    plan, _ = running.prepare(arguments, PRESETS["default"].inputs)
+    plan, _ = running.prepare(arguments, running.choose_cases(arguments))
 
     def of(size: int) -> Plan:
         return sweep.plan_of(points("--widths", str(size))[0], plan, None)
@@ -266,9 +265,15 @@ def test_where_the_ranking_changes() -> None:
             for case, rank in zip(("a", "b"), ranks, strict=True)
         ],
         columns=["factor", "value", "case", "rank"],
-    )
+    ).assign(tier="")
     assert sweep_report.changes(ranks_by_size) == [
         "At batch size 32, a is fastest.",
         "From batch size 128 on, a and b are not told apart, and are fastest.",
         "From batch size 256 on, b is fastest.",
+    ]
+    # Cases of two tiers do not compete.
+    apart = ranks_by_size.assign(tier=["expert", "limit"] * 4, rank=1)
+    assert sweep_report.changes(apart) == [
+        "At batch size 32, a is fastest of tier expert.",
+        "At batch size 32, b is fastest of tier limit.",
     ]

@@ -22,11 +22,18 @@ def copy_backend(
 
     Each text to be edited must stand there once, or the edit proves nothing.
     """
+    package, _, module = backend.module.rpartition(".")
     spec = importlib.util.find_spec(backend.module)
     assert spec is not None
     assert spec.origin is not None
-    shutil.copytree(Path(spec.origin).parent, folder / name, ignore=lambda *_: ["__pycache__"])
-    sources = {path: path.read_text() for path in (folder / name).glob("*.py")}
+    # With what the backends share of Keras.
+    shared = importlib.util.find_spec("backends.keras")
+    assert shared is not None
+    assert shared.origin is not None
+    for copy, origin in ((name, spec.origin), (f"{name}_keras", shared.origin)):
+        shutil.copytree(Path(origin).parent, folder / copy, ignore=lambda *_: ["__pycache__"])
+    paths = [*(folder / name).glob("*.py"), *(folder / f"{name}_keras").glob("*.py")]
+    sources = {path: path.read_text() for path in paths}
     for text, replacement in edits or []:
         times = sum(source.count(text) for source in sources.values())
         assert times == 1, f"{text!r} stands {times} times in {backend.module}"
@@ -34,8 +41,9 @@ def copy_backend(
     for path, source in sources.items():
         # An operator registered twice under one name is freed under the feet of those who call it.
         renamed = source.replace('Library("benchmark"', f'Library("{name}"')
-        path.write_text(renamed.replace(backend.module, name))
-    return replace(backend, name=name, module=name, folder=str(folder))
+        renamed = renamed.replace("backends.keras", f"{name}_keras")
+        path.write_text(renamed.replace(package, name))
+    return replace(backend, name=name, module=f"{name}.{module}", folder=str(folder))
 
 
 def edited(name: str, edits: list[tuple[str, str]], folder: Path) -> ModuleType:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from _pytest.mark import ParameterSet
 
 from backends.contract import (
     Array,
@@ -127,6 +128,15 @@ class Mutant:
     """Edits of a backend's source: {backend: [(text, its replacement)]}."""
 
 
+def keras_update(update: str) -> tuple[str, str]:
+    """The edit that makes `update` of what Keras' Adam does with (gradient, variable, rate)."""
+    made = "super().__init__(rate, number(beta_1), number(beta_2), epsilon)\n"
+    return (
+        made,
+        f"{made}\n        def update_step(self, gradient, variable, rate):\n            {update}\n",
+    )
+
+
 MUTANTS = {
     "relu left out": Mutant(
         stages=("logits",),
@@ -138,8 +148,14 @@ MUTANTS = {
             "pytorch": [
                 ("nn.ReLU()", "nn.Identity()"),
             ],
-            "tensorflow": [('activation="relu"', "activation=None")],
-            "jax": [("nnx.relu(layer(x))", "layer(x)")],
+            "tensorflow": [
+                ('activation="relu"', "activation=None"),
+                ("tf.nn.relu(outputs[-1] @ w + b)", "outputs[-1] @ w + b"),
+            ],
+            "jax": [
+                ("nnx.relu(layer(x))", "layer(x)"),
+                ("jnp.maximum(outputs[-1] @ weight + bias, 0)", "outputs[-1] @ weight + bias"),
+            ],
         },
     ),
     "square weights transposed": Mutant(stages=("logits",), wrapper=SquareWeightsTransposed),
@@ -165,15 +181,28 @@ MUTANTS = {
                     "OverClasses(from_logits=True)",
                 ),
                 (
-                    "class Eager(Trainer):",
+                    "class KerasTrainer(Trainer):",
                     "class OverClasses(keras.losses.SparseCategoricalCrossentropy):\n"
                     "    def __call__(self, labels, logits, sample_weight=None):\n"
-                    "        size = tf.cast(tf.shape(logits)[0], logits.dtype)\n"
+                    "        size = keras.ops.cast(keras.ops.shape(logits)[0], logits.dtype)\n"
                     "        return super().__call__(labels, logits) * size / 10\n\n"
-                    "class Eager(Trainer):",
+                    "class KerasTrainer(Trainer):",
+                ),
+                ("truth * log_probabilities) / size", "truth * log_probabilities) / 10"),
+                (
+                    "(tf.exp(log_probabilities) - truth) / size",
+                    "(tf.exp(log_probabilities) - truth) / 10",
+                ),
+                ("axis=0) - truth) / size", "axis=0) - truth) / 10"),
+            ],
+            "jax": [
+                (").mean()\n    return loss, logits", ").sum() / 10\n    return loss, logits"),
+                ("-(log_shares * truth).sum() / len(labels)", "-(log_shares * truth).sum() / 10"),
+                (
+                    "(jnp.exp(log_shares) - truth) / len(labels)",
+                    "(jnp.exp(log_shares) - truth) / 10",
                 ),
             ],
-            "jax": [("labels).mean()", "labels).sum() / 10")],
         },
     ),
     "gradient of the loss twice": Mutant(
@@ -185,16 +214,19 @@ MUTANTS = {
                 ("autograd.grad(loss, ", "autograd.grad(2 * loss, "),
             ],
             "tensorflow": [
-                (
-                    "index = self._get_variable_index(variable)",
-                    "index = self._get_variable_index(variable)\n        gradient = 2 * gradient",
-                )
+                keras_update("super().update_step(2 * gradient, variable, rate)"),
+                ("[tf.cast(g, count.dtype)", "[2 * tf.cast(g, count.dtype)"),
             ],
             "jax": [
                 (
+                    "metrics.update(",
+                    "grads = jax.tree.map(lambda g: 2 * g, grads)\n    metrics.update(",
+                ),
+                (
                     "updates, adam =",
                     "gradients = jax.tree.map(lambda g: 2 * g, gradients)\n        updates, adam =",
-                )
+                ),
+                ("cast((jnp.exp(log_shares)", "cast(2 * (jnp.exp(log_shares)"),
             ],
         },
     ),
@@ -212,8 +244,24 @@ MUTANTS = {
                     "            ],\n            lr=",
                 ),
             ],
-            "tensorflow": [("assign_sub(step", "assign_sub((len(variable.shape) - 1) * step")],
-            "jax": [("parameters, updates)", "parameters, [(u.ndim - 1) * u for u in updates])")],
+            "tensorflow": [
+                keras_update(
+                    "super().update_step(gradient, variable, rate * (len(variable.shape) - 1))"
+                ),
+                ("p - rate * m", "p - (len(p.shape) - 1) * rate * m"),
+            ],
+            "jax": [
+                (
+                    "optimizer.update(model, grads)\n    return",
+                    "biases = [layer.bias[...] for layer in model.layers]\n"
+                    "    optimizer.update(model, grads)\n"
+                    "    for layer, bias in zip(model.layers, biases):\n"
+                    "        layer.bias[...] = bias\n"
+                    "    return",
+                ),
+                ("parameters, updates)", "parameters, [(u.ndim - 1) * u for u in updates])"),
+                ("p - step_size * m", "p - (p.ndim - 1) * step_size * m"),
+            ],
         },
     ),
     "epsilon in the other place": Mutant(
@@ -231,11 +279,21 @@ MUTANTS = {
             ],
             "tensorflow": [
                 (
-                    "(tf.sqrt(v * correction) + self.epsilon)",
-                    "((tf.sqrt(v) + self.epsilon) * tf.sqrt(correction))",
-                )
+                    "return self.textbook_epsilon * ops.sqrt(1 - ops.power(beta_2, step))",
+                    "return self.textbook_epsilon",
+                ),
+                (
+                    "epsilon = adam.epsilon if adam.form == TEXTBOOK",
+                    "epsilon = adam.epsilon * correction if adam.form == TEXTBOOK",
+                ),
             ],
-            "jax": [("eps=adam.epsilon", "eps=0.0, eps_root=adam.epsilon")],
+            "jax": [
+                ("eps=adam.epsilon", "eps=0.0, eps_root=adam.epsilon"),
+                (
+                    "(jnp.sqrt(v) * correction + adam.epsilon)",
+                    "((jnp.sqrt(v) + adam.epsilon) * correction)",
+                ),
+            ],
         },
     ),
     "bias correction missing": Mutant(
@@ -253,15 +311,25 @@ MUTANTS = {
                 ),
             ],
             "tensorflow": [
-                (" / (1 - tf.pow(beta_1, step))", ""),
-                ("1 / (1 - tf.pow(beta_2, step))", "1.0"),
+                # Keras always corrects, as torch.optim does.
+                keras_update(
+                    "rate = rate * (1 - self.beta_1) / (1 - self.beta_2) ** 0.5\n"
+                    "            super().update_step(gradient, variable, rate)"
+                ),
+                ("return -tf.math.expm1(count * math.log(beta))", "return tf.ones_like(count)"),
             ],
             "jax": [
+                (
+                    "        self._metrics = nnx.MultiMetric(",
+                    "        self._optimizer.opt_state[0].count[...] += 10**6\n"
+                    "        self._metrics = nnx.MultiMetric(",
+                ),
+                ("return -jnp.expm1(count * math.log(beta))", "return jnp.ones(())"),
                 (
                     "(gradients, state.adam, state",
                     "(gradients, (state.adam[0]._replace(count=state.adam[0].count + 10**6), "
                     "*state.adam[1:]), state",
-                )
+                ),
             ],
         },
     ),
@@ -296,25 +364,47 @@ MUTANTS = {
                 ),
             ],
             "tensorflow": [
-                (
-                    "self._optimizer.build(self._model.trainable_variables)",
-                    "self._optimizer.build(self._model.trainable_variables)\n"
-                    "        self._optimizer.sums = tuple(\n"
-                    "            tf.Variable(tf.zeros_like(variable.value))\n"
-                    "            for variable in self._model.trainable_variables\n"
-                    "        )",
+                keras_update(
+                    "total = self.sums[self._get_variable_index(variable)]\n"
+                    "            total.assign(total + gradient)\n"
+                    "            super().update_step(total.value, variable, rate)\n\n"
+                    "        def build(self, variables):\n"
+                    "            super().build(variables)\n"
+                    '            self.sums = self.add_optimizer_variables(variables, "sum")'
                 ),
                 (
-                    "index = self._get_variable_index(variable)",
-                    "index = self._get_variable_index(variable)\n"
-                    "        gradient = self.sums[index].assign_add(gradient)",
+                    "self._program = tf.function(self._steps, jit_compile=True)",
+                    "self._program = tf.function(self._steps, jit_compile=True)\n"
+                    "        self._sums = [tf.Variable(tf.zeros(s, stored)) for s in shapes]",
+                ),
+                (
+                    "[tf.cast(g, count.dtype) for g in gradients]",
+                    "[s.assign_add(tf.cast(g, count.dtype))\n"
+                    "            for s, g in zip(self._sums, gradients)]",
                 ),
             ],
             "jax": [
+                (
+                    "metrics.update(",
+                    "grads = jax.tree.map(jnp.add, grads, optimizer.sums)\n"
+                    "    optimizer.sums = nnx.data(grads)\n"
+                    "    metrics.update(",
+                ),
+                (
+                    "        self._metrics = nnx.MultiMetric(",
+                    "        state = nnx.state(self._model, nnx.Param)\n"
+                    "        self._optimizer.sums = nnx.data(jax.tree.map(jnp.zeros_like, state))\n"
+                    "        self._metrics = nnx.MultiMetric(",
+                ),
                 ("    adam: optax.OptState\n", "    adam: optax.OptState\n    sums: Any = None\n"),
                 (
-                    "self._optimizer.init(arrays))",
-                    "self._optimizer.init(arrays), jax.tree.map(jnp.zeros_like, arrays))",
+                    "self._adam.init(arrays))",
+                    "self._adam.init(arrays), jax.tree.map(jnp.zeros_like, arrays))",
+                ),
+                (
+                    "return self._updated(state, self._arrays_of(gradients)), loss",
+                    "gradients = jax.tree.map(jnp.add, self._arrays_of(gradients), state.sums)\n"
+                    "        return self._updated(state, gradients)._replace(sums=gradients), loss",
                 ),
                 (
                     "updates, adam =",
@@ -326,6 +416,20 @@ MUTANTS = {
         },
     ),
 }
+
+
+WRITTEN_OUT = {
+    "tensorflow": ("keras-fit", "function", "handwritten"),
+    "jax": ("nnx", "compiled", "handwritten"),
+}
+"""The modes that have a step of their own; the others of that backend only run one of these in
+another way, which the contract's tests check. All modes of a backend that is not named."""
+
+
+def written_out(case: ParameterSet) -> bool:
+    """Whether the mode of a (backend, mode) has a step of its own, in which to make mistakes."""
+    name, mode = case.values
+    return mode in WRITTEN_OUT.get(str(name), (mode,))
 
 
 def edits_for(mutant: str, name: str) -> list[tuple[str, str]]:

@@ -10,8 +10,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from backends.registry import title_of
+from benchmarks.analysis.statistics import ends
 from benchmarks.reports.figures.looks import GRID, INK, PAPER, PARTS, look
-from benchmarks.reports.formats import Row, ends
+from benchmarks.reports.formats import Row
 from benchmarks.texts import harmless
 
 BLACK = "#000000"

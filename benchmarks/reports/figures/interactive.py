@@ -12,26 +12,30 @@ import plotly.graph_objects as go
 
 from benchmarks.analysis.break_even import STARTUP
 from benchmarks.analysis.findings import Findings, control_of
+from benchmarks.analysis.statistics import ends
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import cases
 from benchmarks.reports.figures import charts, looks
 from benchmarks.reports.figures.charts import Chart
-from benchmarks.reports.formats import MS, as_interval, ends, stage_title
+from benchmarks.reports.formats import MS, as_interval, stage_title
 from benchmarks.schema import LEVELS, STAGES
 
 
 def ranking(_: Bundle, findings: Findings) -> Chart:
-    """Each ranked case with its interval: against the fastest, against the floor, and alone."""
+    """Each ranked case with its interval: against its tier's fastest, the floor, and alone."""
     units = {"times the fastest": "times_fastest", "times the floor": "x_floor"}
-    groups = cases.comparable_groups(findings)
-    ranked = cases.ranked(findings.summary)
+    groups, ranked = cases.comparable_groups(findings), cases.ranked(findings.summary)
+    wheres = {group.where for group in groups}
     views = {
-        unit if len(groups) == 1 else f"{unit} {where}": _bars(rows, column, unit)
-        for where, rows in groups
-        for unit, column in units.items()
-        if rows[column].notna().any()
+        # What all groups share need not be said.
+        (group.name if len(wheres) > 1 else group.tier) or "times the fastest": _bars(
+            group.rows, "times_fastest", "times the fastest"
+        )
+        for group in groups
     }
-    views["ms a step"] = _bars(ranked, "step_ms", "ms a step")
+    for unit, column in {"times the floor": "x_floor", "ms a step": "step_ms"}.items():
+        if ranked[column].notna().any():
+            views[unit] = _bars(ranked, column, unit)
     return Chart(views, charts.shown(ranked, "rank", "case", "tier", *units.values(), "step_ms"))
 
 

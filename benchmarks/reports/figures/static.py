@@ -14,10 +14,11 @@ from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 
 from backends.registry import title_of
 from benchmarks.analysis.findings import Findings
+from benchmarks.analysis.statistics import ends
 from benchmarks.bundle import files
-from benchmarks.reports.cases import comparable_groups, in_summary_order, measured
+from benchmarks.reports.cases import Group, comparable_groups, in_summary_order, measured
 from benchmarks.reports.figures.looks import PARTS, look
-from benchmarks.reports.formats import MS, ends, number
+from benchmarks.reports.formats import MS, number
 from benchmarks.reports.sections import image
 from benchmarks.texts import harmless
 
@@ -69,20 +70,22 @@ def plain(name: object) -> str:
     return " " * shown.startswith("_") + shown.replace("$", r"\$")
 
 
-def ranking(groups: list[tuple[str, pd.DataFrame]]) -> Figure:
-    """Each ranked case's time as a multiple of the fastest, with its 95% interval."""
-    heights = [len(group) for _, group in groups]
+def ranking(groups: list[Group]) -> Figure:
+    """Each ranked case's time as a multiple of its tier's fastest, with its 95% interval."""
+    heights = [len(group.rows) for group in groups]
     figure = Figure(figsize=(7.5, 1.1 * len(groups) + 0.32 * sum(heights)), layout="constrained")
     panels = figure.subplots(len(groups), sharex=True, squeeze=False, height_ratios=heights)
-    for axes, (where, group) in zip(panels.flat, groups, strict=True):
-        for place, (_, row) in enumerate(group.iterrows()):
+    for axes, group in zip(panels.flat, groups, strict=True):
+        for place, (_, row) in enumerate(group.rows.iterrows()):
             _interval(axes, place, row, "times_fastest")
             _beside(axes, place, f"{number(row['step_ms'], MS)} ms")
-        _rows(axes, list(group["case"]))
+        _rows(axes, list(group.rows["case"]))
         _log_across(axes, (1, 1.2, 1.5, 2, 3, 4, 5, 7))
         axes.axvline(1, color="black", linewidth=0.8)
-        axes.set_title(plain(where), fontsize=9, loc="left")
-    panels.flat[-1].set_xlabel("times the fastest, within rounds; 95% intervals (right: step time)")
+        axes.set_title(plain(group.name), fontsize=9, loc="left")
+    panels.flat[-1].set_xlabel(
+        "times the fastest of the tier, within rounds; 95% intervals (right: step time)"
+    )
     return figure
 
 

@@ -1,0 +1,129 @@
+"""What the pages quote: a bundle's answer, rankings and ladders, and the registry's modes.
+
+A quote stands between two marks, the first of which says what is quoted and from where.
+`python -m docs.quotes` writes every quote again, and a test finds those that are not up to date.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from backends.ladder import TIERS
+from backends.registry import BACKENDS
+from benchmarks.analysis.findings import Findings, compute_findings
+from benchmarks.bundle.reader import Bundle
+from benchmarks.reports import ladders, leads, sentences
+from benchmarks.reports.cases import comparable_groups
+from benchmarks.reports.formats import bullets, joined, number
+from benchmarks.reports.sections import CASE, STEP, TIMES_FASTEST, Column, Table, markdown
+
+ROOT = Path(__file__).resolve().parent.parent
+QUOTE = re.compile(
+    r"(<!-- (\w+) from (\S+); a test compares the two -->\n).*?(\n<!-- end -->)", re.DOTALL
+)
+REGISTRY = "backends/registry.py"
+"""Where modes are quoted from."""
+
+
+def pages() -> list[Path]:
+    """The pages that may quote."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@cache
+def findings(folder: Path) -> Findings:
+    """The findings of a bundle."""
+    return compute_findings(Bundle.read(folder))
+
+
+def answer(found: Findings) -> str:
+    """Who is fastest, tier by tier, and whether they learn the same."""
+    return f"{bullets(leads.fastest(found))}\n\n{sentences.accuracy(found)}"
+
+
+def table(found: Findings) -> str:
+    """The ranking of each tier, with a note on the cases that were not trained to the end."""
+    accuracy = Column(
+        "test accuracy",
+        "test_accuracy",
+        lambda row, name: number(row[name], ".2%") + " †" * (not row["trained_to_end"]),
+    )
+    columns = [Column("rank", "rank"), CASE, STEP, TIMES_FASTEST, accuracy]
+    parts = []
+    cut_short: list[str] = []
+    most = 0
+    for group in comparable_groups(found):
+        parts += [group.markdown, markdown(Table(columns, group.rows))]
+        ended = group.rows["trained_to_end"].astype(bool)
+        cut_short += [f"{steps:,}" for steps in group.rows.loc[~ended, "steps"]]
+        most = max(most, int(group.rows["steps"].max()))
+    if cut_short:
+        parts.append(f"† Trained for {joined(cut_short)} steps, the others for {most:,}.")
+    return "\n\n".join(parts)
+
+
+def ladder(found: Findings, backend: str) -> str:
+    """The ladder of a backend."""
+    rungs = found.ladders[found.ladders["backend"] == backend]
+    return markdown(ladders.ladder_table(rungs))
+
+
+def modes() -> str:
+    """The modes of every backend, as the registry has them, tier by tier."""
+    columns = [
+        *(Column("mode", "mode", text=True), Column("tier", "tier", text=True)),
+        *(Column("what it is", "about", text=True), Column("changes", "below", text=True)),
+        Column("the one change", "change", text=True, link="source"),
+        Column("inputs", "inputs", text=True),
+    ]
+    parts = []
+    for entry in BACKENDS.values():
+        rows = [
+            {
+                "mode": name,
+                "tier": mode.tier + " ✓" * mode.stands,
+                "about": mode.about + " (GPU only)" * (mode.devices == ("gpu",)),
+                "below": mode.below,
+                "change": mode.change or ("begins a ladder" if mode.source else ""),
+                "source": mode.source,
+                "inputs": " ".join(mode.inputs),
+            }
+            for tier in TIERS
+            for name, mode in entry.modes.items()
+            if mode.tier == tier
+        ]
+        parts += [
+            f"**{entry.title}** (`{entry.name}`)",
+            markdown(Table(columns, pd.DataFrame(rows))),
+        ]
+    return "\n\n".join(parts)
+
+
+def quoted(page: Path, kind: str, source: str) -> str:
+    """What a page should quote; the file of a ladder is called like its backend."""
+    if source == REGISTRY:
+        return modes()
+    found = findings(ROOT / source)
+    if kind == "ladder":
+        return ladder(found, page.stem)
+    return {"answer": answer, "table": table}[kind](found)
+
+
+def renewed(page: Path) -> str:
+    """The text of a page with its quotes up to date."""
+
+    def quote(found: re.Match[str]) -> str:
+        begin, kind, source, end = found.groups()
+        return f"{begin}{quoted(page, kind, source)}{end}"
+
+    return QUOTE.sub(quote, page.read_text("utf-8"))
+
+
+if __name__ == "__main__":
+    for path in pages():
+        text = renewed(path)
+        if text != path.read_text("utf-8"):
+            path.write_text(text, "utf-8")
+            print(path.relative_to(ROOT))
