@@ -1,7 +1,7 @@
 """The least that a step can be in JAX."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -42,7 +42,7 @@ class Floor(floors.Floor):
         self._update = jax.jit(self._updated, donate_argnums=0)
         self._program = jax.jit(self._steps, donate_argnums=0)
         self._products = execution.products or floors.choose_each(
-            floors.time_candidates(self._candidate_products(), self.synchronise)
+            floors.time_candidates(self._candidates, self.synchronise)
         )
         floors.check_xla(self._products, self._network)
 
@@ -95,7 +95,8 @@ class Floor(floors.Floor):
     def products(self) -> dict[str, str]:
         return self._products
 
-    def _candidate_products(self) -> list[Candidate]:
+    @cached_property
+    def _candidates(self) -> list[Candidate]:
         shapes = floors.all_shapes(self._network, len(self._state.labels))
         matrices = {name: jnp.ones(s, self._images.dtype) for name, s in shapes.items()}
         candidates = []
@@ -119,7 +120,7 @@ class Floor(floors.Floor):
 
         gather = repeated(self._gathered, (self._images, self._labels, rows), carried=2)
         others = [Candidate(ADAM, XLA, repeat_update), Candidate(GATHER, XLA, gather)]
-        timed = floors.time_candidates([*self._candidate_products(), *others], self.synchronise)
+        timed = floors.time_candidates([*self._candidates, *others], self.synchronise)
         return floors.marked(timed, self._products | {ADAM: XLA, GATHER: XLA})
 
     def square(self, size: int) -> jax.Array:

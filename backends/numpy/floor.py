@@ -1,7 +1,7 @@
 """The least that a step can be in NumPy."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class Floor(floors.Floor):
         for view, (weight, _) in zip(self._views[0], training.start, strict=True):
             view[:] = weight.T
         self._products = execution.products or floors.choose_alike(
-            floors.time_candidates(self._candidate_products(), self.synchronise)
+            floors.time_candidates(self._candidates, self.synchronise)
         )
         self._batch, self._calls = self._step_of(self._products)
         parts = range(0, count, BLOCK)
@@ -71,7 +71,8 @@ class Floor(floors.Floor):
             )
         return matrices["outputs 0"], calls
 
-    def _candidate_products(self) -> list[Candidate]:
+    @cached_property
+    def _candidates(self) -> list[Candidate]:
         candidates = []
         for library in (OPENBLAS, OPENBLAS + EXCHANGED):
             libraries = {product.name: library for product in floors.products(self._network)}
@@ -124,7 +125,7 @@ class Floor(floors.Floor):
             Candidate(ADAM, LOOPS, partial(repeat, self.update)),
             Candidate(GATHER, LOOPS, partial(repeat, partial(self._gather, rows))),
         ]
-        timed = floors.time_candidates([*self._candidate_products(), *others], self.synchronise)
+        timed = floors.time_candidates([*self._candidates, *others], self.synchronise)
         return floors.marked(timed, self._products | {ADAM: LOOPS, GATHER: LOOPS})
 
     def square(self, size: int) -> Array:

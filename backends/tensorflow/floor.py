@@ -1,7 +1,7 @@
 """The least that a step can be in TensorFlow."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import tensorflow as tf
@@ -31,7 +31,7 @@ class Floor(floors.Floor):
         self._update = tf.function(self._pass, jit_compile=True)
         self._program = tf.function(self._steps, jit_compile=True)
         self._products = execution.products or floors.choose_each(
-            floors.time_candidates(self._candidate_products(), self.synchronise)
+            floors.time_candidates(self._candidates, self.synchronise)
         )
         floors.check_xla(self._products, self._network)
 
@@ -81,7 +81,8 @@ class Floor(floors.Floor):
     def products(self) -> dict[str, str]:
         return self._products
 
-    def _candidate_products(self) -> list[Candidate]:
+    @cached_property
+    def _candidates(self) -> list[Candidate]:
         shapes = floors.all_shapes(self._network, self._batch_labels.shape[0])
         matrices = {name: tf.ones(shape, self._images.dtype) for name, shape in shapes.items()}
         candidates = []
@@ -102,7 +103,7 @@ class Floor(floors.Floor):
         update = tf.function(lambda: counted_loop(REPEATS, step, tf.constant(0)), jit_compile=True)
         gather = repeated(lambda batch: self._gathered(batch)[0], [rows])
         others = [Candidate(ADAM, XLA, update), Candidate(GATHER, XLA, gather)]
-        timed = floors.time_candidates([*self._candidate_products(), *others], self.synchronise)
+        timed = floors.time_candidates([*self._candidates, *others], self.synchronise)
         return floors.marked(timed, self._products | {ADAM: XLA, GATHER: XLA})
 
     def square(self, size: int) -> tf.Tensor:
