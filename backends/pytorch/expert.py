@@ -11,6 +11,7 @@ from torch.func import functional_call, grad_and_value
 from torch.nn import functional as F
 
 from backends.contract import Array, Trainer
+from backends.pytorch.model import NeuralNetwork
 from backends.pytorch.taught import Fused
 
 
@@ -38,6 +39,8 @@ class CompiledModule(Compiled):
     """The model compiled in place by its own method, the loss left beside it."""
 
     compiler = "Module.compile: model"
+    # A class of one's own, as in the tutorials: torch.compile skips nn.Sequential's own frame.
+    network = NeuralNetwork
 
     def _build(self) -> None:
         self._model.compile(fullgraph=True, dynamic=False)

@@ -1,7 +1,8 @@
 """PyTorch at its limit: one program a step, a CUDA graph of steps, or the step written by hand."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -29,26 +30,29 @@ TRACES_DERIVATIVES = hasattr(torch._dynamo.config, "trace_autograd_ops")
 ADAM_OPTIONS = ("lr", "eps", "weight_decay", "amsgrad", "maximize", "capturable")
 
 
-@torch.no_grad()
-def update(optimizer: torch.optim.Adam, gradients: dict[Tensor, Tensor]) -> None:
-    """Call the optimizer's own function, without the work that its `step` does around it.
+def updates(
+    optimizer: torch.optim.Adam, gradients: dict[Tensor, Tensor]
+) -> list[Callable[[], None]]:
+    """Calls of the optimizer's own function, without the work that its `step` does around it.
 
     A step takes 0.96 of the time that it takes with `step` (two cores of an AMD EPYC, AVX-512).
     """
-    for group in optimizer.param_groups:
-        states = [optimizer.state[weight] for weight in group["params"]]
-        adam_update(
+    return [
+        partial(
+            adam_update,
             group["params"],
             [gradients[weight] for weight in group["params"]],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
+            [optimizer.state[weight]["exp_avg"] for weight in group["params"]],
+            [optimizer.state[weight]["exp_avg_sq"] for weight in group["params"]],
             max_exp_avg_sqs=[],
-            state_steps=[state["step"] for state in states],
+            state_steps=[optimizer.state[weight]["step"] for weight in group["params"]],
             beta1=group["betas"][0],
             beta2=group["betas"][1],
             fused=True,
             **{option: group[option] for option in ADAM_OPTIONS},
         )
+        for group in optimizer.param_groups
+    ]
 
 
 class OneProgram(OneGraph):
@@ -61,7 +65,11 @@ class OneProgram(OneGraph):
     def _step(self, *batch: Tensor) -> Tensor:
         loss, gradients = self._loss_and_gradients(*batch)
         # Not left in `grad`, where they would lie beside those of the next step.
-        update(self._optimizer, dict(zip(self._weights, gradients, strict=True)))
+        with torch.no_grad():
+            for update in updates(
+                self._optimizer, dict(zip(self._weights, gradients, strict=True))
+            ):
+                update()
         return loss
 
 
@@ -143,6 +151,7 @@ class Memory:
             return products.empty(batch_size, size, choice[name], like)
 
         layers = range(1, len(sizes))
+        self.shares = torch.empty(0)
         self.images = like.new_empty(batch_size, sizes[0])
         self.outputs = [result(f"forward {n}", sizes[n]) for n in layers]
         self.deltas = [result(f"inputs {n + 1}", sizes[n]) for n in layers[:-1]]
@@ -167,13 +176,14 @@ class HandwrittenMM(Flushed):
 
     def _build(self) -> None:
         self._make_state()
-        self._weights = self._optimized()
+        parameters = self._optimized()
+        self._weights = [parameter.detach() for parameter in parameters]
         self._gradients = [torch.zeros_like(weight) for weight in self._weights]
+        self._updates = updates(
+            self._optimizer, dict(zip(parameters, self._gradients, strict=True))
+        )
         self._type = getattr(torch, self._execution.product_type)
         self._images = self._images.to(self._type)
-        # The labels as the probabilities that softmax should give.
-        classes = self._network.layer_sizes[-1]
-        self._labels = F.one_hot(self._labels, classes).to(self._weights[0].dtype)
         self._memory: dict[int, Memory] = {}
         self._choose(dict.fromkeys(product_names(self._network), products.BLAS))
 
@@ -190,22 +200,26 @@ class HandwrittenMM(Flushed):
 
     def _prepare(self, batch_size: int) -> Memory:
         """Make the memory for a batch size, when its first batch comes."""
-        sizes = self._network.layer_sizes
-        self._memory[batch_size] = Memory(sizes, batch_size, self._choice, self._images)
-        return self._memory[batch_size]
+        memory = Memory(self._network.layer_sizes, batch_size, self._choice, self._images)
+        # Each label as the share of the loss that the logarithm of each probability has.
+        classes = F.one_hot(self._labels, self._network.layer_sizes[-1])
+        memory.shares = classes.to(self._weights[0].dtype) / batch_size
+        self._memory[batch_size] = memory
+        return memory
 
     @torch.no_grad()
     def _step(self, *batch: Tensor) -> Tensor:
         (rows,) = batch
         memory = self._memory.get(len(rows)) or self._prepare(len(rows))
         images = torch.index_select(self._images, 0, rows, out=memory.images)
-        targets = torch.index_select(self._labels, 0, rows)
-        inputs = self._forward_by_hand(images, memory)
-        logits = inputs.pop().to(targets.dtype)
+        shares = torch.index_select(memory.shares, 0, rows)
+        weights = self._factors()
+        inputs = self._forward_by_hand(weights, images, memory)
+        logits = inputs.pop().to(shares.dtype)
 
         log_probabilities = torch.log_softmax(logits, 1)
-        loss = -(log_probabilities * targets).sum() / len(rows)
-        delta = log_probabilities.exp_().sub_(targets).div_(len(rows)).to(self._type)
+        loss = -(log_probabilities * shares).sum()
+        delta = log_probabilities.exp_().div_(len(rows)).sub_(shares).to(self._type)
 
         for n in reversed(range(len(inputs))):
             weights_product, inputs_product = self._backwards[n]
@@ -213,25 +227,30 @@ class HandwrittenMM(Flushed):
             products.write(weights_product, delta.T, inputs[n], of_weight)
             torch.sum(delta, 0, dtype=of_bias.dtype, out=of_bias)
             if inputs_product:
-                weight = self._weights[2 * n].to(self._type)
-                delta = inputs_product(delta, weight, memory.deltas[n - 1])
+                delta = inputs_product(delta, weights[n], memory.deltas[n - 1])
                 # What ReLU gives is positive or zero: its sign is ReLU's derivative.
                 delta.mul_(torch.sign(inputs[n], out=memory.signs[n - 1]))
         self._update()
         return loss
 
-    def _forward_by_hand(self, images: Tensor, memory: Memory | None = None) -> list[Tensor]:
+    def _factors(self) -> list[Tensor]:
+        """The weights (outputs, inputs) of each layer as factors of products."""
+        return [weight.to(self._type) for weight in self._weights[::2]]
+
+    def _forward_by_hand(
+        self, weights: list[Tensor], images: Tensor, memory: Memory | None = None
+    ) -> list[Tensor]:
         """The inputs of each layer, and the logits."""
         outputs = [images]
         for n, forward in enumerate(self._forwards):
-            weight, bias = self._weights[2 * n : 2 * n + 2]
             into = memory.outputs[n] if memory else None
-            output = forward(outputs[n], weight.to(self._type).T, into).add_(bias)
+            output = forward(outputs[n], weights[n].T, into).add_(self._weights[2 * n + 1])
             outputs.append(output.relu_() if n < len(self._forwards) - 1 else output)
         return outputs
 
     def _update(self) -> None:
-        update(self._optimizer, dict(zip(self._weights, self._gradients, strict=True)))
+        for update in self._updates:
+            update()
 
     # Read by certificate and ledger; never timed.
 
@@ -241,7 +260,11 @@ class HandwrittenMM(Flushed):
     @torch.no_grad()
     def logits(self, images: Array) -> Array:
         tensor = torch.from_numpy(images).to(self._device, self._type)
-        return self._forward_by_hand(tensor)[-1].to(self._weights[0].dtype).numpy(force=True)
+        return (
+            self._forward_by_hand(self._factors(), tensor)[-1]
+            .to(self._weights[0].dtype)
+            .numpy(force=True)
+        )
 
 
 class Handwritten(HandwrittenMM):
@@ -281,16 +304,22 @@ class HandwrittenPrivate(Handwritten):
     optimizer = "torch._fused_adam_"
     libraries = products.PRIVATE
 
+    def _build(self) -> None:
+        super()._build()
+        states = [self._optimizer.state[weight] for weight in self._optimized()]
+        self._moments = [
+            [state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step")
+        ]
+
     def _update(self) -> None:
         (group,) = self._optimizer.param_groups
-        states = [self._optimizer.state[weight] for weight in self._weights]
-        steps = [state["step"] for state in states]
+        first, second, steps = self._moments
         torch._foreach_add_(steps, 1)
         torch._fused_adam_(
             self._weights,
             self._gradients,
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
+            first,
+            second,
             [],
             steps,
             lr=group["lr"],

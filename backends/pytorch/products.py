@@ -83,7 +83,8 @@ def serving(libraries: Mapping[str, Multiply], like: Tensor) -> Mapping[str, Mul
 def function_of(name: str, libraries: Mapping[str, Multiply]) -> Multiply:
     """The function of a name of `names_of`."""
     multiply = libraries[name.removesuffix(EXCHANGED)]
-    if not name.endswith(EXCHANGED):
+    # A BLAS exchanges them itself where the result lies by columns.
+    if multiply is by_blas or not name.endswith(EXCHANGED):
         return multiply
 
     def exchanged(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:

@@ -177,8 +177,14 @@ MUTANTS = {
                 ),
                 ("(prediction, labels)", "(prediction, labels) * len(labels) / 10"),
                 ("(logits, self._labels[rows])", "(logits, self._labels[rows]) * len(rows) / 10"),
-                (".sum() / len(rows)", ".sum() / 10"),
-                (".div_(len(rows))", ".div_(10)"),
+                (
+                    "(log_probabilities * shares).sum()",
+                    "(log_probabilities * shares).sum() * len(rows) / 10",
+                ),
+                (
+                    ".div_(len(rows)).sub_(shares)",
+                    ".div_(len(rows)).sub_(shares).mul_(len(rows) / 10)",
+                ),
             ],
             "tensorflow": [
                 (
@@ -219,7 +225,7 @@ MUTANTS = {
                 ("loss.backward()\n            self", "(2 * loss).backward()\n            self"),
                 ("gradients.values()", "(2 * gradient for gradient in gradients.values())"),
                 ("autograd.grad(loss, ", "autograd.grad(2 * loss, "),
-                (".div_(len(rows))", ".div_(len(rows) / 2)"),
+                (".div_(len(rows)).sub_(shares)", ".div_(len(rows)).sub_(shares).mul_(2)"),
             ],
             "tensorflow": [
                 keras_update("super().update_step(2 * gradient, variable, rate)"),
@@ -367,11 +373,19 @@ MUTANTS = {
                     "weight.grad = gradient + (0 if weight.grad is None else weight.grad)",
                 ),
                 (
-                    "    for group in optimizer.param_groups:\n",
-                    "    sums = optimizer.__dict__.setdefault('sums', {})\n"
-                    "    sums.update({w: g + sums.get(w, 0) for w, g in gradients.items()})\n"
-                    "    gradients = dict(sums)\n"
-                    "    for group in optimizer.param_groups:\n",
+                    "        with torch.no_grad():\n            for update",
+                    "        with torch.no_grad():\n"
+                    "            sums = self.__dict__.setdefault('sums', [0] * len(gradients))\n"
+                    "            self.sums = gradients = [\n"
+                    "                a + b for a, b in zip(sums, gradients)\n"
+                    "            ]\n"
+                    "            for update",
+                ),
+                (
+                    "            products.write(weights_product, delta.T, inputs[n], of_weight)\n",
+                    "            before = of_weight.clone()\n"
+                    "            products.write(weights_product, delta.T, inputs[n], of_weight)\n"
+                    "            of_weight.add_(before)\n",
                 ),
             ],
             "tensorflow": [
