@@ -17,8 +17,9 @@ BATCH_SIZE = 8
 STEPS = 7
 IMAGES = 40
 ROWS = np.random.default_rng(1).integers(0, IMAGES, (STEPS, BATCH_SIZE)).astype(np.int32)
-# A rate that moves the weights visibly; a floor in a run has FLOOR_RATE.
-RATE = 1e-3
+# A rate that moves the weights visibly, where a floor in a run has FLOOR_RATE; and an epsilon that
+# shows.
+RATE, EPSILON = 1e-3, 1e-2
 
 
 def training(dtype: str, network: Network = NETWORK, images: int = IMAGES) -> Training:
@@ -26,7 +27,7 @@ def training(dtype: str, network: Network = NETWORK, images: int = IMAGES) -> Tr
     generator, sizes = np.random.default_rng(0), network.layer_sizes
     return Training(
         network=network,
-        adam=Adam(learning_rate=RATE),
+        adam=Adam(learning_rate=RATE, epsilon=EPSILON),
         training_set=TrainingSet(
             images=generator.normal(size=(images, sizes[0])).astype(dtype),
             labels=generator.integers(0, sizes[-1], images).astype(np.int32),
@@ -54,7 +55,7 @@ def expected() -> list[list[Array]]:
         first = [0.9 * m + 0.1 * g for m, g in zip(first, gradients, strict=True)]
         second = [0.999 * v + 0.001 * g * g for v, g in zip(second, gradients, strict=True)]
         weights = [
-            w - RATE * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+            w - RATE * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + EPSILON)
             for w, m, v in zip(weights, first, second, strict=True)
         ]
     return [weights, first, second]
