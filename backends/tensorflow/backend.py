@@ -14,10 +14,10 @@ import keras
 import tensorflow as tf
 
 from backends.contract import Execution, Trainer
-from backends.tensorflow.expert import Compiled, Eager, FitJit, FitXla, Graph, Pipelined, XlaLoop
+from backends.tensorflow.expert import Compiled, Eager, FitJit, FitXla, Graph, Pipelined
 from backends.tensorflow.floor import Floor
 from backends.tensorflow.ladder import ASYNCHRONOUS, INTER_OP
-from backends.tensorflow.limit import Async, Concrete, GraphLoop, Handwritten
+from backends.tensorflow.limit import Async, Concrete, GraphLoop, Handwritten, XlaLoop
 from backends.tensorflow.taught import Fit, Function, TrainOnBatch
 
 __all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]

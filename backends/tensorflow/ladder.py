@@ -105,6 +105,7 @@ TENSORFLOW = Backend(
             below="graph",
             change="jit_compile=True",
             source=XLA,
+            stands=True,
         ),
         "compiled-async": Mode(
             tier=LIMIT,
@@ -132,12 +133,11 @@ TENSORFLOW = Backend(
             environment={INTER_OP: "1"},
         ),
         "xla-loop": Mode(
-            tier=EXPERT,
+            tier=LIMIT,
             about="many steps in one XLA program, with the loop inside it",
             below="compiled",
             change="the loop over steps inside the program",
             source="https://www.tensorflow.org/guide/tpu",
-            stands=True,
             inputs=RESIDENT,
             many_steps=True,
         ),

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from backends.contract import TEXTBOOK, Array, Parameters
+from backends.contract import TEXTBOOK, Array, Parameters, Program, calls
 from backends.keras.trainer import as_layers
-from backends.tensorflow.expert import Compiled, XlaLoop
+from backends.tensorflow.expert import Compiled
 from backends.tensorflow.loaders import Batch
 from backends.tensorflow.model import counted_loop
+from backends.tensorflow.taught import Function
 
 
 class Async(Compiled):
@@ -39,6 +40,35 @@ class Concrete(Async):
         self._loss = program(*first)
         for batch in batches:
             self._loss = program(*batch)
+
+
+class XlaLoop(Compiled):
+    """Many steps as one XLA program, with the loop inside it."""
+
+    compiler = "tf.function with XLA: loop over steps"
+
+    def _build(self) -> None:
+        def train_steps(rows: tf.Tensor) -> tf.Tensor:
+            def step(index: tf.Tensor, losses: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+                return index + 1, losses.write(index, self._step_on_rows(rows[index]))
+
+            steps = rows.shape[0]
+            losses = tf.TensorArray(self._images.dtype, steps)
+            return counted_loop(steps, step, losses).stack()
+
+        self.steps_per_call = self._execution.steps_per_call
+        self._program = tf.function(train_steps, jit_compile=self.use_xla)
+
+    def _batches(self, rows: Array) -> Any:
+        return ((tf.constant(part),) for part in calls(rows, self.steps_per_call))
+
+    def train_parts(self, parts: Any, mark: Any) -> None:
+        super(Function, self).train_parts(parts, mark)
+
+    # Read by certificate and ledger; never timed.
+
+    def program(self, rows: Array) -> Program:
+        return Program(self._program, (tf.constant(rows),))
 
 
 class GraphLoop(XlaLoop):
