@@ -5,6 +5,9 @@ from backends.ladder import EXPERT, LIMIT, RESIDENT, STREAMED, TAUGHT, Backend, 
 TUTORIALS = "https://docs.pytorch.org/tutorials/"
 DOCS = "https://docs.pytorch.org/docs/stable/"
 
+PUBLIC = ("mkl", "mkl-exchanged", "onednn-convolution", "onednn-convolution-exchanged")
+"""The libraries that products can be told to take: those of products.py where PyTorch has MKL."""
+
 PYTORCH = Backend(
     name="pytorch",
     title="PyTorch",
@@ -141,6 +144,7 @@ PYTORCH = Backend(
             change="the library of each product chosen by measurement",
             source=DOCS + "backends.html",
             stands=True,
+            libraries=PUBLIC,
             inputs=RESIDENT,
             devices=("cpu",),
         ),
@@ -150,6 +154,7 @@ PYTORCH = Backend(
             below="handwritten",
             change="oneDNN's products and Adam by private functions",
             private="torch.ops.mkldnn._linear_pointwise, torch._fused_adam_",
+            libraries=(*PUBLIC, "onednn", "onednn-exchanged"),
             inputs=RESIDENT,
             devices=("cpu",),
         ),

@@ -92,10 +92,10 @@ PRESETS = {
         time_limit_minutes=11.5,
     ),
     "ladders": Preset(
-        about="every rung of every framework's ladder, 2,000 steps a launch; under 40 minutes",
+        about="every rung of every framework's ladder, 1,000 steps a launch; under 40 minutes",
         modes=rungs,
         inputs=None,
-        steps=2000,
+        steps=1000,
         time_limit_minutes=39.0,
     ),
     "full": Preset(
