@@ -1,13 +1,14 @@
 """The limit: the fastest programs known in TensorFlow."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from backends.contract import TEXTBOOK, Array, Parameters
+from backends.contract import TEXTBOOK, Array, Description, Parameters
 from backends.keras.trainer import as_layers
 from backends.tensorflow.expert import Compiled, XlaLoop
 from backends.tensorflow.loaders import Batch
@@ -180,6 +181,9 @@ class Handwritten(XlaLoop):
 
     def _weight(self) -> tf.Variable:
         return self._variables[0][0]
+
+    def describe(self) -> Description:
+        return replace(super().describe(), optimizer="Adam by hand")
 
 
 def _turn_last(arrays: Arrays) -> Arrays:
