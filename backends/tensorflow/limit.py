@@ -1,13 +1,14 @@
 """The limit: the fastest programs known in TensorFlow."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from backends.contract import TEXTBOOK, Array, Parameters, Program, calls
+from backends.contract import TEXTBOOK, Array, Description, Parameters, Program, calls
 from backends.keras.trainer import as_layers
 from backends.tensorflow.expert import Compiled
 from backends.tensorflow.loaders import Batch
@@ -133,12 +134,13 @@ class Handwritten(XlaLoop):
         return tf.cast(array, self._execution.product_type)
 
     def _turned(self, parameters: Arrays) -> Arrays:
-        """The weights between hidden layers, as (outputs, inputs).
+        """The weights between hidden layers, as (outputs, inputs); on a GPU none.
 
         They are carried beside the others: a transposition where it is used XLA folds into the
-        product, which Eigen then computes more slowly.
+        product, which Eigen then computes more slowly. A GPU's libraries do not mind.
         """
-        return [tf.transpose(self._factor(weight)) for weight in parameters[2:-2:2]]
+        on_gpu = self._execution.device == "gpu"
+        return [] if on_gpu else [tf.transpose(self._factor(w)) for w in parameters[2:-2:2]]
 
     def _derivative(
         self, parameters: Arrays, turned: Arrays, batch: Batch
@@ -162,9 +164,9 @@ class Handwritten(XlaLoop):
         delta_turned = (tf.nn.softmax(tf.transpose(logits), axis=0) - truth) / size
 
         gradients = [self._factor(delta_turned) @ outputs[-1], tf.reduce_sum(delta, 0)]
+        backs = [*(turned or map(tf.transpose, hidden[2::2])), weight]
         for layer in reversed(range(len(outputs) - 1)):
-            back = turned[layer] if layer < len(turned) else weight
-            delta = tf.where(outputs[layer + 1] > 0, self._factor(delta) @ back, 0)
+            delta = tf.where(outputs[layer + 1] > 0, self._factor(delta) @ backs[layer], 0)
             of_weight = tf.matmul(outputs[layer], delta, transpose_a=True)
             of_bias = tf.reduce_sum(tf.cast(delta, images.dtype), 0)
             gradients = [of_weight, of_bias, *gradients]
@@ -209,6 +211,9 @@ class Handwritten(XlaLoop):
 
     def _weight(self) -> tf.Variable:
         return self._variables[0][0]
+
+    def describe(self) -> Description:
+        return replace(super().describe(), optimizer="Adam by hand")
 
 
 def _turn_last(arrays: Arrays) -> Arrays:

@@ -203,6 +203,7 @@ ROWS = np.zeros((STEPS_PER_CALL, BATCH_SIZE), np.int32)
 def program_of(name: str, mode: str, precision: str, mutant: ModuleType | None = None) -> Program:
     """The program that a mode, or a floor, compiles for one call."""
     module, execution = set_up(name, mode, precision, STEPS_PER_CALL)
+    execution = replace(execution, device="gpu")
     if mode == FLOOR:
         libraries = dict.fromkeys(product_names(NETWORK), "xla")
         execution = replace(execution, products=libraries)
@@ -237,6 +238,7 @@ STATE = {
     ("jax", FLOOR): 11,
     ("tensorflow", "compiled"): 19,
     ("tensorflow", "xla-loop"): 19,
+    ("tensorflow", "handwritten"): 19,
     ("tensorflow", FLOOR): 11,
 }
 

@@ -26,7 +26,13 @@ def optimized(name: str, program: Program) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "mode"), [("tensorflow", "xla-loop"), ("jax", "scan"), ("jax", "handwritten")]
+    ("name", "mode"),
+    [
+        ("tensorflow", "xla-loop"),
+        ("tensorflow", "handwritten"),
+        ("jax", "scan"),
+        ("jax", "handwritten"),
+    ],
 )
 def test_the_number_of_steps_is_known(name: str, mode: str, problem: Problem) -> None:
     trainer = make(configured(name).TRAINERS[mode], problem, mode, "resident")
@@ -63,13 +69,13 @@ def test_a_block_has_one_pipeline(
 ) -> None:
     """Starting one takes as long as some steps."""
     trainer: Any = make(configured("tensorflow").TRAINERS[mode], problem, mode, "streamed")
-    batches, lengths = trainer._pipeline.batches, list[int]()
+    batches, lengths = trainer._loader.batches, list[int]()
 
     def noted(rows: Any) -> Any:
         lengths.append(len(rows))
         return batches(rows)
 
-    monkeypatch.setattr(trainer._pipeline, "batches", noted)
+    monkeypatch.setattr(trainer._loader, "batches", noted)
     trainer.train_parts([problem.rows(3), problem.rows(5)], lambda: None)
     assert lengths == [8]
 

@@ -32,8 +32,8 @@ def test_keras_adam() -> None:
         )  # fmt: skip
         return [(case.name, case.adam) for case in cases]
 
-    stock = ("tensorflow compiled stock-adam", "epsilon-hat")
-    common = ("tensorflow compiled", "textbook")
+    stock = ("tensorflow xla-loop stock-adam", "epsilon-hat")
+    common = ("tensorflow xla-loop", "textbook")
     assert stock not in chosen("textbook")
     assert stock in chosen("stock")
     assert common not in chosen("stock")

@@ -26,7 +26,10 @@ STEPS = 6
 """Steps of some 20 ms each: much longer than a framework takes to launch one, and so few that they
 fit the queues of CUDA."""
 WAITS = {
-    ("tensorflow", "fit"): "Keras' fit reads its losses at its end, and so waits by itself",
+    **{
+        ("tensorflow", mode): "Keras reads its metrics at the end, and so waits by itself"
+        for mode in ("keras-fit", "keras-fit-jit", "keras-fit-xla", "train-on-batch")
+    },
     ("jax", "eager"): "JAX lets the host run ahead by 32 operations, which is less than a step",
 }
 """Modes in which the host waits by itself, and why."""
