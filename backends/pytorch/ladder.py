@@ -26,7 +26,7 @@ PYTORCH = Backend(
             tier=TAUGHT,
             about="operation by operation, batches indexed from tensors",
             below="quickstart",
-            change="batches indexed from tensors instead of fetched by a DataLoader",
+            change="batches indexed from tensors, no DataLoader and its printed losses",
             source=TUTORIALS + "beginner/nn_tutorial.html",
         ),
         "fused": Mode(

@@ -373,13 +373,10 @@ MUTANTS = {
                     "weight.grad = gradient + (0 if weight.grad is None else weight.grad)",
                 ),
                 (
-                    "        with torch.no_grad():\n            for update",
-                    "        with torch.no_grad():\n"
-                    "            sums = self.__dict__.setdefault('sums', [0] * len(gradients))\n"
-                    "            self.sums = gradients = [\n"
-                    "                a + b for a, b in zip(sums, gradients)\n"
-                    "            ]\n"
-                    "            for update",
+                    "        of_weights = dict(",
+                    "        sums = self.__dict__.setdefault('sums', [0] * len(gradients))\n"
+                    "        self.sums = gradients = [a + b for a, b in zip(sums, gradients)]\n"
+                    "        of_weights = dict(",
                 ),
                 (
                     "            products.write(weights_product, delta.T, inputs[n], of_weight)\n",
