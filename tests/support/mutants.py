@@ -398,8 +398,8 @@ MUTANTS = {
                     '            self.sums = self.add_optimizer_variables(variables, "sum")'
                 ),
                 (
-                    "self._program = tf.function(self._steps, jit_compile=True)",
-                    "self._program = tf.function(self._steps, jit_compile=True)\n"
+                    "self._variables: State = (*kinds, tf.Variable(tf.zeros((), stored)))",
+                    "self._variables: State = (*kinds, tf.Variable(tf.zeros((), stored)))\n"
                     "        self._sums = [tf.Variable(tf.zeros(s, stored)) for s in shapes]",
                 ),
                 (
