@@ -16,7 +16,6 @@ from backends.registry import tier_of
 from benchmarks.analysis import (
     accuracy,
     break_even,
-    ladders,
     ledger_differences,
     limits,
     pairs,
@@ -196,7 +195,7 @@ def compute_findings(bundle: Bundle) -> Findings:
     return Findings(
         summary=summary,
         verdicts=verdicts,
-        ladders=ladders.find_ladders(
+        ladders=pairs.find_ladders(
             summary, summary[summary["case"].isin(comparable["case"])], verdicts, ledger
         ),
         ledger=ledger_differences.find_differences(entries, measured),

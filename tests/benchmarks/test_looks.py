@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.lines import Line2D
 
-from backends.registry import BACKENDS, mode_names
+from backends.registry import BACKENDS
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.analysis.limits import BOUNDS
 from benchmarks.bundle.reader import Bundle
@@ -31,14 +31,20 @@ def contrast(colour: str, paper: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_cases_can_be_told_apart_without_colour() -> None:
-    """Modes differ by marker and by line, inputs and forms of Adam by how a marker is filled."""
-    cases = [f"tensorflow {mode}" for mode in mode_names()]
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_cases_can_be_told_apart_without_colour(backend: str) -> None:
+    """Modes differ by marker and line, inputs and forms of Adam by how a marker is filled."""
+    modes = list(BACKENDS[backend].modes)
+    cases = [f"{backend} {mode}" for mode in modes]
     cases += [f"{case} streamed" for case in cases] + [f"{case} stock-adam" for case in cases]
     styles = [static.style(case) for case in cases]
-    assert len({(style["marker"], style["fillstyle"]) for style in styles}) == len(cases)
-    assert len({str(style["linestyle"]) for style in styles}) == len(mode_names())
+    kinds = {(style["marker"], str(style["linestyle"]), style["fillstyle"]) for style in styles}
+    assert len(kinds) == len(cases)
     assert len({style["color"] for style in styles}) == 1
+    # Those of the default run by either.
+    standing = {static.style(f"{backend} {mode}")["marker"]
+        for mode in modes if BACKENDS[backend].modes[mode].stands}  # fmt: skip
+    assert len(standing) == sum(mode.stands for mode in BACKENDS[backend].modes.values())
 
 
 def test_further_modes_and_backends_have_looks_of_their_own(
@@ -46,7 +52,7 @@ def test_further_modes_and_backends_have_looks_of_their_own(
 ) -> None:
     """Twenty modes differ by line and marker together, twelve backends by colour."""
     modes = tuple(f"mode-{number}" for number in range(20))
-    monkeypatch.setattr(looks, "mode_names", lambda: modes)
+    monkeypatch.setattr(looks, "modes_of", lambda _: list(modes))
     drawn = [looks.look(f"jax {mode}") for mode in modes]
     assert len({(str(look.line), look.marker) for look in drawn}) == len(modes)
     colours = {light for light, _ in looks.COLOURS.values()} | set(looks.SPARE_COLOURS)
@@ -59,7 +65,7 @@ def test_both_libraries_know_every_look(monkeypatch: pytest.MonkeyPatch) -> None
     from benchmarks.reports.figures import charts
 
     modes = tuple(f"mode-{number}" for number in range(12))
-    monkeypatch.setattr(looks, "mode_names", lambda: modes)
+    monkeypatch.setattr(looks, "modes_of", lambda _: list(modes))
     for mode, rest in product(modes, ("", " streamed", " stock-adam", " streamed stock-adam")):
         case = f"jax {mode}{rest}"
         Line2D([0], [0], **static.style(case))

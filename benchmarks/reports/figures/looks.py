@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-from backends.registry import BACKENDS, mode_names
+from backends.registry import BACKENDS
 
 COLOURS = {
     "pytorch": ("#d55e00", "#ee7a2b"),
@@ -72,7 +72,7 @@ class Look:
 def look(case: str) -> Look:
     """The look of a case, by its name: backend, mode, and what else sets it apart."""
     backend, mode, *others = [*case.split(), "", ""]
-    number = place(mode, mode_names())
+    number = place(mode, modes_of(backend))
     return Look(
         colour=colours(backend)[0],
         line=LINES[number % len(LINES)],
@@ -81,6 +81,11 @@ def look(case: str) -> Look:
         streamed="streamed" in others,
         stock_adam="stock-adam" in others,
     )
+
+
+def modes_of(backend: str) -> list[str]:
+    """The modes that share a backend's colour, and must be told apart otherwise."""
+    return list(BACKENDS[backend].modes) if backend in BACKENDS else []
 
 
 def colours(backend: str) -> tuple[str, str]:
