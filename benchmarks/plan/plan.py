@@ -16,6 +16,10 @@ from benchmarks.schema import ACCURACY_MARGIN_POINTS
 START_SECONDS = 3.0
 """What it takes at the least to start and certify a case whose framework takes long to import."""
 
+WORKER_BYTES = 0.7 * 2**30
+"""About what a worker keeps in memory on the workload's images: its framework, and the training set
+once or twice. PyTorch's `eager` keeps 0.6 GiB to itself."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -131,6 +135,12 @@ class Plan:
         workload = self.workload
         needed = 32 * workload.network.parameter_count + 4 * workload.steps * workload.batch_size
         present = psutil.virtual_memory().total
+        workers = len(self.cases) + len(self.floors)
+        if self.cases[0].device == "cpu" and workers > (fitting := present // WORKER_BYTES):
+            return (
+                f"{workers} cases and floors live side by side, and the {present / 2**30:,.0f} GiB "
+                f"of this machine hold about {fitting:.0f}: name fewer, as with --backends or --modes"
+            )
         if needed <= present:
             return ""
         return (

@@ -85,7 +85,8 @@ def not_ranked(bundle: Bundle, findings: Findings) -> Section | None:
     summary = findings.summary
     is_measured = summary["status"] == "measured"
     # Cases that have neither rank nor flaw are in the ladders and among the variants.
-    rows = summary[~is_measured | ~(summary["certified"] | control_of(summary))]
+    flawed = ~summary["certified"] | (summary["held_back"] != "")
+    rows = summary[~is_measured | (flawed & ~control_of(summary))]
     if rows.empty:
         return None
     reasons = {

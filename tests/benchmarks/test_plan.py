@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from backends.contract import Adam, Network
@@ -164,9 +166,13 @@ def test_what_a_plan_lacks_is_said_before_it_starts(changes: dict[str, Any], not
     assert note in "".join(plan.notes)
 
 
-def test_what_memory_cannot_hold_is_refused() -> None:
+def test_what_memory_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of(500, case("numpy", "eager"))
     assert plan.memory_problem == ""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=2 * 2**30))
+    many = replace(plan, cases=plan.cases * 2, floors=plan.cases)
+    assert "the 2 GiB of this machine hold about 2: name fewer" in many.memory_problem
+    monkeypatch.undo()
     wide = replace(plan.workload, network=Network(layer_sizes=(784, 2**20, 2**20, 10)))
     assert "GiB of memory" in replace(plan, workload=wide).memory_problem
     long = replace(plan.workload, steps=2**31 - 1, batch_size=55_000)
