@@ -139,7 +139,7 @@ class Plan:
         if self.cases[0].device == "cpu" and workers > (fitting := present // WORKER_BYTES):
             return (
                 f"{workers} cases and floors live side by side, and the {present / 2**30:,.0f} GiB "
-                f"of this machine hold about {fitting:.0f}: name fewer, as with --backends or --modes"
+                f"of this machine hold about {fitting:.0f}: name fewer, as by --backends or --modes"
             )
         if needed <= present:
             return ""
