@@ -164,8 +164,8 @@ class HandwrittenMM(Flushed):
     that computes them: see products.py.
     """
 
-    # 0.89 of a step of OneDNN on two cores of an AMD EPYC without AVX-512 (Zen 3). Compiling it gains
-    # nothing: 0.83 where the same calls, uncompiled, took 0.77.
+    # 0.89 of a step of OneDNN on two cores of an AMD EPYC without AVX-512 (Zen 3). Compiling it all
+    # gains nothing: 0.83 where the same calls, uncompiled, took 0.77.
     optimizer = "torch.optim.adam.adam(fused=True)"
     compiler = "none: derivative by hand"
     libraries: ClassVar[dict[str, products.Multiply]] = {products.BLAS: products.by_blas}
