@@ -69,6 +69,26 @@ def test_a_floor_without_its_gather_is_noticed(monkeypatch: pytest.MonkeyPatch) 
         check_arrays(floor, 1e-4)
 
 
+def test_pieces_are_timed_in_turn_and_the_hopeless_no_more() -> None:
+    now, calls = 0.0, list[str]()
+
+    def candidate(library: str, seconds: float) -> floors.Candidate:
+        def repeat() -> None:
+            nonlocal now
+            now += seconds * floors.REPEATS
+            calls.append(library)
+
+        return floors.Candidate("adam", library, repeat)
+
+    times = {"mkl": 0.3, "onednn": 0.2, "abacus": 0.5}
+    pieces = floors.time_candidates(
+        [candidate(*one) for one in times.items()], lambda: None, lambda: now
+    )
+    assert {piece.library: piece.seconds for piece in pieces} == pytest.approx(times)
+    assert calls[:6] == [*times, *times]
+    assert calls[6:] == ["mkl", "onednn"] * 2
+
+
 def test_products_are_chosen_alike_where_they_bear_on_one_another() -> None:
     times = {"a": (1.0, 2.0), "b": (3.0, 1.5)}
     pieces = [
