@@ -9,11 +9,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table as RichTable
 
+from backends.registry import tier_of
 from benchmarks.analysis import statistics
 from benchmarks.commands.terminal import rich_table
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
-from benchmarks.reports.sections import CASE, STEP, TIMES_FASTEST, Column, Table
+from benchmarks.reports.sections import CASE, STEP, TIER, TIMES_FASTEST, Column, Table
 from benchmarks.worker.messages import Block, Certified, Ready
 
 LINES_A_LAUNCH = 4
@@ -25,7 +26,7 @@ class LiveTable:
 
     def __init__(self, cases: tuple[Case, ...]) -> None:
         """`cases` are in the order of the table's rows."""
-        self._cases = [case.name for case in cases]
+        self._tiers = {case.name: tier_of(case.backend, case.mode) for case in cases}
         self._seconds: dict[tuple[int, int], dict[str, float]] = {}
 
     def add(self, case: Case, launch: int, round_number: int, block: Block) -> bool:
@@ -36,7 +37,7 @@ class LiveTable:
         return begins
 
     def table(self) -> RichTable:
-        """Step times and ratios to the fastest, over the rounds that are complete.
+        """Step times and ratios to the fastest of the tier, over the rounds that are complete.
 
         Intervals come with the second launch, as in the report. Disturbed rounds, which the report
         excludes, are included.
@@ -46,18 +47,21 @@ class LiveTable:
         seconds = pd.DataFrame(
             [self._seconds[key] for key in complete],
             index=pd.MultiIndex.from_tuples(complete, names=["launch", "round"]),
-            columns=self._cases,
+            columns=list(self._tiers),
             dtype=float,
         )
-        fastest = str(seconds.median().fillna(np.inf).idxmin())
+        medians = seconds.median().fillna(np.inf)
+        by_tier = medians.groupby(list(self._tiers.values()))
+        fastest = {str(tier): str(of_tier.idxmin()) for tier, of_tier in by_tier}
         rows = []
-        for name in self._cases:
+        for name, tier in self._tiers.items():
             step = statistics.interval_of_logs(np.log(1000 * seconds[name]))
-            ratio = statistics.ratio(seconds, name, fastest)
-            row = {"case": name, "rounds": seconds[name].count()}
+            ratio = statistics.ratio(seconds, name, fastest[tier])
+            row = {"case": name, "tier": tier, "rounds": seconds[name].count()}
             row |= statistics.with_interval("step_ms", step)
             rows.append(row | statistics.with_interval("times_fastest", ratio))
-        shown = Table([CASE, Column("rounds", "rounds"), STEP, TIMES_FASTEST], pd.DataFrame(rows))
+        columns = [CASE, TIER, Column("rounds", "rounds"), STEP, TIMES_FASTEST]
+        shown = Table(columns, pd.DataFrame(rows))
         looks = {"box": None, "padding": (0, 2), "title": "so far", "title_justify": "left"}
         return rich_table(shown, **looks)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -21,12 +22,12 @@ def block(milliseconds: float) -> Block:
 
 
 def lines(table: LiveTable) -> dict[str, list[str]]:
-    """The cells after a case's name."""
+    """The cells after a case's name and tier."""
     console = Console(file=io.StringIO(), width=120)
     console.print(table.table())
     printed = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     rows = [line.split("eager", 1) for line in printed if "eager" in line]
-    return {name.split()[0]: cells.split() for name, cells in rows}
+    return {name.split()[0]: cells.split()[1:] for name, cells in rows}
 
 
 def test_only_complete_rounds_count_and_intervals_come_with_the_second_launch() -> None:
@@ -47,3 +48,12 @@ def test_only_complete_rounds_count_and_intervals_come_with_the_second_launch() 
     assert cells[0] == "4"
     assert cells[-3] == "2.10"
     assert cells[-2].startswith("[")
+
+
+def test_the_fastest_is_that_of_the_tier() -> None:
+    cases = (*CASES, replace(CASES[1], mode="scan"))
+    table = LiveTable(cases)
+    for round_number in range(2):
+        for case, milliseconds in zip(cases, (4, 2, 1), strict=True):
+            table.add(case, 1, round_number, block(milliseconds))
+    assert lines(table) == {"numpy": ["1", "4.00", "2.00"], "jax": ["1", "2.00", "1.00"]}
