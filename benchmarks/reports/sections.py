@@ -55,7 +55,9 @@ class Table:
     def links(self) -> list[list[str]]:
         """The addresses that the cells lead to; empty where there is none."""
         rows = self.rows.to_dict("records")
-        return [[str(row.get(column.link) or "") for column in self.columns] for row in rows]
+        return [
+            [str(row[one.link] or "") if one.link else "" for one in self.columns] for row in rows
+        ]
 
 
 # The columns that several tables share.

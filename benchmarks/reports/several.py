@@ -15,7 +15,7 @@ from benchmarks.reports.sections import Column, Figure, Note, Section, Table
 INTRODUCTION = """\
 Each bundle is a run of its own, in the order in which they were named; nothing is ranked across
 them. Brackets hold 95% intervals. *Times the fastest* is the ratio within rounds to the fastest
-comparable case of the same bundle; it may be compared with that of another machine.
+ranked case of the same bundle and tier; it may be compared with that of another machine.
 `run_all.py compare` tests two bundles against each other.""".replace("\n", " ")
 
 

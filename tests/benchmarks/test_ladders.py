@@ -10,7 +10,7 @@ import pytest
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import ladders, run
-from benchmarks.reports.sections import markdown
+from benchmarks.reports.sections import Column, Table, markdown
 from tests.support.ladders import register
 from tests.synthetic_bundles import write_bundle
 
@@ -107,6 +107,14 @@ def test_the_ladder_says_in_words_what_each_change_brings(
     assert "[both feet (with jog)](https://example.org/run)" in text
     # A change that nobody's page teaches leads nowhere.
     assert "| on toes " in text
+
+
+def test_only_what_the_program_itself_names_is_a_link() -> None:
+    rows = pd.DataFrame({"": ["https://example.org"], "source": ["https://example.org/own"]})
+    plain, linked = Column("what", "", text=True), Column("what", "source", link="source")
+    assert Table([plain], rows).links() == [[""]]
+    assert "](" not in markdown(Table([plain], rows))
+    assert markdown(Table([linked], rows)).count("](https://example.org/own)") == 1
 
 
 @pytest.mark.parametrize(
