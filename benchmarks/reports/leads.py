@@ -62,6 +62,8 @@ def _open(leaders: pd.DataFrame, pairs: pd.DataFrame) -> str:
     launches = pairs.loc[pairs["verdict"] == "undecided", "launches_needed"]
     if len(launches) == 0:
         why = f"a tie, within {TIE_MARGIN:.0%}"
+    elif pairs["launches"].max() < 2:
+        why = "one launch decides nothing"
     elif launches.notna().all():
         why = f"about {launches.max():.0f} launches would likely decide"
     else:

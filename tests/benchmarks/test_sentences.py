@@ -61,7 +61,7 @@ def findings(
             for other, rank in zip(others, ranks[1:], strict=True)
         ],
         columns=["case", "other", "verdict", "launches_needed", "margin"],
-    ).assign(ratio=0.5, ratio_low=0.4, ratio_high=0.6)
+    ).assign(ratio=0.5, ratio_low=0.4, ratio_high=0.6, launches=3)
     return Findings(
         summary=summary,
         verdicts=verdicts,
@@ -144,6 +144,9 @@ def test_where_no_number_of_launches_would_decide_none_is_given() -> None:
     results = findings((1, 3, 1))
     results.verdicts["launches_needed"] = float("nan")
     assert "(more launches would not likely decide)" in leads.fastest(results)[0]
+    # One launch does not tell how many more would.
+    results.verdicts["launches"] = 1
+    assert "(one launch decides nothing)" in leads.fastest(results)[0]
 
 
 def test_one_case_alone_wins_nothing() -> None:
