@@ -90,12 +90,16 @@ INVERSE = {"faster": "slower", "slower": "faster"}
 
 
 def of_each_backend(findings: Findings) -> list[tuple[str, pd.DataFrame]]:
-    """The ladders of more than one rung, and those of cases that no ranking has, by backend."""
+    """The ladders of more than one rung, and those of cases that no ranking has, by backend.
+
+    A ladder of which nothing was measured is left out.
+    """
     ranked = findings.summary.loc[findings.summary["rank"].notna(), "case"]
     return [
         (str(backend), rungs)
         for backend, rungs in findings.ladders.groupby("backend", sort=False)
-        if (rungs["depth"] > 0).any() or not rungs["case"].isin(ranked).all()
+        if rungs["step_ms"].notna().any()
+        and ((rungs["depth"] > 0).any() or not rungs["case"].isin(ranked).all())
     ]
 
 
