@@ -56,12 +56,26 @@ def modes_on(device: str) -> list[ParameterSet]:
     ]
 
 
-CASES, MODES = cases_on("cpu"), modes_on("cpu")
-
-
 def first_input(name: str, mode: str) -> str:
     """The first of the inputs that a mode can take."""
     return BACKENDS[name].modes[mode].inputs[0]
+
+
+def stands(case: ParameterSet) -> bool:
+    """Whether a case's mode stands for its tier, or is its backend's only one."""
+    modes = BACKENDS[str(case.values[0])].modes
+    return modes[str(case.values[1])].stands or len(modes) == 1
+
+
+CASES, MODES = cases_on("cpu"), modes_on("cpu")
+STANDING, STANDING_MODES = list(filter(stands, CASES)), list(filter(stands, MODES))
+RUNGS = [
+    case
+    for case in CASES
+    if not stands(case)
+    and case.values[2] == BACKENDS[str(case.values[0])].modes[str(case.values[1])].inputs[0]
+]
+"""The other rungs of the ladders, each with its first input: compiling them takes most time."""
 
 
 STEPS_PER_CALL = 4

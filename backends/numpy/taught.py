@@ -1,4 +1,4 @@
-"""The idiomatic tier, and NumPy's only one: one call after another."""
+"""The taught tier, and NumPy's only one: one call after another."""
 
 from collections.abc import Callable
 from typing import Any

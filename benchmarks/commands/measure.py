@@ -4,7 +4,7 @@ For example:
   python run_all.py                                   the default comparison, on the CPU
   python run_all.py --preset quick                    a first look, in two minutes
   python run_all.py --device gpu                      the same on the GPU
-  python run_all.py --backends jax pytorch --modes multistep --hidden 1024 1024 1024
+  python run_all.py --backends jax pytorch --modes handwritten --hidden 1024 1024
   python run_all.py --modes eager compiled --input resident streamed --steps 1000
   python run_all.py --variant "one core=jax scan,threads=1"
 """

@@ -164,9 +164,8 @@ def bound(findings: Findings) -> list[Part]:
     return [
         f"The *bound* is {number(limits.bound_ms(bounds), MS)} ms: the sum of a step's pieces, "
         "each alone, with warm caches, by the fastest library of any framework. The attained "
-        f"floor, {number(attained, MS)} ms, is the fastest sequence of them within one framework: "
-        "the libraries of several would get in each other's way with their threads. pieces.csv has "
-        "every library.",
+        f"floor, {number(attained, MS)} ms, is the fastest sequence of them within one framework. "
+        "pieces.csv has every library.",
         Table(columns, rows),
     ]
 

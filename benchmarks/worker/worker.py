@@ -137,7 +137,9 @@ class Worker:
 
     def _certify_in_float64(self, reference: Reference) -> list[Check]:
         """The same backend and mode in float64, on the batches of the reference alone."""
-        execution = replace(self._job.execution, precision="float64")
+        # Its products as they are timed, so that what is certified is laid out as that is.
+        products = self._trainer.products()
+        execution = replace(self._job.execution, precision="float64", products=products)
         self._backend.configure(execution)
         try:
             batches, adam = reference.batches.stored_as("float64"), self._job.workload.adam

@@ -9,12 +9,22 @@ import pytest
 from backends import registry
 from backends.contract import Parameters, Trainer
 from backends.ladder import Backend
-from tests.conftest import CASES, MODES, STEPS_PER_CALL, Problem, configured, first_input
+from tests.conftest import (
+    RUNGS,
+    STANDING,
+    STANDING_MODES,
+    STEPS_PER_CALL,
+    Problem,
+    configured,
+    first_input,
+)
 from tests.support.contract_checks import (
     CHECKS,
     Maker,
+    check_parts,
     check_reset,
     check_synchronise,
+    check_training,
     make,
     reusing,
 )
@@ -37,12 +47,19 @@ def maker(
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize(("name", "mode", "input_"), CASES)
+@pytest.mark.parametrize(("name", "mode", "input_"), STANDING)
 def test_contract(check: Any, problem: Problem, maker: Maker) -> None:
     check(maker, problem)
 
 
-@pytest.mark.parametrize(("name", "mode", "input_"), CASES)
+# What a rung has of its own is how it trains; reading and resetting it shares with others.
+@pytest.mark.parametrize("check", [check_training, check_parts], ids=lambda check: check.__name__)
+@pytest.mark.parametrize(("name", "mode", "input_"), RUNGS)
+def test_a_rung_trains_by_the_contract(check: Any, problem: Problem, maker: Maker) -> None:
+    check(maker, problem)
+
+
+@pytest.mark.parametrize(("name", "mode", "input_"), [*STANDING, *RUNGS])
 def test_a_trainer_describes_itself(name: str, problem: Problem, maker: Maker) -> None:
     description = maker(problem).describe()
     assert description.device == "cpu"
@@ -79,7 +96,7 @@ def test_names_that_are_not_registered_stand_for_themselves() -> None:
 
 
 # One input of each mode: what is waited for are a step's results, wherever its batch came from.
-@pytest.mark.parametrize(("name", "mode"), MODES)
+@pytest.mark.parametrize(("name", "mode"), STANDING_MODES)
 def test_synchronise_waits(name: str, mode: str) -> None:
     trainer_type, input_ = configured(name).TRAINERS[mode], first_input(name, mode)
     check_synchronise(lambda problem: make(trainer_type, problem, mode, input_))
@@ -88,7 +105,7 @@ def test_synchronise_waits(name: str, mode: str) -> None:
 # That these checks can fail. What else may be wrong with a backend is in test_certificates.py.
 
 
-@pytest.mark.parametrize(("name", "mode", "input_"), CASES)
+@pytest.mark.parametrize(("name", "mode", "input_"), STANDING)
 def test_a_reset_that_is_none_is_noticed(
     problem: Problem, maker: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from backends.numpy.backend import Eager
 from backends.registry import BACKENDS
 from benchmarks.schema import ENTRIES
 from benchmarks.worker import ledger
-from tests.conftest import MODES, Problem, configured
+from tests.conftest import STANDING_MODES, Problem, configured
 from tests.support.contract_checks import make
 
 
@@ -21,7 +21,7 @@ def trainer_of(name: str, mode: str, problem: Problem) -> Any:
     return make(configured(name).TRAINERS[mode], problem, mode, input_)
 
 
-@pytest.mark.parametrize(("name", "mode"), MODES)
+@pytest.mark.parametrize(("name", "mode"), STANDING_MODES)
 def test_every_entry_is_read(name: str, mode: str, problem: Problem) -> None:
     trainer = trainer_of(name, mode, problem)
     rows = problem.rows(1)
@@ -42,7 +42,7 @@ def test_every_entry_is_read(name: str, mode: str, problem: Problem) -> None:
     )
 
 
-@pytest.mark.parametrize(("name", "mode"), MODES)
+@pytest.mark.parametrize(("name", "mode"), STANDING_MODES)
 def test_a_new_shape_is_a_new_compilation(name: str, mode: str, problem: Problem) -> None:
     trainer = trainer_of(name, mode, problem)
     trainer.train(problem.rows(1))

@@ -34,8 +34,8 @@ def test_keras_adam() -> None:
         )  # fmt: skip
         return [(case.name, case.adam) for case in cases]
 
-    stock = ("tensorflow xla-loop stock-adam", "epsilon-hat")
-    common = ("tensorflow xla-loop", "textbook")
+    stock = ("tensorflow compiled stock-adam", "epsilon-hat")
+    common = ("tensorflow compiled", "textbook")
     assert stock not in chosen("textbook")
     assert stock in chosen("stock")
     assert common not in chosen("stock")

@@ -441,7 +441,7 @@ MUTANTS = {
 
 
 WRITTEN_OUT = {
-    "pytorch": ("quickstart", "eager", "one-graph", "onednn", "handwritten"),
+    "pytorch": ("quickstart", "eager", "onednn", "handwritten"),
     "tensorflow": ("keras-fit", "function", "handwritten"),
     "jax": ("nnx", "compiled", "handwritten"),
 }
