@@ -102,7 +102,7 @@ def bundle(
             {"disturbed": [True] * disturbed + [False] * (20 - disturbed), "other_share": others}
         ),
         "launches": pd.DataFrame({"case": CASES[:2], "warmup_steady": [True, steady]}),
-        "ledger": pd.DataFrame(columns=["entry", "value"]),
+        "ledger": pd.DataFrame(columns=["case", "entry", "value"]),
         "samples": pd.DataFrame(
             {"running_threads": [1] * leaks + [0] * (20 - leaks), "wait_seconds": 0.5}
         ),
