@@ -304,8 +304,8 @@ MUTANTS = {
             "jax": [
                 ("eps=adam.epsilon", "eps=0.0, eps_root=adam.epsilon"),
                 (
-                    "(jnp.sqrt(v) * correction + adam.epsilon)",
-                    "((jnp.sqrt(v) + adam.epsilon) * correction)",
+                    "(jnp.sqrt(v) * correction + adam.epsilon), m, v",
+                    "((jnp.sqrt(v) + adam.epsilon) * correction), m, v",
                 ),
             ],
         },
