@@ -40,7 +40,8 @@ def bundle(small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> 
 def test_the_bundle_is_complete(bundle: Path) -> None:
     tables = {
         *("samples", "accuracy", "readings", "certificates", "ledger", "rounds", "launches"),
-        *("outcomes", "parts", "summary", "verdicts", "floors", "break_even", "totals"),
+        *("outcomes", "parts", "pieces", "summary", "verdicts", "ladders", "floors", "bounds"),
+        *("break_even", "totals"),
         *("curves", "accuracies", "equivalences", "time_to_accuracy"),
     }
     expected = {"environment.json", "report.md", "figures"} | {f"{name}.csv" for name in tables}
