@@ -65,25 +65,27 @@ def test_a_mode_that_cannot_run_is_skipped_and_what_lacks_is_said(
     capsys: pytest.CaptureFixture[str],
     undrawn: None,  # noqa: ARG001
 ) -> None:
-    def probe_all(names: list[str], *_: object) -> dict[str, probe.Probe]:
+    def probe_each(programs: list[probe.Program], *_: object) -> dict[probe.Program, probe.Probe]:
         unusable = {"jax": dict.fromkeys(BACKENDS["jax"].modes, "cannot compile here")}
-        return {name: probe.Probe(unusable=unusable.get(name, {})) for name in names}
+        return {one: probe.Probe(unusable=unusable.get(one.backend, {})) for one in programs}
 
-    monkeypatch.setattr(probe, "probe_all", probe_all)
+    monkeypatch.setattr(probe, "probe_each", probe_each)
     few = ("--steps", "5", "--launches", "1")
-    compiled = ("--backends", "jax", "--modes", "compiled,scan")
-    done = run(capsys, *small[:-2], *compiled, "--output", tmp_path / "none")
+    compiled = ("--floors", "none", "--backends", "jax", "--modes", "compiled,scan")
+    done = run(capsys, *small[:6], *compiled, "--output", tmp_path / "none")
     assert done.code == 2
     # Once, with the names of both.
     assert done.errors.endswith("on the cpu here: jax compiled, jax scan: cannot compile here")
     folder = tmp_path / "some"
-    done = run(capsys, *small, "jax", *few, "--output", folder)
+    both = ("--floors", "numpy", "--backends", "numpy", "jax", "--modes", "eager,compiled,scan")
+    done = run(capsys, *small[:6], *both, *few, "--output", folder)
     assert done.code == 0, done.errors
     assert "note: a block has no lead-in, since it has few steps" in done.output
     assert "note: one launch gives no intervals" in done.output
-    assert "skipped: jax compiled, jax scan: cannot compile here" in done.output
+    assert "skipped: jax eager, jax compiled, jax scan: cannot compile here" in done.output
     reasons = table(folder, "outcomes").set_index("case")["reason"].to_dict()
-    assert reasons == dict.fromkeys(("jax compiled", "jax scan"), "cannot compile here")
+    names = ("jax eager", "jax compiled", "jax scan")
+    assert reasons == dict.fromkeys(names, "cannot compile here")
 
 
 def test_samples_are_interleaved_blocks(bundle: Path) -> None:
