@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backends.ladder import FLOOR
 from benchmarks.session.session import CLOSING_SECONDS
 from benchmarks.worker.messages import Build, Certify, TrainBlock
 from tests.support.clock import Clock
@@ -151,11 +152,12 @@ def test_killing_a_worker_loses_nothing(
         action=action,
     )
     done = run(capsys, *small, *SHORT, "--output", folder)
-    assert done.code == 1, done.output + done.errors
+    outcomes = table(folder, "outcomes")
+    # A floor is no case: a run without it has measured all that was asked for, and says so.
+    assert done.code == (outcomes["mode"].item() != FLOOR), done.output + done.errors
     assert "killed by signal 9" in done.output
     (before,) = kept
     assert (folder / "samples.csv").read_text().startswith(before)
-    outcomes = table(folder, "outcomes")
     assert outcomes["status"].tolist() == ["failed"]
     assert outcomes["launch"].tolist() == [1 if moment.worker > 3 else 0]
     # The others go on to the end of both launches.
