@@ -83,7 +83,7 @@ def test_what_it_overrides(settings: str, expected: Overrides) -> None:
         ("a=numpy scan,threads=1", "scan is no mode of numpy; there is eager"),
         ("a=jax multistep,threads=1", "multistep is a former name of jax's mode scan"),
         ("a=jax scan streamed,threads=1", "streamed is no word of a case of jax scan"),
-        ("a=jax eager streamed resident,threads=1", "names two inputs"),
+        ("a=pytorch eager streamed resident,threads=1", "names two inputs"),
         ("a=jax eager stock-adam,threads=1", "stock-adam is no word of a case of jax eager"),
         ("a=jax scan,thread=1", "thread is not one of python, env:NAME, threads, products; did you"
             " mean threads=?"),
