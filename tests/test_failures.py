@@ -99,7 +99,8 @@ def test_certify_names_what_deviates(
     small: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     python = python_for_workers(tmp_path, UNTRAINED_BIAS)
-    done = run(capsys, "certify", *small, "--python", f"numpy={python}")
+    without_floors = (*small[:6], *small[8:])
+    done = run(capsys, "certify", *without_floors, "--python", f"numpy={python}")
     assert done.code == 1, done.errors
     assert "the first failing stage is parameters 1 step, layer 2 bias (exact)" in done.output
     assert "relative error 1.0e+00 where the bound is 1.0e-09" in done.output

@@ -179,7 +179,7 @@ def test_every_worker_is_certified(bundle: Path) -> None:
 
 
 def test_certify_prints_certificate_and_ledger(small: tuple[str, ...]) -> None:
-    done = run_process("certify", *small)
+    done = run_process("certify", *small[:6], *small[8:])
     assert done.code == 0, done.errors
     for part in ("parameters 10 steps", "certified in", "CPUs used", "precision of a product"):
         assert part in done.output

@@ -191,7 +191,9 @@ def test_blocks_that_do_not_fit_between_readings_leave_untimed_steps(
     odd = replace(PRESETS["tutorial"], readings=BatchReadings(every=70, images=64))
     monkeypatch.setitem(PRESETS, "tutorial", odd)
     effort = ("--preset", "tutorial", "--steps", "400", "--launches", "1")
-    assert run_all.main([*small, *effort, "--output", str(tmp_path / "odd")]) == 0
+    # A floor works in calls of 50 steps, and so would blocks.
+    without_floors = (*small[:6], *small[8:])
+    assert run_all.main([*without_floors, *effort, "--output", str(tmp_path / "odd")]) == 0
     readings = pd.read_csv(tmp_path / "odd" / "readings.csv").query("case == 'numpy eager'")
     assert readings["updates"].tolist() == [1, 71, 141, 211, 281, 351]
     accuracy = pd.read_csv(tmp_path / "odd" / "accuracy.csv").query("case == 'numpy eager'")
