@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from backends.contract import Network, product_names
+from backends.floors import EXCHANGED
+from backends.pytorch.model import HAS_ONEDNN, linear_by_onednn
 
 Multiply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """The product (m, n) of `a` (m, k) and `b` (k, n): in `out` where that is given and the library can
@@ -24,7 +26,6 @@ write there; otherwise in memory of its own."""
 Choice = dict[str, str]
 """The name of a library for each product of `product_names`."""
 
-EXCHANGED = "-exchanged"
 SECONDS, ROUNDS = 0.5, 15
 """How long a choice measures: so many rounds, or as many as begin within this time."""
 BETTER = 0.97
@@ -44,11 +45,10 @@ def by_convolution(a: Tensor, b: Tensor, _: Tensor | None = None) -> Tensor:
 
 def by_onednn(a: Tensor, b: Tensor, _: Tensor | None = None) -> Tensor:
     """The product by oneDNN, through a private function of PyTorch's compiler."""
-    return torch.ops.mkldnn._linear_pointwise(a, b.T, None, "none", [], "")
+    return linear_by_onednn(a, b.T)
 
 
 BLAS = "mkl" if torch.backends.mkl.is_available() else "blas"
-HAS_ONEDNN = torch.backends.mkldnn.is_available()
 PUBLIC: dict[str, Multiply] = {BLAS: by_blas}
 if HAS_ONEDNN:
     PUBLIC["onednn-convolution"] = by_convolution

@@ -95,7 +95,7 @@ def prepare(arguments: argparse.Namespace, cases: list[Case]) -> tuple[Plan, dat
     }
     versions: dict[str, str] = {}
     for program in sorted(probes):
-        if program.python == dict(arguments.python).get(program.backend):
+        if program.python == pythons.get(program.backend):
             versions |= probes[program].versions
     plan = Plan(
         name=f"{arguments.preset}-{device}",
