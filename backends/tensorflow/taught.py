@@ -38,6 +38,19 @@ class Fit(KerasFit, OnTensorFlow):
         return self._pipeline.about
 
 
+def train_from_one_pipeline(trainer: Any, parts: Sequence[Array], mark: Callable[[], None]) -> None:
+    """Train all parts from one pipeline, as `Timed.train_parts` says.
+
+    Starting one takes as long as some steps.
+    """
+    batches = iter(trainer._batches(np.concatenate(parts)))
+    for rows in parts:
+        trainer._train_on(islice(batches, len(rows)), len(rows))
+        mark()
+        trainer.synchronise()
+        mark()
+
+
 class TrainOnBatch(Fit):
     """`Model.train_on_batch`, called for each batch."""
 
@@ -51,12 +64,7 @@ class TrainOnBatch(Fit):
         self._trained = steps
 
     def train_parts(self, parts: Sequence[Array], mark: Callable[[], None]) -> None:
-        batches = iter(self._batches(np.concatenate(parts)))
-        for rows in parts:
-            self._train_on(islice(batches, len(rows)), len(rows))
-            mark()
-            self.synchronise()
-            mark()
+        train_from_one_pipeline(self, parts, mark)
 
 
 class Function(OnTensorFlow):
@@ -121,13 +129,7 @@ class Function(OnTensorFlow):
         self._trained = steps
 
     def train_parts(self, parts: Sequence[Array], mark: Callable[[], None]) -> None:
-        # One pipeline for all parts: starting one takes as long as some steps.
-        batches = iter(self._batches(np.concatenate(parts)))
-        for rows in parts:
-            self._train_on(islice(batches, len(rows)), len(rows))
-            mark()
-            self.synchronise()
-            mark()
+        train_from_one_pipeline(self, parts, mark)
 
     def fetch(self, rows: Array) -> None:
         if self._resident:
