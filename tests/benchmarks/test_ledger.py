@@ -35,8 +35,8 @@ def test_every_entry_is_read(name: str, mode: str, problem: Problem) -> None:
     assert entries["device"] == "cpu"
     compiles = not entries["compiler"].startswith("none")
     assert (int(entries["programs"]) > 0) == compiles
-    # Operation by operation, JAX alone has no way of updating in place.
-    in_place = (name, mode) != ("jax", "eager")
+    # Flax's tutorial alone donates nothing: what it updates lies elsewhere afterwards.
+    in_place = (name, mode) != ("jax", "nnx")
     assert entries["parameters"] == (
         "overwrite the old ones" if in_place else "in memory allocated anew"
     )
