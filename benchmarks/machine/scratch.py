@@ -40,13 +40,16 @@ def _make(parent: Path) -> tuple[Path, int]:
     """A new folder, and the descriptor that locks it."""
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        lock = os.open(path, os.O_RDONLY)
+        try:
+            lock = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            # Another process has taken it for one that was left behind, here or further down.
+            continue
         # Some file systems have no locks; there, folders that are left behind stay.
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_SH)
         if path.exists():
             return path, lock
-        # Another process has taken it for one that was left behind.
         os.close(lock)
 
 

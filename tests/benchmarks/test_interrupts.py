@@ -119,6 +119,24 @@ def test_the_folder_of_a_killed_process_is_removed_at_the_next_start(temporary: 
     assert list(temporary.iterdir()) == []
 
 
+def test_a_new_folder_that_another_start_removes_is_made_anew(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may take it for one left behind, in the moment before it is locked."""
+    make, made = tempfile.mkdtemp, []
+
+    def mkdtemp(prefix: str, dir: Path) -> str:
+        made.append(make(prefix=prefix, dir=dir))
+        if len(made) == 1:
+            Path(made[0]).rmdir()
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    with scratch.folder() as folder:
+        assert [str(folder)] == made[1:]
+        assert folder.is_dir()
+
+
 def test_what_is_no_folder_of_this_program_is_not_removed(temporary: Path) -> None:
     others = temporary / "others"
     (others / "kept").mkdir(parents=True, mode=0o700)

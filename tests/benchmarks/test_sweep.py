@@ -23,7 +23,8 @@ from benchmarks.reports.figures import static
 from tests.support.runs import run
 from tests.synthetic_bundles import write_bundle
 
-SHORT = ["--backends", "numpy", "--modes", "eager", "--hidden", "8", "--launches", "2"]
+SHORT = ["--floors", "numpy", "--backends", "numpy", "--modes", "eager", "--hidden", "8"]
+SHORT += ["--launches", "2"]
 
 
 def points(*arguments: str) -> list[sweep.Point]:
