@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,14 +120,15 @@ def test_the_folder_of_a_killed_process_is_removed_at_the_next_start(temporary: 
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.usefixtures("temporary")
 def test_a_new_folder_that_another_start_removes_is_made_anew(
-    temporary: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Another process may take it for one left behind, in the moment before it is locked."""
     make, made = tempfile.mkdtemp, []
 
-    def mkdtemp(prefix: str, dir: Path) -> str:
-        made.append(make(prefix=prefix, dir=dir))
+    def mkdtemp(**place: Any) -> str:
+        made.append(make(**place))
         if len(made) == 1:
             Path(made[0]).rmdir()
         return made[-1]
