@@ -23,8 +23,9 @@ from backends.contract import (
     product_names,
 )
 
-FLOOR_VERSION = 2
-"""What a floor's step consists of. 1 had no gather, and instead of Adam a simpler pass."""
+FLOOR_VERSION = 3
+"""What a floor's step consists of. 1 had no gather, and instead of Adam a simpler pass; in 2, XLA's
+weights all lay as (outputs, inputs)."""
 FLOOR_RATE = 1e-9
 """Adam's learning rate in a floor, so small that the weights hardly change: without a loss they
 would shrink to nothing."""
@@ -106,18 +107,22 @@ class Product(NamedTuple):
     result: str
 
 
-def products(network: Network) -> list[Product]:
-    """The products of a floor's step, in their order; weights lie as (outputs, inputs)."""
+def products(network: Network, inputs_first: Collection[int] = ()) -> list[Product]:
+    """The products of a floor's step, in their order.
+
+    Weights lie as (outputs, inputs), those of the layers `inputs_first` as (inputs, outputs).
+    """
     last, found = len(network.layer_sizes) - 1, []
     for name in product_names(network):
         kind, number = name.split()
-        layer = int(number)
-        inputs, weight = Factor(f"outputs {layer - 1}"), f"weight {layer}"
+        layer, turned = int(number), int(number) in inputs_first
+        inputs, weight = f"outputs {layer - 1}", f"weight {layer}"
         delta = f"outputs {last}" if layer == last else f"deltas {layer}"
+        first, second = (inputs, delta) if turned else (delta, inputs)
         left, right, result = {
-            "forward": (inputs, Factor(weight, transposed=True), f"outputs {layer}"),
-            "weights": (Factor(delta, transposed=True), inputs, f"gradient {layer}"),
-            "inputs": (Factor(delta), Factor(weight), f"deltas {layer - 1}"),
+            "forward": (Factor(inputs), Factor(weight, not turned), f"outputs {layer}"),
+            "weights": (Factor(first, transposed=True), Factor(second), f"gradient {layer}"),
+            "inputs": (Factor(delta), Factor(weight, turned), f"deltas {layer - 1}"),
         }[kind]
         found.append(Product(name, left, right, result))
     return found
@@ -133,33 +138,6 @@ def shapes(network: Network, batch_size: int) -> dict[str, tuple[int, int]]:
 def weight_shapes(network: Network) -> list[tuple[int, int]]:
     """The shape of each weight as it lies: (outputs, inputs)."""
     return [(n, m) for m, n in pairwise(network.layer_sizes)]
-
-
-def all_shapes(network: Network, batch_size: int) -> dict[str, tuple[int, int]]:
-    """The matrices of a step, weights and gradients included."""
-    found = shapes(network, batch_size)
-    for layer, shape in enumerate(weight_shapes(network), start=1):
-        found |= {f"weight {layer}": shape, f"gradient {layer}": shape}
-    return found
-
-
-XLA, XLA_TRANSPOSED = "xla", "xla-transposed"
-"""XLA's product of factors as they lie, and of one that is first written to memory transposed."""
-
-
-def xla_libraries(product: Product) -> tuple[str, ...]:
-    """What XLA can make a product by."""
-    turns = product.left.transposed or product.right.transposed
-    return (XLA, XLA_TRANSPOSED) if turns else (XLA,)
-
-
-def check_xla(libraries: Mapping[str, str], network: Network) -> None:
-    """Raise ValueError where XLA has no such libraries for the products of a step."""
-    for product in products(network):
-        library = libraries.get(product.name, "none")
-        # What turns no factor is the same product by either.
-        if library not in (XLA, XLA_TRANSPOSED):
-            raise ValueError(f"products={library}: XLA multiplies by {XLA} or {XLA_TRANSPOSED}")
 
 
 class Candidate(NamedTuple):
@@ -229,11 +207,6 @@ def fastest(pieces: Iterable[Piece]) -> dict[str, Piece]:
     return found
 
 
-def choose_each(pieces: Iterable[Piece]) -> dict[str, str]:
-    """The fastest library of each product, where one does not bear on another."""
-    return {name: piece.library for name, piece in fastest(pieces).items()}
-
-
 def choose_alike(pieces: Collection[Piece]) -> dict[str, str]:
     """The library of each product, all operands as they lie or all exchanged, whichever is faster.
 
@@ -251,3 +224,88 @@ def choose_alike(pieces: Collection[Piece]) -> dict[str, str]:
 def marked(pieces: Iterable[Piece], libraries: Mapping[str, str]) -> list[Piece]:
     """The pieces, those marked as chosen whose library a floor's step uses."""
     return [replace(one, chosen=one.library == libraries.get(one.piece)) for one in pieces]
+
+
+XLA, XLA_TRANSPOSED = "xla", "xla-transposed"
+"""XLA's product of factors as they lie, and of one that is first written to memory transposed."""
+INPUTS_FIRST = "-inputs-first"
+"""Ends the name of XLA's library where the layer's weight lies as (inputs, outputs)."""
+
+
+def layers_inputs_first(libraries: Mapping[str, str]) -> frozenset[int]:
+    """The layers whose weights lie as (inputs, outputs) if these libraries multiply."""
+    return frozenset(
+        int(n.split()[1]) for n, one in libraries.items() if one.endswith(INPUTS_FIRST)
+    )
+
+
+def turned(matrices: Iterable[Any], inputs_first: Collection[int]) -> list[Any]:
+    """Each layer's matrix as it lies from (inputs, outputs), and the other way round."""
+    return [m if n in inputs_first else m.T for n, m in enumerate(matrices, start=1)]
+
+
+def xla_libraries(product: Product) -> tuple[str, ...]:
+    """What XLA can make a product by.
+
+    To write a weight transposed is to copy it; that it lies otherwise from the start is cheaper.
+    """
+    return (XLA, XLA_TRANSPOSED) if product.left.transposed else (XLA,)
+
+
+def check_xla(libraries: Mapping[str, str], network: Network) -> None:
+    """Raise ValueError where XLA has no such libraries for the products of a step."""
+    inputs_first = layers_inputs_first(libraries)
+    for product in products(network, inputs_first):
+        library = libraries.get(product.name, "none")
+        turned = int(product.name.split()[1]) in inputs_first
+        # What turns no factor is the same product by either.
+        offered = [one + INPUTS_FIRST * turned for one in (XLA, XLA_TRANSPOSED)]
+        if library not in offered:
+            raise ValueError(
+                f"products={library}: XLA multiplies {product.name} by {' or '.join(offered)}"
+            )
+
+
+def xla_candidates(
+    network: Network,
+    batch_size: int,
+    make: Callable[[tuple[int, int]], Any],
+    repeated: Callable[[str, Product, list[Any]], Callable[[], object]],
+) -> list[Candidate]:
+    """Each product by each library of XLA, with its layer's weight lying in either way.
+
+    `make` gives a matrix of a shape, and `repeated` what makes a product of its two factors.
+    """
+    candidates = []
+    for end in ("", INPUTS_FIRST):
+        layers = range(1, len(network.layer_sizes)) if end else ()
+        found = shapes(network, batch_size)
+        for layer, shape in enumerate(weight_shapes(network), start=1):
+            found[f"weight {layer}"] = shape[::-1] if end else shape
+        matrices = {name: make(shape) for name, shape in found.items()}
+        for product in products(network, layers):
+            factors = [matrices[factor.matrix] for factor in product[1:3]]
+            candidates += [
+                Candidate(product.name, library + end, repeated(library, product, factors))
+                for library in xla_libraries(product)
+            ]
+    return candidates
+
+
+def choose_by_layer(pieces: Collection[Piece]) -> dict[str, str]:
+    """XLA's library of each product, where a layer's weight lies as is best for all of its own."""
+    choices: dict[tuple[str, bool], dict[str, Piece]] = {}
+    for first in (False, True):
+        best = fastest(p for p in pieces if p.library.endswith(INPUTS_FIRST) == first)
+        for name, piece in best.items():
+            choices.setdefault((name.split()[1], first), {})[name] = piece
+
+    def seconds(layer: str, first: bool) -> float:
+        return sum(piece.seconds for piece in choices[layer, first].values())
+
+    chosen = {
+        name: piece.library
+        for layer in dict.fromkeys(layer for layer, _ in choices)
+        for name, piece in choices[layer, seconds(layer, True) < seconds(layer, False)].items()
+    }
+    return {name: chosen[name] for name in fastest(pieces)}

@@ -11,6 +11,7 @@ import pytest
 
 import run_all
 from benchmarks.bundle.reader import Bundle
+from benchmarks.commands import COMMANDS
 from benchmarks.machine.settings import ROOT
 from benchmarks.reports.run import markdown
 from docs import quotes
@@ -113,6 +114,16 @@ def test_every_option_that_a_page_names_exists(help_texts: str) -> None:
         if option not in offered and not option.startswith(OTHER_PROGRAMS)
     }
     assert unknown == set()
+
+
+def test_every_command_that_a_page_names_exists() -> None:
+    named = [
+        (page.name, command)
+        for page in PAGES
+        for command in re.findall(r"run_all\.py +([a-z]+)", page.read_text())
+    ]
+    assert {"report", "versions"} <= {command for _, command in named}
+    assert [found for found in named if found[1] not in COMMANDS] == []
 
 
 def test_every_preset_is_described(help_texts: str) -> None:

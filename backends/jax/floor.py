@@ -31,20 +31,22 @@ class Floor(floors.Floor):
 
     def __init__(self, training: Training, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
-        self._network, self._adam = training.network, training.adam
+        self._network, self._adam, self._batch_size = training.network, training.adam, batch_size
         self._images = jnp.asarray(training.training_set.images, execution.product_type)
         self._labels = jax.device_put(training.training_set.labels)
-        weights = [jnp.asarray(weight.T) for weight, _ in training.start]
+        self._products = execution.products or floors.choose_by_layer(
+            floors.time_candidates(self._candidates, lambda: None)
+        )
+        floors.check_xla(self._products, self._network)
+        self._inputs_first = floors.layers_inputs_first(self._products)
+        start = floors.turned((weight for weight, _ in training.start), self._inputs_first)
+        weights = [jnp.asarray(weight, execution.stored) for weight in start]
         first, second = ([jnp.zeros_like(weight) for weight in weights] for _ in range(2))
         labels = jnp.zeros(batch_size, self._labels.dtype)
         self._state = State(weights, first, second, jnp.zeros((), weights[0].dtype), labels)
         self._gradients = [jnp.zeros_like(w, self._images.dtype) for w in weights]
         self._update = jax.jit(self._updated, donate_argnums=0)
         self._program = jax.jit(self._steps, donate_argnums=0)
-        self._products = execution.products or floors.choose_each(
-            floors.time_candidates(self._candidates, self.synchronise)
-        )
-        floors.check_xla(self._products, self._network)
 
     def train(self, rows: Array) -> None:
         for part in contract.calls(rows, self._steps_per_call):
@@ -64,7 +66,7 @@ class Floor(floors.Floor):
         matrices: Matrices = {"outputs 0": images}
         for layer, weight in enumerate(state.weights, start=1):
             matrices[f"weight {layer}"] = weight.astype(images.dtype)
-        for product in floors.products(self._network):
+        for product in floors.products(self._network, self._inputs_first):
             factors = [matrices[factor.matrix] for factor in product[1:3]]
             multiply = multiply_by(self._products[product.name], product)
             matrices[product.result] = multiply(*factors)
@@ -97,18 +99,20 @@ class Floor(floors.Floor):
 
     @cached_property
     def _candidates(self) -> list[Candidate]:
-        shapes = floors.all_shapes(self._network, len(self._state.labels))
-        matrices = {name: jnp.ones(s, self._images.dtype) for name, s in shapes.items()}
-        candidates = []
-        for product in floors.products(self._network):
-            factors = tuple(matrices[factor.matrix] for factor in product[1:3])
-            for library in floors.xla_libraries(product):
-                repeat = repeated(multiply_by(library, product), factors)
-                candidates.append(Candidate(product.name, library, repeat))
-        return candidates
+        def repeat(
+            library: str, product: floors.Product, factors: list[jax.Array]
+        ) -> Callable[[], Any]:
+            return repeated(multiply_by(library, product), tuple(factors))
+
+        return floors.xla_candidates(
+            self._network,
+            self._batch_size,
+            partial(jnp.ones, dtype=self._images.dtype),
+            repeat,
+        )
 
     def pieces(self) -> list[Piece]:
-        rows = jnp.arange(len(self._state.labels), dtype=jnp.int32) % len(self._labels)
+        rows = jnp.arange(self._batch_size, dtype=jnp.int32) % len(self._labels)
 
         def update(state: State, gradients: list[jax.Array]) -> State:
             return jax.lax.fori_loop(0, REPEATS, lambda _, s: self._updated(s, gradients), state)
@@ -130,7 +134,9 @@ class Floor(floors.Floor):
         jnp.matmul(matrix, matrix).block_until_ready()
 
     def arrays(self) -> list[list[Array]]:
-        return [[np.asarray(array).T for array in arrays] for arrays in self._state[:3]]
+        return [
+            floors.turned(map(np.asarray, arrays), self._inputs_first) for arrays in self._state[:3]
+        ]
 
     def labels(self) -> Array:
         return np.asarray(self._state.labels)
@@ -145,13 +151,14 @@ class Floor(floors.Floor):
 def multiply_by(library: str, product: floors.Product) -> Callable[..., jax.Array]:
     """The function of two matrices that makes a product, transposing what it says."""
 
-    def turned(matrix: jax.Array, factor: floors.Factor) -> jax.Array:
-        if not factor.transposed:
-            return matrix
-        # Behind a barrier the transpose is written to memory first.
-        return jax.lax.optimization_barrier(matrix.T) if library == XLA_TRANSPOSED else matrix.T
+    def multiply(a: jax.Array, b: jax.Array) -> jax.Array:
+        left = a.T if product.left.transposed else a
+        if product.left.transposed and library.startswith(XLA_TRANSPOSED):
+            # Behind a barrier the transpose is written to memory first.
+            left = jax.lax.optimization_barrier(left)
+        return left @ (b.T if product.right.transposed else b)
 
-    return lambda a, b: turned(a, product.left) @ turned(b, product.right)
+    return multiply
 
 
 def repeated(call: Callable[..., Any], arguments: tuple[Any, ...], carried: int = 0) -> Any:

@@ -17,7 +17,14 @@ from backends.contract import Execution, Trainer
 from backends.tensorflow.expert import Compiled, Eager, FitJit, FitXla, Graph, Pipelined
 from backends.tensorflow.floor import Floor
 from backends.tensorflow.ladder import ASYNCHRONOUS, INTER_OP
-from backends.tensorflow.limit import Async, Concrete, GraphLoop, Handwritten, XlaLoop
+from backends.tensorflow.limit import (
+    Async,
+    Concrete,
+    GraphLoop,
+    Handwritten,
+    HandwrittenPrivate,
+    XlaLoop,
+)
 from backends.tensorflow.taught import Fit, Function, TrainOnBatch
 
 __all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
@@ -39,6 +46,7 @@ TRAINERS: dict[str, type[Trainer]] = {
     "compiled-one-pool": Concrete,
     "xla-loop": XlaLoop,
     "handwritten": Handwritten,
+    "handwritten-private": HandwrittenPrivate,
 }
 
 

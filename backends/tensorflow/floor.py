@@ -18,11 +18,17 @@ class Floor(floors.Floor):
 
     def __init__(self, training: Training, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
-        self._network, self._adam = training.network, training.adam
+        self._network, self._adam, self._batch_size = training.network, training.adam, batch_size
         self._images = tf.cast(training.training_set.images, execution.product_type)
         self._labels = tf.constant(training.training_set.labels)
-        # Weights and both moments lie as (outputs, inputs).
-        weights = [tf.Variable(weight.T) for weight, _ in training.start]
+        self._products = execution.products or floors.choose_by_layer(
+            floors.time_candidates(self._candidates, self.synchronise)
+        )
+        floors.check_xla(self._products, self._network)
+        self._inputs_first = floors.layers_inputs_first(self._products)
+        # Weights and both moments lie alike.
+        start = floors.turned((weight for weight, _ in training.start), self._inputs_first)
+        weights = [tf.Variable(tf.cast(weight, execution.stored)) for weight in start]
         moments = [[tf.Variable(tf.zeros_like(w)) for w in weights] for _ in range(2)]
         self._variables = [weights, *moments]
         self._taken = tf.Variable(tf.zeros((), weights[0].dtype))
@@ -30,10 +36,6 @@ class Floor(floors.Floor):
         self._gradients = [tf.zeros(w.shape, self._images.dtype) for w in weights]
         self._update = tf.function(self._pass, jit_compile=True)
         self._program = tf.function(self._steps, jit_compile=True)
-        self._products = execution.products or floors.choose_each(
-            floors.time_candidates(self._candidates, self.synchronise)
-        )
-        floors.check_xla(self._products, self._network)
 
     def train(self, rows: Array) -> None:
         for part in contract.calls(rows, self._steps_per_call):
@@ -55,7 +57,7 @@ class Floor(floors.Floor):
         matrices = {"outputs 0": images}
         for layer, weight in enumerate(self._variables[0], start=1):
             matrices[f"weight {layer}"] = tf.cast(weight, images.dtype)
-        for product in floors.products(self._network):
+        for product in floors.products(self._network, self._inputs_first):
             factors = [matrices[factor.matrix] for factor in product[1:3]]
             multiply = multiply_by(self._products[product.name], product)
             matrices[product.result] = multiply(*factors)
@@ -83,18 +85,20 @@ class Floor(floors.Floor):
 
     @cached_property
     def _candidates(self) -> list[Candidate]:
-        shapes = floors.all_shapes(self._network, self._batch_labels.shape[0])
-        matrices = {name: tf.ones(shape, self._images.dtype) for name, shape in shapes.items()}
-        candidates = []
-        for product in floors.products(self._network):
-            factors = [matrices[factor.matrix] for factor in product[1:3]]
-            for library in floors.xla_libraries(product):
-                repeat = repeated(multiply_by(library, product), factors)
-                candidates.append(Candidate(product.name, library, repeat))
-        return candidates
+        def repeat(
+            library: str, product: floors.Product, factors: list[tf.Tensor]
+        ) -> Callable[[], Any]:
+            return repeated(multiply_by(library, product), factors)
+
+        return floors.xla_candidates(
+            self._network,
+            self._batch_size,
+            partial(tf.ones, dtype=self._images.dtype),
+            repeat,
+        )
 
     def pieces(self) -> list[Piece]:
-        rows = tf.range(self._batch_labels.shape[0]) % len(self._labels)
+        rows = tf.range(self._batch_size) % len(self._labels)
 
         def step(index: tf.Tensor, nothing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             self._pass(self._gradients)
@@ -113,7 +117,10 @@ class Floor(floors.Floor):
         tf.matmul(matrix, matrix)
 
     def arrays(self) -> list[list[Array]]:
-        return [[variable.numpy().T for variable in variables] for variables in self._variables]
+        return [
+            floors.turned((variable.numpy() for variable in variables), self._inputs_first)
+            for variables in self._variables
+        ]
 
     def labels(self) -> Array:
         return self._batch_labels.numpy()
@@ -128,14 +135,10 @@ class Floor(floors.Floor):
 def multiply_by(library: str, product: floors.Product) -> Callable[..., tf.Tensor]:
     """The function of two matrices that makes a product, transposing what it says."""
     left, right = product.left.transposed, product.right.transposed
-    if library != XLA_TRANSPOSED:
+    if not (left and library.startswith(XLA_TRANSPOSED)):
         return partial(tf.matmul, transpose_a=left, transpose_b=right)
-
-    def turned(matrix: tf.Tensor, transposed: bool) -> tf.Tensor:
-        # Behind a barrier the transpose is written to memory first.
-        return xla_optimization_barrier([tf.transpose(matrix)])[0] if transposed else matrix
-
-    return lambda a, b: tf.matmul(turned(a, left), turned(b, right))
+    # Behind a barrier the transpose is written to memory first.
+    return lambda a, b: tf.matmul(xla_optimization_barrier([tf.transpose(a)])[0], b)
 
 
 def repeated(call: Callable[..., tf.Tensor], arguments: list[tf.Tensor]) -> Callable[[], Any]:

@@ -37,8 +37,8 @@ def test_every_piece_is_timed_by_each_library(name: str) -> None:
 OTHERS = {
     "numpy": ("openblas", "openblas-exchanged"),
     "pytorch": ("mkl", "mkl-exchanged", "onednn", "onednn-exchanged"),
-    "jax": ("xla", "xla-transposed"),
-    "tensorflow": ("xla-transposed",),
+    "jax": ("xla", "xla-transposed", "xla-inputs-first"),
+    "tensorflow": ("xla-transposed", "xla-transposed-inputs-first"),
 }
 
 
@@ -97,4 +97,31 @@ def test_products_are_chosen_alike_where_they_bear_on_one_another() -> None:
         for library, seconds in zip(("mkl", "mkl-exchanged"), both, strict=True)
     ]
     assert floors.choose_alike(pieces) == dict.fromkeys(times, "mkl-exchanged")
-    assert floors.choose_each(pieces) == {"a": "mkl", "b": "mkl-exchanged"}
+
+
+def test_a_weight_lies_as_is_best_for_all_products_of_its_layer() -> None:
+    times = {
+        "forward 1": {"xla": 1.0, "xla-inputs-first": 2.0},
+        "forward 2": {"xla": 1.0, "xla-inputs-first": 2.0},
+        "weights 2": {"xla": 5.0, "xla-transposed": 4.5, "xla-inputs-first": 3.0},
+    }
+    pieces = [
+        floors.Piece(piece=name, library=library, seconds=seconds)
+        for name, by_library in times.items()
+        for library, seconds in by_library.items()
+    ]
+    chosen = floors.choose_by_layer(pieces)
+    assert chosen == {
+        "forward 1": "xla",
+        "forward 2": "xla-inputs-first",
+        "weights 2": "xla-inputs-first",
+    }
+    assert list(chosen) == list(times)
+    assert floors.layers_inputs_first(chosen) == {2}
+
+
+@pytest.mark.parametrize("name", ["jax", "tensorflow"])
+def test_a_weight_cannot_lie_in_two_ways(name: str) -> None:
+    products = dict.fromkeys(product_names(NETWORK), "xla") | {"forward 2": "xla-inputs-first"}
+    with pytest.raises(ValueError, match="XLA multiplies weights 2 by xla-inputs-first"):
+        floor_of(name, Execution(mode="floor"), products=products)
