@@ -84,11 +84,11 @@ PRESETS = {
         floors=False,
     ),
     "default": Preset(
-        about="each framework's taught, expert and limit case, 4,000 steps a launch; under 12 "
+        about="each framework's taught, expert and limit case, 2,000 steps a launch; under 12 "
         "minutes",
         modes=partial(standing, TIERS),
         inputs=None,
-        steps=4000,
+        steps=2000,
         time_limit_minutes=11.5,
     ),
     "ladders": Preset(

@@ -53,6 +53,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30, help="of clock; default: %(default)s")
     parser.add_argument("--launches", type=int, default=24,
         help="of bare-loops, at most; default: %(default)s")  # fmt: skip
+    parser.add_argument("--cases", nargs="+", choices=bare_loops.CASES, metavar="CASE",
+        default=[*bare_loops.CASES], help="of bare-loops; default: all that have one")  # fmt: skip
     parser.add_argument("--without", choices=clock.WITHOUT,
         help="leave this out, to see whether clock finds it")  # fmt: skip
     arguments = parser.parse_args()
@@ -81,7 +83,7 @@ def validate(arguments: argparse.Namespace) -> None:
         for blocks in clock.validate(arguments.minutes, arguments.without):
             write(name, clock.summary(blocks), blocks)
     else:
-        for ratios in bare_loops.compare_all(arguments.launches):
+        for ratios in bare_loops.compare_all(arguments.launches, arguments.cases):
             write("bare-loops", {"Step times as multiples of bare loops'": ratios}, ratios)
 
 
