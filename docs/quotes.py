@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 
 from backends.ladder import TIERS
-from backends.registry import BACKENDS
+from backends.registry import BACKENDS, title_of
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import ladders, leads, sentences
 from benchmarks.reports.cases import comparable_groups
-from benchmarks.reports.formats import bullets, joined, number
+from benchmarks.reports.formats import as_interval, bullets, joined, number
 from benchmarks.reports.sections import CASE, STEP, TIMES_FASTEST, Column, Table, markdown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,6 +70,23 @@ def ladder(found: Findings, backend: str) -> str:
     return markdown(ladders.ladder_table(rungs))
 
 
+def changes(found: Findings) -> str:
+    """Of each ladder, the rungs that are shown to help or to cost."""
+    lines = []
+    for backend, rungs in ladders.of_each_backend(found):
+        judged, parts, told = rungs[rungs["below"] != ""], [], 0
+        for verdict, brings in (("faster", "less"), ("slower", "more")):
+            rows = judged[judged["verdict"] == verdict]
+            if len(rows):
+                ratio = as_interval()
+                named = [f"`{row['mode']}` ({ratio(row, 'ratio')})" for _, row in rows.iterrows()]
+                parts.append(f"{joined(named)} take {brings} time than the rung below")
+                told += len(rows)
+        parts.append(f"{len(judged) - told} of {len(judged)} changes are not shown to do either")
+        lines.append(f"**{title_of(backend)}**: {'; '.join(parts)}.")
+    return bullets(lines)
+
+
 def modes() -> str:
     """The modes of every backend, as the registry has them, tier by tier."""
     columns = [
@@ -105,6 +122,9 @@ def quoted(page: Path, kind: str, source: str) -> str:
     """What a page should quote; the file of a ladder is called like its backend."""
     if source == REGISTRY:
         return modes()
+    if kind == "changes":
+        # Each framework's ladder is a run of its own.
+        return "\n".join(changes(findings(folder)) for folder in sorted(ROOT.glob(source)))
     found = findings(ROOT / source)
     if kind == "ladder":
         return ladder(found, page.stem)

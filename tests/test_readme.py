@@ -38,7 +38,8 @@ def test_the_readme_and_the_workload_quote() -> None:
         page: [(kind, source) for _, kind, source, _ in quotes.QUOTE.findall(page.read_text())]
         for page in quotes.pages()
     }
-    assert [kind for kind, _ in found[ROOT / "README.md"]] == ["answer", "table"]
+    kinds = [kind for kind, _ in found[ROOT / "README.md"]]
+    assert kinds == ["answer", "table", "changes"]
     assert found[ROOT / "docs" / "workload.md"] == [("modes", quotes.REGISTRY)]
     # Whatever says that it is compared is compared.
     marks = {page: page.read_text().count("; a test compares the two -->") for page in found}
@@ -46,12 +47,14 @@ def test_the_readme_and_the_workload_quote() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("README.md", "answer"), ("README.md", "table"), ("jax.md", "ladder")]
+    ("name", "kind"),
+    [
+        *(("README.md", kind) for kind in ("answer", "table", "changes")),
+        ("jax.md", "ladder"),
+    ],
 )
 def test_a_quote_of_another_number_is_found(name: str, kind: str, tmp_path: Path) -> None:
-    (source,) = {found[2] for found in quotes.QUOTE.findall((ROOT / "README.md").read_text())} - {
-        quotes.REGISTRY
-    }
+    source = quotes.QUOTE.findall((ROOT / "README.md").read_text())[0][2]
     page = tmp_path / name
     page.write_text(f"<!-- {kind} from {source}; a test compares the two -->\n?\n<!-- end -->")
     page.write_text(quotes.renewed(page))
