@@ -75,14 +75,14 @@ def changes(found: Findings) -> str:
     lines = []
     for backend, rungs in ladders.of_each_backend(found):
         judged, parts, told = rungs[rungs["below"] != ""], [], 0
-        for verdict, brings in (("faster", "less"), ("slower", "more")):
+        for verdict, brings in (("faster", "less time than the rung below"), ("slower", "more")):
             rows = judged[judged["verdict"] == verdict]
             if len(rows):
                 ratio = as_interval()
                 named = [f"`{row['mode']}` ({ratio(row, 'ratio')})" for _, row in rows.iterrows()]
-                parts.append(f"{joined(named)} take {brings} time than the rung below")
+                parts.append(f"{brings} for {joined(named)}")
                 told += len(rows)
-        parts.append(f"{len(judged) - told} of {len(judged)} changes are not shown to do either")
+        parts.append(f"neither shown for {len(judged) - told} of {len(judged)} changes")
         lines.append(f"**{title_of(backend)}**: {'; '.join(parts)}.")
     return bullets(lines)
 
