@@ -188,6 +188,7 @@ def _of_parts(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     titles = {backend.title: name for name, backend in BACKENDS.items()}
     if "piece" in cells:
         rows = source.bounds[source.bounds["piece"] == cells["piece"]]
+        assert len(rows), f"{cells['piece']} is no piece"
         fastest = rows[rows["fastest"]].iloc[0]
         by_backend = {
             f"{title} (ms)": rows.loc[rows["backend"] == name, "piece_ms"].tolist()
