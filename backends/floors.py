@@ -207,14 +207,14 @@ def fastest(pieces: Iterable[Piece]) -> dict[str, Piece]:
     return found
 
 
-def choose_alike(pieces: Collection[Piece]) -> dict[str, str]:
-    """The library of each product, all operands as they lie or all exchanged, whichever is faster.
+def choose_alike(pieces: Collection[Piece], end: str = EXCHANGED) -> dict[str, str]:
+    """The library of each product: all names end in `end`, or none does, whichever is faster.
 
     How fast a product is depends on how its operands lie, which the products before it decide.
     """
     choices = []
-    for exchanged in (False, True):
-        best = fastest(p for p in pieces if p.library.endswith(EXCHANGED) == exchanged)
+    for ends in (False, True):
+        best = fastest(p for p in pieces if p.library.endswith(end) == ends)
         if best:
             total = sum(piece.seconds for piece in best.values())
             choices.append((total, {name: piece.library for name, piece in best.items()}))
@@ -232,11 +232,14 @@ INPUTS_FIRST = "-inputs-first"
 """Ends the name of XLA's library where the layer's weight lies as (inputs, outputs)."""
 
 
+def layer_of(product: str) -> int:
+    """The number of the layer in a name of `product_names`."""
+    return int(product.split()[1])
+
+
 def layers_inputs_first(libraries: Mapping[str, str]) -> frozenset[int]:
     """The layers whose weights lie as (inputs, outputs) if these libraries multiply."""
-    return frozenset(
-        int(n.split()[1]) for n, one in libraries.items() if one.endswith(INPUTS_FIRST)
-    )
+    return frozenset(layer_of(n) for n, one in libraries.items() if one.endswith(INPUTS_FIRST))
 
 
 def turned(matrices: Iterable[Any], inputs_first: Collection[int]) -> list[Any]:
@@ -257,7 +260,7 @@ def check_xla(libraries: Mapping[str, str], network: Network) -> None:
     inputs_first = layers_inputs_first(libraries)
     for product in products(network, inputs_first):
         library = libraries.get(product.name, "none")
-        turned = int(product.name.split()[1]) in inputs_first
+        turned = layer_of(product.name) in inputs_first
         # What turns no factor is the same product by either.
         offered = [one + INPUTS_FIRST * turned for one in (XLA, XLA_TRANSPOSED)]
         if library not in offered:
@@ -294,18 +297,8 @@ def xla_candidates(
 
 def choose_by_layer(pieces: Collection[Piece]) -> dict[str, str]:
     """XLA's library of each product, where a layer's weight lies as is best for all of its own."""
-    choices: dict[tuple[str, bool], dict[str, Piece]] = {}
-    for first in (False, True):
-        best = fastest(p for p in pieces if p.library.endswith(INPUTS_FIRST) == first)
-        for name, piece in best.items():
-            choices.setdefault((name.split()[1], first), {})[name] = piece
-
-    def seconds(layer: str, first: bool) -> float:
-        return sum(piece.seconds for piece in choices[layer, first].values())
-
-    chosen = {
-        name: piece.library
-        for layer in dict.fromkeys(layer for layer, _ in choices)
-        for name, piece in choices[layer, seconds(layer, True) < seconds(layer, False)].items()
-    }
+    chosen: dict[str, str] = {}
+    for layer in {layer_of(piece.piece) for piece in pieces}:
+        of_layer = [piece for piece in pieces if layer_of(piece.piece) == layer]
+        chosen |= choose_alike(of_layer, INPUTS_FIRST)
     return {name: chosen[name] for name in fastest(pieces)}

@@ -111,22 +111,20 @@ def altered(text: str) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_a_number_typed_by_hand_is_found(folder: Path) -> None:
-    """Every number of every cell, altered one at a time, but for a few that are as true as before.
-
-    In a figure of total times, steps one apart may take the same rounded time.
-    """
+    """Every number of every cell, altered one at a time."""
     source = Sources(folder)
-    count, unseen = 0, []
+    count, as_true = 0, []
     for table in in_page((folder / "report.html").read_text()):
         for cells in table.cells():
             # Another launch may have measured the very same.
             for column in cells.keys() - {"launch"}:
                 for wrong in altered(cells[column]):
-                    count += 1
                     if not doubt(source, table.place, cells | {column: wrong}):
-                        unseen.append((table.place, column, cells[column], wrong))
+                        as_true.append((table.place, column))
+                    count += 1
     assert count > 300
-    assert len(unseen) <= count / 1000, unseen
+    # Steps one apart may take the same rounded time in all, once in a report.
+    assert as_true in ([], [("figure-total_time", "steps")])
 
 
 def test_a_number_of_another_row_is_found(folder: Path) -> None:

@@ -65,11 +65,11 @@ def floor_of(name: str, execution: Execution, **changes: Any) -> Floor:
     return floor
 
 
-def check_arrays(floor: Floor, error: float, stored: str = "float32") -> None:
+def check_arrays(floor: Floor, error: float) -> None:
     """Weights, moments and labels are those that the steps of ROWS lead to."""
     for arrays, references in zip(floor.arrays(), expected(), strict=True):
         for array, reference in zip(arrays, references, strict=True):
-            assert (array.shape, array.dtype.name) == (reference.shape, stored)
+            assert (array.shape, array.dtype.name) == (reference.shape, "float32")
             atol = error * np.abs(reference).max()
             np.testing.assert_allclose(array, reference, rtol=error, atol=atol)
     np.testing.assert_array_equal(floor.labels(), training("float64").training_set.labels[ROWS[-1]])
