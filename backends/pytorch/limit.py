@@ -184,6 +184,7 @@ class HandwrittenMM(Flushed):
             self._optimizer, dict(zip(parameters, self._gradients, strict=True))
         )
         self._type = getattr(torch, self._execution.product_type)
+        self._converts = self._type != self._weights[0].dtype
         self._images = self._images.to(self._type)
         self._memory: dict[int, Memory] = {}
         self._choose(dict.fromkeys(product_names(self._network), products.BLAS))
@@ -194,7 +195,13 @@ class HandwrittenMM(Flushed):
         multiply = {name: products.function_of(choice[name], libraries) for name in choice}
         layers = range(1, len(self._network.layer_sizes))
         self._forwards = [multiply[f"forward {n}"] for n in layers]
-        self._backwards = [(multiply[f"weights {n}"], multiply.get(f"inputs {n}")) for n in layers]
+        self._backwards = [
+            (
+                products.writing(multiply[f"weights {n}"], self._converts),
+                multiply.get(f"inputs {n}"),
+            )
+            for n in layers
+        ]
 
     def _batches(self, rows: Array) -> Iterable[tuple[Tensor, ...]]:
         return ((batch,) for batch in torch.from_numpy(rows).to(self._device))
@@ -225,7 +232,7 @@ class HandwrittenMM(Flushed):
         for n in reversed(range(len(inputs))):
             weights_product, inputs_product = self._backwards[n]
             of_weight, of_bias = self._gradients[2 * n : 2 * n + 2]
-            products.write(weights_product, delta.T, inputs[n], of_weight)
+            weights_product(delta.T, inputs[n], of_weight)
             torch.sum(delta, 0, dtype=of_bias.dtype, out=of_bias)
             if inputs_product:
                 delta = inputs_product(delta, weights[n], memory.deltas[n - 1])
@@ -236,7 +243,8 @@ class HandwrittenMM(Flushed):
 
     def _factors(self) -> list[Tensor]:
         """The weights (outputs, inputs) of each layer as factors of products."""
-        return [weight.to(self._type) for weight in self._weights[::2]]
+        weights = self._weights[::2]
+        return [weight.to(self._type) for weight in weights] if self._converts else weights
 
     def _forward_by_hand(
         self, weights: list[Tensor], images: Tensor, memory: Memory | None = None

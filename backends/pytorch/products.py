@@ -100,11 +100,18 @@ def empty(rows: int, columns: int, name: str, like: Tensor) -> Tensor:
     return like.new_empty(rows, columns)
 
 
-def write(multiply: Multiply, a: Tensor, b: Tensor, out: Tensor) -> None:
-    """Compute a product into `out`, through a copy where the library cannot write there."""
-    result = multiply(a, b, out if out.dtype == a.dtype else None)
-    if result.data_ptr() != out.data_ptr():
-        out.copy_(result)
+def writing(multiply: Multiply, converts: bool) -> Callable[[Tensor, Tensor, Tensor], object]:
+    """A function that computes a product into its third argument, whose type may be another.
+
+    BLAS alone can write there, in its own type; what others give is copied.
+    """
+    if multiply is by_blas and not converts:
+        return multiply
+
+    def copied(a: Tensor, b: Tensor, out: Tensor) -> object:
+        return out.copy_(multiply(a, b, None))
+
+    return copied
 
 
 def choose(
@@ -186,4 +193,4 @@ def call_of(
         return partial(multiply, x, weight.T, stored(outputs))
     if kind == "inputs":
         return partial(multiply, stored(outputs), weight, stored(inputs))
-    return partial(write, multiply, stored(outputs).T, x, weight)
+    return partial(writing(multiply, converts=False), stored(outputs).T, x, weight)

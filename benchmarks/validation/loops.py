@@ -138,6 +138,7 @@ def pytorch_by_hand(images: Array, labels: Array) -> Loop:
     counts = [torch.zeros(()) for _ in parameters]
     batch_x, batch_truth = torch.empty(BATCH_SIZE, SIZES[0]), torch.empty(BATCH_SIZE, SIZES[-1])
     outputs, deltas, signs = ([torch.empty(n, BATCH_SIZE) for n in SIZES[1:]] for _ in range(3))
+    losses: list[Any] = []
 
     @torch.no_grad()
     def step(batch: Any) -> None:
@@ -149,6 +150,7 @@ def pytorch_by_hand(images: Array, labels: Array) -> Loop:
             torch.mm(weight, inputs[-1], out=output).add_(bias)
             inputs.append(output.relu_() if layer + 1 < len(outputs) else output)
         logs = torch.log_softmax(inputs.pop(), 0)
+        losses.append(-(logs * batch_truth.T).sum())
         delta = torch.exp(logs, out=deltas[-1]).div_(BATCH_SIZE).sub_(batch_truth.T)
         for layer in reversed(range(len(inputs))):
             torch.mm(delta, inputs[layer].T, out=gradients[2 * layer])
@@ -162,6 +164,7 @@ def pytorch_by_hand(images: Array, labels: Array) -> Loop:
         )  # fmt: skip
 
     def loop(rows: Array) -> None:
+        losses.clear()
         for batch in torch.from_numpy(rows):
             step(batch)
 

@@ -71,44 +71,46 @@ def tensorflow_by_hand(images: Array, labels: Array) -> Loop:
     arrays[4] = arrays[4].T
     start = arrays, *([np.zeros_like(array) for array in arrays] for _ in range(2))
     variables = [[tf.Variable(array) for array in kind] for kind in start]
-    count = tf.Variable(0.0)
+    count, last_loss = tf.Variable(0.0), tf.Variable(0.0)
 
-    def gradients_of(parameters: Any, batch: Any) -> list[Any]:
+    def loss_and_gradients(parameters: Any, batch: Any) -> tuple[Any, list[Any]]:
         w1, b1, w2, b2, w3, b3 = parameters
         inputs, targets = tf.gather(x, batch), tf.gather(y, batch)
         h1 = tf.nn.relu(inputs @ w1 + b1)
         h2 = tf.nn.relu(h1 @ w2 + b2)
         logits = tf.matmul(h2, w3, transpose_b=True) + b3
-        d3 = (tf.nn.softmax(logits) - tf.one_hot(targets, 10)) / BATCH_SIZE
+        logs, truth = tf.nn.log_softmax(logits), tf.one_hot(targets, 10)
+        d3 = (tf.exp(logs) - truth) / BATCH_SIZE
         across = tf.nn.softmax(tf.transpose(logits), axis=0) - tf.one_hot(targets, 10, axis=0)
         d2 = tf.where(h2 > 0, d3 @ w3, 0)
         d1 = tf.where(h1 > 0, tf.matmul(d2, w2, transpose_b=True), 0)
         g1, g2 = (tf.matmul(a, d, transpose_a=True) for a, d in ((inputs, d1), (h1, d2)))
         of_bias = [tf.reduce_sum(d, 0) for d in (d1, d2, d3)]
-        return [g1, of_bias[0], g2, of_bias[1], across / BATCH_SIZE @ h2, of_bias[2]]
+        gradients = [g1, of_bias[0], g2, of_bias[1], across / BATCH_SIZE @ h2, of_bias[2]]
+        return -tf.reduce_sum(logs * truth) / BATCH_SIZE, gradients
 
     def one(state: Any, batch: Any) -> Any:
-        parameters, first, second, t = state
+        parameters, first, second, t, _ = state
         t = t + 1.0
         rate, scale = 0.001 / (1 - tf.pow(0.9, t)), tf.math.rsqrt(1 - tf.pow(0.999, t))
-        gradients = gradients_of(parameters, batch)
+        loss, gradients = loss_and_gradients(parameters, batch)
         first = [0.9 * m + 0.1 * g for m, g in zip(first, gradients, strict=True)]
         second = [0.999 * v + 0.001 * g * g for v, g in zip(second, gradients, strict=True)]
         parameters = [
             p - rate * m / (scale * tf.sqrt(v) + 1e-8)
             for p, m, v in zip(parameters, first, second, strict=True)
         ]
-        return parameters, first, second, t
+        return parameters, first, second, t, loss
 
     @tf.function(jit_compile=True)
     def program(rows: Any) -> None:
-        state = tf.nest.map_structure(tf.convert_to_tensor, (*variables, count))
+        state = tf.nest.map_structure(tf.convert_to_tensor, (*variables, count, last_loss))
         state = tf.while_loop(
             lambda index, _: index < STEPS_PER_CALL,
             lambda index, state: (index + 1, one(state, rows[index])),
             (0, state),
         )[1]
-        tf.nest.map_structure(lambda a, b: a.assign(b), (*variables, count), tuple(state))
+        tf.nest.map_structure(lambda a, b: a.assign(b), (*variables, count, last_loss), tuple(state))
 
     def loop(rows: Array) -> None:
         for batch in calls(rows, many=True):

@@ -379,9 +379,9 @@ MUTANTS = {
                     "        of_weights = dict(",
                 ),
                 (
-                    "            products.write(weights_product, delta.T, inputs[n], of_weight)\n",
+                    "            weights_product(delta.T, inputs[n], of_weight)\n",
                     "            before = of_weight.clone()\n"
-                    "            products.write(weights_product, delta.T, inputs[n], of_weight)\n"
+                    "            weights_product(delta.T, inputs[n], of_weight)\n"
                     "            of_weight.add_(before)\n",
                 ),
             ],
