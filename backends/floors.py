@@ -23,9 +23,10 @@ from backends.contract import (
     product_names,
 )
 
-FLOOR_VERSION = 3
+FLOOR_VERSION = 4
 """What a floor's step consists of. 1 had no gather, and instead of Adam a simpler pass; in 2, XLA's
-weights all lay as (outputs, inputs)."""
+weights all lay as (outputs, inputs); in 3, PyTorch's products alone, and not their sequence, said
+how results lie."""
 FLOOR_RATE = 1e-9
 """Adam's learning rate in a floor, so small that the weights hardly change: without a loss they
 would shrink to nothing."""

@@ -38,16 +38,16 @@ class Floor(floors.Floor):
         self._state = [weights, torch.zeros_like(weights), torch.zeros_like(weights)]
         self._gradients = gradients
         self._steps = torch.zeros((), device=self._device)
+        # In bfloat16, products take copies of the weights.
+        self._factors = weights if weights.dtype == dtype else torch.zeros_like(gradients)
         on_cpu_in_float32 = not self.graphed and dtype == torch.float32
         self._libraries = (
             products.PRIVATE if on_cpu_in_float32 else {products.BLAS: products.by_blas}
         )
         self._products = execution.products or products.choose(
-            self._network, batch_size, self._libraries, gradients
+            self._network, batch_size, self._libraries, gradients, self._sequence_of
         )
         products.check(self._products, self._network, self._libraries)
-        # In bfloat16, products take copies of the weights.
-        self._factors = weights if weights.dtype == dtype else torch.zeros_like(gradients)
         self._matrices, self._calls = self._step_of(self._products)
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
 
@@ -77,6 +77,16 @@ class Floor(floors.Floor):
             )
             for product in step
         }
+
+    def _sequence_of(self, libraries: dict[str, str]) -> Callable[[], None]:
+        """A call of all products."""
+        calls = self._step_of(libraries)[1].values()
+
+        def sequence() -> None:
+            for call in calls:
+                call()
+
+        return sequence
 
     @staticmethod
     def _multiply(

@@ -217,7 +217,12 @@ class HandwrittenMM(Flushed):
 
     @torch.no_grad()
     def _step(self, *batch: Tensor) -> Tensor:
-        (rows,) = batch
+        loss = self._find_gradients(*batch)
+        self._update()
+        return loss
+
+    def _find_gradients(self, rows: Tensor) -> Tensor:
+        """Forward and backward; the loss."""
         memory = self._memory.get(len(rows)) or self._prepare(len(rows))
         images = torch.index_select(self._images, 0, rows, out=memory.images)
         shares = torch.index_select(memory.shares, 0, rows)
@@ -238,7 +243,6 @@ class HandwrittenMM(Flushed):
                 delta = inputs_product(delta, weights[n], memory.deltas[n - 1])
                 # What ReLU gives is positive or zero: its sign is ReLU's derivative.
                 delta.mul_(torch.sign(inputs[n], out=memory.signs[n - 1]))
-        self._update()
         return loss
 
     def _factors(self) -> list[Tensor]:
@@ -291,11 +295,25 @@ class Handwritten(HandwrittenMM):
     def _prepare(self, batch_size: int) -> Memory:
         # The first batch tells the sizes of the products.
         if self._chooses and not self._memory:
-            self._choose(
-                self._execution.products
-                or products.choose(self._network, batch_size, self.libraries, self._images)
-            )
+            self._choose(self._execution.products or self._fastest(batch_size))
         return super()._prepare(batch_size)
+
+    def _fastest(self, batch_size: int) -> products.Choice:
+        """The libraries with which forward and backward are fastest; nothing is trained."""
+        rows = torch.arange(batch_size, device=self._device) % len(self._labels)
+
+        def sequence_of(choice: products.Choice) -> Callable[[], object]:
+            self._choose(choice)
+            memory = {batch_size: super(Handwritten, self)._prepare(batch_size)}
+
+            def sequence() -> None:
+                self._choose(choice)
+                self._memory = memory
+                self._find_gradients(rows)
+
+            return sequence
+
+        return products.choose(self._network, batch_size, self.libraries, self._images, sequence_of)
 
     # Read by certificate and ledger; never timed.
 

@@ -2,8 +2,9 @@
 
 Which is fastest depends on the processor, on the sizes, and on how matrices lie in memory. A
 library's name may end in "-exchanged": then it computes Cᵀ = Bᵀ Aᵀ, and the result lies by columns.
-On two cores of an AMD EPYC without AVX-512, MKL's eight products take 0.79 of the time where all
-results lie by columns; the best of all 256 mixtures was not 1% better than that.
+On two cores of an AMD EPYC without AVX-512 (Zen 3), MKL's eight products take 0.79 of the time where
+all results lie by columns, on another machine of the kind 0.96, but a whole step 0.88 to 0.96 there;
+the best of all 256 mixtures was not 1% better than that.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from functools import partial
 from random import Random
 from statistics import median
 from time import perf_counter
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -25,6 +27,7 @@ Multiply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 write there; otherwise in memory of its own."""
 Choice = dict[str, str]
 """The name of a library for each product of `product_names`."""
+Key = TypeVar("Key")
 
 SECONDS, ROUNDS = 0.5, 15
 """How long a choice measures: so many rounds, or as many as begin within this time."""
@@ -119,55 +122,62 @@ def choose(
     batch_size: int,
     libraries: Mapping[str, Multiply],
     like: Tensor,
+    sequence_of: Callable[[Choice], Callable[[], object]],
     clock: Callable[[], float] = perf_counter,
 ) -> Choice:
     """The fastest library of each product, for tensors of the type and device of `like`.
 
     Either all have their operands exchanged or none has, so that the results of one library lie
-    well for another.
+    well for another. Which of the two is faster shows in whole sequences, of which `sequence_of`
+    gives a call, since what lies between the products takes longer on one of them.
     """
     served = serving(libraries, like)
     libraries = {name: f for name, f in libraries.items() if served[name] is f}
-    seconds = measure(network, batch_size, libraries, like, clock)
-    totals: dict[str, float] = {}
+    products = product_names(network)
+    seconds = measure(
+        {
+            (product, name): call_of(product, name, network, batch_size, libraries, like)
+            for product in products
+            for name in names_of(libraries)
+        },
+        clock,
+    )
     choices: dict[str, Choice] = {}
     for end in ("", EXCHANGED):
-        totals[end], choices[end] = 0.0, {}
-        for product in product_names(network):
-            best, *others = (name + end for name in libraries)
-            for name in others:
-                if seconds[product, name] < BETTER * seconds[product, best]:
-                    best = name
-            totals[end] += seconds[product, best]
-            choices[end][product] = best
-    return choices[EXCHANGED if totals[EXCHANGED] < BETTER * totals[""] else ""]
+        names = [name + end for name in libraries]
+        choices[end] = {
+            product: first_of_fastest({name: seconds[product, name] for name in names})
+            for product in products
+        }
+    sequences = {end: sequence_of(choice) for end, choice in choices.items()}
+    return choices[first_of_fastest(measure(sequences, clock))]
 
 
+def first_of_fastest(seconds: Mapping[str, float]) -> str:
+    """The first name, or a later one that is BETTER than the best before it."""
+    best, *others = seconds
+    for name in others:
+        if seconds[name] < BETTER * seconds[best]:
+            best = name
+    return best
+
+
+@torch.no_grad()
 def measure(
-    network: Network,
-    batch_size: int,
-    libraries: Mapping[str, Multiply],
-    like: Tensor,
-    clock: Callable[[], float],
-) -> dict[tuple[str, str], float]:
-    """The median seconds of each product by each name of `names_of`, timed by turns."""
-    calls = {
-        (product, name): call_of(product, name, network, batch_size, libraries, like)
-        for product in product_names(network)
-        for name in names_of(libraries)
-    }
-    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
+    calls: Mapping[Key, Callable[[], object]], clock: Callable[[], float]
+) -> dict[Key, float]:
+    """The median seconds of each call, timed by turns."""
+    seconds: dict[Key, list[float]] = {key: [] for key in calls}
     turns, shuffle, end = list(calls), Random(0).shuffle, clock() + SECONDS
-    with torch.no_grad():
-        for _ in range(ROUNDS):
-            shuffle(turns)
-            for key in turns:
-                calls[key]()  # Brings its operands into the caches.
-                start = clock()
-                calls[key]()
-                seconds[key].append(clock() - start)
-            if clock() > end:
-                break
+    for _ in range(ROUNDS):
+        shuffle(turns)
+        for key in turns:
+            calls[key]()  # Brings its operands into the caches.
+            start = clock()
+            calls[key]()
+            seconds[key].append(clock() - start)
+        if clock() > end:
+            break
     return {key: median(times) for key, times in seconds.items()}
 
 

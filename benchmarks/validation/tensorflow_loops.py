@@ -110,7 +110,9 @@ def tensorflow_by_hand(images: Array, labels: Array) -> Loop:
             lambda index, state: (index + 1, one(state, rows[index])),
             (0, state),
         )[1]
-        tf.nest.map_structure(lambda a, b: a.assign(b), (*variables, count, last_loss), tuple(state))
+        tf.nest.map_structure(
+            lambda a, b: a.assign(b), (*variables, count, last_loss), tuple(state)
+        )
 
     def loop(rows: Array) -> None:
         for batch in calls(rows, many=True):

@@ -49,11 +49,27 @@ class Clock:
         return timed
 
 
-def choose(products: Any, **seconds: Callable[[Any, Any], float]) -> dict[str, str]:
-    """The choice among libraries that take so many seconds for the factors of a product."""
+def choose(
+    products: Any, exchanged: float = 1.0, **seconds: Callable[[Any, Any], float]
+) -> dict[str, str]:
+    """The choice among libraries that take so many seconds for the factors of a product.
+
+    A whole sequence takes a second, or `exchanged` with operands exchanged.
+    """
     clock, torch = Clock(), import_module("torch")
     libraries = {name: clock.library(products.by_blas, s) for name, s in seconds.items()}
-    chosen: dict[str, str] = products.choose(NETWORK, 19, libraries, torch.empty(0), clock)
+
+    def sequence_of(choice: dict[str, str]) -> Callable[[], None]:
+        exchanges = all(name.endswith(products.EXCHANGED) for name in choice.values())
+
+        def sequence() -> None:
+            clock.now += exchanged if exchanges else 1.0
+
+        return sequence
+
+    chosen: dict[str, str] = products.choose(
+        NETWORK, 19, libraries, torch.empty(0), sequence_of, clock
+    )
     return chosen
 
 
@@ -85,11 +101,11 @@ def test_each_product_gets_the_library_that_is_fastest_for_it(products: Any) -> 
     assert list(chosen) == product_names(NETWORK)
 
 
-def test_operands_are_exchanged_where_that_is_faster(products: Any) -> None:
-    by_rows = lambda a, _: 1.0 if a.shape[0] == 19 else 3.0  # noqa: E731
-    assert set(choose(products, plain=by_rows).values()) <= {"plain", "plain-exchanged"}
-    exchanged = choose(products, plain=lambda a, _: 3.0 if a.shape[0] == 19 else 1.0)
-    assert set(exchanged.values()) == {"plain-exchanged"}
+def test_operands_are_exchanged_where_whole_sequences_are_faster(products: Any) -> None:
+    plain = lambda *_: 1.0  # noqa: E731
+    assert set(choose(products, 1.1, plain=plain).values()) == {"plain"}
+    assert set(choose(products, 0.99, plain=plain).values()) == {"plain"}
+    assert set(choose(products, 0.9, plain=plain).values()) == {"plain-exchanged"}
 
 
 def test_noise_changes_no_choice(products: Any) -> None:
@@ -105,7 +121,8 @@ def test_a_choice_ends_in_time(products: Any) -> None:
         return 1.0
 
     slow = clock.library(products.by_blas, a_second)
-    products.choose(NETWORK, 19, {"slow": slow}, import_module("torch").empty(0), clock)
+    like, nothing = import_module("torch").empty(0), lambda _: lambda: None
+    products.choose(NETWORK, 19, {"slow": slow}, like, nothing, clock)
     assert len(calls) == 2 * 2 * len(product_names(NETWORK))  # a single round
 
 

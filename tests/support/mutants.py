@@ -379,10 +379,11 @@ MUTANTS = {
                     "        of_weights = dict(",
                 ),
                 (
-                    "            weights_product(delta.T, inputs[n], of_weight)\n",
-                    "            before = of_weight.clone()\n"
-                    "            weights_product(delta.T, inputs[n], of_weight)\n"
-                    "            of_weight.add_(before)\n",
+                    "        loss = self._find_gradients(*batch)\n",
+                    "        loss = self._find_gradients(*batch)\n"
+                    "        for a, b in zip(self._gradients, getattr(self, 'sums', [0] * 6)):\n"
+                    "            a.add_(b)\n"
+                    "        self.sums = [gradient.clone() for gradient in self._gradients]\n",
                 ),
             ],
             "tensorflow": [
