@@ -3,7 +3,7 @@
 Which is fastest depends on the processor, on the sizes, and on how matrices lie in memory. A
 library's name may end in "-exchanged": then it computes Cᵀ = Bᵀ Aᵀ, and the result lies by columns.
 On two cores of an AMD EPYC without AVX-512 (Zen 3), MKL's eight products take 0.79 of the time
-where all results lie by columns; on another machine of the kind 0.96, but a whole step 0.88 to 0.96.
+where all results lie by columns; on another machine of the kind 0.96, a whole step 0.88 to 0.96.
 The best of all 256 mixtures was not 1% better than that.
 """
 
