@@ -29,9 +29,9 @@ Choice = dict[str, str]
 """The name of a library for each product of `product_names`."""
 Key = TypeVar("Key")
 
-SECONDS, ROUNDS = 0.5, 15
+SECONDS, ROUNDS = 0.5, 40
 """How long a choice measures: so many rounds, or as many as begin within this time."""
-BETTER = 0.97
+BETTER = 0.98
 """A library replaces the one before it in the table only if it takes less than this share of its
 time, so that noise decides nothing."""
 
