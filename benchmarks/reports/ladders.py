@@ -226,7 +226,12 @@ def _other_packages(bundle: Bundle, rows: pd.DataFrame, names: list[str]) -> lis
                 f"{before} and {after} differ in other packages: {', '.join(differing)}."
             )
     if len(known) > 1 and not sentences:
-        sentences.append("Of the packages that are recorded, only the framework's own differ.")
+        one_release = len({name.partition(" ")[0] for name in known}) == 1
+        sentences.append(
+            "All packages that are recorded are the same."
+            if one_release
+            else "Of the packages that are recorded, only the framework's own differ."
+        )
     return sentences
 
 
