@@ -236,10 +236,17 @@ def _other_packages(bundle: Bundle, rows: pd.DataFrame, names: list[str]) -> lis
 
 
 def _versions(bundle: Bundle, rows: pd.DataFrame, release: str) -> dict[str, str]:
-    """The packages that a release ran with, but for those that have its own version."""
+    """The packages that a release ran with; of those that have its own version, their builds."""
     ledger = bundle.tables["ledger"]
     ledger = ledger[ledger["case"].isin(rows.loc[rows["variant"] == release, "case"])]
     ledger = ledger[~ledger["entry"].isin(ENTRIES.keys() - {"numpy", "python"})]
     versions = dict(zip(ledger["entry"], ledger["value"], strict=True))
-    own = release.partition(" ")[0]
-    return {str(name): str(value) for name, value in versions.items() if value != own}
+    own = release.partition(" ")[0].partition("+")[0]
+    packages = {}
+    for name, value in versions.items():
+        version, _, build = str(value).partition("+")
+        if version != own:
+            packages[str(name)] = str(value)
+        elif build:
+            packages[f"{name}'s build"] = build
+    return packages

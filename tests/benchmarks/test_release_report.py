@@ -129,6 +129,20 @@ def test_releases_alone_differ_where_all_else_is_the_same(tmp_path: Path) -> Non
     assert "only the framework's own differ" in reported(folder, {}).section
 
 
+def test_builds_of_a_release_that_differ_are_named(tmp_path: Path) -> None:
+    times = {case: STEP_MS[case] for case in ("jax scan (0.10.1)", "jax scan (0.10.2)")}
+    folder = write_bundle(tmp_path / "b", times, run={"releases": ["0.10.1", "0.10.2"]})
+    builds = {"0.10.1": {"jax": "0.10.1+cpu"}, "0.10.2": {"jax": "0.10.2+cuda"}}
+    sentence = "0.10.1 and 0.10.2 differ in other packages: jax's build cpu / cuda."
+    assert sentence in reported(folder, builds).section
+
+
+def test_one_release_twice_has_the_same_packages(tmp_path: Path) -> None:
+    times = {case: STEP_MS[case] for case in ("jax scan (0.10.2)", "jax scan (0.10.2 (2))")}
+    folder = write_bundle(tmp_path / "b", times, run={"releases": ["0.10.2", "0.10.2 (2)"]})
+    assert "All packages that are recorded are the same." in reported(folder, {}).section
+
+
 def test_other_runs_have_no_such_section(tmp_path: Path) -> None:
     bundle = Bundle.read(write_bundle(tmp_path / "b", {"jax scan": 1.0, "jax scan (a)": 2.0}))
     findings = compute_findings(bundle)
