@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -28,6 +29,28 @@ Parameters = list[tuple[Array, Array]]
 """One (weight, bias) a layer, input side first; weight (inputs, outputs), bias (outputs,)."""
 
 TEXTBOOK, EPSILON_HAT = "textbook", "epsilon-hat"  # forms of Adam, which the class Adam defines
+
+
+class State(NamedTuple):
+    """All that a training step changes, and so all that a training can be taken up from."""
+
+    parameters: Parameters
+    first_moments: Parameters
+    second_moments: Parameters
+    steps: int
+    """How many steps Adam has counted."""
+
+    @classmethod
+    def starting_from(cls, parameters: Parameters) -> "State":
+        """The state before the first step: Adam's moments and step count at zero."""
+        nothing = [(np.zeros_like(weight), np.zeros_like(bias)) for weight, bias in parameters]
+        return cls(parameters, nothing, nothing, 0)
+
+    def layers_as(self, change: Callable[[Parameters], Parameters]) -> "State":
+        """The state with parameters and both moments changed alike."""
+        kinds = self.parameters, self.first_moments, self.second_moments
+        parameters, first_moments, second_moments = map(change, kinds)
+        return State(parameters, first_moments, second_moments, self.steps)
 
 
 class Precision(NamedTuple):
@@ -228,8 +251,12 @@ class Trainer(Timed):
         """Build everything, and start from a copy of the training's initial parameters."""
 
     @abstractmethod
+    def set_state(self, state: State) -> None:
+        """Go on from a copy of `state`, as if it had been reached by training."""
+
     def reset(self, parameters: Parameters) -> None:
         """Start again from `parameters`, with Adam's moments and step count at zero."""
+        self.set_state(State.starting_from(parameters))
 
     def fetch(self, rows: Array) -> None:
         """Fetch the batches of `rows` (steps, batch_size) as `train` does, without training.
@@ -248,16 +275,16 @@ class Trainer(Timed):
         """
 
     @abstractmethod
+    def state(self) -> State:
+        """Copy the present state, bit for bit, in the type that parameters are stored in.
+
+        One step after a reset the first moments are (1 − β₁) times that step's gradient, so the
+        gradient inside any compiled program can be read, from the very program that trains.
+        """
+
     def parameters(self) -> Parameters:
         """Copy the current parameters."""
-
-    @abstractmethod
-    def first_moments(self) -> Parameters:
-        """Adam's first moments m after at least one step, laid out as parameters.
-
-        One step after a reset they are (1 − β₁) times that step's gradient, so the gradient inside
-        any compiled program can be read, from the very program that trains.
-        """
+        return self.state().parameters
 
     @abstractmethod
     def logits(self, images: Array) -> Array:

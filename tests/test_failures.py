@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from backends.ladder import FLOOR
-from benchmarks.session.session import CLOSING_SECONDS
+from benchmarks.session.session import CHECKING_SHARE, CLOSING_SECONDS
 from benchmarks.worker.messages import Build, Certify, TrainBlock
 from tests.support.clock import Clock
 from tests.support.runs import CASES, Running, own_workers, run, table
@@ -82,13 +82,14 @@ UNTRAINED_BIAS = """
 from backends.numpy import backend as numpy
 
 class Forgetful(numpy.TRAINERS["eager"]):
-    def reset(self, parameters):
-        super().reset(parameters)
-        self.bias = super().parameters()[1][1]
+    def set_state(self, state):
+        super().set_state(state)
+        self.bias = super().state().parameters[1][1]
 
-    def parameters(self):
-        first, (weight, _), *rest = super().parameters()
-        return [first, (weight, self.bias), *rest]
+    def state(self):
+        state = super().state()
+        first, (weight, _), *rest = state.parameters
+        return state._replace(parameters=[first, (weight, self.bias), *rest])
 
 numpy.TRAINERS["eager"] = Forgetful
 """
@@ -104,6 +105,40 @@ def test_certify_names_what_deviates(
     assert done.code == 1, done.errors
     assert "the first failing stage is parameters 1 step, layer 2 bias (exact)" in done.output
     assert "relative error 1.0e+00 where the bound is 1.0e-09" in done.output
+
+
+LATE_RATE = """
+from dataclasses import replace
+from backends.numpy import backend as numpy
+
+class Late(numpy.TRAINERS["eager"]):
+    def _update(self, gradients):
+        given = self._adam
+        if self._steps >= 12:
+            self._adam = replace(given, learning_rate=given.learning_rate / 2)
+        super()._update(gradients)
+        self._adam = given
+
+numpy.TRAINERS["eager"] = Late
+"""
+"""A NumPy backend that is right for twelve steps: longer than what is seen before it is timed."""
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_while_it_is_timed_is_not_ranked(
+    small: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    python, folder = python_for_workers(tmp_path, LATE_RATE), tmp_path / "out"
+    effort = ("--steps", "400", "--launches", "1", "--output", folder)
+    done = run(capsys, *small, *effort, "--python", f"numpy={python}")
+    assert done.code == 1, done.errors
+    assert table(folder, "certificates")["passed"].all()
+    failed = table(folder, "blocks").query("not passed")
+    assert "rate" in set(failed["check"])
+    assert not table(folder, "summary")["certified"].any()
+    text = (folder / "report.md").read_text()
+    assert "✗ numpy eager: a timed block departs from the training: " in text
+    assert "Nothing could be ranked" in text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,9 +253,9 @@ def test_the_time_limit_ends_a_run_in_time(
     )  # fmt: skip
     assert done.code == 0, done.errors
     # Of twenty rounds a launch. The first has half of the time, less what the last readings and the
-    # report need; the second has what the first has left.
+    # report need, and checking blocks may; the second has what the first has left.
     left = seconds - CLOSING_SECONDS
-    first = left / 2 // 3
+    first = left * (1 - CHECKING_SHARE) / 2 // 3
     second = (left - 3 * first) // 3
     assert table(folder, "rounds").groupby("launch").size().tolist() == [first, second]
     assert clock.now == 3 * (first + second) <= left

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from backends.contract import Array, Parameters, Program
+from backends import contract
+from backends.contract import Array, Program
 from backends.jax.model import Batch, State, gathered, loss_fn
 from backends.jax.taught import NNX, NNXBare
 
@@ -61,9 +62,9 @@ class NNXSplit(NNXBare):
         nnx.update(self._objects, self._state)
         return jax.tree.leaves(nnx.state(self._model, nnx.Param))
 
-    def _moment_arrays(self) -> list[jax.Array]:
+    def _adam_state(self) -> Any:
         nnx.update(self._objects, self._state)
-        return super()._moment_arrays()
+        return super()._adam_state()
 
 
 class Undonated(NNX):
@@ -80,9 +81,11 @@ class Undonated(NNX):
         step = step_on_rows if self._resident else self._step
         self._program = jax.jit(step, donate_argnums=self.donated)
 
-    def reset(self, parameters: Parameters) -> None:
-        arrays = self._arrays_of(parameters)
-        self._state = State(arrays, self._adam.init(arrays))
+    def set_state(self, state: contract.State) -> None:
+        arrays, mu, nu = map(self._arrays_of, state[:3])
+        moments, *rest = self._adam.init(arrays)
+        count = jnp.array(state.steps, moments.count.dtype)
+        self._state = State(arrays, (moments._replace(count=count, mu=mu, nu=nu), *rest))
         self._losses = jnp.full(1, jnp.nan)
 
     def train(self, rows: Array) -> None:
@@ -111,8 +114,8 @@ class Undonated(NNX):
     def _parameter_arrays(self) -> list[jax.Array]:
         return self._state.parameters
 
-    def _moment_arrays(self) -> list[jax.Array]:
-        return self._state.adam[0].mu
+    def _adam_state(self) -> Any:
+        return self._state.adam[0]
 
     def program(self, rows: Array) -> Program:
         return Program(self._program, self._arguments(rows))

@@ -14,7 +14,7 @@ import optax
 from flax import nnx
 
 from backends import contract
-from backends.contract import Array, Execution, Parameters, Trainer, Training
+from backends.contract import Array, Execution, Trainer, Training
 from backends.jax.model import MLP, Batch, device_of, gathered, loss_fn
 
 
@@ -55,9 +55,15 @@ class NNX(Trainer):
         """Make the function that trains one step."""
         self._program: Any = nnx.jit(train_step)
 
-    def reset(self, parameters: Parameters) -> None:
-        self._model = self._model_of(self._arrays_of(parameters))
+    def set_state(self, state: contract.State) -> None:
+        arrays, *moments = map(self._arrays_of, state[:3])
+        self._model = self._model_of(arrays)
         self._optimizer = nnx.Optimizer(self._model, self._adam, wrt=nnx.Param)
+        self._optimizer.step[...] = state.steps
+        adam = self._optimizer.opt_state[0]
+        adam.count[...] = state.steps
+        for variables, values in zip((adam.mu, adam.nu), moments, strict=True):
+            nnx.update(variables, jax.tree.unflatten(jax.tree.structure(variables), values))
         self._metrics = nnx.MultiMetric(
             accuracy=nnx.metrics.Accuracy(), loss=nnx.metrics.Average("loss")
         )
@@ -92,9 +98,9 @@ class NNX(Trainer):
         """The present parameters in the order of the model's state."""
         return self._state_arrays()
 
-    def _moment_arrays(self) -> list[jax.Array]:
-        """Adam's present first moments in the same order."""
-        return jax.tree.leaves(self._optimizer.opt_state[0].mu)
+    def _adam_state(self) -> Any:
+        """Optax's present state of Adam: `count`, and the moments `mu` and `nu`."""
+        return self._optimizer.opt_state[0]
 
     def _model_of(self, arrays: list[jax.Array]) -> MLP:
         """A model with these parameters, which are in the order of its state."""
@@ -115,11 +121,13 @@ class NNX(Trainer):
     def losses(self) -> Array:
         return np.ravel(self._losses)
 
-    def parameters(self) -> Parameters:
-        return jax.tree.map(np.array, self._layers_of(self._parameter_arrays()))
-
-    def first_moments(self) -> Parameters:
-        return jax.tree.map(np.array, self._layers_of(self._moment_arrays()))
+    def state(self) -> contract.State:
+        adam = self._adam_state()
+        kinds = self._parameter_arrays(), jax.tree.leaves(adam.mu), jax.tree.leaves(adam.nu)
+        parameters, first, second = (
+            jax.tree.map(np.array, self._layers_of(arrays)) for arrays in kinds
+        )
+        return contract.State(parameters, first, second, int(adam.count[...]))
 
     def logits(self, images: Array) -> Array:
         return np.asarray(self._jitted_forward(self._parameter_arrays(), images))
@@ -186,8 +194,8 @@ class NNXBare(NNXResident):
         self._train_on_rows = train_on_rows
         self._program = nnx.jit(train_on_rows)
 
-    def reset(self, parameters: Parameters) -> None:
-        super().reset(parameters)
+    def set_state(self, state: contract.State) -> None:
+        super().set_state(state)
         self._bind()
 
     def _bind(self) -> None:

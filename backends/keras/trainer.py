@@ -12,6 +12,7 @@ from backends.contract import (
     Description,
     Execution,
     Parameters,
+    State,
     Trainer,
     Training,
     TrainingSet,
@@ -46,24 +47,27 @@ class KerasTrainer(Trainer):
     def _build(self) -> None:
         """Make the program that trains; nothing is compiled here."""
 
-    def reset(self, parameters: Parameters) -> None:
-        self._model.set_weights([array for layer in parameters for array in layer])
+    def set_state(self, state: State) -> None:
+        for variables, layers in zip(self._variables_of_state(), state[:3], strict=True):
+            arrays = (array for layer in layers for array in layer)
+            for variable, array in zip(variables, arrays, strict=True):
+                variable.assign(array)
+        self._optimizer.iterations.assign(state.steps)
+
+    def _variables_of_state(self) -> list[list[Any]]:
+        """Parameters and both moments."""
         optimizer = self._optimizer
-        for variable in (optimizer.iterations, *optimizer._momentums, *optimizer._velocities):
-            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
+        return [self._model.trainable_variables, optimizer._momentums, optimizer._velocities]
 
     # Read by certificate and ledger; never timed.
 
     def _settle(self) -> None:
         """Bring the variables up to date, where a loop that runs keeps its state elsewhere."""
 
-    def parameters(self) -> Parameters:
+    def state(self) -> State:
         self._settle()
-        return as_layers(self._model.trainable_variables)
-
-    def first_moments(self) -> Parameters:
-        self._settle()
-        return as_layers(self._optimizer._momentums)
+        parameters, first, second = map(as_layers, self._variables_of_state())
+        return State(parameters, first, second, int(self._optimizer.iterations))
 
     def logits(self, images: Array) -> Array:
         result = self._model(images, training=False)

@@ -61,7 +61,13 @@ def loss_and_gradients(
     parameters: Parameters, images: Array, labels: Array, product: Product = np.matmul
 ) -> tuple[float, Parameters]:
     """Mean softmax cross-entropy of a batch (n, pixels) with labels (n,), and its gradient."""
-    outputs = forward(parameters, images, product)
+    return backward(parameters, forward(parameters, images, product), labels, product)
+
+
+def backward(
+    parameters: Parameters, outputs: list[Array], labels: Array, product: Product = np.matmul
+) -> tuple[float, Parameters]:
+    """The same from the outputs of every layer, as `forward` gives them."""
     rows = np.arange(len(labels))
     log_probabilities = log_softmax(outputs[-1])
     loss = -log_probabilities[rows, labels].mean()

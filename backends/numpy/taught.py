@@ -1,12 +1,13 @@
 """The taught tier, and NumPy's only one: one call after another."""
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from backends import contract
-from backends.contract import TEXTBOOK, Array, Execution, Parameters, Trainer, Training
+from backends.contract import TEXTBOOK, Array, Execution, Parameters, State, Trainer, Training
 from backends.numpy.model import forward, loss_and_gradients, product_in
 
 
@@ -28,17 +29,13 @@ class Eager(Trainer):
         self._labels = training.training_set.labels
         self.reset(training.start)
 
-    def reset(self, parameters: Parameters) -> None:
+    def set_state(self, state: State) -> None:
         dtype = self._images.dtype
-        self._parameters = [(w.astype(dtype), b.astype(dtype)) for w, b in parameters]
-        flat = self._arrays(self._parameters)
-        self._first_moments = [np.zeros_like(array) for array in flat]
-        self._second_moments = [np.zeros_like(array) for array in flat]
-        self._steps = 0
-
-    @staticmethod
-    def _arrays(parameters: Parameters) -> list[Array]:
-        return [array for layer in parameters for array in layer]
+        self._parameters, self._first_moments, self._second_moments = (
+            [(weight.astype(dtype), bias.astype(dtype)) for weight, bias in layers]
+            for layers in state[:3]
+        )
+        self._steps = state.steps
 
     def train(self, rows: Array) -> None:
         for batch in rows:
@@ -54,9 +51,8 @@ class Eager(Trainer):
         step_size = float(adam.learning_rate / (1 - beta_1**self._steps))
         correction = float(np.sqrt(1 - beta_2**self._steps))
         epsilon = adam.epsilon if adam.form == TEXTBOOK else adam.epsilon / correction
-        arrays = self._arrays(self._parameters), self._arrays(gradients)
-        moments = self._first_moments, self._second_moments
-        for parameter, gradient, m, v in zip(*arrays, *moments, strict=True):
+        kinds = self._parameters, gradients, self._first_moments, self._second_moments
+        for parameter, gradient, m, v in zip(*map(chain.from_iterable, kinds), strict=True):
             m *= adam.beta_1
             m += (1 - adam.beta_1) * gradient
             v *= adam.beta_2
@@ -78,12 +74,10 @@ class Eager(Trainer):
     def losses(self) -> Array:
         return np.array([self._loss])
 
-    def parameters(self) -> Parameters:
-        return [(weight.copy(), bias.copy()) for weight, bias in self._parameters]
-
-    def first_moments(self) -> Parameters:
-        copies = [moment.copy() for moment in self._first_moments]
-        return list(zip(copies[::2], copies[1::2], strict=True))
+    def state(self) -> State:
+        kinds = self._parameters, self._first_moments, self._second_moments
+        parameters, first, second = ([(w.copy(), b.copy()) for w, b in kind] for kind in kinds)
+        return State(parameters, first, second, self._steps)
 
     def logits(self, images: Array) -> Array:
         return forward(self._parameters, images, self._product)[-1]

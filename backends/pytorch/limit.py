@@ -140,23 +140,6 @@ class CudaGraph(OneProgram):
         return replace(super().describe(), steps_per_call=steps, compiler=compiler)
 
 
-class Memory:
-    """What a step by hand writes into, for one batch size; `choice` says how it lies."""
-
-    def __init__(
-        self, sizes: tuple[int, ...], batch_size: int, choice: products.Choice, like: Tensor
-    ) -> None:
-        def result(name: str, size: int) -> Tensor:
-            return products.empty(batch_size, size, choice[name], like)
-
-        layers = range(1, len(sizes))
-        self.shares = torch.empty(0)
-        self.images = like.new_empty(batch_size, sizes[0])
-        self.outputs = [result(f"forward {n}", sizes[n]) for n in layers]
-        self.deltas = [result(f"inputs {n + 1}", sizes[n]) for n in layers[:-1]]
-        self.signs = [torch.empty_like(output) for output in self.outputs[:-1]]
-
-
 class HandwrittenMM(Flushed):
     """Loss, derivative and update written out, into memory that is kept; products by torch.mm.
 
@@ -186,7 +169,7 @@ class HandwrittenMM(Flushed):
         self._type = getattr(torch, self._execution.product_type)
         self._converts = self._type != self._weights[0].dtype
         self._images = self._images.to(self._type)
-        self._memory: dict[int, Memory] = {}
+        self._memory: dict[int, products.Memory] = {}
         self._choose(dict.fromkeys(product_names(self._network), products.BLAS))
 
     def _choose(self, choice: products.Choice) -> None:
@@ -206,9 +189,9 @@ class HandwrittenMM(Flushed):
     def _batches(self, rows: Array) -> Iterable[tuple[Tensor, ...]]:
         return ((batch,) for batch in torch.from_numpy(rows).to(self._device))
 
-    def _prepare(self, batch_size: int) -> Memory:
+    def _prepare(self, batch_size: int) -> products.Memory:
         """Make the memory for a batch size, when its first batch comes."""
-        memory = Memory(self._network.layer_sizes, batch_size, self._choice, self._images)
+        memory = products.Memory(self._network.layer_sizes, batch_size, self._choice, self._images)
         # Each label as the share of the loss that the logarithm of each probability has.
         classes = F.one_hot(self._labels, self._network.layer_sizes[-1])
         memory.shares = classes.to(self._weights[0].dtype) / batch_size
@@ -251,7 +234,7 @@ class HandwrittenMM(Flushed):
         return [weight.to(self._type) for weight in weights] if self._converts else weights
 
     def _forward_by_hand(
-        self, weights: list[Tensor], images: Tensor, memory: Memory | None = None
+        self, weights: list[Tensor], images: Tensor, memory: products.Memory | None = None
     ) -> list[Tensor]:
         """The inputs of each layer, and the logits."""
         outputs = [images]
@@ -292,7 +275,7 @@ class Handwritten(HandwrittenMM):
         # On a GPU and in bfloat16 PyTorch has one library only.
         self._chooses = self._device.type == "cpu" and self._execution.precision != "bfloat16"
 
-    def _prepare(self, batch_size: int) -> Memory:
+    def _prepare(self, batch_size: int) -> products.Memory:
         # The first batch tells the sizes of the products.
         if self._chooses and not self._memory:
             self._choose(self._execution.products or self._fastest(batch_size))

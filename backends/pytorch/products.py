@@ -103,6 +103,23 @@ def empty(rows: int, columns: int, name: str, like: Tensor) -> Tensor:
     return like.new_empty(rows, columns)
 
 
+class Memory:
+    """What a step by hand writes into, for one batch size; `choice` says how it lies."""
+
+    def __init__(
+        self, sizes: tuple[int, ...], batch_size: int, choice: Choice, like: Tensor
+    ) -> None:
+        def result(name: str, size: int) -> Tensor:
+            return empty(batch_size, size, choice[name], like)
+
+        layers = range(1, len(sizes))
+        self.shares = torch.empty(0)
+        self.images = like.new_empty(batch_size, sizes[0])
+        self.outputs = [result(f"forward {n}", sizes[n]) for n in layers]
+        self.deltas = [result(f"inputs {n + 1}", sizes[n]) for n in layers[:-1]]
+        self.signs = [torch.empty_like(output) for output in self.outputs[:-1]]
+
+
 def writing(multiply: Multiply, converts: bool) -> Callable[[Tensor, Tensor, Tensor], object]:
     """A function that computes a product into its third argument, whose type may be another.
 

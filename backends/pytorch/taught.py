@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from backends.contract import Array, Description, Execution, Parameters, Trainer, Training
+from backends.contract import Array, Description, Execution, Parameters, State, Trainer, Training
 from backends.pytorch.model import NeuralNetwork, mlp
 
 
@@ -70,14 +70,28 @@ class Eager(Trainer):
             }
 
     @torch.no_grad()
-    def reset(self, parameters: Parameters) -> None:
-        for layer, (weight, bias) in zip(self._linear_layers, parameters, strict=True):
-            layer.weight.copy_(torch.from_numpy(weight.T))
-            layer.bias.copy_(torch.from_numpy(bias))
+    def set_state(self, state: State) -> None:
+        if state.steps and not self._optimizer.state:
+            # It makes its state at its first step, which without a gradient moves nothing.
+            for weight in self._optimized():
+                weight.grad = torch.zeros_like(weight)
+            self._optimizer.step()
         self._optimizer.zero_grad()
         # In place, since graphs hold the addresses.
-        for tensor in self._optimizer_tensors():
-            tensor.zero_()
+        for tensors, layers in zip(self._tensors(), state[:3], strict=True):
+            arrays = (array for layer in layers for array in layer)
+            for tensor, array in zip(tensors, arrays, strict=bool(tensors)):
+                tensor.copy_(torch.from_numpy(array.T))
+        for count in self._kept("step"):
+            count.fill_(state.steps)
+
+    def _tensors(self) -> list[list[Tensor]]:
+        """Parameters and both moments, weights as (outputs, inputs); no moments before a step."""
+        return [self._optimized(), self._kept("exp_avg"), self._kept("exp_avg_sq")]
+
+    def _kept(self, name: str) -> list[Tensor]:
+        """What the optimizer keeps under this name for each parameter; nothing before a step."""
+        return [state[name] for state in map(self._optimizer.state.get, self._optimized()) if state]
 
     def _optimizer_tensors(self) -> list[Tensor]:
         """Adam's moments and step counts; none before the first step."""
@@ -136,12 +150,11 @@ class Eager(Trainer):
     def losses(self) -> Array:
         return np.atleast_1d(self._loss.numpy(force=True))
 
-    def parameters(self) -> Parameters:
-        return self._as_layers(self._model.parameters())
-
-    def first_moments(self) -> Parameters:
-        state = self._optimizer.state
-        return self._as_layers(state[weight]["exp_avg"] for weight in self._model.parameters())
+    def state(self) -> State:
+        parameters, first, second = map(self._as_layers, self._tensors())
+        if not first:
+            return State.starting_from(parameters)
+        return State(parameters, first, second, int(self._kept("step")[0]))
 
     @staticmethod
     def _as_layers(flat: Iterable[Tensor]) -> Parameters:

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_optimization_barrier
 
-from backends.contract import TEXTBOOK, Array, Description, Parameters, Program, calls
+from backends import contract
+from backends.contract import TEXTBOOK, Array, Description, Program, calls
 from backends.keras.trainer import as_layers
 from backends.tensorflow.expert import Compiled
 from backends.tensorflow.loaders import Batch
@@ -107,11 +108,13 @@ class Handwritten(XlaLoop):
         weights = self._model.trainable_variables[::2]
         return [weights[0].shape[0], *(weight.shape[1] for weight in weights)]
 
-    def reset(self, parameters: Parameters) -> None:
-        tf.nest.map_structure(lambda v: v.assign(tf.zeros_like(v)), self._variables)
-        arrays = _turn_last([array for layer in parameters for array in layer])
-        for variable, array in zip(self._variables[0], arrays, strict=True):
-            variable.assign(array)
+    def set_state(self, state: contract.State) -> None:
+        *kinds, count = self._variables
+        for variables, layers in zip(kinds, state[:3], strict=True):
+            arrays = _turn_last([array for layer in layers for array in layer])
+            for variable, array in zip(variables, arrays, strict=True):
+                variable.assign(array)
+        count.assign(state.steps)
 
     def _steps(self, rows: tf.Tensor) -> tf.Tensor:
         def step(index: tf.Tensor, carried: Any) -> tuple[tf.Tensor, Any]:
@@ -192,11 +195,10 @@ class Handwritten(XlaLoop):
 
     # Read by certificate and ledger; never timed.
 
-    def parameters(self) -> Parameters:
-        return as_layers(_turn_last(self._variables[0]))
-
-    def first_moments(self) -> Parameters:
-        return as_layers(_turn_last(self._variables[1]))
+    def state(self) -> contract.State:
+        *kinds, count = self._variables
+        parameters, first, second = (as_layers(_turn_last(kind)) for kind in kinds)
+        return contract.State(parameters, first, second, int(count))
 
     def logits(self, images: Array) -> Array:
         self._model.set_weights(_turn_last(self._variables[0]))

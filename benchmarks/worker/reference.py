@@ -13,6 +13,8 @@ its ReLU. Of CANDIDATES draws of parameters and batches the certificate takes th
 amplifies rounding least, and the bound says how much that still is.
 """
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,10 +28,11 @@ from backends.contract import (
     Network,
     NotKeptError,
     Parameters,
+    State,
     Trainer,
     TrainingSet,
 )
-from backends.numpy.model import product_in
+from backends.numpy.model import backward, forward, product_in
 from backends.numpy.taught import Eager
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload, batch_rows
@@ -44,6 +47,13 @@ REDUCED_SAFETY = 3.0
 gradient, and so few bits lose the signs of many small gradients: a bound ten times as large would
 exceed the distance that training moves a parameter, and prove nothing."""
 
+NEAR_UNITS = 64.0
+"""A hidden unit is near zero where its sum is within so many roundings of all its terms."""
+MOST_SIDES = 256
+"""The most ways of putting near units on either side that are tried."""
+
+Place = tuple[int, int, int]
+"""A hidden unit's layer, counted from 1, its image's row in the batch, and its number."""
 Figures = dict[tuple[str, str], Array]
 """The computed figures, by stage and parameter."""
 
@@ -91,9 +101,10 @@ def collect(
     trainer.synchronise()
     figures["loss", ""] = trainer.losses().astype(np.float64)
     share = 1 - adam.beta_1
-    gradients = [(weight / share, bias / share) for weight, bias in trainer.first_moments()]
+    state = trainer.state()
+    gradients = [(weight / share, bias / share) for weight, bias in state.first_moments]
     figures |= by_parameter("gradients", gradients)
-    figures |= by_parameter("parameters_1_step", trainer.parameters())
+    figures |= by_parameter("parameters_1_step", state.parameters)
 
     trainer.reset(start)
     trainer.train(rows[:STEPS])
@@ -145,6 +156,11 @@ def relabel(parameters: Parameters, order: list[Array]) -> Parameters:
     return [(w[np.ix_(inputs, outputs)], b[outputs]) for (w, b), (inputs, outputs) in layers]
 
 
+def relabel_state(state: State, order: list[Array]) -> State:
+    """A state of the same network with its pixels and hidden units reordered."""
+    return state.layers_as(lambda layers: relabel(layers, order))
+
+
 class Relabelled(Eager):
     """The reference on a relabelled network; its figures carry the original labels."""
 
@@ -161,17 +177,62 @@ class Relabelled(Eager):
         super().__init__(work.training(training_set, start=[]), execution)
         self._product = product_in(precision, rounding)
 
-    def reset(self, parameters: Parameters) -> None:
-        super().reset(relabel(parameters, self._order))
+    def set_state(self, state: State) -> None:
+        super().set_state(relabel_state(state, self._order))
 
-    def parameters(self) -> Parameters:
-        return relabel(super().parameters(), self._undoing)
-
-    def first_moments(self) -> Parameters:
-        return relabel(super().first_moments(), self._undoing)
+    def state(self) -> State:
+        return relabel_state(super().state(), self._undoing)
 
     def logits(self, images: Array) -> Array:
         return super().logits(images[:, self._order[0]])
+
+
+class OnEitherSide(Eager):
+    """The reference in float64, whose units near zero can be put on the other side of it."""
+
+    def __init__(self, work: Workload, batches: Split, unit: float) -> None:
+        execution = Execution(mode="eager", precision="float64")
+        super().__init__(work.training(batches.stored_as("float64"), start=[]), execution)
+        self._unit = unit
+
+    def ends(self, before: State, batch: Array) -> Iterator[State]:
+        """The states after a step from `before`, with near units where they are, then elsewhere.
+
+        A unit is near zero where rounding each term of its sum by `unit` could put it on the other
+        side; its derivative is then the one of either side, which are both right.
+        """
+        self.set_state(before)
+        outputs = forward(self._parameters, self._images[batch])
+        near = self._near_zero(outputs)
+        for others in itertools.islice(subsets(near), MOST_SIDES):
+            if others:
+                self.set_state(before)
+            there = [output.copy() for output in outputs]
+            for layer, row, column in others:
+                # So little is nothing to the sums that it goes into.
+                there[layer][row, column] = (
+                    0.0 if there[layer][row, column] else np.finfo(float).tiny
+                )
+            _, gradients = backward(self._parameters, there, self._labels[batch])
+            self._update(gradients)
+            yield self.state()
+
+    def _near_zero(self, outputs: list[Array]) -> list[tuple[int, int, int]]:
+        """The hidden units near zero: layer, image and unit of each, the nearest first."""
+        found: list[tuple[float, tuple[int, int, int]]] = []
+        for layer, (weight, bias) in enumerate(self._parameters[:-1], start=1):
+            inputs = outputs[layer - 1]
+            terms = np.abs(inputs) @ np.abs(weight) + np.abs(bias)
+            share = np.abs(inputs @ weight + bias) / np.maximum(terms, np.finfo(float).tiny)
+            for row, column in np.argwhere(share < NEAR_UNITS * self._unit):
+                found.append((float(share[row, column]), (layer, int(row), int(column))))
+        return [place for _, place in sorted(found)]
+
+
+def subsets(places: list[Place]) -> Iterator[tuple[Place, ...]]:
+    """All subsets, the small ones first."""
+    sizes = range(len(places) + 1)
+    return itertools.chain.from_iterable(itertools.combinations(places, n) for n in sizes)
 
 
 def rounding_errors(

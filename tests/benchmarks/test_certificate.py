@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backends.contract import Adam, Array, Execution, Network, NotKeptError, Parameters, Training
+from backends.contract import Adam, Array, Execution, Network, NotKeptError, State, Training
 from backends.numpy.backend import Eager
 from backends.numpy.model import forward
 from benchmarks.plan import data
@@ -78,14 +78,16 @@ def test_bounds_are_tight_until_ten_steps(reference: Reference) -> None:
 
 
 class NotANumber(Eager):
-    def parameters(self) -> Parameters:
-        return [(w * np.nan, b) for w, b in super().parameters()]
+    def state(self) -> State:
+        state = super().state()
+        return state._replace(parameters=[(w * np.nan, b) for w, b in state.parameters])
 
 
 class OneGradientWrong(Eager):
-    def first_moments(self) -> Parameters:
-        first, (weight, bias), *rest = super().first_moments()
-        return [first, (weight, bias * 1.01), *rest]
+    def state(self) -> State:
+        state = super().state()
+        first, (weight, bias), *rest = state.first_moments
+        return state._replace(first_moments=[first, (weight, bias * 1.01), *rest])
 
 
 class LossesNotKept(Eager):

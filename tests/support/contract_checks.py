@@ -7,13 +7,14 @@ about 1e-13; the bound is 1e-9.
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 from collections.abc import Callable, Iterator
 from time import perf_counter
 
 import numpy as np
 
-from backends.contract import Execution, NotKeptError, Parameters, Trainer
+from backends.contract import Execution, NotKeptError, Parameters, State, Trainer
 from backends.numpy.backend import Eager as Reference
 from tests.conftest import IMAGES, STEPS_PER_CALL, THREADS, Problem, device
 
@@ -89,10 +90,13 @@ def check_logits(make_trainer: Maker, problem: Problem) -> None:
     np.testing.assert_allclose(logits, make_reference(problem).logits(images), rtol=BOUND)
 
 
-def check_first_moments(make_trainer: Maker, problem: Problem) -> None:
-    """The first moments give the gradient after one step, and are Adam's after several."""
+def check_moments(make_trainer: Maker, problem: Problem) -> None:
+    """Adam's moments and step count, after one step and after several."""
     for trainer, reference in trained_alike(make_trainer, problem, (1, STEPS_PER_CALL)):
-        assert difference(trainer.first_moments(), reference.first_moments()) < BOUND
+        actual, expected = trainer.state(), reference.state()
+        assert difference(actual.first_moments, expected.first_moments) < BOUND
+        assert difference(actual.second_moments, expected.second_moments) < BOUND
+        assert actual.steps == expected.steps
 
 
 def check_training(make_trainer: Maker, problem: Problem) -> None:
@@ -151,6 +155,38 @@ def check_reset(make_trainer: Maker, problem: Problem) -> None:
     assert difference(trainer.parameters(), reference.parameters()) < BOUND
 
 
+def check_state(make_trainer: Maker, problem: Problem) -> None:
+    """A state that is set again leads on to the same training, bit for bit; so in a new trainer."""
+    trainer = make_trainer(problem)
+    trainer.train(problem.rows(5))
+    trainer.synchronise()
+    before, rows = trainer.state(), problem.rows(STEPS_PER_CALL)
+    kept = copy.deepcopy(before)
+    trainer.train(rows)
+    trainer.synchronise()
+    after = trainer.state()
+    assert same_bits(before, kept)
+    assert not same_bits(after, before)
+    for other in (trainer, make_trainer(problem)):
+        other.set_state(before)
+        assert same_bits(other.state(), before)
+        other.train(rows)
+        other.synchronise()
+        assert same_bits(other.state(), after)
+    assert same_bits(before, kept)
+
+
+def same_bits(state: State, other: State) -> bool:
+    """Whether two states agree in every bit."""
+    arrays, others = (
+        [array for kind in one[:3] for layer in kind for array in layer] for one in (state, other)
+    )
+    same = (
+        a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(arrays, others, strict=True)
+    )
+    return state.steps == other.steps and all(same)
+
+
 def check_start_is_copied(make_trainer: Maker, problem: Problem) -> None:
     """Training leaves the initial parameters that it was given as they were."""
     before = [(weight.copy(), bias.copy()) for weight, bias in problem.start]
@@ -166,7 +202,7 @@ def check_reading_changes_nothing(make_trainer: Maker, problem: Problem) -> None
     for batch in rows:
         trainer.train(batch[None])
         trainer.logits(problem.training_set.images[:5])
-        trainer.first_moments()
+        trainer.state()
         trainer.losses()
         trainer.weight_address()
         trainer.compilations()
@@ -180,11 +216,12 @@ def check_reading_changes_nothing(make_trainer: Maker, problem: Problem) -> None
 
 CHECKS = [
     check_logits,
-    check_first_moments,
+    check_moments,
     check_training,
     check_parts,
     check_losses,
     check_reset,
+    check_state,
     check_start_is_copied,
     check_reading_changes_nothing,
 ]

@@ -19,6 +19,7 @@ from backends.contract import (
     Execution,
     Parameters,
     Program,
+    State,
     Trainer,
     Training,
     TrainingSet,
@@ -34,8 +35,8 @@ class Wrapped(Trainer):
     def __init__(self, inner: Trainer) -> None:
         self.inner = inner
 
-    def reset(self, parameters: Parameters) -> None:
-        self.inner.reset(parameters)
+    def set_state(self, state: State) -> None:
+        self.inner.set_state(state)
 
     def train(self, rows: Array) -> None:
         self.inner.train(rows)
@@ -49,11 +50,8 @@ class Wrapped(Trainer):
     def losses(self) -> Array:
         return self.inner.losses()
 
-    def parameters(self) -> Parameters:
-        return self.inner.parameters()
-
-    def first_moments(self) -> Parameters:
-        return self.inner.first_moments()
+    def state(self) -> State:
+        return self.inner.state()
 
     def logits(self, images: Array) -> Array:
         return self.inner.logits(images)
@@ -91,17 +89,17 @@ class SquareWeightsTransposed(Wrapped):
     """On the way in, and back on the way out, where the shapes do not object."""
 
     @staticmethod
-    def turned(parameters: Parameters) -> Parameters:
-        return [(w.T.copy() if w.shape[0] == w.shape[1] else w, b) for w, b in parameters]
+    def turned(state: State) -> State:
+        def turn(layers: Parameters) -> Parameters:
+            return [(w.T.copy() if w.shape[0] == w.shape[1] else w, b) for w, b in layers]
 
-    def reset(self, parameters: Parameters) -> None:
-        self.inner.reset(self.turned(parameters))
+        return state.layers_as(turn)
 
-    def parameters(self) -> Parameters:
-        return self.turned(self.inner.parameters())
+    def set_state(self, state: State) -> None:
+        self.inner.set_state(self.turned(state))
 
-    def first_moments(self) -> Parameters:
-        return self.turned(self.inner.first_moments())
+    def state(self) -> State:
+        return self.turned(self.inner.state())
 
 
 def labels_shifted(given: TrainingSet) -> TrainingSet:
@@ -357,7 +355,7 @@ MUTANTS = {
                 (
                     "self._update(gradients)",
                     'before = getattr(self, "_sum", 2 * len(gradients) * [0])\n'
-                    "            now = self._arrays(gradients)\n"
+                    "            now = [array for layer in gradients for array in layer]\n"
                     "            self._sum = [a + b for a, b in zip(now, before)]\n"
                     "            self._update(list(zip(self._sum[::2], self._sum[1::2])))",
                 )
@@ -421,8 +419,9 @@ MUTANTS = {
                 ),
                 ("    adam: optax.OptState\n", "    adam: optax.OptState\n    sums: Any = None\n"),
                 (
-                    "self._adam.init(arrays))",
-                    "self._adam.init(arrays), jax.tree.map(jnp.zeros_like, arrays))",
+                    "(arrays, (moments._replace(count=count, mu=mu, nu=nu), *rest))",
+                    "(arrays, (moments._replace(count=count, mu=mu, nu=nu), *rest),\n"
+                    "            jax.tree.map(jnp.zeros_like, arrays))",
                 ),
                 (
                     "return self._updated(state, self._arrays_of(gradients)), loss",
