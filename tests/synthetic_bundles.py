@@ -15,7 +15,7 @@ from backends.floors import ADAM, GATHER
 from backends.ladder import FLOOR
 from benchmarks.bundle.records import FORMAT, Environment
 from benchmarks.bundle.writer import BundleWriter
-from benchmarks.schema import CONTROL, LEVELS, figures, repetition_in
+from benchmarks.schema import CONTROL, LEVELS, block_figures, figures, repetition_in
 
 STEPS = 50
 TRAINING_STEPS = 500
@@ -148,6 +148,11 @@ def write_bundle(
                     "certificates", **which, **case, level=level, stage=figure[0],
                     parameter=figure[1], relative_error=error, bound=1e-9, passed=passed,
                 )  # fmt: skip
+            for check, parameter in block_figures(layers):
+                writer.append(
+                    "blocks", **which, **case, check=check, parameter=parameter, first_step=0,
+                    steps=10, error=1e-12, bound=1e-9, passed=True,
+                )  # fmt: skip
             entries = {"product": precision, "code_lines": str(len(name))}
             entries |= {"overrides": "env:A=1"} if case["variant"] else {}
             for entry, read in entries.items():
@@ -176,6 +181,7 @@ def write_bundle(
             writer.append(
                 "launches", **which, **case, import_seconds=0.5, build_seconds=0.1,
                 first_call_seconds=0.2, first_call_steps=1, certificate_seconds=0.3,
+                checking_seconds=0.2,
                 warmup_steps=50, warmup_seconds=0.1, warmup_steady=True, block_steps=STEPS,
                 steps=TRAINING_STEPS, train_seconds=1.0, validation_accuracy=validation_accuracy,
                 test_accuracy=test_accuracy, test_loss=0.1, peak_rss_mib=100.0,

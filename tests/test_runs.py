@@ -41,7 +41,7 @@ def test_the_bundle_is_complete(bundle: Path) -> None:
     tables = {
         *("samples", "accuracy", "readings", "certificates", "ledger", "rounds", "launches"),
         *("outcomes", "parts", "pieces", "summary", "verdicts", "ladders", "floors", "bounds"),
-        *("break_even", "totals"),
+        *("break_even", "totals", "blocks"),
         *("curves", "accuracies", "equivalences", "time_to_accuracy"),
     }
     expected = {"environment.json", "report.md", "figures"} | {f"{name}.csv" for name in tables}

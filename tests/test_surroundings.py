@@ -27,7 +27,7 @@ from benchmarks.machine import interrupts, probe
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan import data
 from benchmarks.reports import run as run_report
-from benchmarks.session import launch
+from benchmarks.session import launch, member
 from tests.support.runs import Running, own_workers, run, table, workers_of
 from tests.support.surroundings import full_after, interrupted_after, no_file_longer_than
 from tests.synthetic_bundles import write_bundle
@@ -242,7 +242,7 @@ def test_an_interrupt_when_all_is_done_changes_nothing(
     [
         # The second of three workers has been started, a block has been timed, and all is done.
         (launch, "start_worker", 2, 0),
-        pytest.param(launch.Member, "train_block", 2, 2, marks=pytest.mark.slow),
+        pytest.param(member.Member, "train_block", 2, 2, marks=pytest.mark.slow),
         pytest.param(BundleWriter, "close", 1, 6, marks=pytest.mark.slow),
     ],
 )
@@ -317,7 +317,9 @@ def test_kills_at_random_moments_lose_nothing(
     finally:
         killed.give_up()
     moment = f"killed {delay} s after {wanted} rows: {printed}"
-    assert code == (1 if victim == "worker" else -9), moment
+    # A floor that fails is said, but no case has failed.
+    of_worker = 0 if "floor failed" in printed else 1
+    assert code == (of_worker if victim == "worker" else -9), moment
     assert killed.orphans() == [], moment
     for path, content in before.items():
         after = path.read_bytes()

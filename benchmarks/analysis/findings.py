@@ -25,7 +25,7 @@ from benchmarks.analysis import (
 )
 from benchmarks.bundle import files
 from benchmarks.bundle.reader import Bundle
-from benchmarks.schema import ACCURACY_MARGIN_POINTS, LEVELS, figures, repetition_in
+from benchmarks.schema import ACCURACY_MARGIN_POINTS, LEVELS, block_figures, figures, repetition_in
 from benchmarks.schema.tables import COMPUTED, IDENTITY
 
 MOST_TRAININGS = 10
@@ -106,6 +106,18 @@ def _certified(certificates: pd.DataFrame, launches: set[int], layers: int) -> b
     return expected <= found and bool(certificates["passed"].all())
 
 
+def _blocks_certified(blocks: pd.DataFrame, launches: pd.DataFrame, layers: int) -> bool:
+    """Whether a timed block of a case has passed every check, in each launch that made them.
+
+    Bundles from before these checks have none, and a launch that was cut short made none.
+    """
+    checked = launches.loc[launches["checking_seconds"].notna(), "launch"]
+    expected = {(launch, *figure) for launch in checked for figure in block_figures(layers)}
+    passed = blocks[blocks["passed"]].fillna({"parameter": ""})
+    found = set(passed[["launch", "check", "parameter"]].itertuples(index=False, name=None))
+    return expected <= found and bool(blocks["passed"].all())
+
+
 def _fixed_seconds(samples: pd.DataFrame) -> float:
     """What a block costs beside its steps: what its lead-in took beyond as many timed steps."""
     expected = samples["lead_in_steps"].astype(float) * samples["seconds"] / samples["steps"]
@@ -115,8 +127,9 @@ def _fixed_seconds(samples: pd.DataFrame) -> float:
 def _case_row(bundle: Bundle, case: pd.Series, step_seconds: pd.DataFrame) -> dict[Any, Any]:
     """The part of a case's summary that its own rows tell."""
     name, workload = case["case"], bundle.environment.workload
-    tables_of_case = ("outcomes", "certificates", "launches", "ledger", "samples")
-    outcomes, certificates, launches, ledger, timed = (
+    layers = len(workload.layer_sizes) - 1
+    tables_of_case = ("outcomes", "certificates", "blocks", "launches", "ledger", "samples")
+    outcomes, certificates, blocks, launches, ledger, timed = (
         rows.loc[rows["case"] == name] for rows in (bundle.tables[t] for t in tables_of_case)
     )
     # Accuracy is that of trainings that came to their end, where any did.
@@ -136,9 +149,8 @@ def _case_row(bundle: Bundle, case: pd.Series, step_seconds: pd.DataFrame) -> di
         "tier": tier_of(case["backend"], case["mode"]),
         "status": status,
         "reason": reason,
-        "certified": _certified(
-            certificates, {*launches["launch"], *timed["launch"]}, len(workload.layer_sizes) - 1
-        ),
+        "certified": _certified(certificates, {*launches["launch"], *timed["launch"]}, layers)
+        and _blocks_certified(blocks, launches, layers),
         # As it was asked for where it was not read.
         "precision_found": str(next(iter(products), case["precision"])),
         "launches": len(launches),

@@ -1,8 +1,9 @@
 """The command `certify`: certificates and ledgers alone, without timing anything.
 
 For each case: the error of every stage against the float64 reference, in float64 (exact) and in the
-precision that is timed, and what the framework really does. Where a case departs from the
-reference, the first stage and parameter that do are named. Without --modes, all modes of a backend.
+precision that is timed; those of a block that is trained twice; and what the framework really does.
+Where a case departs from the reference, the first stage and parameter that do are named. Without
+--modes, all modes of a backend.
 
 For example:
   python run_all.py certify jax                       all modes of JAX
@@ -21,10 +22,19 @@ from benchmarks.machine import lock
 from benchmarks.machine.advice import together
 from benchmarks.plan.blocks import STEPS_PER_CALL
 from benchmarks.reports.formats import stage_title
-from benchmarks.reports.sentences import departure
-from benchmarks.schema import ACCURACY_MARGIN_POINTS, ENTRIES, LEVELS, OVERRIDES, STAGES
+from benchmarks.reports.sentences import block_departure, departure
+from benchmarks.schema import (
+    ACCURACY_MARGIN_POINTS,
+    BLOCK_CHECKS,
+    ENTRIES,
+    LEVELS,
+    OVERRIDES,
+    REPEATS,
+    STAGES,
+)
 from benchmarks.session.certifying import CertifiedCase, FailedCase, certify_cases
 from benchmarks.worker.certificate import first_failure
+from benchmarks.worker.messages import BlockChecked
 
 
 def parser() -> options.Parser:
@@ -63,16 +73,19 @@ def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> N
             cells += [error, f"{worst.bound:.0e}", f"{where}{'' if worst.passed else ' ✗'}"]
         table.add_row(stage_title(stage), *cells)
     console.print(table)
+    console.print(block_table(outcome.checked))
+    failed = [block_departure(asdict(c)) for c in outcome.checked.checks if not c.passed]
     if failure := first_failure(certified.checks):
         check = asdict(failure) | {"relative_error": failure.error}
-        console.print(
-            f"NOT certified: the first failing stage is {departure(check)}",
-            markup=False,
-        )
+        failed.insert(0, f"the first failing stage is {departure(check)}")
+    if failed:
+        console.print(f"NOT certified: {failed[0]}", markup=False)
     else:
-        console.print(f"certified in {certified.seconds:.1f} s")
+        seconds = certified.seconds + outcome.checked.seconds
+        console.print(f"certified in {seconds:.1f} s")
     entries = certified.ledger | {
         OVERRIDES: outcome.case.differs_in,
+        REPEATS: "bit for bit" if outcome.checked.repeats else "in other bits",
         "cpus_used": f"{block.cpu_seconds / block.seconds:.1f}",
         "compiled_while_timed": str(block.compilations),
     }
@@ -82,6 +95,21 @@ def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> N
     ledger.add_row("versions", escape(" ".join(f"{k} {v}" for k, v in certified.versions.items())))
     console.print(ledger)
     console.print()
+
+
+def block_table(checked: BlockChecked) -> Table:
+    """The checks of a timed block, each with the parameter and piece nearest to its bound."""
+    table = Table("timed block", "error", "bound", "parameter", "steps")
+    for name in BLOCK_CHECKS:
+        if checks := [check for check in checked.checks if check.check == name]:
+            worst = max(checks, key=lambda check: check.nearness)
+            mark = "" if worst.passed else " ✗"
+            last = worst.first_step + worst.steps
+            table.add_row(
+                name, f"{worst.error:.1e}", f"{worst.bound:.0e}", worst.parameter + mark,
+                f"{worst.first_step + 1} to {last}",
+            )  # fmt: skip
+    return table
 
 
 def main(argv: list[str], console: Console) -> int:

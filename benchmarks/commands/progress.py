@@ -124,6 +124,13 @@ class RunProgress:
         elif not certified.passed:
             self._console.print(f"{case.name}: certificate FAILED; it will not be ranked")
 
+    def departed(self, case: Case) -> None:
+        """A timed block that was checked was not the training."""
+        self._console.print(
+            f"{case.name}: a timed block departs from the training; it will not be ranked",
+            highlight=False,
+        )
+
     def block(self, case: Case, round_number: int, block: Block) -> None:
         """A block was timed."""
         where = f"launch {self._launch}/{self._launches} · round {round_number + 1}"

@@ -259,7 +259,7 @@ def run(
             session.run()
             state = "complete"
             # A floor that failed is said, but the cases were measured.
-            failed = any(case in session.failures for case in plan.cases)
+            failed = any(case in session.failures for case in plan.cases) or session.uncertified
             code = exit_codes.FAILED if failed else exit_codes.OK
         except KeyboardInterrupt:
             state, code = "interrupted", exit_codes.INTERRUPTED

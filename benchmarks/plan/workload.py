@@ -5,11 +5,13 @@ Initial parameters and batches are drawn once, here, in NumPy, from the seed. Ba
 
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
 from backends.contract import Adam, Array, Network, Parameters, Training, TrainingSet
+from benchmarks.plan.data import Split
 
 # Separate streams, so that changing how one is drawn leaves the others as they were.
 PARAMETERS_STREAM, BATCHES_STREAM, VALIDATION_STREAM = 0, 1, 3
@@ -66,6 +68,11 @@ def batch_rows(training_images: int, batch_size: int, steps: int, seed: int) -> 
     return np.concatenate(rows).astype(np.int32).reshape(-1, batch_size)[:steps]
 
 
+def rows_of(rows: Array, first_step: int, steps: int) -> Array:
+    """The batches of so many steps, from a step on; past the last one they start over."""
+    return rows.take(range(first_step, first_step + steps), axis=0, mode="wrap")
+
+
 def checksum(parameters: Parameters, rows: Array) -> str:
     """A checksum of what was drawn for a training: eight hexadecimal digits.
 
@@ -88,3 +95,32 @@ def validation_rows(validation_images: int, batch_size: int, batches: int, seed:
     return np.stack(
         [generator.choice(validation_images, size, replace=False) for _ in range(batches)]
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockData:
+    """What the session hands over of a block, from its own copy of the data."""
+
+    rows: Array
+    """(steps, batch_size): indices into the trainer's training set."""
+    batches: Split
+    """The images and labels that stand in `rows`, each once, in the order of their indices."""
+    unlit: Array
+    """Of each pixel, whether it is zero in every image of the training set."""
+
+    @cached_property
+    def in_batches(self) -> Array:
+        """`rows`, as indices into `batches`."""
+        inverse = np.unique(self.rows, return_inverse=True)[1]
+        return inverse.reshape(self.rows.shape).astype(np.int32)
+
+    def images_of(self, part: slice) -> Array:
+        """The images (n, pixels) of a part of the rows."""
+        return self.batches.images[self.in_batches[part].ravel()]
+
+
+def block_data(training: Split, rows: Array) -> BlockData:
+    """What there is to hand over of a block with these rows of the training set."""
+    used = np.unique(rows)
+    batches = Split(images=training.images[used], labels=training.labels[used])
+    return BlockData(rows=rows, batches=batches, unlit=training.images.max(axis=0) == 0)

@@ -1,13 +1,15 @@
 """The section of a report on certificates: how far each case departs from the reference."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.formats import MISSING, stage_title, text
 from benchmarks.reports.sections import CASE, Column, Figure, Part, Section, Table
-from benchmarks.reports.sentences import departure
-from benchmarks.schema import EXACT_BOUND, LEVELS, STAGES
+from benchmarks.reports.sentences import block_departure, departure
+from benchmarks.schema import BLOCK_CHECKS, EXACT_BOUND, LEVELS, STAGES
 
 
 def certificates(bundle: Bundle) -> Section | None:
@@ -24,10 +26,10 @@ def certificates(bundle: Bundle) -> Section | None:
         Figure("certificates", "How far each error lies below its bound", drawn=False),
         f"*Exact*: the same backend and mode in float64, where no error may exceed "
         f"{EXACT_BOUND:.0e}.",
-        _errors(exact),
+        _errors(exact, STAGES),
         "*As timed*: the case itself, its error and the bound. A bound is ten times the largest "
         "error of the reference in the same precision, when every sum is taken in another order.",
-        _errors(timed, with_bound=True),
+        _errors(timed, STAGES, with_bound=True),
         *(
             text(
                 f"Not read in {row['case']}: {stage_title(row['stage'])} ({row['not_read']}); the "
@@ -35,6 +37,7 @@ def certificates(bundle: Bundle) -> Section | None:
             )
             for _, row in not_read.iterrows()
         ),
+        *_of_blocks(bundle.tables["blocks"]),
         *(
             text(f"✗ {row['case']} first departs from the reference at {departure(row)}.")
             for _, row in failed.iterrows()
@@ -43,7 +46,24 @@ def certificates(bundle: Bundle) -> Section | None:
     return Section("Certificates", parts)
 
 
-def _errors(checks: pd.DataFrame, *, with_bound: bool = False) -> Table:
+def _of_blocks(blocks: pd.DataFrame) -> list[Part]:
+    """What was found of the timed blocks that were trained again; nothing in older bundles."""
+    if blocks.empty:
+        return []
+    columns = {"check": "stage", "error": "relative_error"}
+    checks = blocks.rename(columns=columns).assign(not_read=np.nan)
+    failed = blocks[~blocks["passed"]].drop_duplicates("case")
+    return [
+        "*Timed blocks*: in each launch, one block of each case, drawn by chance afterwards, was "
+        "trained again from the state in which it began, and compared with the reference piece by "
+        "piece, from the trainer's own state; over all launches, parameters and pieces, the error "
+        "that came closest to its bound.",
+        _errors(checks, BLOCK_CHECKS, with_bound=True),
+        *(text(f"✗ {row['case']}: {block_departure(row)}.") for _, row in failed.iterrows()),
+    ]
+
+
+def _errors(checks: pd.DataFrame, stages: Sequence[str], *, with_bound: bool = False) -> Table:
     """The worst error of each case and stage; failed stages are marked ✗."""
     rows = [
         {"case": case}
@@ -53,8 +73,8 @@ def _errors(checks: pd.DataFrame, *, with_bound: bool = False) -> Table:
         }
         for case, of_case in checks.groupby("case", sort=False)
     ]
-    columns = [CASE, *(Column(stage_title(stage), stage) for stage in STAGES)]
-    return Table(columns, pd.DataFrame(rows, columns=["case", *STAGES]))
+    columns = [CASE, *(Column(stage_title(stage), stage) for stage in stages)]
+    return Table(columns, pd.DataFrame(rows, columns=["case", *stages]))
 
 
 def _worst(checks: pd.DataFrame, *, with_bound: bool) -> str:
@@ -66,5 +86,5 @@ def _worst(checks: pd.DataFrame, *, with_bound: bool) -> str:
     share = (read["relative_error"] / read["bound"]).fillna(np.inf)
     worst = read.iloc[int(share.argmax())]
     error = f"{worst['relative_error']:.0e}" if worst["relative_error"] else "0"
-    bound = f" of {worst['bound']:.0e}" if with_bound else ""
+    bound = f" of {worst['bound']:.0e}" if with_bound and worst["bound"] else ""
     return error + bound + ("" if read["passed"].all() else " ✗")

@@ -43,6 +43,19 @@ def departure(check: Row) -> str:
     )
 
 
+def block_departure(check: Row) -> str:
+    """Where a timed block departs from the training; `check` is a row of blocks.csv."""
+    parameter = f" of {check['parameter']}" if isinstance(check["parameter"], str) else ""
+    steps = f"{check['steps']} steps" if check["steps"] > 1 else "step"
+    error, bound = check["error"], check["bound"]
+    where = f"{check['check']}{parameter}, in the {steps} after step {check['first_step']}"
+    if isinstance(check["reason"], str) and check["reason"]:
+        return f"cannot be certified: {check['reason']} ({where})"
+    if bound >= 1:
+        return f"cannot be certified: rounding alone may change so much ({where}: {bound:.1e})"
+    return f"a timed block departs from the training: {where}: {error:.1e}, allowed {bound:.1e}"
+
+
 def equivalence(row: Row) -> str:
     """The verdict on a pair of equivalences.csv."""
     within = f"within {row['margin_points']:g} points"

@@ -16,8 +16,19 @@ STAGES = (
     *("parameters_1_step", "loss_10_steps", "parameters_10_steps"),
 )
 
+BLOCK_CHECKS = (
+    *("parameters", "rate", "decay", "first moments", "second moments"),
+    *("large gradients", "steps", "silent pixels", "unlit pixels", "logits"),
+)
+"""What is compared of a timed block that is trained again: see deviations.py."""
+
 PARAMETERS = ("weight", "bias")
 """What each layer has."""
+
+
+def parameter_names(layers: int) -> list[str]:
+    """The parameters of a network of so many layers, as in "layer 2 bias"."""
+    return [f"layer {layer} {kind}" for layer in range(1, layers + 1) for kind in PARAMETERS]
 
 
 def figures(layers: int) -> list[tuple[str, str]]:
@@ -25,9 +36,20 @@ def figures(layers: int) -> list[tuple[str, str]]:
 
     The parameter is empty where a stage has a single figure.
     """
-    names = [f"layer {layer} {kind}" for layer in range(1, layers + 1) for kind in PARAMETERS]
+    names = parameter_names(layers)
     single = ("logits", "loss", "loss_10_steps")
     return [(stage, name) for stage in STAGES for name in ([""] if stage in single else names)]
+
+
+def block_figures(layers: int) -> list[tuple[str, str]]:
+    """The check and parameter of every figure that a timed block's certificate always has.
+
+    Whether a pixel is silent depends on the images.
+    """
+    of_parameters = [
+        (check, name) for check in BLOCK_CHECKS[:6] for name in parameter_names(layers)
+    ]
+    return [*of_parameters, ("steps", ""), ("unlit pixels", "layer 1 weight"), ("logits", "")]
 
 
 HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS = "host_seconds", "input_seconds", "peak_flops"
@@ -56,7 +78,7 @@ class Entry:
     """Whether reports list it where cases differ in it: not where it has a table of its own."""
 
 
-CODE_LINES, OVERRIDES = "code_lines", "overrides"
+CODE_LINES, OVERRIDES, REPEATS = "code_lines", "overrides", "repeats"
 ENTRIES = {
     "device": Entry(title="device of the results", unfair=True),
     "device_name": Entry(title="its name", unfair=True),
@@ -79,6 +101,7 @@ ENTRIES = {
     OVERRIDES: Entry(title="overrides of a variant"),
     "input": Entry(title="batches"),
     "parameters": Entry(title="a step's new parameters"),
+    REPEATS: Entry(title="a timed block trained again ends"),
     "denormals": Entry(title="denormal numbers"),
     CODE_LINES: Entry(title="lines of code that train", listed=False),
     "drawn": Entry(title="initial parameters and batches (checksum)", unfair=True),

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.machine import interrupts, scratch
+from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
 from benchmarks.plan.plan import Plan
+from benchmarks.plan.workload import Workload, batch_rows
 from benchmarks.session.jobs import (
     Kind,
     Products,
@@ -18,8 +20,10 @@ from benchmarks.session.jobs import (
     make_references,
     start_worker,
 )
-from benchmarks.session.worker_process import WorkerError
-from benchmarks.worker.messages import Block, Certified
+from benchmarks.session.member import ANSWER_TIMEOUT_SECONDS, check_drawn_block
+from benchmarks.session.worker_process import WorkerError, WorkerProcess
+from benchmarks.worker import messages
+from benchmarks.worker.messages import Block, BlockChecked, Certified
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +33,14 @@ class CertifiedCase:
     case: Case
     certified: Certified
     block: Block
-    """The last block of the warm-up, from which the ledger takes what only training shows."""
+    """A block, from which the ledger takes what only training shows."""
+    checked: BlockChecked
+    """What its own certificate found."""
 
     @property
     def passed(self) -> bool:
-        """Whether every check of the certificate passed."""
-        return self.certified.passed
+        """Whether every check of both certificates passed."""
+        return self.certified.passed and self.checked.passed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +55,21 @@ class FailedCase:
 
 
 def certify_cases(plan: Plan, training: Split) -> Iterator[CertifiedCase | FailedCase]:
-    """Take the certificate of each case and train its warm-up, one case after the other."""
+    """Take the certificate of each case, train a block and check it, one case after the other."""
     references = make_references(plan, training)
     products: dict[Kind, Products] = {}
     with scratch.folder() as folder:
         for case in plan.cases:
-            yield _certify(plan, case, references, products, folder)
+            yield _certify(plan, case, references, products, folder, training)
+
+
+def train_and_check(
+    worker: WorkerProcess, length: BlockLength, work: Workload, training: Split
+) -> tuple[Block, BlockChecked]:
+    """Have a worker of seed 0 train a block, and check it."""
+    block = worker.ask(messages.TrainBlock(length), ANSWER_TIMEOUT_SECONDS)
+    rows = batch_rows(work.training_images, work.batch_size, work.steps, seed=0)
+    return block, check_drawn_block(worker, rows, training, block.seconds / block.steps)
 
 
 def _certify(
@@ -63,6 +78,7 @@ def _certify(
     references: References,
     products: dict[Kind, Products],
     folder: Path,
+    training: Split,
 ) -> CertifiedCase | FailedCase:
     """Certify one case; `products` are the choices of the cases before it, to which it adds."""
     kind = kind_of(case)
@@ -73,7 +89,8 @@ def _certify(
             _, certified, warmup = make_ready(worker, job)
             if certified.products:
                 products.setdefault(kind, certified.products)
-            return CertifiedCase(case=case, certified=certified, block=warmup.last)
+            block, checked = train_and_check(worker, warmup.block, plan.workload, training)
+            return CertifiedCase(case=case, certified=certified, block=block, checked=checked)
         except WorkerError as error:
             return FailedCase(case=case, reason=str(error), output=worker.output())
         finally:

@@ -6,20 +6,20 @@ their threads runs any more. Every row is in the bundle before the next block st
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic, process_time
 from typing import Protocol
 
 import numpy as np
 
-from backends.ladder import FLOOR
-from benchmarks.bundle.writer import BundleWriter, Rows
+from benchmarks.bundle.writer import BundleWriter
 from benchmarks.machine.disturbance import Monitor, other_share, steal_share
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.cases import Case
+from benchmarks.plan.data import Split
 from benchmarks.plan.plan import Plan
-from benchmarks.schema import OVERRIDES
+from benchmarks.plan.workload import batch_rows
 from benchmarks.session.jobs import (
     Kind,
     Products,
@@ -29,10 +29,10 @@ from benchmarks.session.jobs import (
     make_ready,
     start_worker,
 )
+from benchmarks.session.member import Member
 from benchmarks.session.quiet import wait_until_quiet
 from benchmarks.session.worker_process import WorkerError, WorkerProcess
-from benchmarks.worker import messages
-from benchmarks.worker.messages import Block, Certified, Final, Reading, Ready, WarmUp
+from benchmarks.worker.messages import Block, Certified, Ready
 
 READING_STEPS = 50
 """The accuracy is read after every block, but not more often than after this many steps: the blocks
@@ -41,21 +41,20 @@ MOST_REPEATED = 4
 """At most one in this many rounds is repeated because it was disturbed."""
 ORDER_STREAM = 2
 """Keeps the order of the cases independent of what else is drawn from the seed."""
-ANSWER_TIMEOUT_SECONDS = 120.0
-"""Time limit of each answer after the start; that of a block is longer by 20 times what the warm-up
-lets expect."""
 
 
 class Progress(Protocol):
     """Receives the events of a session, for a person to see.
 
-    A launch begins; a case's worker is starting, the case is ready, a block was timed, it failed.
+    A launch begins; a case's worker is starting, the case is ready, a block was timed, one that was
+    checked was not the training, it failed.
     """
 
     def launch(self, number: int, seed: int) -> None: ...
     def starting(self, case: Case) -> None: ...
     def ready(self, case: Case, ready: Ready, certified: Certified) -> None: ...
     def block(self, case: Case, round_number: int, block: Block) -> None: ...
+    def departed(self, case: Case) -> None: ...
     def failed(self, case: Case, reason: str) -> None: ...
 
 
@@ -66,8 +65,12 @@ class SharedState:
     plan: Plan
     writer: BundleWriter
     progress: Progress
+    training: Split
+    """The images and labels from which the certificates' batches are taken."""
     failures: dict[Case, str] = field(default_factory=dict)
     """Why each failed case failed; it is left out of later launches."""
+    uncertified: set[Case] = field(default_factory=set)
+    """The cases whose certificates have failed, of their program or of a timed block."""
     blocks: dict[Case, BlockLength] = field(default_factory=dict)
     """The length of each case's blocks, as set in its first launch."""
     products: dict[Kind, Products] = field(default_factory=dict)
@@ -76,110 +79,10 @@ class SharedState:
     waited_seconds: float = 0.0
     waiting_cpu_seconds: float = 0.0
     """CPU time of this process while it waited for blocks; the workers had to do without it."""
+    checking_seconds: float | None = None
+    """What checking a block of each case took in the last launch."""
     out_of_time: bool = False
     """Whether the time limit has left out launches or rounds."""
-
-
-@dataclass
-class Member:
-    """A case whose worker is ready to be timed. What asks the worker raises WorkerError."""
-
-    case: Case
-    worker: WorkerProcess
-    rows: Rows
-    """Appends rows of this case in this launch."""
-    ready: Ready
-    certified: Certified
-    warmup: WarmUp
-    reading_steps: tuple[int, ...]
-    """See Plan.reading_steps."""
-    steps: int = 0
-    train_seconds: float = 0.0
-    """The time of these steps, those of lead-ins at the step time of their blocks."""
-    last_reading: Reading | None = None
-    batch_readings: int = 0
-    """How many of the plan's batch readings have been taken."""
-    finished: bool = False
-    """Whether the row of the launch is written."""
-
-    @property
-    def trains(self) -> bool:
-        """Whether this is a case that trains; a floor does not."""
-        return self.case.mode != FLOOR
-
-    def write_certificate(self) -> None:
-        """Write the checks of the certificate, the parts or pieces of a step, and the ledger."""
-        for check in self.certified.checks:
-            row = asdict(check)
-            row["relative_error"] = row.pop("error")
-            self.rows.append("certificates", **row, passed=check.passed)
-        for piece in self.certified.pieces:
-            self.rows.append("pieces", piece)
-        for part, value in self.certified.parts.items():
-            self.rows.append("parts", part=part, value=value)
-        overrides = {OVERRIDES: self.case.differs_in}
-        entries = self.certified.ledger | self.certified.versions | overrides
-        for entry, text in entries.items():
-            self.rows.append("ledger", entry=entry, value=text)
-
-    def train_block(self) -> Block:
-        """Train the next block; the caller writes its sample."""
-        warmup = self.warmup
-        expected = warmup.block.steps * warmup.last.seconds / warmup.last.steps
-        request = messages.TrainBlock(warmup.block, self.case.slowed_by)
-        block = self.worker.ask(request, ANSWER_TIMEOUT_SECONDS + 20 * expected)
-        steps = block.lead_in_steps + block.steps
-        self.steps += steps
-        self.train_seconds += steps * block.seconds / block.steps
-        return block
-
-    def read(self) -> None:
-        """Read losses and accuracies, and write them."""
-        self.last_reading = self.worker.ask(messages.TakeReading(), ANSWER_TIMEOUT_SECONDS)
-        self.rows.append("accuracy", self.last_reading, train_seconds=self.train_seconds)
-
-    def read_due_batches(self) -> None:
-        """Take the batch readings due before the end of the next block, which starts after them.
-
-        The steps trained to get there are not timed.
-        """
-        for steps in self.reading_steps[self.batch_readings :]:
-            if steps >= self.steps + self.warmup.block.steps:
-                return
-            reading = self.worker.ask(messages.TakeBatchReading(), ANSWER_TIMEOUT_SECONDS)
-            self.batch_readings += 1
-            self.steps = reading.updates
-            # A loop that trains on batch i and prints then has made i + 1 updates.
-            self.rows.append("readings", reading, step=reading.updates - 1)
-
-    def finish(self) -> None:
-        """Train the steps after the last whole block, untimed, and take the final figures."""
-        self.steps = self.worker.ask(messages.TrainRest(), ANSWER_TIMEOUT_SECONDS)
-        if self.last_reading is None or self.last_reading.step != self.steps:
-            self.read()
-        self.write_launch(self.worker.ask(messages.Finish(), ANSWER_TIMEOUT_SECONDS))
-
-    def write_launch(self, final: Final | None = None) -> None:
-        """Write the row of the launch.
-
-        Without `final`, which an interrupted launch lacks, peak memory is that of the first call,
-        and the other final figures are empty.
-        """
-        self.finished = True
-        self.rows.append(
-            "launches",
-            self.ready,
-            *([final] if final else []),
-            certificate_seconds=self.certified.seconds,
-            warmup_steps=self.warmup.steps,
-            warmup_seconds=self.warmup.seconds,
-            warmup_steady=self.warmup.steady,
-            block_steps=self.warmup.block.timed,
-            lead_in_steps=self.warmup.block.lead_in,
-            steps=self.steps,
-            train_seconds=self.train_seconds,
-            validation_accuracy=self.last_reading and self.last_reading.validation_accuracy,
-        )
 
 
 class Launch:
@@ -187,7 +90,7 @@ class Launch:
 
     def __init__(self, number: int, state: SharedState) -> None:
         self.number, self.plan, self.state = number, state.plan, state
-        seed = self.plan.seed + number
+        self.seed = seed = self.plan.seed + number
         state.progress.launch(number, seed)
         self._generator = np.random.default_rng([seed, ORDER_STREAM])
         self._rows = state.writer.rows(launch=number, seed=seed)
@@ -215,6 +118,8 @@ class Launch:
                 member = Member(case, worker, rows, ready, certified, warmup, plan.reading_steps)
                 member.write_certificate()
                 self._members.append(member)
+                if certified.checks and not certified.passed:
+                    state.uncertified.add(case)
                 state.progress.ready(case, ready, certified)
 
     def measure(self, deadline: float) -> None:
@@ -241,11 +146,25 @@ class Launch:
             longest_round = max(longest_round, monotonic() - began)
         self._each_that_trains(Member.read_due_batches)
         self._each_that_trains(Member.finish)
+        self._check_blocks()
         # Only now, when the training has its final figures, and a limited number of them.
         for extra in range(min(disturbed, -(-plan.rounds // MOST_REPEATED))):
             if monotonic() + longest_round > deadline:
                 break
             self._round(plan.rounds + extra)
+
+    def _check_blocks(self) -> None:
+        """Check a timed block of every case that trains."""
+        began, work = monotonic(), self.plan.workload
+        rows = batch_rows(work.training_images, work.batch_size, work.steps, self.seed)
+
+        def check(member: Member) -> None:
+            if not member.check_block(self.state.training, rows):
+                self.state.uncertified.add(member.case)
+                self.state.progress.departed(member.case)
+
+        self._each_that_trains(check)
+        self.state.checking_seconds = monotonic() - began
 
     def end(self) -> None:
         """End all workers, and write the launch of each case that was interrupted."""

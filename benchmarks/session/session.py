@@ -8,11 +8,12 @@ from time import monotonic
 
 from benchmarks.bundle.records import Environment
 from benchmarks.machine import interrupts, scratch
-from benchmarks.plan.data import Split
 from benchmarks.session.jobs import References, make_references
 from benchmarks.session.launch import Launch, SharedState
 from benchmarks.worker.messages import ENERGY_SECONDS
 
+CHECKING_SHARE = 0.1
+"""The share of the time that is reserved for checking blocks, until it is known what it takes."""
 CLOSING_SECONDS = 8.0
 """Reserved from the time limit for the last readings and the report."""
 
@@ -21,8 +22,6 @@ CLOSING_SECONDS = 8.0
 class Session(SharedState):
     """Runs a plan and writes what it measures."""
 
-    training: Split
-    """The images and labels from which the certificates' batches are taken."""
     environment: Environment
     """What environment.json holds; it is replaced as more is known."""
     started: float
@@ -85,10 +84,14 @@ class Session(SharedState):
         """When the rounds of a launch must end.
 
         The time left, without the start-up of the launches still to come, is shared evenly among
-        them and this one; on a GPU, measuring each case's energy follows the rounds.
+        them and this one. Checking a block of each case follows the rounds, and on a GPU measuring
+        its energy.
         """
         later = max(self.plan.launches - number - 1, 0)
-        left = self._end() - monotonic() - later * self._startup_seconds
+        checking = self.checking_seconds
+        if checking is None:
+            checking = CHECKING_SHARE * (self._end() - monotonic()) / self.plan.launches
+        left = self._end() - monotonic() - later * (self._startup_seconds + checking) - checking
         on_gpu = self.plan.cases[0].device == "gpu"
         energy_seconds = ENERGY_SECONDS * len(self.plan.cases) if on_gpu else 0.0
         return monotonic() + left / (later + 1) - energy_seconds

@@ -10,6 +10,8 @@ Run these by hand, on a machine that does nothing else:
     python -m benchmarks.validation clock         what the clock makes of planted truths; 30 minutes
     python -m benchmarks.validation bare-loops    step times of the suite's workers and of bare,
                                                   hand-written loops; half an hour
+    python -m benchmarks.validation blocks        certificates of the blocks of sound trainings and
+                                                  of wrong ones; 20 minutes
 
 All write their tables to results/validation/, as CSV and most as markdown too.
 """
@@ -22,8 +24,9 @@ import pandas as pd
 from benchmarks.errors import UsageError
 from benchmarks.machine import environment, lock
 from benchmarks.machine.settings import ROOT, default_threads
-from benchmarks.validation import bare_loops, clock, real, synthetic
+from benchmarks.validation import bare_loops, blocks, clock, real, synthetic
 
+WHICH = ("synthetic", "real", "widths", "clock", "bare-loops", "blocks")
 FOLDER = ROOT / "results" / "validation"
 
 
@@ -47,8 +50,9 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("which", choices=("synthetic", "real", "widths", "clock", "bare-loops"))
-    parser.add_argument("--runs", type=int, default=10, help="real runs; default: %(default)s")
+    parser.add_argument("which", choices=WHICH)
+    parser.add_argument("--runs", type=int, default=10,
+        help="real runs, or seeds of blocks; default: %(default)s")  # fmt: skip
     parser.add_argument("--wait", action="store_true", help="start when another run has ended")
     parser.add_argument("--minutes", type=float, default=30, help="of clock; default: %(default)s")
     parser.add_argument("--launches", type=int, default=24,
@@ -80,8 +84,11 @@ def validate(arguments: argparse.Namespace) -> None:
             write("real", {"Real runs of equals and of a slowed case": real.summary(pairs)}, pairs)
     elif arguments.which == "clock":
         name = f"clock-without-{arguments.without}" if arguments.without else "clock"
-        for blocks in clock.validate(arguments.minutes, arguments.without):
-            write(name, clock.summary(blocks), blocks)
+        for timed in clock.validate(arguments.minutes, arguments.without):
+            write(name, clock.summary(timed), timed)
+    elif arguments.which == "blocks":
+        for found in blocks.validate(arguments.runs):
+            write("blocks", blocks.summary(found), found)
     else:
         for ratios in bare_loops.compare_all(arguments.launches, arguments.cases):
             write("bare-loops", {"Step times as multiples of bare loops'": ratios}, ratios)

@@ -11,8 +11,9 @@ from backends.contract import Execution
 from backends.floors import Piece
 from backends.ladder import Backend
 from benchmarks.plan.blocks import BlockLength
-from benchmarks.plan.workload import Workload
+from benchmarks.plan.workload import BlockData, Workload
 from benchmarks.worker.certificate import Check, first_failure
+from benchmarks.worker.deviations import BlockCheck
 from benchmarks.worker.reference import Reference
 
 ENERGY_SECONDS = 1.5
@@ -163,6 +164,30 @@ class Final:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """Which of the timed blocks a worker has kept: the steps that it trained."""
+
+    first_step: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockChecked:
+    """What the certificate of a timed block found."""
+
+    checks: tuple[BlockCheck, ...]
+    repeats: bool
+    """Whether the block ended in the same bits when it was trained again."""
+    seconds: float
+    """The time that this took."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether all checks passed."""
+        return all(check.passed for check in self.checks)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failure:
     """The answer to a request that raised an exception in the worker; the message names it."""
 
@@ -212,6 +237,17 @@ class TakeReading(Request[Reading]):
 
 class TakeBatchReading(Request[BatchReading]):
     """Train up to the next of the job's `reading_steps`, untimed, and read a validation batch."""
+
+
+class DrawBlock(Request[Drawn]):
+    """Say which of the timed blocks is to be checked."""
+
+
+@dataclass(frozen=True)
+class CheckBlock(Request[BlockChecked]):
+    """Check the block that was drawn, on batches from the session."""
+
+    given: BlockData
 
 
 class Finish(Request[Final]):

@@ -26,6 +26,7 @@ from benchmarks.worker import certificate, clock, energy, ledger, messages, part
 from benchmarks.worker.certificate import Check
 from benchmarks.worker.floor import FloorWorker, load_data
 from benchmarks.worker.reference import Reference
+from benchmarks.worker.replay import Drawing, TimedBlock, replay
 
 PROFILED_STEPS = 20
 
@@ -70,6 +71,7 @@ class Worker:
         )
         self._step = self._batch_readings = 0
         self._block = job.block
+        self._drawing = Drawing()
         self._start = workload.initial_parameters(work.network, job.seed)
         self._trainer, self._build_seconds = clock.timed(
             lambda: self._make_trainer(job.execution, training_set, self._start)
@@ -151,7 +153,7 @@ class Worker:
 
     def warm_up(self) -> messages.WarmUp:
         """Train until steps no longer get faster, then return to the initial parameters."""
-        warmup = clock.warm_up(self.train, self._job)
+        warmup = clock.warm_up(self._train_block, self._job)
         self._block = warmup.block
         self.read()
         self._trainer.reset(self._start)
@@ -160,10 +162,19 @@ class Worker:
         return warmup
 
     def train(self, length: BlockLength, slowed_by: float = 0.0) -> messages.Block:
+        """Train the next block under the clock, and offer it to be checked."""
+        first, before = self._step, self._trainer.state()
+        block = self._train_block(length, slowed_by)
+        after = self._trainer.state()
+        steps = length.steps + uncounted_steps(length, slowed_by)
+        self._drawing.offer(TimedBlock(first_step=first, steps=steps, before=before, after=after))
+        return block
+
+    def _train_block(self, length: BlockLength, slowed_by: float = 0.0) -> messages.Block:
         """Train the next block under the clock; past the last step, batches start over."""
-        uncounted = round(slowed_by * length.timed)
-        steps = np.arange(self._step, self._step + length.steps + uncounted)
-        rows = self._rows.take(steps, axis=0, mode="wrap")
+        rows = workload.rows_of(
+            self._rows, self._step, length.steps + uncounted_steps(length, slowed_by)
+        )
         before = self._trainer.compilations()
         block = clock.train_block(self._trainer, rows[: length.lead_in], rows[length.lead_in :])
         self._step += length.steps
@@ -218,10 +229,28 @@ class Worker:
             test_accuracy=accuracy,
             peak_rss_mib=max(self._peak_rss_mib, peak_rss_mib()),
             energy_mj_per_step=(
-                energy.per_step(lambda: self.train(self._block), counter)
+                energy.per_step(lambda: self._train_block(self._block), counter)
                 if counter
                 else float("nan")
             ),
+        )
+
+    def draw_block(self) -> messages.Drawn:
+        """Which of the timed blocks is to be checked."""
+        kept = self._drawing.kept
+        assert kept is not None, "the session asks after the first block"
+        return messages.Drawn(first_step=kept.first_step, steps=kept.steps)
+
+    def check_block(self, given: workload.BlockData) -> messages.BlockChecked:
+        """Train the block that was drawn once more, and compare: see replay.py."""
+        kept, began, state = self._drawing.kept, perf_counter(), self._trainer.state()
+        assert kept is not None, "the session asks for it first"
+        precision = self._job.execution.precision
+        replayed = replay(self._trainer, kept, self._job.workload, given, self._start, precision)
+        self._trainer.set_state(state)
+        self._trainer.synchronise()
+        return messages.BlockChecked(
+            checks=replayed.checks, repeats=replayed.repeats, seconds=perf_counter() - began
         )
 
     def _profile(self, folder: Path) -> None:
@@ -241,6 +270,11 @@ class Worker:
         # Where a diverged training gives NaN as logits, there is no answer to be right.
         right = (logits.argmax(axis=1) == labels) & ~np.isnan(logits).any(axis=1)
         return float(loss), float(right.mean())
+
+
+def uncounted_steps(length: BlockLength, slowed_by: float) -> int:
+    """The steps that a case trains beyond the timed ones where it is slowed on purpose."""
+    return round(slowed_by * length.timed)
 
 
 def serve(connection: Connection) -> None:
@@ -282,6 +316,10 @@ def answer_to(request: messages.Request[Any], worker: Worker | FloorWorker | Non
             return worker.read()
         case messages.TakeBatchReading(), Worker():
             return worker.read_batch()
+        case messages.DrawBlock(), Worker():
+            return worker.draw_block()
+        case messages.CheckBlock(given), Worker():
+            return worker.check_block(given)
         case messages.Finish(), Worker():
             return worker.finish()
     raise TypeError(f"{type(worker).__name__} cannot answer {type(request).__name__}")

@@ -142,6 +142,7 @@ def test_the_first_choice_of_libraries_is_handed_to_all_later_workers(
         plan=plan,
         writer=SimpleNamespace(rows=lambda **_: Rows(nothing, {})),  # type: ignore[arg-type]
         progress=SimpleNamespace(**dict.fromkeys(events, lambda *_: None)),  # type: ignore[arg-type]
+        training=SimpleNamespace(),  # type: ignore[arg-type]
     )
     for number in range(2):
         launch.Launch(number, state).start(REFERENCES, tmp_path)
@@ -157,6 +158,8 @@ def test_the_choice_is_handed_on_where_cases_are_only_certified(
 ) -> None:
     workers = Workers(monkeypatch, certifying)
     monkeypatch.setattr(certifying, "make_references", lambda *_: REFERENCES)
+    checked = SimpleNamespace(checks=(), passed=True)
+    monkeypatch.setattr(certifying, "train_and_check", lambda *_: (None, checked))
     assert all(one.passed for one in certifying.certify_cases(plan, NO_DATA))
     check_choices(workers.choices("eager"))
 

@@ -9,6 +9,7 @@ from threading import Thread
 from time import monotonic
 from typing import Any, get_args
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -20,7 +21,7 @@ from benchmarks.bundle.writer import BundleWriter
 from benchmarks.plan import data
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
-from benchmarks.plan.workload import Workload
+from benchmarks.plan.workload import BlockData, Workload, batch_rows, block_data, rows_of
 from benchmarks.reports import run as run_report
 from benchmarks.session.jobs import make_job, make_references
 from benchmarks.session.session import Session
@@ -75,6 +76,8 @@ class Interrupting:
     def starting(self, case: Case) -> None: ...
 
     def ready(self, *_: Any) -> None: ...
+
+    def departed(self, case: Case) -> None: ...
 
     def failed(self, case: Case, reason: str) -> None:
         raise AssertionError(f"{case.name} failed: {reason}")
@@ -176,7 +179,7 @@ def test_every_table_says_which_repetition_of_a_case_a_row_belongs_to(first_laun
         assert repetitions[CONTROL.name].tolist() == [1]
 
 
-def answers(job: Job) -> dict[type[Request[Any]], object]:
+def answers(job: Job, block: BlockData) -> dict[type[Request[Any]], object]:
     """What a worker answers to each request, `Build` first, and then in the order of messages."""
     ours, workers = Pipe()
     thread = Thread(target=serve, args=(workers,))
@@ -184,7 +187,11 @@ def answers(job: Job) -> dict[type[Request[Any]], object]:
     try:
         given: dict[type[Request[Any]], object] = {}
         for kind in Request.__subclasses__():
-            given_with = {Build: (job,), messages.TrainBlock: (job.block,)}
+            given_with = {
+                Build: (job,),
+                messages.TrainBlock: (job.block,),
+                messages.CheckBlock: (block,),
+            }
             ours.send(kind(*given_with.get(kind, ())))
             given[kind] = ours.recv()
     finally:
@@ -205,19 +212,26 @@ def test_a_worker_answers_each_request_with_the_type_that_it_names(
 ) -> None:
     plan = replace(plan, workload=replace(plan.workload, steps=60))
     job = make_job(plan, CASE, 0, make_references(plan, dataset.training))
-    given = answers(replace(job, reading_steps=(1,), reading_images=8))
+    # Of a worker's one block in this test, which is the one that it draws.
+    work = plan.workload
+    rows = batch_rows(work.training_images, work.batch_size, work.steps, job.seed)
+    block = block_data(dataset.training, rows_of(rows, 0, job.block.steps))
+    given = answers(replace(job, reading_steps=(1,), reading_images=8), block)
     assert {kind: type(answer) for kind, answer in given.items()} == {
         kind: answer_type(kind) for kind in Request.__subclasses__()
     }
 
 
-def test_a_floor_refuses_what_only_a_training_can_answer(plan: Plan) -> None:
-    given = answers(make_job(plan, plan.floors[0], 0, {}))
+def test_a_floor_refuses_what_only_a_training_can_answer(plan: Plan, dataset: data.Dataset) -> None:
+    block = block_data(dataset.training, np.zeros((1, 1), np.int32))
+    given = answers(make_job(plan, plan.floors[0], 0, {}), block)
     refused = [kind for kind, answer in given.items() if isinstance(answer, Failure)]
     assert refused == [
         messages.TrainRest,
         messages.TakeReading,
         messages.TakeBatchReading,
+        messages.DrawBlock,
+        messages.CheckBlock,
         messages.Finish,
     ]
     assert "FloorWorker cannot answer Finish" in str(given[messages.Finish])

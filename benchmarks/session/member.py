@@ -1,0 +1,151 @@
+"""A member of a launch: a case with its worker, and the rows that are written of it."""
+
+from dataclasses import asdict, dataclass
+
+from backends.contract import Array
+from backends.ladder import FLOOR
+from benchmarks.bundle.writer import Rows
+from benchmarks.plan.cases import Case
+from benchmarks.plan.data import Split
+from benchmarks.plan.workload import block_data, rows_of
+from benchmarks.schema import OVERRIDES, REPEATS
+from benchmarks.session.worker_process import WorkerProcess
+from benchmarks.worker import messages
+from benchmarks.worker.messages import Block, BlockChecked, Certified, Final, Reading, Ready, WarmUp
+
+ANSWER_TIMEOUT_SECONDS = 120.0
+"""Time limit of each answer after the start; that of a block is longer by 20 times what the warm-up
+lets expect."""
+
+
+@dataclass
+class Member:
+    """A case whose worker is ready to be timed. What asks the worker raises WorkerError."""
+
+    case: Case
+    worker: WorkerProcess
+    rows: Rows
+    """Appends rows of this case in this launch."""
+    ready: Ready
+    certified: Certified
+    warmup: WarmUp
+    reading_steps: tuple[int, ...]
+    """See Plan.reading_steps."""
+    steps: int = 0
+    train_seconds: float = 0.0
+    """The time of these steps, those of lead-ins at the step time of their blocks."""
+    last_reading: Reading | None = None
+    batch_readings: int = 0
+    """How many of the plan's batch readings have been taken."""
+    final: Final | None = None
+    finished: bool = False
+    """Whether the row of the launch is written."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether this is a case that trains; a floor does not."""
+        return self.case.mode != FLOOR
+
+    def write_certificate(self) -> None:
+        """Write the checks of the certificate, the parts or pieces of a step, and the ledger."""
+        for check in self.certified.checks:
+            row = asdict(check)
+            row["relative_error"] = row.pop("error")
+            self.rows.append("certificates", **row, passed=check.passed)
+        for piece in self.certified.pieces:
+            self.rows.append("pieces", piece)
+        for part, value in self.certified.parts.items():
+            self.rows.append("parts", part=part, value=value)
+        overrides = {OVERRIDES: self.case.differs_in}
+        entries = self.certified.ledger | self.certified.versions | overrides
+        for entry, text in entries.items():
+            self.rows.append("ledger", entry=entry, value=text)
+
+    def train_block(self) -> Block:
+        """Train the next block; the caller writes its sample."""
+        warmup = self.warmup
+        expected = warmup.block.steps * warmup.last.seconds / warmup.last.steps
+        request = messages.TrainBlock(warmup.block, self.case.slowed_by)
+        block = self.worker.ask(request, ANSWER_TIMEOUT_SECONDS + 20 * expected)
+        steps = block.lead_in_steps + block.steps
+        self.steps += steps
+        self.train_seconds += steps * block.seconds / block.steps
+        return block
+
+    def read(self) -> None:
+        """Read losses and accuracies, and write them."""
+        self.last_reading = self.worker.ask(messages.TakeReading(), ANSWER_TIMEOUT_SECONDS)
+        self.rows.append("accuracy", self.last_reading, train_seconds=self.train_seconds)
+
+    def read_due_batches(self) -> None:
+        """Take the batch readings due before the end of the next block, which starts after them.
+
+        The steps trained to get there are not timed.
+        """
+        for steps in self.reading_steps[self.batch_readings :]:
+            if steps >= self.steps + self.warmup.block.steps:
+                return
+            reading = self.worker.ask(messages.TakeBatchReading(), ANSWER_TIMEOUT_SECONDS)
+            self.batch_readings += 1
+            self.steps = reading.updates
+            # A loop that trains on batch i and prints then has made i + 1 updates.
+            self.rows.append("readings", reading, step=reading.updates - 1)
+
+    def finish(self) -> None:
+        """Train the steps after the last whole block, untimed, and take the final figures."""
+        self.steps = self.worker.ask(messages.TrainRest(), ANSWER_TIMEOUT_SECONDS)
+        if self.last_reading is None or self.last_reading.step != self.steps:
+            self.read()
+        self.final = self.worker.ask(messages.Finish(), ANSWER_TIMEOUT_SECONDS)
+
+    def check_block(self, training: Split, rows: Array) -> bool:
+        """Check one of the timed blocks, and write what was found and the row of the launch.
+
+        `rows` (steps, batch_size) are those of the whole training. Returns whether it has passed.
+        """
+        step_seconds = self.train_seconds / self.steps
+        checked = check_drawn_block(self.worker, rows, training, step_seconds)
+        for check in checked.checks:
+            self.rows.append("blocks", check, passed=check.passed)
+        repeats = "bit for bit" if checked.repeats else "in other bits"
+        self.rows.append("ledger", entry=REPEATS, value=repeats)
+        self.write_launch(self.final, checked.seconds)
+        return checked.passed
+
+    def write_launch(
+        self, final: Final | None = None, checking_seconds: float = float("nan")
+    ) -> None:
+        """Write the row of the launch.
+
+        Without `final`, which an interrupted launch lacks, peak memory is that of the first call,
+        and the other final figures are empty.
+        """
+        self.finished = True
+        self.rows.append(
+            "launches",
+            self.ready,
+            *([final] if final else []),
+            certificate_seconds=self.certified.seconds,
+            checking_seconds=checking_seconds,
+            warmup_steps=self.warmup.steps,
+            warmup_seconds=self.warmup.seconds,
+            warmup_steady=self.warmup.steady,
+            block_steps=self.warmup.block.timed,
+            lead_in_steps=self.warmup.block.lead_in,
+            steps=self.steps,
+            train_seconds=self.train_seconds,
+            validation_accuracy=self.last_reading and self.last_reading.validation_accuracy,
+        )
+
+
+def check_drawn_block(
+    worker: WorkerProcess, rows: Array, training: Split, step_seconds: float
+) -> BlockChecked:
+    """Have a worker check one of the blocks that it has trained, on batches from here.
+
+    `rows` (steps, batch_size) are those of its whole training.
+    """
+    drawn = worker.ask(messages.DrawBlock(), ANSWER_TIMEOUT_SECONDS)
+    block = block_data(training, rows_of(rows, drawn.first_step, drawn.steps))
+    timeout = ANSWER_TIMEOUT_SECONDS + 100 * drawn.steps * step_seconds
+    return worker.ask(messages.CheckBlock(block), timeout)

@@ -1,0 +1,181 @@
+"""How near sound trainings come to the bounds of timed blocks, and how far beyond wrong ones are.
+
+Sound are trainings by many programs, on workloads of other shapes, batch sizes, depths and learning
+rates; every one of their blocks is checked. Wrong ones are those of wrong_trainings.py.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from backends.contract import Adam, Execution, Network, Trainer, Training
+from backends.registry import BACKENDS, load
+from benchmarks.machine.settings import default_threads
+from benchmarks.plan.data import EMBEDDED, Split
+from benchmarks.plan.data import load as load_images
+from benchmarks.plan.workload import Workload, batch_rows, block_data, initial_parameters
+from benchmarks.validation.wrong_trainings import MUTANTS
+from benchmarks.worker.deviations import BlockCheck
+from benchmarks.worker.replay import TimedBlock, replay
+
+CALL = 10
+LEAD_IN, TIMED = 10, 20
+BLOCKS = 4
+"""Blocks of each training, one after the other."""
+IMAGES = 4000
+PROGRAMS = (
+    ("numpy", "eager"),
+    ("pytorch", "eager"),
+    ("pytorch", "fused"),
+    ("pytorch", "handwritten"),
+    ("jax", "compiled"),
+    ("jax", "scan"),
+    ("jax", "handwritten"),
+    ("tensorflow", "compiled"),
+    ("tensorflow", "handwritten"),
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is trained: layer sizes, batch size and learning rate."""
+
+    sizes: tuple[int, ...]
+    batch_size: int
+    learning_rate: float = 1e-3
+
+    def __str__(self) -> str:
+        layers = "-".join(map(str, self.sizes))
+        return f"{layers}, batch {self.batch_size}, learning rate {self.learning_rate:g}"
+
+
+SHAPES = (
+    Shape((784, 512, 512, 10), 128),
+    Shape((784, 64, 10), 32, 1e-2),
+    Shape((37, 129, 5), 17),
+    Shape((2048, 48, 10), 7),
+    Shape((100, 64, 64, 64, 64, 64, 64, 10), 64, 1e-6),
+    Shape((300, 200, 100, 10), 256, 3e-4),
+    Shape((50, 40, 10), 1),
+)
+
+
+def images_for(shape: Shape, seed: int) -> Split:
+    """MNIST's where they fit; else images that can be learned, with pixels that are seldom lit."""
+    if shape.sizes[0] == 784:
+        training = load_images(EMBEDDED).training
+        return Split(images=training.images[:IMAGES], labels=training.labels[:IMAGES])
+    generator, (pixels, *_, classes) = np.random.default_rng(seed), shape.sizes
+    labels = generator.integers(0, classes, IMAGES).astype(np.int32)
+    centres = generator.integers(0, 200, (classes, pixels))
+    lit = centres[labels] + generator.integers(0, 56, (IMAGES, pixels))
+    seldom = pixels // 8
+    lit[:, -2 * seldom : -seldom] *= generator.random((IMAGES, seldom)) < 0.002
+    lit[:, -seldom:] = 0
+    return Split(images=lit.astype(np.uint8), labels=labels)
+
+
+def checks_of(
+    make: Callable[[Training, Execution], Trainer], execution: Execution, shape: Shape, seed: int
+) -> Iterator[tuple[BlockCheck, ...]]:
+    """The checks of each block of a training."""
+    split, steps = images_for(shape, seed), LEAD_IN + TIMED
+    work = Workload(
+        network=Network(layer_sizes=shape.sizes),
+        adam=Adam(learning_rate=shape.learning_rate),
+        batch_size=shape.batch_size,
+        steps=BLOCKS * steps,
+        training_images=IMAGES,
+        data_dir="",
+    )
+    start = initial_parameters(work.network, seed)
+    trainer = make(work.training(split.stored_as(execution.stored), start), execution)
+    ends = range(0, work.steps + 1, steps)
+    rows = batch_rows(IMAGES, work.batch_size, work.steps, seed)
+    for first, last in pairwise(ends):
+        part, before = rows[first:last], trainer.state()
+        trainer.train_parts([part[:LEAD_IN], part[LEAD_IN:]], lambda: None)
+        block = TimedBlock(first_step=first, steps=steps, before=before, after=trainer.state())
+        yield replay(
+            trainer, block, work, block_data(split, part), start, execution.precision
+        ).checks
+        trainer.set_state(block.after)
+
+
+def rows_of(
+    shape: Shape, program: str, seed: int, found: Iterator[tuple[BlockCheck, ...]]
+) -> Iterator[dict[str, object]]:
+    """A row for each block and check, of the parameter that came nearest to its bound."""
+    for number, checks in enumerate(found):
+        for name in dict.fromkeys(check.check for check in checks):
+            worst = max((c for c in checks if c.check == name), key=lambda c: c.nearness)
+            yield {
+                "shape": str(shape),
+                "program": program,
+                "seed": seed,
+                "block": number,
+                "check": name,
+                "parameter": worst.parameter,
+                "error": worst.error,
+                "bound": worst.bound,
+                "of_bound": worst.nearness,
+            }
+
+
+def validate(seeds: int) -> Iterator[pd.DataFrame]:
+    """After each seed: of each shape, program and check the figure nearest to its bound so far.
+
+    A seed is trained by all programs on all shapes, and by all wrong trainings on one.
+    """
+    rows: list[dict[str, object]] = []
+    for seed in range(seeds):
+        for shape in SHAPES:
+            for backend, mode in PROGRAMS:
+                execution = Execution(
+                    mode=mode,
+                    input=BACKENDS[backend].modes[mode].inputs[0],
+                    threads=default_threads(),
+                    steps_per_call=CALL,
+                )
+                module = load(BACKENDS[backend])
+                module.configure(execution)
+                found = checks_of(module.TRAINERS[mode], execution, shape, seed)
+                rows += rows_of(shape, f"{backend} {mode}", seed, found)
+        for name, mutant in MUTANTS.items():
+            found = checks_of(mutant.trainer, Execution(mode="eager"), SHAPES[1], seed)
+            rows += rows_of(SHAPES[1], name, seed, found)
+        yield nearest(pd.DataFrame(rows))
+
+
+def nearest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of each shape, program and check the row nearest to its bound, and of how many blocks."""
+    by = ["shape", "program", "check"]
+    rows["blocks"] = rows.groupby(by)["block"].transform("size")
+    worst = rows.sort_values("of_bound", ascending=False, kind="stable").drop_duplicates(by)
+    return worst.sort_index(ignore_index=True)
+
+
+def summary(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """By check: the largest sound figure and the weakest of the wrong ones, as shares of bounds.
+
+    Of a wrong training counts the block in which the check that is meant for it sees it best: those
+    that begin right are right in their first.
+    """
+    wrong = found["program"].isin(list(MUTANTS))
+    sound = found[~wrong]
+    largest = sound.sort_values("of_bound", ascending=False).drop_duplicates("check")
+    caught = []
+    for name, mutant in MUTANTS.items():
+        by_check = found[(found["program"] == name) & found["check"].isin(mutant.caught_by)]
+        worst = by_check.nlargest(1, "of_bound")
+        caught.append(worst[["check", "error", "bound", "of_bound"]].assign(wrong=name))
+    blocks = sound.drop_duplicates(["shape", "program"])["blocks"].sum()
+    title = f"Sound: {blocks:,} blocks of {sound['shape'].nunique()} workloads"
+    columns = ["check", "shape", "program", "error", "bound", "of_bound"]
+    return {
+        f"{title}; the figure nearest to its bound": largest[columns],
+        "Wrong trainings, by the check that is meant for each": pd.concat(caught),
+    }
