@@ -49,7 +49,7 @@ exceed the distance that training moves a parameter, and prove nothing."""
 
 NEAR_UNITS = 64.0
 """A hidden unit is near zero where its sum is within so many roundings of all its terms."""
-MOST_SIDES = 256
+MOST_SIDES = 32
 """The most ways of putting near units on either side that are tried."""
 
 Place = tuple[int, int, int]

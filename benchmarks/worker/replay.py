@@ -172,8 +172,11 @@ def replay(
     state = states[-1]
     for part, (before, after) in zip(parts, pairwise(states), strict=True):
         piece = Piece(before, after, block.first_step + part.start, part.stop - part.start)
-        checks += pieces.check(piece, part)
-        checks += check_silent_pixels(piece, given.images_of(part), work.adam)
+        found = pieces.check(piece, part)
+        checks += found + check_silent_pixels(piece, given.images_of(part), work.adam)
+        if not all(check.passed for check in found):
+            # One wrong piece is enough: each takes as long as all its references.
+            break
     repeats = same_bits(state, block.after)
     if not repeats:
         checks += pieces.compare(whole, slice(None), thorough=True)
@@ -221,8 +224,11 @@ class Pieces:
         for number in range(piece.steps):
             step = slice(part.start + number, part.start + number + 1)
             before, state = state, self.train(step, 1)
-            singles += self.compare(Piece(before, state, piece.first_step + number, 1), step)
-        self._trainer.set_state(piece.after)
+            found = self.compare(Piece(before, state, piece.first_step + number, 1), step)
+            if not all(check.passed for check in found):
+                # One wrong step is enough, and takes as long as all sides of its units.
+                return found
+            singles += found
         # They are evidence only where they are what the piece was.
         narrowed = same_bits(state, piece.after)
         return singles if narrowed else self.compare(piece, part, thorough=True)
