@@ -47,6 +47,8 @@ from benchmarks.worker.deviations import (
 )
 from benchmarks.worker.reference import OnEitherSide, Relabelled, draw_order
 
+CLEAR = 1 / 3
+"""A piece whose errors are within this share of their bounds is not taken apart."""
 PIECE_STEPS = 10
 """Steps of a piece, where a call trains a single one; otherwise a piece is a call."""
 LARGE_NORM, MOST_DOUBLINGS = 100.0, 8
@@ -217,7 +219,7 @@ class Pieces:
     def check(self, piece: Piece, part: slice) -> list[BlockCheck]:
         """The checks of a piece, or those of its single steps where no reference agrees with it."""
         checks = self.compare(piece, part)
-        if piece.steps == 1 or all(check.passed for check in checks):
+        if piece.steps == 1 or is_clear(checks):
             return checks
         singles, state = list[BlockCheck](), piece.before
         self._trainer.set_state(state)
@@ -252,9 +254,14 @@ class Pieces:
         rows = self._given.in_batches[part]
         for end in self._references.ends(piece.before, rows, thorough=thorough):
             found.append(check_piece(piece, end, self._adam, self._precision))
-            if all(check.passed for check in found[-1]):
+            if is_clear(found[-1]):
                 return found[-1]
         return nearest(found)
+
+
+def is_clear(checks: list[BlockCheck]) -> bool:
+    """Whether no check comes near its bound."""
+    return all(check.passed and check.nearness <= CLEAR for check in checks)
 
 
 def nearest(found: list[list[BlockCheck]]) -> list[BlockCheck]:
