@@ -172,7 +172,10 @@ def check_state(make_trainer: Maker, problem: Problem) -> None:
         assert same_bits(other.state(), before)
         other.train(rows)
         other.synchronise()
-        assert same_bits(other.state(), after)
+        if other.products() == trainer.products():
+            assert same_bits(other.state(), after)
+        else:  # A trainer that chooses its libraries anew may be another program.
+            assert difference(other.state().parameters, after.parameters) < BOUND
     assert same_bits(before, kept)
 
 
