@@ -28,6 +28,12 @@ Array = NDArray[Any]
 Parameters = list[tuple[Array, Array]]
 """One (weight, bias) a layer, input side first; weight (inputs, outputs), bias (outputs,)."""
 
+
+def arrays_of(layers: Parameters) -> list[Array]:
+    """The weights and biases in turns, input side first."""
+    return [array for layer in layers for array in layer]
+
+
 TEXTBOOK, EPSILON_HAT = "textbook", "epsilon-hat"  # forms of Adam, which the class Adam defines
 
 

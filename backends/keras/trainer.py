@@ -16,6 +16,7 @@ from backends.contract import (
     Trainer,
     Training,
     TrainingSet,
+    arrays_of,
 )
 from backends.keras.model import optimizer_of, sequential, set_precision
 
@@ -49,8 +50,7 @@ class KerasTrainer(Trainer):
 
     def set_state(self, state: State) -> None:
         for variables, layers in zip(self._variables_of_state(), state[:3], strict=True):
-            arrays = (array for layer in layers for array in layer)
-            for variable, array in zip(variables, arrays, strict=True):
+            for variable, array in zip(variables, arrays_of(layers), strict=True):
                 variable.assign(array)
         self._optimizer.iterations.assign(state.steps)
 

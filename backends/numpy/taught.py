@@ -1,13 +1,21 @@
 """The taught tier, and NumPy's only one: one call after another."""
 
 from collections.abc import Callable
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from backends import contract
-from backends.contract import TEXTBOOK, Array, Execution, Parameters, State, Trainer, Training
+from backends.contract import (
+    TEXTBOOK,
+    Array,
+    Execution,
+    Parameters,
+    State,
+    Trainer,
+    Training,
+    arrays_of,
+)
 from backends.numpy.model import forward, loss_and_gradients, product_in
 
 
@@ -52,7 +60,7 @@ class Eager(Trainer):
         correction = float(np.sqrt(1 - beta_2**self._steps))
         epsilon = adam.epsilon if adam.form == TEXTBOOK else adam.epsilon / correction
         kinds = self._parameters, gradients, self._first_moments, self._second_moments
-        for parameter, gradient, m, v in zip(*map(chain.from_iterable, kinds), strict=True):
+        for parameter, gradient, m, v in zip(*map(arrays_of, kinds), strict=True):
             m *= adam.beta_1
             m += (1 - adam.beta_1) * gradient
             v *= adam.beta_2

@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from backends.contract import Array, Description, Execution, Parameters, State, Trainer, Training
+from backends.contract import (
+    Array,
+    Description,
+    Execution,
+    Parameters,
+    State,
+    Trainer,
+    Training,
+    arrays_of,
+)
 from backends.pytorch.model import NeuralNetwork, mlp
 
 
@@ -79,8 +88,7 @@ class Eager(Trainer):
         self._optimizer.zero_grad()
         # In place, since graphs hold the addresses.
         for tensors, layers in zip(self._tensors(), state[:3], strict=True):
-            arrays = (array for layer in layers for array in layer)
-            for tensor, array in zip(tensors, arrays, strict=bool(tensors)):
+            for tensor, array in zip(tensors, arrays_of(layers), strict=bool(tensors)):
                 tensor.copy_(torch.from_numpy(array.T))
         for count in self._kept("step"):
             count.fill_(state.steps)

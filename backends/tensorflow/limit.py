@@ -111,7 +111,7 @@ class Handwritten(XlaLoop):
     def set_state(self, state: contract.State) -> None:
         *kinds, count = self._variables
         for variables, layers in zip(kinds, state[:3], strict=True):
-            arrays = _turn_last([array for layer in layers for array in layer])
+            arrays = _turn_last(contract.arrays_of(layers))
             for variable, array in zip(variables, arrays, strict=True):
                 variable.assign(array)
         count.assign(state.steps)

@@ -100,10 +100,14 @@ def _certified(certificates: pd.DataFrame, launches: set[int], layers: int) -> b
         for level in (LEVELS if launch == 0 else LEVELS[-1:])
         for figure in figures(layers)
     }
-    passed = certificates[certificates["passed"]].fillna({"parameter": ""})
-    columns = passed[["launch", "level", "stage", "parameter"]]
-    found = set(columns.itertuples(index=False, name=None))
-    return expected <= found and bool(certificates["passed"].all())
+    return _all_passed(certificates, ["launch", "level", "stage", "parameter"], expected)
+
+
+def _all_passed(checks: pd.DataFrame, key: list[str], expected: set[tuple[Any, ...]]) -> bool:
+    """Whether every check has passed, and all that are `expected` by their `key` are there."""
+    passed = checks[checks["passed"]].fillna({"parameter": ""})
+    found = set(passed[key].itertuples(index=False, name=None))
+    return expected <= found and bool(checks["passed"].all())
 
 
 def _blocks_certified(blocks: pd.DataFrame, launches: pd.DataFrame, layers: int) -> bool:
@@ -113,9 +117,7 @@ def _blocks_certified(blocks: pd.DataFrame, launches: pd.DataFrame, layers: int)
     """
     checked = launches.loc[launches["checking_seconds"].notna(), "launch"]
     expected = {(launch, *figure) for launch in checked for figure in block_figures(layers)}
-    passed = blocks[blocks["passed"]].fillna({"parameter": ""})
-    found = set(passed[["launch", "check", "parameter"]].itertuples(index=False, name=None))
-    return expected <= found and bool(blocks["passed"].all())
+    return _all_passed(blocks, ["launch", "check", "parameter"], expected)
 
 
 def _fixed_seconds(samples: pd.DataFrame) -> float:

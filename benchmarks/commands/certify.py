@@ -85,7 +85,7 @@ def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> N
         console.print(f"certified in {seconds:.1f} s")
     entries = certified.ledger | {
         OVERRIDES: outcome.case.differs_in,
-        REPEATS: "bit for bit" if outcome.checked.repeats else "in other bits",
+        REPEATS: outcome.checked.ended,
         "cpus_used": f"{block.cpu_seconds / block.seconds:.1f}",
         "compiled_while_timed": str(block.compilations),
     }

@@ -49,6 +49,12 @@ class Split:
     images: Array = field(repr=False)
     labels: Array = field(repr=False)
 
+    @cached_property
+    def unlit(self) -> Array:
+        """Of each pixel, whether it is zero in every image: (pixels,)."""
+        result: Array = self.images.max(axis=0) == 0
+        return result
+
     def stored_as(self, dtype: str) -> TrainingSet:
         """The images divided by 255, in the NumPy type of that name, and the labels."""
         number = np.dtype(dtype)

@@ -123,4 +123,4 @@ def block_data(training: Split, rows: Array) -> BlockData:
     """What there is to hand over of a block with these rows of the training set."""
     used = np.unique(rows)
     batches = Split(images=training.images[used], labels=training.labels[used])
-    return BlockData(rows=rows, batches=batches, unlit=training.images.max(axis=0) == 0)
+    return BlockData(rows=rows, batches=batches, unlit=training.unlit)

@@ -107,8 +107,7 @@ class Member:
         checked = check_drawn_block(self.worker, rows, training, step_seconds)
         for check in checked.checks:
             self.rows.append("blocks", check, passed=check.passed)
-        repeats = "bit for bit" if checked.repeats else "in other bits"
-        self.rows.append("ledger", entry=REPEATS, value=repeats)
+        self.rows.append("ledger", entry=REPEATS, value=checked.ended)
         self.write_launch(self.final, checked.seconds)
         return checked.passed
 

@@ -23,8 +23,7 @@ import numpy as np
 from backends.contract import PRECISIONS, TEXTBOOK, Adam, Array, Parameters, State, Trainer
 from backends.numpy.model import forward
 from benchmarks.plan.data import Split
-from benchmarks.schema import parameter_names
-from benchmarks.worker.reference import relative_error
+from benchmarks.worker.reference import by_name, relative_error
 
 SAFETY = 8.0
 """How many times what independent roundings do is allowed."""
@@ -98,12 +97,6 @@ PIECE = {
     "bfloat16": Tolerance(3e-1, 1e-1),
 }
 """Of several steps, each of which starts from what the one before has rounded."""
-
-
-def by_name(layers: Parameters) -> dict[str, Array]:
-    """The arrays by their names, as in "layer 2 bias"."""
-    arrays = (array for layer in layers for array in layer)
-    return dict(zip(parameter_names(len(layers)), arrays, strict=True))
 
 
 def worst_of(checks: Iterable[BlockCheck]) -> tuple[BlockCheck, ...]:
@@ -279,7 +272,8 @@ def check_large_gradients(piece: Piece, expected: State, precision: str) -> list
 
 def check_evaluation(trainer: Trainer, piece: Piece, batches: Split, precision: str) -> BlockCheck:
     """The logits from which losses and accuracies are read, against those of the parameters."""
-    images = batches.stored_as(PRECISIONS[precision].stored).images[:EVALUATED]
+    some = Split(images=batches.images[:EVALUATED], labels=batches.labels[:EVALUATED])
+    images = some.stored_as(PRECISIONS[precision].stored).images
     parameters = [(w.astype(float), b.astype(float)) for w, b in trainer.state().parameters]
     expected = forward(parameters, images.astype(float))[-1]
     error = relative_error(trainer.logits(images), expected, expected)

@@ -186,6 +186,11 @@ class BlockChecked:
         """Whether all checks passed."""
         return all(check.passed for check in self.checks)
 
+    @property
+    def ended(self) -> str:
+        """How the block ended when it was trained again, as the ledger says it."""
+        return "bit for bit" if self.repeats else "in other bits"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:

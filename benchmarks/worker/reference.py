@@ -31,12 +31,13 @@ from backends.contract import (
     State,
     Trainer,
     TrainingSet,
+    arrays_of,
 )
-from backends.numpy.model import backward, forward, product_in
+from backends.numpy.model import backward, forward, loss_and_gradients, product_in
 from backends.numpy.taught import Eager
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload, batch_rows
-from benchmarks.schema import PARAMETERS
+from benchmarks.schema import parameter_names
 
 STEPS, VARIANTS, CANDIDATES = 10, 12, 3
 LARGE_STEP_FLOPS = 5e9
@@ -47,6 +48,8 @@ REDUCED_SAFETY = 3.0
 gradient, and so few bits lose the signs of many small gradients: a bound ten times as large would
 exceed the distance that training moves a parameter, and prove nothing."""
 
+LARGE_NORM, MOST_DOUBLINGS = 100.0, 8
+"""A gradient of this norm is large: no one clips to more."""
 NEAR_UNITS = 64.0
 """A hidden unit is near zero where its sum is within so many roundings of all its terms."""
 MOST_SIDES = 32
@@ -77,13 +80,15 @@ class Reference:
         return self.batches.stored_as(dtype).images[self.batch_rows[0]]
 
 
+def by_name(layers: Parameters) -> dict[str, Array]:
+    """The arrays by their names, as in "layer 2 bias"."""
+    return dict(zip(parameter_names(len(layers)), arrays_of(layers), strict=True))
+
+
 def by_parameter(stage: str, parameters: Parameters) -> Figures:
     """A stage's figures, one for each parameter."""
-    return {
-        (stage, f"layer {layer} {kind}"): np.asarray(array, np.float64)
-        for layer, pair in enumerate(parameters, start=1)
-        for kind, array in zip(PARAMETERS, pair, strict=True)
-    }
+    named = by_name(parameters).items()
+    return {(stage, name): np.asarray(array, np.float64) for name, array in named}
 
 
 def collect(
@@ -194,6 +199,17 @@ class OnEitherSide(Eager):
         execution = Execution(mode="eager", precision="float64")
         super().__init__(work.training(batches.stored_as("float64"), start=[]), execution)
         self._unit = unit
+
+    def enlarged(self, parameters: Parameters, batch: Array) -> Parameters:
+        """Parameters, doubled until the gradient of a batch has LARGE_NORM, if it gets so large."""
+        images, labels = self._images[batch], self._labels[batch]
+        for doublings in range(MOST_DOUBLINGS):
+            larger = [(weight * 2**doublings, bias * 2**doublings) for weight, bias in parameters]
+            exact = [(weight.astype(float), bias.astype(float)) for weight, bias in larger]
+            gradients = arrays_of(loss_and_gradients(exact, images, labels)[1])
+            if sum(float(np.vdot(array, array)) for array in gradients) > LARGE_NORM**2:
+                break
+        return larger
 
     def ends(self, before: State, batch: Array) -> Iterator[State]:
         """The states after a step from `before`, with near units where they are, then elsewhere.

@@ -14,8 +14,9 @@ the reference of a step is taken on either side of zero for each unit that lies 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from random import SystemRandom
+from time import perf_counter
 
 import numpy as np
 
@@ -26,9 +27,8 @@ from backends.contract import (
     Parameters,
     State,
     Trainer,
-    TrainingSet,
+    arrays_of,
 )
-from backends.numpy.model import loss_and_gradients
 from backends.numpy.taught import Eager
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import BlockData, Workload
@@ -45,14 +45,13 @@ from benchmarks.worker.deviations import (
     unit_of,
     worst_of,
 )
+from benchmarks.worker.messages import BlockChecked
 from benchmarks.worker.reference import OnEitherSide, Relabelled, draw_order
 
 CLEAR = 1 / 3
 """A piece whose errors are within this share of their bounds is not taken apart."""
 PIECE_STEPS = 10
 """Steps of a piece, where a call trains a single one; otherwise a piece is a call."""
-LARGE_NORM, MOST_DOUBLINGS = 100.0, 8
-"""A gradient of this norm is large: no one clips to more."""
 CHANCE = SystemRandom()
 REFERENCES = 6
 """References that are tried of a piece in a reduced precision, where each rounds by chance."""
@@ -82,15 +81,6 @@ class Drawing:
             self.kept = block
 
 
-@dataclass(frozen=True, kw_only=True)
-class Replayed:
-    """What became of a block that was trained once more."""
-
-    checks: tuple[BlockCheck, ...]
-    repeats: bool
-    """Whether it ended in the same bits."""
-
-
 class References:
     """NumPy's reference in several orders of summation, on the images of one block."""
 
@@ -105,7 +95,7 @@ class References:
         """
         plain = self._precision == PRECISIONS[self._precision].stored
         if plain and len(rows) == 1:
-            yield from self._on_either_side.ends(before, rows[0])
+            yield from self.on_either_side.ends(before, rows[0])
             return
         for number in range(1 if plain and not thorough else REFERENCES):
             if number == len(self._made):
@@ -115,23 +105,9 @@ class References:
             reference.train(rows)
             yield reference.state()
 
-    def enlarged(self, parameters: Parameters, batch: Array) -> Parameters:
-        """Parameters, doubled until the gradient of a batch has LARGE_NORM, if it gets so large."""
-        images, labels = self._exact.images[batch], self._exact.labels[batch]
-        for doublings in range(MOST_DOUBLINGS):
-            larger = [(weight * 2**doublings, bias * 2**doublings) for weight, bias in parameters]
-            exact = [(weight.astype(float), bias.astype(float)) for weight, bias in larger]
-            _, gradients = loss_and_gradients(exact, images, labels)
-            if sum(float(np.vdot(a, a)) for layer in gradients for a in layer) > LARGE_NORM**2:
-                break
-        return larger
-
     @cached_property
-    def _exact(self) -> TrainingSet:
-        return self._batches.stored_as("float64")
-
-    @cached_property
-    def _on_either_side(self) -> OnEitherSide:
+    def on_either_side(self) -> OnEitherSide:
+        """The reference in float64."""
         unit = unit_of(self._precision)
         return OnEitherSide(self._work, self._batches, unit)
 
@@ -155,15 +131,15 @@ def replay(
     given: BlockData,
     start: Parameters,
     precision: str,
-) -> Replayed:
+) -> BlockChecked:
     """Train a block once more, and compare it with its end and with the reference.
 
     `start` are the parameters that the training began with.
     """
     whole = Piece(block.before, block.after, block.first_step, len(given.rows))
     if diverged := not_finite(whole):
-        return Replayed(checks=tuple(diverged), repeats=False)
-    pieces = Pieces(trainer, work, given, precision)
+        return BlockChecked(checks=tuple(diverged), repeats=False, seconds=0.0)
+    began, pieces = perf_counter(), Pieces(trainer, work, given, precision)
     rows, checks = given.rows, list[BlockCheck]()
     call = trainer.describe().steps_per_call
     size = call if call > 1 else PIECE_STEPS
@@ -186,18 +162,14 @@ def replay(
     checks.append(check_unlit_pixels(whole, start, given.unlit))
     checks.append(check_evaluation(trainer, whole, given.batches, precision))
     checks += pieces.check_large_gradients(state)
-    return Replayed(checks=worst_of(checks), repeats=repeats)
+    return BlockChecked(checks=worst_of(checks), repeats=repeats, seconds=perf_counter() - began)
 
 
 def same_bits(state: State, other: State) -> bool:
     """Whether two states are equal in every bit that counts."""
-    pairs = zip(arrays_of(state), arrays_of(other), strict=True)
+    arrays, others = (chain.from_iterable(map(arrays_of, one[:3])) for one in (state, other))
+    pairs = zip(arrays, others, strict=True)
     return state.steps == other.steps and all(np.array_equal(a, b) for a, b in pairs)
-
-
-def arrays_of(state: State) -> list[Array]:
-    """Parameters and both moments, one after the other."""
-    return [array for kind in state[:3] for layer in kind for array in layer]
 
 
 class Pieces:
@@ -239,7 +211,9 @@ class Pieces:
         """The gradients of a step with the parameters of a state, enlarged until they are large."""
         step = slice(0, 1)
         batch = self._given.in_batches[0]
-        large = State.starting_from(self._references.enlarged(state.parameters, batch))
+        large = State.starting_from(
+            self._references.on_either_side.enlarged(state.parameters, batch)
+        )
         self._trainer.set_state(large)
         piece = Piece(large, self.train(step, 1), state.steps, 1)
         found = [

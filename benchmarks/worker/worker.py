@@ -243,15 +243,13 @@ class Worker:
 
     def check_block(self, given: workload.BlockData) -> messages.BlockChecked:
         """Train the block that was drawn once more, and compare: see replay.py."""
-        kept, began, state = self._drawing.kept, perf_counter(), self._trainer.state()
+        kept, state = self._drawing.kept, self._trainer.state()
         assert kept is not None, "the session asks for it first"
         precision = self._job.execution.precision
-        replayed = replay(self._trainer, kept, self._job.workload, given, self._start, precision)
+        checked = replay(self._trainer, kept, self._job.workload, given, self._start, precision)
         self._trainer.set_state(state)
         self._trainer.synchronise()
-        return messages.BlockChecked(
-            checks=replayed.checks, repeats=replayed.repeats, seconds=perf_counter() - began
-        )
+        return checked
 
     def _profile(self, folder: Path) -> None:
         """Some steps under the framework's own profiler, after the training and off the clock."""

@@ -17,7 +17,8 @@ from benchmarks.plan.workload import Workload, batch_rows, block_data, initial_p
 from benchmarks.schema import block_figures
 from benchmarks.validation.wrong_trainings import MUTANTS
 from benchmarks.worker.deviations import BlockCheck
-from benchmarks.worker.replay import Drawing, Replayed, TimedBlock, replay
+from benchmarks.worker.messages import BlockChecked
+from benchmarks.worker.replay import Drawing, TimedBlock, replay
 from tests.conftest import back_to_float64, modes_on, set_up
 
 STEPS_PER_CALL = 10
@@ -60,7 +61,7 @@ def checked(
     execution: Execution,
     work: Workload = SMALL,
     change: Callable[[TimedBlock], TimedBlock] = lambda block: block,
-) -> Replayed:
+) -> BlockChecked:
     """What a trainer's block after BEFORE steps is found to be; it can be changed before that."""
     split = images()
     start = initial_parameters(work.network, seed=0)
@@ -76,11 +77,13 @@ def checked(
     return replay(trainer, change(timed), work, handed, start, execution.precision)
 
 
-def by_numpy(make: Callable[[Training, Execution], Trainer] = Eager, **options: Any) -> Replayed:
+def by_numpy(
+    make: Callable[[Training, Execution], Trainer] = Eager, **options: Any
+) -> BlockChecked:
     return checked(make, Execution(mode="eager"), **options)
 
 
-def failed(replayed: Replayed) -> dict[str, BlockCheck]:
+def failed(replayed: BlockChecked) -> dict[str, BlockCheck]:
     """The checks that failed, by their names."""
     return {check.check: check for check in replayed.checks if not check.passed}
 
