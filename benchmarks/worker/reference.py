@@ -201,10 +201,15 @@ class OnEitherSide(Eager):
         self._unit = unit
 
     def enlarged(self, parameters: Parameters, batch: Array) -> Parameters:
-        """Parameters, doubled until the gradient of a batch has LARGE_NORM, if it gets so large."""
+        """Parameters, doubled until the gradient of a batch has LARGE_NORM, if it gets so large.
+
+        Outputs are exchanged, so that what has been learned is wrong: else it would get smaller.
+        """
         images, labels = self._images[batch], self._labels[batch]
+        *hidden, (weight, bias) = parameters
+        exchanged = [*hidden, (np.roll(weight, 1, axis=1), np.roll(bias, 1))]
         for doublings in range(MOST_DOUBLINGS):
-            larger = [(weight * 2**doublings, bias * 2**doublings) for weight, bias in parameters]
+            larger = [(weight * 2**doublings, bias * 2**doublings) for weight, bias in exchanged]
             exact = [(weight.astype(float), bias.astype(float)) for weight, bias in larger]
             gradients = arrays_of(loss_and_gradients(exact, images, labels)[1])
             if sum(float(np.vdot(array, array)) for array in gradients) > LARGE_NORM**2:
