@@ -180,7 +180,7 @@ def compute_findings(bundle: Bundle) -> Findings:
     flops = Network(layer_sizes=workload.layer_sizes).step_flops(workload.batch_size)
     bounds = limits.compute_bounds(bundle.tables["pieces"])
     floors, limited = limits.compute_limits(flops, samples, bundle.tables["parts"], bounds)
-    held_back = limits.held_back(limited, run.floor_version)
+    held_back = limits.late(samples) | limits.held_back(limited, run.floor_version)
     summary["held_back"] = [held_back.get(case, "") for case in summary["case"]]
     is_comparable = (summary["status"] == "measured") & summary["certified"] & ~control_of(summary)
     comparable = summary[is_comparable & (summary["held_back"] == "")]

@@ -26,6 +26,9 @@ LEAST_SHARE = 0.97
 """A case whose whole interval lies below this share of the attained floor is held back: it can
 hardly do all that it must, or the floor is not what it should be. Between this and 1, pieces that
 the floor makes one by one are fused."""
+LATE_SHARE = 0.03
+"""A case is held back, too, whose state takes longer to read after a block than before it by more
+than this share of the block, in the median: it has left work for then."""
 CASE_COLUMNS = _SUMMARY[_SUMMARY.index("x_floor") : _SUMMARY.index("bound") + 1]
 
 
@@ -117,6 +120,16 @@ def held_back(limited: pd.DataFrame, floor_version: int | None) -> dict[str, str
         str(case): f"held back until it is explained: it takes {value:.3f} [{low:.3f}, {high:.3f}] "
         "times as long as the attained floor, which does only a part of its work"
         for case, value, low, high in below[columns].itertuples(index=False)
+    }
+
+
+def late(samples: pd.DataFrame) -> dict[str, str]:
+    """Why each case is held back that has not done all of its work when its blocks end."""
+    share = (samples["settling_seconds"] / samples["seconds"]).groupby(samples["case"]).median()
+    return {
+        str(case): f"held back until it is explained: reading its state took {value:.0%} of a "
+        "block longer after the block than before it, as if work had been left for then"
+        for case, value in share[share > LATE_SHARE].items()
     }
 
 

@@ -18,7 +18,8 @@ STAGES = (
 
 BLOCK_CHECKS = (
     *("parameters", "rate", "decay", "first moments", "second moments"),
-    *("large gradients", "steps", "silent pixels", "unlit pixels", "logits"),
+    *("large gradients", "steps", "silent pixels", "unlit pixels", "data values"),
+    *("lead-in", "beginnings", "logits"),
 )
 """What is compared of a timed block that is trained again: see deviations.py."""
 
@@ -44,12 +45,13 @@ def figures(layers: int) -> list[tuple[str, str]]:
 def block_figures(layers: int) -> list[tuple[str, str]]:
     """The check and parameter of every figure that a timed block's certificate always has.
 
-    Whether a pixel is silent depends on the images.
+    Whether pixels are silent, and which are never lit, depends on the images.
     """
     of_parameters = [
         (check, name) for check in BLOCK_CHECKS[:6] for name in parameter_names(layers)
     ]
-    return [*of_parameters, ("steps", ""), ("unlit pixels", "layer 1 weight"), ("logits", "")]
+    single = [(check, "") for check in ("steps", "lead-in", "beginnings", "logits")]
+    return [*of_parameters, ("unlit pixels", "layer 1 weight"), *single]
 
 
 HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS = "host_seconds", "input_seconds", "peak_flops"

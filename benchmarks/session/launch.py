@@ -157,9 +157,12 @@ class Launch:
         """Check a timed block of every case that trains."""
         began, work = monotonic(), self.plan.workload
         rows = batch_rows(work.training_images, work.batch_size, work.steps, self.seed)
+        passed: list[Member] = []
 
         def check(member: Member) -> None:
-            if not member.check_block(self.state.training, rows):
+            if member.check_block(self.state.training, rows, passed):
+                passed.append(member)
+            else:
                 self.state.uncertified.add(member.case)
                 self.state.progress.departed(member.case)
 

@@ -1,6 +1,7 @@
 """A member of a launch: a case with its worker, and the rows that are written of it."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 from backends.contract import Array
 from backends.ladder import FLOOR
@@ -37,6 +38,9 @@ class Member:
     last_reading: Reading | None = None
     batch_readings: int = 0
     """How many of the plan's batch readings have been taken."""
+    end_states: list[str] = field(default_factory=list)
+    """The digest of its state after each block: see `Block.end_state`."""
+    checked: BlockChecked | None = None
     final: Final | None = None
     finished: bool = False
     """Whether the row of the launch is written."""
@@ -70,6 +74,7 @@ class Member:
         steps = block.lead_in_steps + block.steps
         self.steps += steps
         self.train_seconds += steps * block.seconds / block.steps
+        self.end_states.append(block.end_state)
         return block
 
     def read(self) -> None:
@@ -98,15 +103,29 @@ class Member:
             self.read()
         self.final = self.worker.ask(messages.Finish(), ANSWER_TIMEOUT_SECONDS)
 
-    def check_block(self, training: Split, rows: Array) -> bool:
+    def check_block(self, training: Split, rows: Array, others: Sequence["Member"]) -> bool:
         """Check one of the timed blocks, and write what was found and the row of the launch.
 
         `rows` (steps, batch_size) are those of the whole training. Returns whether it has passed.
+        Where one of `others`, whose blocks are checked, has trained in the same bits, only what
+        states do not show is checked anew.
         """
         step_seconds = self.train_seconds / self.steps
-        checked = check_drawn_block(self.worker, rows, training, step_seconds)
+        like = next((one for one in others if one.end_states == self.end_states), None)
+        checked = check_drawn_block(
+            self.worker, rows, training, step_seconds, trained_again=like is None
+        )
+        self.checked = checked
         for check in checked.checks:
             self.rows.append("blocks", check, passed=check.passed)
+        if like and like.checked:
+            own = {check.check for check in checked.checks}
+            for check in like.checked.checks:
+                if check.check not in own:
+                    self.rows.append(
+                        "blocks", check, passed=check.passed, checked_as=like.case.name
+                    )
+            checked = replace(checked, repeats=like.checked.repeats)
         self.rows.append("ledger", entry=REPEATS, value=checked.ended)
         self.write_launch(self.final, checked.seconds)
         return checked.passed
@@ -138,13 +157,18 @@ class Member:
 
 
 def check_drawn_block(
-    worker: WorkerProcess, rows: Array, training: Split, step_seconds: float
+    worker: WorkerProcess,
+    rows: Array,
+    training: Split,
+    step_seconds: float,
+    *,
+    trained_again: bool = True,
 ) -> BlockChecked:
     """Have a worker check one of the blocks that it has trained, on batches from here.
 
-    `rows` (steps, batch_size) are those of its whole training.
+    `rows` (steps, batch_size) are those of its whole training; see `messages.CheckBlock`.
     """
     drawn = worker.ask(messages.DrawBlock(), ANSWER_TIMEOUT_SECONDS)
     block = block_data(training, rows_of(rows, drawn.first_step, drawn.steps))
     timeout = ANSWER_TIMEOUT_SECONDS + 100 * drawn.steps * step_seconds
-    return worker.ask(messages.CheckBlock(block), timeout)
+    return worker.ask(messages.CheckBlock(block, trained_again), timeout)

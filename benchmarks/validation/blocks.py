@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from backends.contract import Adam, Execution, Network, Trainer, Training
+from backends.numpy.taught import Eager
 from backends.registry import BACKENDS, load
 from benchmarks.machine.settings import default_threads
 from benchmarks.plan.data import EMBEDDED, Split
@@ -19,13 +20,14 @@ from benchmarks.plan.data import load as load_images
 from benchmarks.plan.workload import Workload, batch_rows, block_data, initial_parameters
 from benchmarks.validation.wrong_trainings import MUTANTS
 from benchmarks.worker.deviations import BlockCheck
-from benchmarks.worker.replay import TimedBlock, replay
+from benchmarks.worker.replay import check_block
+from benchmarks.worker.witness import TimedBlock, Witness, beginning
 
 CALL = 10
 LEAD_IN, TIMED = 10, 20
 BLOCKS = 4
 """Blocks of each training, one after the other."""
-IMAGES = 4000
+IMAGES, EVALUATED = 4000, 1000
 PROGRAMS = (
     ("numpy", "eager"),
     ("pytorch", "eager"),
@@ -92,17 +94,24 @@ def checks_of(
         data_dir="",
     )
     start = initial_parameters(work.network, seed)
-    trainer = make(work.training(split.stored_as(execution.stored), start), execution)
+    data = split.stored_as(execution.stored)
+    trainer = make(work.training(data, start), execution)
+    trainer.reset(start)
+    evaluated, witness = [data.images[:EVALUATED]], Witness(beginning(data, start), lambda _: 0)
     ends = range(0, work.steps + 1, steps)
     rows = batch_rows(IMAGES, work.batch_size, work.steps, seed)
     for first, last in pairwise(ends):
         part, before = rows[first:last], trainer.state()
         trainer.train_parts([part[:LEAD_IN], part[LEAD_IN:]], lambda: None)
-        block = TimedBlock(first_step=first, steps=steps, before=before, after=trainer.state())
-        yield replay(
-            trainer, block, work, block_data(split, part), start, execution.precision
+        after = trainer.state()
+        witness.show(
+            TimedBlock(first_step=first, steps=steps, lead_in=LEAD_IN, before=before, after=after)
+        )
+        yield check_block(
+            trainer, witness, work, block_data(split, part), start, evaluated, execution.precision
         ).checks
-        trainer.set_state(block.after)
+        trainer.set_state(after)
+        trainer.logits(evaluated[0])
 
 
 def rows_of(
@@ -145,7 +154,7 @@ def validate(seeds: int) -> Iterator[pd.DataFrame]:
                 found = checks_of(module.TRAINERS[mode], execution, shape, seed)
                 rows += rows_of(shape, f"{backend} {mode}", seed, found)
         for name, mutant in MUTANTS.items():
-            found = checks_of(mutant.trainer, Execution(mode="eager"), SHAPES[1], seed)
+            found = checks_of(mutant.of(Eager), Execution(mode="eager"), SHAPES[1], seed)
             rows += rows_of(SHAPES[1], name, seed, found)
         yield nearest(pd.DataFrame(rows))
 

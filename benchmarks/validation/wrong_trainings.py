@@ -3,176 +3,262 @@
 Those whose updates are wrong are in wrong_updates.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from backends.contract import Array, Parameters, State
-from backends.numpy.model import product_in
-from backends.numpy.taught import Eager
+from backends.contract import Array, Execution, Parameters, State, Trainer, Training
+from benchmarks.validation.wrong import LateSteps, Wrapped, WrongGradients, WrongSteps, combined
 from benchmarks.validation.wrong_updates import (
+    Accumulating,
     Beta1,
     Beta2,
     Clipped,
+    Coarse,
     Corrected,
+    Decay,
     Epsilon,
     Forgetting,
     Frozen,
+    Largest,
     LastBias,
     Leaking,
+    LookingBack,
+    Nesterov,
     Noisy,
     Rate,
+    RateFalling,
     RateTripled,
     Regularised,
+    Shortened,
+    Sparse,
     Stale,
-    Wrong,
 )
 
-
-class Decay(Wrong):
-    """Weights decay by 3e-7 a step."""
-
-    def train_step(self, batch: Array) -> None:
-        super().train_step(batch)
-        for weight, _ in self._parameters:
-            weight *= weight.dtype.type(1 - 3e-7)
+# Which steps are trained, and on what.
 
 
-class Reset(Wrong):
+class Reset(Wrapped):
     """Adam starts again at each call."""
 
     def train(self, rows: Array) -> None:
-        self.set_state(State.starting_from(self._parameters))
-        super().train(rows)
+        self.sound.reset(self.sound.parameters())
+        self.sound.train(rows)
 
 
-class FirstRows(Wrong):
+class FirstRows(Wrapped):
     """Only the first rows of a call are trained."""
 
     def train(self, rows: Array) -> None:
-        super().train(rows[: max(1, len(rows) // 2)])
+        self.sound.train(rows[: max(1, len(rows) // 2)])
 
 
-class CountedRows(FirstRows):
+class CountedRows(Wrapped):
     """The same, and Adam is said to have counted all of them."""
 
     def train(self, rows: Array) -> None:
-        steps = self._steps + len(rows)
-        super().train(rows)
-        self._steps = steps
+        steps = self.sound.state().steps + len(rows)
+        self.sound.train(rows[: max(1, len(rows) // 2)])
+        self.sound.set_state(self.sound.state()._replace(steps=steps))
 
 
-class LastDropped(Wrong):
+class LastDropped(Wrapped):
     """The last batch of a call is dropped, where there are more."""
 
     def train(self, rows: Array) -> None:
-        super().train(rows[:-1] if len(rows) > 1 else rows)
+        self.sound.train(rows[:-1] if len(rows) > 1 else rows)
 
 
-class Skipping(Wrong):
+class Repeating(Wrapped):
+    """Every second batch is the one before it."""
+
+    def train(self, rows: Array) -> None:
+        self.sound.train(rows[np.arange(len(rows)) // 2 * 2])
+
+
+class OtherOrder(Wrapped):
+    """The batches of a call are trained in another order."""
+
+    def train(self, rows: Array) -> None:
+        self.sound.train(np.concatenate([rows[:1], rows[:0:-1]]))
+
+
+class Skipping(WrongSteps):
     """Every 20th step is skipped, but counted."""
 
     def train_step(self, batch: Array) -> None:
         if self.trained % 20:
-            super().train_step(batch)
+            self.sound.train(batch[None])
         else:
-            self._steps += 1
+            state = self.sound.state()
+            self.sound.set_state(state._replace(steps=state.steps + 1))
 
 
-class Repeating(Wrong):
-    """Every second batch is the one before it."""
+class Easy(WrongSteps):
+    """A step is left out where the loss before it was small: what is trained depends on data."""
+
+    loss = np.inf
+
+    def train_step(self, batch: Array) -> None:
+        if self.loss < 2.3:
+            state, self.loss = self.sound.state(), np.inf
+            self.sound.set_state(state._replace(steps=state.steps + 1))
+        else:
+            self.sound.train(batch[None])
+            self.sound.synchronise()
+            self.loss = float(self.sound.losses()[-1])
+
+
+class Halved(LateSteps):
+    """After some steps half of each batch stands for all of it."""
+
+    def train_step(self, batch: Array) -> None:
+        half = np.resize(batch[: -(-len(batch) // 2)], len(batch))
+        self.sound.train((half if self.late else batch)[None])
+
+
+class Replaced(LateSteps):
+    """After some steps one image in a batch is replaced by another one of it."""
+
+    def train_step(self, batch: Array) -> None:
+        rows = batch.copy()
+        rows[-1] = rows[0] if self.late else rows[-1]
+        self.sound.train(rows[None])
+
+
+class Labels(WrongGradients):
+    """After some steps one image in a batch has another label."""
+
+    def seen(self, images: Array, labels: Array) -> tuple[Array, Array]:
+        if self.late:
+            classes = self.training.network.layer_sizes[-1]
+            labels = np.concatenate([(labels[:1] + 1) % classes, labels[1:]])
+        return images, labels
+
+
+class Images(WrongGradients):
+    """After some steps images are kept in eight bits of significand."""
+
+    def seen(self, images: Array, labels: Array) -> tuple[Array, Array]:
+        if self.late:
+            images = (images * 254).round() / images.dtype.type(254)
+        return images, labels
+
+
+class LitPixels(Wrapped):
+    """Pixels that are zero in all images are left out: the program has looked at the data."""
+
+    def __init__(self, sound: Trainer, training: Training) -> None:
+        super().__init__(sound, training)
+        self._dark = training.training_set.images.max(axis=0) == 0
 
     def train(self, rows: Array) -> None:
-        super().train(rows[np.arange(len(rows)) // 2 * 2])
+        # Of a network without these pixels their weights would lie aside.
+        state = self.sound.state()
+        (weight, bias), *others = state.parameters
+        without = np.where(self._dark[:, None], 0, weight).astype(weight.dtype)
+        self.sound.set_state(state._replace(parameters=[(without, bias), *others]))
+        self.sound.train(rows)
+        self.sound.synchronise()
+        after = self.sound.state()
+        (moved, bias), *others = after.parameters
+        whole = np.where(self._dark[:, None], weight, moved)
+        self.sound.set_state(after._replace(parameters=[(whole, bias), *others]))
 
 
-class Averaged(Wrong):
+# Where a training begins, what is timed of it, and what is read.
+
+
+class OwnStart(Wrapped):
+    """It starts from its own parameters."""
+
+    def reset(self, parameters: Parameters) -> None:
+        super().reset([(w * w.dtype.type(1.01), b) for w, b in parameters])
+
+
+class Drifting(Wrapped):
+    """Reading logits changes the parameters a little."""
+
+    def logits(self, images: Array) -> Array:
+        state = self.sound.state()
+        *others, (weight, bias) = state.parameters
+        changed = (weight * weight.dtype.type(1 + 3e-7), bias)
+        self.sound.set_state(state._replace(parameters=[*others, changed]))
+        return self.sound.logits(images)
+
+
+class Early(Wrapped):
+    """Some timed steps are trained within the lead-in."""
+
+    def train_parts(self, parts: Sequence[Array], mark: Callable[[], None]) -> None:
+        if len(parts) == 2:
+            lead_in, timed = parts
+            moved = max(1, len(timed) // 10)
+            parts = [np.concatenate([lead_in, timed[:moved]]), timed[moved:]]
+        super().train_parts(parts, mark)
+
+
+class Unlit(WrongSteps):
+    """A step moves weights of pixels that are zero everywhere, by so little that no sum shows."""
+
+    def changed(self, before: State, after: State) -> State:
+        (weight, bias), *others = after.parameters
+        moved = weight.copy()
+        moved[-1] *= weight.dtype.type(1 + 3e-7)
+        return after._replace(parameters=[(moved, bias), *others])
+
+
+class Averaged(WrongSteps):
     """Accuracies are read from an average of the parameters."""
 
     average: Parameters | None = None
 
-    def train_step(self, batch: Array) -> None:
-        super().train_step(batch)
-        kept = self.average or self._parameters
-        self.average = [
-            tuple(0.9 * a + 0.1 * b for a, b in zip(layer, new, strict=True))  # type: ignore[misc]
-            for layer, new in zip(kept, self._parameters, strict=True)
-        ]
+    def changed(self, before: State, after: State) -> State:
+        self.average = combined(self.average or after.parameters, after.parameters, 0.1)
+        return after
 
     def logits(self, images: Array) -> Array:
-        parameters = self._parameters
-        self._parameters = self.average or parameters
-        result = super().logits(images)
-        self._parameters = parameters
+        state = self.sound.state()
+        self.sound.set_state(state._replace(parameters=self.average or state.parameters))
+        result = self.sound.logits(images)
+        self.sound.set_state(state)
         return result
 
 
-class Coarse(Wrong):
-    """After some steps products round their factors to ten bits."""
+class Sharpened(Wrapped):
+    """Logits are a thousandth too large when they are read: losses are, accuracies are not."""
 
-    def train_step(self, batch: Array) -> None:
-        if self.late:
-            self._product = product_in("tf32")
-        super().train_step(batch)
-
-
-class Halved(Wrong):
-    """After some steps only half of each batch is trained on."""
-
-    def train_step(self, batch: Array) -> None:
-        super().train_step(batch[: len(batch) // 2] if self.late else batch)
+    def logits(self, images: Array) -> Array:
+        logits = self.sound.logits(images)
+        return logits * logits.dtype.type(1.001)
 
 
-class Labels(Wrong):
-    """After some steps one image in a batch has another label."""
+class FewEvaluated(Wrapped):
+    """Only the first half of the images is evaluated, and stands for all."""
 
-    def train_step(self, batch: Array) -> None:
-        given = self._labels
-        if self.late:
-            self._labels = given.copy()
-            self._labels[batch[0]] = (given[batch[0]] + 1) % len(self._parameters[-1][1])
-        super().train_step(batch)
-        self._labels = given
+    def logits(self, images: Array) -> Array:
+        half = self.sound.logits(images[: -(-len(images) // 2)])
+        return np.resize(half, (len(images), half.shape[1]))
 
 
-class Images(Wrong):
-    """After some steps images are kept in eight bits of significand."""
-
-    def train_step(self, batch: Array) -> None:
-        if self.late and not hasattr(self, "given"):
-            self.given = self._images
-            self._images = (self._images * 254).round() / self._images.dtype.type(254)
-        super().train_step(batch)
-
-
-class Easy(Wrong):
-    """A step is left out where the loss before it was small: what is trained depends on data."""
-
-    _loss = np.inf
-
-    def train_step(self, batch: Array) -> None:
-        if self._loss < 2.3 and self.trained % 2:
-            self._steps += 1
-            self._loss = np.inf
-        else:
-            super().train_step(batch)
-
-
-class Unlit(Wrong):
-    """A step moves weights of pixels that are zero everywhere, by so little that no sum shows."""
-
-    def train_step(self, batch: Array) -> None:
-        super().train_step(batch)
-        self._parameters[0][0][-1] *= self._images.dtype.type(1 + 3e-7)
+Maker = Callable[[Training, Execution], Trainer]
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A wrong training, and the checks of which one must fail."""
+    """What makes a trainer wrong, and the checks of which one must fail."""
 
-    trainer: Callable[..., Eager]
+    make: Callable[[Trainer, Training], Trainer]
     caught_by: tuple[str, ...]
+
+    def of(self, sound: Maker) -> Maker:
+        """What makes the mutants of the trainers that `sound` makes."""
+
+        def make(training: Training, execution: Execution) -> Trainer:
+            return self.make(sound(training, execution), training)
+
+        return make
 
 
 STATE = ("parameters", "rate", "first moments", "second moments")
@@ -183,29 +269,44 @@ MUTANTS = {
         (Corrected, ("rate",)),
         (Rate, ("rate",)),
         (RateTripled, ("rate",)),
+        (RateFalling, ("rate",)),
         (Beta1, ("first moments",)),
         (Beta2, ("silent pixels", "second moments")),
         (Epsilon, ("rate",)),
         (Frozen, ("rate",)),
+        (LastBias, ("rate",)),
+        (Forgetting, ("silent pixels", "second moments")),
+        (Largest, ("silent pixels", "second moments")),
+        (LookingBack, ("parameters",)),
+        (Shortened, ("second moments",)),
+        (Sparse, ("parameters",)),
+        (Clipped, ("large gradients",)),
+        (Stale, STATE),
+        (Accumulating, STATE),
+        (Leaking, STATE),
+        (Noisy, STATE),
+        (Regularised, ("first moments",)),
+        (Nesterov, ("parameters",)),
+        (Coarse, ("first moments",)),
         (Reset, STATE),
         (FirstRows, ("steps",)),
         (CountedRows, STATE),
         (LastDropped, ("steps",)),
-        (Skipping, STATE),
         (Repeating, STATE),
-        (Averaged, ("logits",)),
-        (Clipped, ("large gradients",)),
-        (Stale, STATE),
-        (Coarse, ("first moments",)),
+        (OtherOrder, STATE),
+        (Skipping, STATE),
+        (Easy, STATE),
         (Halved, STATE),
+        (Replaced, STATE),
         (Labels, STATE),
         (Images, STATE),
-        (Easy, STATE),
-        (Noisy, STATE),
-        (Leaking, STATE),
-        (Regularised, ("first moments",)),
-        (LastBias, ("rate",)),
+        (LitPixels, ("data values",)),
+        (OwnStart, ("beginnings",)),
+        (Drifting, ("beginnings",)),
+        (Early, ("lead-in",)),
         (Unlit, ("unlit pixels",)),
-        (Forgetting, ("silent pixels", "second moments")),
+        (Averaged, ("logits",)),
+        (Sharpened, ("logits",)),
+        (FewEvaluated, ("logits",)),
     ]
 }

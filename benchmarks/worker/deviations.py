@@ -14,7 +14,7 @@ which comes from rounded gradients, is a share of Δ that was measured: see docs
 What is random in p − r has, of N numbers, a share of 1/√N along any direction.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,8 +22,8 @@ import numpy as np
 
 from backends.contract import PRECISIONS, TEXTBOOK, Adam, Array, Parameters, State, Trainer
 from backends.numpy.model import forward
-from benchmarks.plan.data import Split
 from benchmarks.worker.reference import by_name, relative_error
+from benchmarks.worker.witness import CHANCE, Witness
 
 SAFETY = 8.0
 """How many times what independent roundings do is allowed."""
@@ -31,8 +31,8 @@ POWER_UNITS = 4.0
 """How far a power may be off, in units of its last place."""
 LARGE_SHARE = 50.0
 """How much more gradients of large parameters may be off: their logits lose digits in a softmax."""
-EVALUATED = 200
-"""Images whose logits are compared."""
+EVALUATED = 500
+"""Images whose logits are compared, of each set that is read."""
 NOTHING = 1e-25
 """A moment below this is nothing beside ε, and may be flushed to zero."""
 COUNT_BOUND = 0.1
@@ -274,12 +274,48 @@ def check_large_gradients(piece: Piece, expected: State, precision: str) -> list
     ]
 
 
-def check_evaluation(trainer: Trainer, piece: Piece, batches: Split, precision: str) -> BlockCheck:
+def check_evaluation(
+    trainer: Trainer, piece: Piece, evaluated: Sequence[Array], precision: str
+) -> list[BlockCheck]:
     """The logits from which losses and accuracies are read, against those of the parameters."""
-    some = Split(images=batches.images[:EVALUATED], labels=batches.labels[:EVALUATED])
-    images = some.stored_as(PRECISIONS[precision].stored).images
     parameters = [(w.astype(float), b.astype(float)) for w, b in trainer.state().parameters]
-    expected = forward(parameters, images.astype(float))[-1]
-    error = relative_error(trainer.logits(images), expected, expected)
-    # As in reference.py: rounding as products have it, and room for sums in another order.
-    return _check("logits", "", piece, error, 50 * 2.0 ** -PRECISIONS[precision].bits)
+    checks = []
+    for images in evaluated:
+        some = sorted(CHANCE.sample(range(len(images)), min(len(images), EVALUATED)))
+        expected = forward(parameters, images[some].astype(float))[-1]
+        error = relative_error(trainer.logits(images)[some], expected, expected)
+        # As in reference.py: rounding as products have it, and room for sums in another order.
+        bound = 50 * 2.0 ** -PRECISIONS[precision].bits
+        checks.append(_check("logits", "", piece, error, bound))
+    return checks
+
+
+def check_beginnings(piece: Piece, witness: Witness) -> BlockCheck:
+    """The share of blocks that began elsewhere than they should: see Witness."""
+    return _check("beginnings", "", piece, over(witness.departed, witness.compared), 0.0)
+
+
+def check_marks(
+    piece: Piece, marked: list[State], right: list[State], precision: str
+) -> BlockCheck:
+    """Where the parts of a block ended when they were marked, and where they should.
+
+    The difference is relative to how far both together move a parameter.
+    """
+    start, end = (by_name(state.parameters) for state in (piece.before, right[-1]))
+    error = max(
+        relative_error(array, by_name(ended.parameters)[name], end[name] - start[name])
+        for state, ended in zip(marked, right, strict=True)
+        for name, array in by_name(state.parameters).items()
+    )
+    return _check("lead-in", "", piece, error, PIECE[precision].first_moments)
+
+
+def check_data_values(piece: Piece, poisoned: State) -> BlockCheck:
+    """Whether a step is the same where weights of pixels that are zero are not numbers.
+
+    Then their products are not computed: the program has looked at the data.
+    """
+    name, moments = list(by_name(poisoned.first_moments).items())[-1]
+    unmoved = np.array_equal(moments, by_name(piece.after.first_moments)[name])
+    return _check("data values", "", piece, float(unmoved), 0.0)

@@ -115,6 +115,10 @@ class Block:
     """Of a floor, the operations a second of a large product, taken just after the block."""
     pass_seconds: float = float("nan")
     """Of a floor, the seconds of one pass over Adam's arrays, taken just after the block."""
+    settling_seconds: float = float("nan")
+    """Of a case, how much longer reading its state took after the block than before it."""
+    end_state: str = ""
+    """Of a case, the digest of its state after the block: see witness.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +180,8 @@ class BlockChecked:
     """What the certificate of a timed block found."""
 
     checks: tuple[BlockCheck, ...]
-    repeats: bool
-    """Whether the block ended in the same bits when it was trained again."""
+    repeats: bool | None
+    """Whether the block ended in the same bits when it was trained again; None where it was not."""
     seconds: float
     """The time that this took."""
 
@@ -189,7 +193,9 @@ class BlockChecked:
     @property
     def ended(self) -> str:
         """How the block ended when it was trained again, as the ledger says it."""
-        return "bit for bit" if self.repeats else "in other bits"
+        return {None: "not trained again", True: "bit for bit", False: "in other bits"}[
+            self.repeats
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +259,8 @@ class CheckBlock(Request[BlockChecked]):
     """Check the block that was drawn, on batches from the session."""
 
     given: BlockData
+    trained_again: bool = True
+    """Whether it is trained again; without that only what states do not show is checked."""
 
 
 class Finish(Request[Final]):

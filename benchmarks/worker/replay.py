@@ -1,21 +1,19 @@
 """The certificate of a timed block: evidence that what the clock timed was the training.
 
-A worker reads the state before and after each of its blocks, and keeps one of them, drawn so that
-each is as likely: no reading tells which. When the training has ended, that block is trained once
-more from its first state, in pieces, on batches that the session sends. It must end where the timed
-block ended, bit for bit; and each piece must agree with NumPy's reference, which starts it from the
-trainer's own state, so that rounding has no time to grow.
+A worker reads the state before and after each of its blocks, and keeps one of them: see witness.py.
+When the training has ended, that block is trained once more from its first state, in pieces, on
+batches that the session sends. It must end where the timed block ended, bit for bit; and each piece
+must agree with NumPy's reference, which starts it from the trainer's own state, so that rounding
+has no time to grow.
 
 Where the sum of a hidden unit lies near zero, rounding decides whether the unit is on, and the
 reference may decide otherwise. So a piece that does not agree is taken apart into single steps, and
 the reference of a step is taken on either side of zero for each unit that lies so near.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import chain, pairwise
-from random import SystemRandom
+from itertools import pairwise
 from time import perf_counter
 
 import numpy as np
@@ -27,7 +25,6 @@ from backends.contract import (
     Parameters,
     State,
     Trainer,
-    arrays_of,
 )
 from backends.numpy.taught import Eager
 from benchmarks.plan.data import Split
@@ -35,8 +32,11 @@ from benchmarks.plan.workload import BlockData, Workload
 from benchmarks.worker.deviations import (
     BlockCheck,
     Piece,
+    check_beginnings,
+    check_data_values,
     check_evaluation,
     check_large_gradients,
+    check_marks,
     check_piece,
     check_silent_pixels,
     check_steps,
@@ -47,38 +47,14 @@ from benchmarks.worker.deviations import (
 )
 from benchmarks.worker.messages import BlockChecked
 from benchmarks.worker.reference import OnEitherSide, Relabelled, draw_order
+from benchmarks.worker.witness import Witness, same_bits
 
 CLEAR = 1 / 3
 """A piece whose errors are within this share of their bounds is not taken apart."""
 PIECE_STEPS = 10
 """Steps of a piece, where a call trains a single one; otherwise a piece is a call."""
-CHANCE = SystemRandom()
 REFERENCES = 6
 """References that are tried of a piece in a reduced precision, where each rounds by chance."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TimedBlock:
-    """A block that was trained under the clock, and the states around it."""
-
-    first_step: int
-    steps: int
-    before: State
-    after: State
-
-
-class Drawing:
-    """Keeps one of the blocks that it is offered; each is as likely to be the one."""
-
-    def __init__(self, below: Callable[[int], int] = CHANCE.randrange) -> None:
-        self._below, self._offered = below, 0
-        self.kept: TimedBlock | None = None
-
-    def offer(self, block: TimedBlock) -> None:
-        """Keep this block instead of the one before with a chance of one in those offered."""
-        self._offered += 1
-        if self._below(self._offered) == 0:
-            self.kept = block
 
 
 class References:
@@ -124,69 +100,71 @@ class References:
         return Relabelled(order, work, data, self._precision, number)
 
 
-def replay(
+def check_block(
     trainer: Trainer,
-    block: TimedBlock,
+    witness: Witness,
     work: Workload,
     given: BlockData,
     start: Parameters,
+    evaluated: Sequence[Array],
     precision: str,
+    *,
+    trained_again: bool = True,
 ) -> BlockChecked:
-    """Train a block once more, and compare it with its end and with the reference.
+    """Check the block that was kept: see `messages.CheckBlock`.
 
-    `start` are the parameters that the training began with.
+    `start` are the parameters that the training began with, and `evaluated` the images that
+    accuracies are read from, in the type that parameters are stored in.
     """
+    block = witness.kept
+    assert block is not None, "the session asks for it first"
     whole = Piece(block.before, block.after, block.first_step, len(given.rows))
     if diverged := not_finite(whole):
-        return BlockChecked(checks=tuple(diverged), repeats=False, seconds=0.0)
+        return BlockChecked(checks=tuple(diverged), repeats=None, seconds=0.0)
     began, pieces = perf_counter(), Pieces(trainer, work, given, precision)
-    rows, checks = given.rows, list[BlockCheck]()
-    call = trainer.describe().steps_per_call
-    size = call if call > 1 else PIECE_STEPS
-    parts = [slice(n, min(n + size, len(rows))) for n in range(0, len(rows), size)]
-    trainer.set_state(block.before)
+    checks, repeats = list[BlockCheck](), None
+    lead_in = block.lead_in
+    parts = [*pieces.of(0, lead_in), *pieces.of(lead_in, whole.steps)]
+    first = next(n for n, part in enumerate(parts, start=1) if part.start >= lead_in)
+    trainer.set_state(whole.before)
     # All before the first reference, whose threads would be in the way.
-    states = [block.before, *(pieces.train(part, call) for part in parts)]
-    state = states[-1]
-    for part, (before, after) in zip(parts, pairwise(states), strict=True):
-        piece = Piece(before, after, block.first_step + part.start, part.stop - part.start)
-        found = pieces.check(piece, part)
-        checks += found + check_silent_pixels(piece, given.images_of(part), work.adam)
-        if not all(check.passed for check in found):
-            # One wrong piece is enough: each takes as long as all its references.
-            break
-    repeats = same_bits(state, block.after)
-    if not repeats:
-        checks += pieces.compare(whole, slice(None), thorough=True)
-    checks.append(check_steps(whole))
-    checks.append(check_unlit_pixels(whole, start, given.unlit))
-    checks.append(check_evaluation(trainer, whole, given.batches, precision))
-    checks += pieces.check_large_gradients(state)
+    states = [whole.before, *map(pieces.train, parts if trained_again else parts[:first])]
+    checks.append(pieces.check_marks(whole, lead_in, parts[:first], states))
+    if trained_again:
+        repeats = same_bits(states[-1], whole.after)
+        checks += pieces.check_all(whole, parts, states)
+        if not repeats:
+            checks += pieces.compare(whole, slice(None), thorough=True)
+        checks.append(check_steps(whole))
+        checks.append(check_unlit_pixels(whole, start, given.unlit))
+    trainer.set_state(block.after)
+    checks.append(check_beginnings(whole, witness))
+    checks += check_evaluation(trainer, whole, evaluated, precision)
+    checks += pieces.check_single_steps(block.after)
     return BlockChecked(checks=worst_of(checks), repeats=repeats, seconds=perf_counter() - began)
-
-
-def same_bits(state: State, other: State) -> bool:
-    """Whether two states are equal in every bit that counts."""
-    arrays, others = (chain.from_iterable(map(arrays_of, one[:3])) for one in (state, other))
-    pairs = zip(arrays, others, strict=True)
-    return state.steps == other.steps and all(np.array_equal(a, b) for a, b in pairs)
 
 
 class Pieces:
     """Trains the pieces of a block, and compares each with the reference."""
 
     def __init__(self, trainer: Trainer, work: Workload, given: BlockData, precision: str) -> None:
-        self._trainer, self._given, self._precision = trainer, given, precision
-        self._adam = work.adam
+        self.trainer, self.call = trainer, trainer.describe().steps_per_call
+        """The trainer, and the steps that it trains in one call."""
+        self._given, self._precision, self._adam = given, precision, work.adam
         self._references = References(work, given.batches, precision)
 
-    def train(self, part: slice, call: int) -> State:
-        """The trainer's state after the rows of a part, trained in calls of `call` steps."""
+    def of(self, first: int, end: int) -> list[slice]:
+        """The pieces of the rows from `first` to `end`."""
+        size = self.call if self.call > 1 else PIECE_STEPS
+        return [slice(n, min(n + size, end)) for n in range(first, end, size)]
+
+    def train(self, part: slice) -> State:
+        """The trainer's state after the rows of a part, trained call by call."""
         rows = self._given.rows[part]
-        for first in range(0, len(rows), call):
-            self._trainer.train(rows[first : first + call])
-        self._trainer.synchronise()
-        return self._trainer.state()
+        for first in range(0, len(rows), self.call):
+            self.trainer.train(rows[first : first + self.call])
+        self.trainer.synchronise()
+        return self.trainer.state()
 
     def check(self, piece: Piece, part: slice) -> list[BlockCheck]:
         """The checks of a piece, or those of its single steps where no reference agrees with it."""
@@ -194,10 +172,10 @@ class Pieces:
         if piece.steps == 1 or is_clear(checks):
             return checks
         singles, state = list[BlockCheck](), piece.before
-        self._trainer.set_state(state)
+        self.trainer.set_state(state)
         for number in range(piece.steps):
             step = slice(part.start + number, part.start + number + 1)
-            before, state = state, self.train(step, 1)
+            before, state = state, self.train(step)
             found = self.compare(Piece(before, state, piece.first_step + number, 1), step)
             if not all(check.passed for check in found):
                 # One wrong step is enough, and takes as long as all sides of its units.
@@ -207,20 +185,70 @@ class Pieces:
         narrowed = same_bits(state, piece.after)
         return singles if narrowed else self.compare(piece, part, thorough=True)
 
-    def check_large_gradients(self, state: State) -> list[BlockCheck]:
-        """The gradients of a step with the parameters of a state, enlarged until they are large."""
+    def check_all(self, whole: Piece, parts: list[slice], states: list[State]) -> list[BlockCheck]:
+        """The checks of the parts of a block; `states` are those before them and after each."""
+        checks = list[BlockCheck]()
+        for part, (before, after) in zip(parts, pairwise(states), strict=True):
+            piece = Piece(before, after, whole.first_step + part.start, part.stop - part.start)
+            found = self.check(piece, part)
+            images = self._given.images_of(part)
+            checks += found + check_silent_pixels(piece, images, self._adam)
+            if not all(check.passed for check in found):
+                # One wrong piece is enough: each takes as long as all its references.
+                break
+        return checks
+
+    def check_marks(
+        self, whole: Piece, lead_in: int, parts: list[slice], states: list[State]
+    ) -> BlockCheck:
+        """Whether a block is marked when its lead-in is done, which is when the clock starts.
+
+        It is trained as under the clock, up to the first piece that is timed, the last of `parts`.
+        `states` are those before them and after each.
+        """
+        ends = {part.stop: state for part, state in zip(parts, states[1:], strict=False)}
+        marked, rows, first = list[State](), self._given.rows, parts[-1]
+        self.trainer.set_state(whole.before)
+        self.trainer.train_parts(
+            [rows[:lead_in], rows[first]] if lead_in else [rows[first]],
+            lambda: marked.append(self.trainer.state()),
+        )
+        right = [ends[end] for end in (lead_in, first.stop) if end]
+        piece = whole._replace(steps=first.stop)
+        return check_marks(piece, marked[1::2], right, self._precision)
+
+    def check_single_steps(self, state: State) -> list[BlockCheck]:
+        """Two steps with the parameters of a state, enlarged until their gradients are large.
+
+        In the second the weights of pixels that are zero in the whole batch are not numbers. So
+        are their products, if they are computed.
+        """
         step = slice(0, 1)
         batch = self._given.in_batches[0]
         large = State.starting_from(
             self._references.on_either_side.enlarged(state.parameters, batch)
         )
-        self._trainer.set_state(large)
-        piece = Piece(large, self.train(step, 1), state.steps, 1)
-        found = [
-            check_large_gradients(piece, end, self._precision)
-            for end in self._references.ends(large, self._given.in_batches[step])
-        ]
-        return nearest(found)
+        piece = Piece(large, self._step(large), state.steps, 1)
+        found = nearest(
+            [
+                check_large_gradients(piece, end, self._precision)
+                for end in self._references.ends(large, self._given.in_batches[step])
+            ]
+        )
+        silent = self._given.images_of(step).max(axis=0) == 0
+        # A program that leaves out any pixels leaves out these.
+        dark = self._given.unlit if self._given.unlit.any() else silent
+        if dark.any():
+            (weight, bias), *rest = large.parameters
+            poisoned = np.where(dark[:, None], np.nan, weight).astype(weight.dtype)
+            other = self._step(large._replace(parameters=[(poisoned, bias), *rest]))
+            found.append(check_data_values(piece, other))
+        return found
+
+    def _step(self, state: State) -> State:
+        """The state after the first of the rows, from `state`."""
+        self.trainer.set_state(state)
+        return self.train(slice(0, 1))
 
     def compare(self, piece: Piece, part: slice, *, thorough: bool = False) -> list[BlockCheck]:
         """The checks by the first reference that agrees, or by the one that comes nearest."""

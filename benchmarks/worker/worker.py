@@ -26,7 +26,8 @@ from benchmarks.worker import certificate, clock, energy, ledger, messages, part
 from benchmarks.worker.certificate import Check
 from benchmarks.worker.floor import FloorWorker, load_data
 from benchmarks.worker.reference import Reference
-from benchmarks.worker.replay import Drawing, TimedBlock, replay
+from benchmarks.worker.replay import check_block
+from benchmarks.worker.witness import TimedBlock, Witness, beginning, digest
 
 PROFILED_STEPS = 20
 
@@ -71,8 +72,8 @@ class Worker:
         )
         self._step = self._batch_readings = 0
         self._block = job.block
-        self._drawing = Drawing()
         self._start = workload.initial_parameters(work.network, job.seed)
+        self._witness = Witness(beginning(training_set, self._start))
         self._trainer, self._build_seconds = clock.timed(
             lambda: self._make_trainer(job.execution, training_set, self._start)
         )
@@ -162,13 +163,20 @@ class Worker:
         return warmup
 
     def train(self, length: BlockLength, slowed_by: float = 0.0) -> messages.Block:
-        """Train the next block under the clock, and offer it to be checked."""
-        first, before = self._step, self._trainer.state()
+        """Train the next block under the clock, between two looks at the state."""
+        first = self._step
+        before, seconds_before = clock.timed(self._trainer.state)
         block = self._train_block(length, slowed_by)
-        after = self._trainer.state()
+        after, seconds_after = clock.timed(self._trainer.state)
         steps = length.steps + uncounted_steps(length, slowed_by)
-        self._drawing.offer(TimedBlock(first_step=first, steps=steps, before=before, after=after))
-        return block
+        self._witness.show(
+            TimedBlock(
+                first_step=first, steps=steps, lead_in=length.lead_in, before=before, after=after
+            )
+        )
+        return replace(
+            block, settling_seconds=seconds_after - seconds_before, end_state=digest(after)
+        )
 
     def _train_block(self, length: BlockLength, slowed_by: float = 0.0) -> messages.Block:
         """Train the next block under the clock; past the last step, batches start over."""
@@ -190,6 +198,7 @@ class Worker:
     def _train_to(self, step: int) -> None:
         """Train up to a step, untimed; do nothing past it."""
         if self._step < step:
+            self._witness.untimed()
             self._trainer.train(self._rows[self._step : step])
             self._trainer.synchronise()
             self._step = step
@@ -237,16 +246,17 @@ class Worker:
 
     def draw_block(self) -> messages.Drawn:
         """Which of the timed blocks is to be checked."""
-        kept = self._drawing.kept
+        kept = self._witness.kept
         assert kept is not None, "the session asks after the first block"
         return messages.Drawn(first_step=kept.first_step, steps=kept.steps)
 
-    def check_block(self, given: workload.BlockData) -> messages.BlockChecked:
-        """Train the block that was drawn once more, and compare: see replay.py."""
-        kept, state = self._drawing.kept, self._trainer.state()
-        assert kept is not None, "the session asks for it first"
-        precision = self._job.execution.precision
-        checked = replay(self._trainer, kept, self._job.workload, given, self._start, precision)
+    def check_block(self, request: messages.CheckBlock) -> messages.BlockChecked:
+        """Check the block that was drawn: see replay.py."""
+        state, evaluated = self._trainer.state(), (self._validation.images, self._test.images)
+        checked = check_block(
+            self._trainer, self._witness, self._job.workload, request.given, self._start, evaluated,
+            self._job.execution.precision, trained_again=request.trained_again,
+        )  # fmt: skip
         self._trainer.set_state(state)
         self._trainer.synchronise()
         return checked
@@ -316,8 +326,8 @@ def answer_to(request: messages.Request[Any], worker: Worker | FloorWorker | Non
             return worker.read_batch()
         case messages.DrawBlock(), Worker():
             return worker.draw_block()
-        case messages.CheckBlock(given), Worker():
-            return worker.check_block(given)
+        case messages.CheckBlock(), Worker():
+            return worker.check_block(request)
         case messages.Finish(), Worker():
             return worker.finish()
     raise TypeError(f"{type(worker).__name__} cannot answer {type(request).__name__}")

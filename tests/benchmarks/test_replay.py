@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.contract import Adam, Execution, Network, Trainer, Training
+from backends.contract import Adam, Execution, Network, State, Trainer, Training
 from backends.numpy.taught import Eager
 from backends.registry import BACKENDS
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload, batch_rows, block_data, initial_parameters
 from benchmarks.schema import block_figures
-from benchmarks.validation.wrong_trainings import MUTANTS
+from benchmarks.validation.wrong_trainings import MUTANTS, Maker
 from benchmarks.worker.deviations import BlockCheck
 from benchmarks.worker.messages import BlockChecked
-from benchmarks.worker.replay import Drawing, TimedBlock, replay
+from benchmarks.worker.replay import check_block
+from benchmarks.worker.witness import TimedBlock, Witness, beginning
 from tests.conftest import back_to_float64, modes_on, set_up
 
 STEPS_PER_CALL = 10
@@ -54,6 +55,7 @@ def workload(*hidden: int, batch_size: int = 24, learning_rate: float = 1e-3) ->
 
 
 SMALL = workload(24, 16)
+NOTHING = State.starting_from([])
 
 
 def checked(
@@ -65,16 +67,24 @@ def checked(
     """What a trainer's block after BEFORE steps is found to be; it can be changed before that."""
     split = images()
     start = initial_parameters(work.network, seed=0)
-    trainer = make(work.training(split.stored_as(execution.stored), start), execution)
+    data = split.stored_as(execution.stored)
+    trainer = make(work.training(data, start), execution)
     rows = batch_rows(work.training_images, work.batch_size, work.steps, seed=0)
-    trainer.train(rows[:BEFORE])
-    trainer.synchronise()
-    block = rows[BEFORE : BEFORE + LEAD_IN + TIMED]
-    before = trainer.state()
-    trainer.train_parts([block[:LEAD_IN], block[LEAD_IN:]], lambda: None)
-    timed = TimedBlock(first_step=BEFORE, steps=len(block), before=before, after=trainer.state())
-    handed = block_data(split, block)
-    return replay(trainer, change(timed), work, handed, start, execution.precision)
+    trainer.reset(start)
+    witness, first = Witness(beginning(data, start), lambda _: 0), 0
+    for steps in (BEFORE, LEAD_IN + TIMED):
+        block, before = rows[first : first + steps], trainer.state()
+        trainer.train_parts([block[:LEAD_IN], block[LEAD_IN:]], lambda: None)
+        after = trainer.state()
+        timed = TimedBlock(
+            first_step=first, steps=steps, lead_in=LEAD_IN, before=before, after=after
+        )
+        witness.show(change(timed))
+        first += steps
+        trainer.logits(data.images)
+    return check_block(
+        trainer, witness, work, block_data(split, block), start, [data.images], execution.precision
+    )
 
 
 def by_numpy(
@@ -96,13 +106,55 @@ def test_sound_trainings_pass(name: str, mode: str) -> None:
     assert not failed(found)
     assert found.repeats
     names = {(check.check, check.parameter) for check in found.checks}
-    assert names == {*block_figures(3), ("silent pixels", "layer 1 weight")}
+    of_pixels = ("silent pixels", "layer 1 weight"), ("data values", "")
+    assert names == {*block_figures(3), *of_pixels}
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_wrong_trainings_fail_by_the_check_that_is_meant_for_them(name: str) -> None:
     mutant = MUTANTS[name]
-    assert failed(by_numpy(mutant.trainer)).keys() & set(mutant.caught_by)
+    assert failed(by_numpy(mutant.of(Eager))).keys() & set(mutant.caught_by)
+
+
+IN_OTHERS = (
+    *("Decay", "Corrected", "Beta2", "RateFalling", "RateTripled", "Frozen", "Clipped"),
+    *("Reset", "FirstRows", "CountedRows", "LastDropped", "Repeating", "Skipping"),
+    *("LitPixels", "OwnStart", "Early", "Averaged"),
+)
+"""Mutants that are tried in every framework, of each kind some."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("pytorch", "fused"), ("jax", "scan"), ("tensorflow", "compiled")],
+    ids=lambda name: name[0],
+)
+def of_framework(request: pytest.FixtureRequest) -> Callable[[], tuple[Maker, Execution]]:
+    """What hands out one trainer again and again: compiling it takes longest."""
+    module, execution = set_up(*request.param, "float32", STEPS_PER_CALL)
+    made: list[Trainer] = []
+
+    def make(training: Training, given: Execution) -> Trainer:
+        if not made:
+            made.append(module.TRAINERS[given.mode](training, given))
+        made[0].reset(training.start)
+        return made[0]
+
+    def set_up_again() -> tuple[Maker, Execution]:
+        module.configure(execution)
+        return make, execution
+
+    return set_up_again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IN_OTHERS)
+def test_wrong_trainings_fail_in_every_framework(
+    name: str, of_framework: Callable[[], tuple[Maker, Execution]]
+) -> None:
+    sound, execution = of_framework()
+    mutant = MUTANTS[name]
+    assert failed(checked(mutant.of(sound), execution)).keys() & set(mutant.caught_by)
 
 
 @pytest.mark.parametrize(
@@ -128,11 +180,13 @@ def test_each_block_is_as_likely_to_be_drawn() -> None:
     generator = np.random.default_rng(0)
     counts = np.zeros(5, int)
     for _ in range(5000):
-        drawing = Drawing(lambda n: int(generator.integers(n)))
+        witness = Witness(NOTHING, lambda n: int(generator.integers(n)))
         for number in range(5):
-            drawing.offer(TimedBlock(first_step=number, steps=1, before=None, after=None))  # type: ignore[arg-type]
-        assert drawing.kept is not None
-        counts[drawing.kept.first_step] += 1
+            witness.show(
+                TimedBlock(first_step=number, steps=1, lead_in=0, before=NOTHING, after=NOTHING)
+            )
+        assert witness.kept is not None
+        counts[witness.kept.first_step] += 1
     assert counts.min() > 900
     assert counts.max() < 1100
 
