@@ -76,7 +76,9 @@ def backward(
     delta[rows, labels] -= 1
     delta /= len(labels)
     gradients: Parameters = []
-    for (weight, _), inputs in zip(reversed(parameters), reversed(outputs[:-1]), strict=True):
+    for layer, (weight, _) in reversed([*enumerate(parameters)]):
+        inputs = outputs[layer]
         gradients.append((product(inputs.T, delta), delta.sum(axis=0)))
-        delta = product(delta, weight.T) * (inputs > 0)
+        if layer > 0:
+            delta = product(delta, weight.T) * (inputs > 0)
     return float(loss), gradients[::-1]
