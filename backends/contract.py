@@ -233,8 +233,9 @@ class Timed(ABC):
         """Train on each of `parts`, which are as the rows of `train`, one after another.
 
         Calls `mark` when a part's last call has returned, and once more when the device has
-        finished it. A loop that cannot be entered midway, or makes something at each start, trains
-        all parts in one go instead, and calls `mark` from inside.
+        finished it; `state` then gives where the part has ended. A loop that cannot be entered
+        midway, or makes something at each start, trains all parts in one go instead, and calls
+        `mark` from inside.
         """
         for rows in parts:
             self.train(rows)

@@ -21,7 +21,7 @@ from backends.contract import (
 )
 from backends.pytorch import graphs, products
 from backends.pytorch.expert import OneGraph
-from backends.pytorch.model import OneDNNLinear, multiply
+from backends.pytorch.model import OneDNNLinear, multiply, serves
 from backends.pytorch.taught import Flushed
 
 TRACES_DERIVATIVES = hasattr(torch._dynamo.config, "trace_autograd_ops")
@@ -93,7 +93,8 @@ class OneDNN(OneProgram):
     # Read by certificate and ledger; never timed.
 
     def describe(self) -> Description:
-        return replace(super().describe(), products="onednn")
+        served = serves(next(self._model.parameters()))
+        return replace(super().describe(), products="onednn" if served else products.BLAS)
 
 
 class CudaGraph(OneProgram):
@@ -176,6 +177,10 @@ class HandwrittenMM(Flushed):
         """Compute each product by the library of this name from now on."""
         self._choice, libraries = choice, products.serving(self.libraries, self._images)
         multiply = {name: products.function_of(choice[name], libraries) for name in choice}
+        self._serving = {
+            product: name if libraries is self.libraries else products.BLAS
+            for product, name in choice.items()
+        }
         layers = range(1, len(self._network.layer_sizes))
         self._forwards = [multiply[f"forward {n}"] for n in layers]
         self._backwards = [
@@ -306,7 +311,7 @@ class Handwritten(HandwrittenMM):
         return replace(default, products=chosen or default.products)
 
     def products(self) -> dict[str, str]:
-        return self._choice if self._chooses and self._memory else {}
+        return self._serving if self._chooses and self._memory else {}
 
 
 class HandwrittenPrivate(Handwritten):
