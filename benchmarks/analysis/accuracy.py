@@ -26,6 +26,9 @@ LIKELY = 0.8
 """The probability with which `seeds_needed` seeds would decide."""
 MOST_SEEDS = 100
 """Where more seeds than this would be needed, no number is given."""
+APART, TOGETHER = 1e-2, 1e-3
+"""Validation losses after the first block: a case whose own is off by more than the first of these
+from those of the other cases, which agree to the second, has not trained as they have."""
 TARGETS = (0.95, 0.97, 0.98)
 """The validation accuracies that time to accuracy is measured for."""
 NOT_CERTIFIED = "not certified"
@@ -57,6 +60,30 @@ def curves(readings: pd.DataFrame) -> pd.DataFrame:
         for (case, step), seeds in readings.groupby(["case", "step"])
     ]
     return tables.from_rows("curves", rows)
+
+
+def apart(readings: pd.DataFrame) -> dict[str, str]:
+    """Why each case is held back that has learned something else than the others at first.
+
+    `readings` is the table `accuracy`. Compared are cases of one launch, form of Adam and precision
+    that were read after as many steps; with two of them, none can be told to be the wrong one.
+    """
+    trained = readings[readings["step"] > 0].sort_values("step")
+    first = trained.drop_duplicates(["launch", "case"])
+    reasons: dict[str, str] = {}
+    for (*_, step), group in first.groupby(["launch", "adam", "precision", "step"]):
+        losses = group.set_index("case")["validation_loss"]
+        off = losses / losses.median() - 1
+        near = off[off.abs() <= APART]
+        if len(near) < max(2, len(off) - 1) or np.ptp(near) > TOGETHER:
+            continue
+        for case, share in off[off.abs() > APART].items():
+            reasons[str(case)] = (
+                f"held back until it is explained: after {step} steps its validation loss is "
+                f"{abs(share):.1%} {'above' if share > 0 else 'below'} that of the other cases, "
+                f"which agree within {TOGETHER:.1%}"
+            )
+    return reasons
 
 
 def group_of(case: pd.Series) -> str:

@@ -276,3 +276,35 @@ def test_a_backends_accuracy_is_the_mean_over_its_cases() -> None:
     assert groups.loc["jax (not certified)", "test_accuracy"] == pytest.approx(0.6)
     pairs = accuracy.equivalences(accuracy.final_accuracies(finished, named, 500))
     assert len(pairs) == 3
+
+
+def first_losses(**losses: float) -> pd.DataFrame:
+    """The table `accuracy` of cases with these validation losses after their first block."""
+    rows = [
+        {
+            "launch": 0, "case": case, "adam": "textbook", "precision": "float32", "step": step,
+            "validation_loss": loss if step else 2.3,
+        }
+        for case, loss in losses.items()
+        for step in (0, 150, 300)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_case_that_learns_something_else_than_the_others_is_held_back() -> None:
+    apart = accuracy.apart(first_losses(a=0.5, b=0.50001, c=0.49999, d=0.51))
+    assert list(apart) == ["d"]
+    assert "after 150 steps its validation loss is 2.0% above" in apart["d"]
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        pytest.param({"a": 0.5, "b": 0.504, "c": 0.5}, id="all within"),
+        pytest.param({"a": 0.5, "b": 0.51}, id="two cannot tell which is wrong"),
+        pytest.param({"a": 0.5, "b": 0.503, "c": 0.52}, id="the others differ too"),
+        pytest.param({"a": 0.5, "b": 0.6, "c": 0.7, "d": 0.8}, id="all differ"),
+    ],
+)
+def test_where_it_cannot_be_told_nothing_is_held_back(losses: dict[str, float]) -> None:
+    assert accuracy.apart(first_losses(**losses)) == {}

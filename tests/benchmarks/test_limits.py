@@ -157,3 +157,12 @@ def test_a_case_near_the_floor_is_ranked(tmp_path: Path, times: float, fused: bo
 def test_nothing_follows_from_floors_of_the_first_version(tmp_path: Path) -> None:
     _, findings = findings_of(tmp_path / "bundle", 0.95, version=None)
     assert (findings.summary["held_back"] == "").all()
+
+
+@pytest.mark.parametrize(("seconds", "held"), [(0.05, True), (0.02, False), (-0.05, False)])
+def test_a_case_that_leaves_work_for_its_state_is_held_back(seconds: float, held: bool) -> None:
+    timed = pd.DataFrame({"case": ["a", "a", "a", "floor"], "seconds": 1.0})
+    timed["settling_seconds"] = [seconds, seconds, 0.9, float("nan")]
+    late = limits.late(timed)
+    assert list(late) == (["a"] if held else [])
+    assert all("took 5% of a block longer" in why for why in late.values())
