@@ -11,7 +11,7 @@ Run these by hand, on a machine that does nothing else:
     python -m benchmarks.validation bare-loops    step times of the suite's workers and of bare,
                                                   hand-written loops; half an hour
     python -m benchmarks.validation blocks        certificates of the blocks of sound trainings and
-                                                  of wrong ones; 20 minutes
+                                                  of wrong ones; ten minutes a seed
 
 All write their tables to results/validation/, as CSV and most as markdown too.
 """

@@ -14,19 +14,19 @@ import pandas as pd
 from backends.contract import Adam, Execution, Network, Trainer, Training
 from backends.numpy.taught import Eager
 from backends.registry import BACKENDS, load
+from benchmarks.certificates.deviations import BlockCheck
+from benchmarks.certificates.replay import check_block
+from benchmarks.certificates.witness import TimedBlock, Witness, beginning
 from benchmarks.machine.settings import default_threads
 from benchmarks.plan.data import EMBEDDED, Split
 from benchmarks.plan.data import load as load_images
 from benchmarks.plan.workload import Workload, batch_rows, block_data, initial_parameters
 from benchmarks.validation.wrong_trainings import MUTANTS
-from benchmarks.worker.deviations import BlockCheck
-from benchmarks.worker.replay import check_block
-from benchmarks.worker.witness import TimedBlock, Witness, beginning
 
 CALL = 10
 LEAD_IN, TIMED = 10, 20
-BLOCKS = 4
-"""Blocks of each training, one after the other."""
+BLOCKS, WRONG_BLOCKS = 16, 4
+"""Blocks of each training, one after the other; of a wrong one."""
 IMAGES, EVALUATED = 4000, 1000
 PROGRAMS = (
     ("numpy", "eager"),
@@ -81,7 +81,11 @@ def images_for(shape: Shape, seed: int) -> Split:
 
 
 def checks_of(
-    make: Callable[[Training, Execution], Trainer], execution: Execution, shape: Shape, seed: int
+    make: Callable[[Training, Execution], Trainer],
+    execution: Execution,
+    shape: Shape,
+    seed: int,
+    blocks: int = BLOCKS,
 ) -> Iterator[tuple[BlockCheck, ...]]:
     """The checks of each block of a training."""
     split, steps = images_for(shape, seed), LEAD_IN + TIMED
@@ -89,7 +93,7 @@ def checks_of(
         network=Network(layer_sizes=shape.sizes),
         adam=Adam(learning_rate=shape.learning_rate),
         batch_size=shape.batch_size,
-        steps=BLOCKS * steps,
+        steps=blocks * steps,
         training_images=IMAGES,
         data_dir="",
     )
@@ -154,7 +158,8 @@ def validate(seeds: int) -> Iterator[pd.DataFrame]:
                 found = checks_of(module.TRAINERS[mode], execution, shape, seed)
                 rows += rows_of(shape, f"{backend} {mode}", seed, found)
         for name, mutant in MUTANTS.items():
-            found = checks_of(mutant.of(Eager), Execution(mode="eager"), SHAPES[1], seed)
+            wrong, execution = mutant.of(Eager), Execution(mode="eager")
+            found = checks_of(wrong, execution, SHAPES[1], seed, WRONG_BLOCKS)
             rows += rows_of(SHAPES[1], name, seed, found)
         yield nearest(pd.DataFrame(rows))
 
@@ -168,23 +173,27 @@ def nearest(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """By check: the largest sound figure and the weakest of the wrong ones, as shares of bounds.
+    """Of each check the sound figure nearest to its bound and the weakest wrong training it saw.
 
-    Of a wrong training counts the block in which the check that is meant for it sees it best: those
-    that begin right are right in their first.
+    Of a wrong training counts, of the checks that are meant for it, the one that sees it best, and
+    the block in which it does: those that begin right are right in their first.
     """
-    wrong = found["program"].isin(list(MUTANTS))
-    sound = found[~wrong]
-    largest = sound.sort_values("of_bound", ascending=False).drop_duplicates("check")
-    caught = []
+    is_wrong = found["program"].isin(list(MUTANTS))
+    sound = found[~is_wrong]
+    rows = []
     for name, mutant in MUTANTS.items():
-        by_check = found[(found["program"] == name) & found["check"].isin(mutant.caught_by)]
-        worst = by_check.nlargest(1, "of_bound")
-        caught.append(worst[["check", "error", "bound", "of_bound"]].assign(wrong=name))
+        of_mutant = found[(found["program"] == name) & found["check"].isin(mutant.caught_by)]
+        rows.append(of_mutant.nlargest(1, "of_bound").assign(wrong=name))
+    wrong = pd.concat(rows)[["wrong", "check", "error", "bound", "of_bound"]]
+    largest = sound.sort_values("of_bound", ascending=False).drop_duplicates("check")
+    weakest = wrong.sort_values("of_bound").drop_duplicates("check")
+    columns = {"error_x": "error", "bound_x": "bound", "of_bound_x": "of_bound"}
+    columns |= {"wrong": "weakest wrong training", "of_bound_y": "times its bound"}
+    both = largest.merge(weakest, how="left", on="check").rename(columns=columns)
     blocks = sound.drop_duplicates(["shape", "program"])["blocks"].sum()
     title = f"Sound: {blocks:,} blocks of {sound['shape'].nunique()} workloads"
-    columns = ["check", "shape", "program", "error", "bound", "of_bound"]
+    shown = ["check", *columns.values(), "shape", "program"]
     return {
-        f"{title}; the figure nearest to its bound": largest[columns],
-        "Wrong trainings, by the check that is meant for each": pd.concat(caught),
+        f"{title}; of each check the figure nearest to its bound": both[shown],
+        "Wrong trainings, by the check that sees each best": wrong,
     }

@@ -7,6 +7,7 @@ from backends.contract import (
     Array,
     Description,
     Parameters,
+    Program,
     State,
     Trainer,
     Training,
@@ -51,8 +52,17 @@ class Wrapped(Trainer):
     def describe(self) -> Description:
         return self.sound.describe()
 
+    def weight_address(self) -> int | None:
+        return self.sound.weight_address()
+
+    def peak_device_bytes(self) -> int | None:
+        return self.sound.peak_device_bytes()
+
     def compilations(self) -> int:
         return self.sound.compilations()
+
+    def program(self, rows: Array) -> Program:
+        return self.sound.program(rows)
 
 
 class WrongSteps(Wrapped):

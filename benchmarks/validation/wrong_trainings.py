@@ -303,7 +303,7 @@ MUTANTS = {
         (LitPixels, ("data values",)),
         (OwnStart, ("beginnings",)),
         (Drifting, ("beginnings",)),
-        (Early, ("lead-in",)),
+        (Early, STATE),
         (Unlit, ("unlit pixels",)),
         (Averaged, ("logits",)),
         (Sharpened, ("logits",)),

@@ -15,74 +15,27 @@ from _pytest.mark import ParameterSet
 
 from backends.contract import (
     Array,
-    Description,
     Execution,
     Parameters,
-    Program,
     State,
     Trainer,
     Training,
     TrainingSet,
 )
+from benchmarks.validation.wrong import Wrapped
 from tests.support.edited_backends import edited
 
 Maker = Callable[[Training, Execution], Trainer]
 
 
-class Wrapped(Trainer):
-    """A sound trainer that is handed something wrong; everything else is passed on."""
-
-    def __init__(self, inner: Trainer) -> None:
-        self.inner = inner
-
-    def set_state(self, state: State) -> None:
-        self.inner.set_state(state)
-
-    def train(self, rows: Array) -> None:
-        self.inner.train(rows)
-
-    def fetch(self, rows: Array) -> None:
-        self.inner.fetch(rows)
-
-    def synchronise(self) -> None:
-        self.inner.synchronise()
-
-    def losses(self) -> Array:
-        return self.inner.losses()
-
-    def state(self) -> State:
-        return self.inner.state()
-
-    def logits(self, images: Array) -> Array:
-        return self.inner.logits(images)
-
-    def product(self, a: Array, b: Array) -> Array:
-        return self.inner.product(a, b)
-
-    def weight_address(self) -> int | None:
-        return self.inner.weight_address()
-
-    def compilations(self) -> int:
-        return self.inner.compilations()
-
-    def peak_device_bytes(self) -> int | None:
-        return self.inner.peak_device_bytes()
-
-    def program(self, rows: Array) -> Program:
-        return self.inner.program(rows)
-
-    def describe(self) -> Description:
-        return self.inner.describe()
-
-
 class BatchOrderChanged(Wrapped):
     def train(self, rows: Array) -> None:
-        self.inner.train(np.concatenate([rows[:1], rows[:0:-1]]))
+        self.sound.train(np.concatenate([rows[:1], rows[:0:-1]]))
 
 
 class BatchSkipped(Wrapped):
     def train(self, rows: Array) -> None:
-        self.inner.train(np.delete(rows, 4, axis=0) if len(rows) > 4 else rows)
+        self.sound.train(np.delete(rows, 4, axis=0) if len(rows) > 4 else rows)
 
 
 class SquareWeightsTransposed(Wrapped):
@@ -96,10 +49,10 @@ class SquareWeightsTransposed(Wrapped):
         return state.layers_as(turn)
 
     def set_state(self, state: State) -> None:
-        self.inner.set_state(self.turned(state))
+        self.sound.set_state(self.turned(state))
 
     def state(self) -> State:
-        return self.turned(self.inner.state())
+        return self.turned(self.sound.state())
 
 
 def labels_shifted(given: TrainingSet) -> TrainingSet:
@@ -480,6 +433,6 @@ def make_maker(
             training_set=(mutant.data or (lambda given: given))(training.training_set),
         )
         trainer: Trainer = trainer_type(wrong, execution)
-        return mutant.wrapper(trainer) if mutant.wrapper else trainer
+        return mutant.wrapper(trainer, training) if mutant.wrapper else trainer
 
     return maker
