@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -25,6 +26,14 @@ from tests.support.runs import SMALL
 
 QUICK = (("numpy", "eager"), ("pytorch", "eager"))
 """The backends and modes of the quick loop; the others compile, which takes seconds each."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a run keeps for later runs is kept away from what the user's have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def marks(name: str, mode: str) -> list[pytest.MarkDecorator]:

@@ -34,17 +34,18 @@ MAY_IMPORT = {
     "benchmarks.machine": set(),
     "benchmarks.plan": {"benchmarks.machine"},
     "benchmarks.bundle": set(),
-    "benchmarks.worker": {"backends", "benchmarks.machine"},
+    "benchmarks.certificates": {"backends"},
+    "benchmarks.worker": {"backends", "benchmarks.machine", "benchmarks.certificates"},
     "benchmarks.session": {
         *("benchmarks.plan", "benchmarks.machine", "benchmarks.bundle"),
-        # What a worker is asked, and the reference that its certificate is taken against.
-        *("benchmarks.worker.messages", "benchmarks.worker.reference"),
+        # The references that certificates are taken against, and what a worker is asked.
+        *("benchmarks.certificates", "benchmarks.worker.messages"),
     },
     "benchmarks.analysis": {"benchmarks.bundle"},
     "benchmarks.reports": {"benchmarks.analysis", "benchmarks.bundle"},
     "benchmarks.validation": {
         *("benchmarks.analysis", "benchmarks.bundle", "benchmarks.machine", "benchmarks.plan"),
-        *("benchmarks.session", "benchmarks.worker", "backends"),
+        *("benchmarks.session", "benchmarks.worker", "benchmarks.certificates", "backends"),
     },
     "benchmarks.commands": {"backends", "benchmarks"},
 }

@@ -25,7 +25,14 @@ from benchmarks.analysis import (
 )
 from benchmarks.bundle import files
 from benchmarks.bundle.reader import Bundle
-from benchmarks.schema import ACCURACY_MARGIN_POINTS, LEVELS, block_figures, figures, repetition_in
+from benchmarks.schema import (
+    ACCURACY_MARGIN_POINTS,
+    HORIZON,
+    LEVELS,
+    block_figures,
+    figures,
+    repetition_in,
+)
 from benchmarks.schema.tables import COMPUTED, IDENTITY
 
 MOST_TRAININGS = 10
@@ -91,14 +98,17 @@ def _startup(launches: pd.DataFrame) -> dict[Any, Any]:
 def _certified(certificates: pd.DataFrame, launches: set[int], layers: int) -> bool:
     """Whether a case has passed every check that it must have passed in `launches` to be trusted.
 
-    `certificates` are its rows. The first launch has all levels, later ones the last level alone; a
-    check that is missing or was left out as damaged proves nothing.
+    `certificates` are its rows, which are all of the first launch. In older bundles, which do not
+    tell their steps, later launches have the last level too. A check that is missing or was left
+    out as damaged proves nothing.
     """
+    older = certificates["steps"].isna().all()
     expected = {
         (launch, level, *figure)
-        for launch in {0, *launches}
+        for launch in ({0, *launches} if older else {0})
         for level in (LEVELS if launch == 0 else LEVELS[-1:])
-        for figure in figures(layers)
+        for figure in figures(level, layers)
+        if not (older and figure[0] == HORIZON)
     }
     return _all_passed(certificates, ["launch", "level", "stage", "parameter"], expected)
 
@@ -180,7 +190,11 @@ def compute_findings(bundle: Bundle) -> Findings:
     flops = Network(layer_sizes=workload.layer_sizes).step_flops(workload.batch_size)
     bounds = limits.compute_bounds(bundle.tables["pieces"])
     floors, limited = limits.compute_limits(flops, samples, bundle.tables["parts"], bounds)
-    held_back = limits.late(samples) | limits.held_back(limited, run.floor_version)
+    held_back = (
+        accuracy.apart(bundle.tables["accuracy"])
+        | limits.late(samples)
+        | limits.held_back(limited, run.floor_version)
+    )
     summary["held_back"] = [held_back.get(case, "") for case in summary["case"]]
     is_comparable = (summary["status"] == "measured") & summary["certified"] & ~control_of(summary)
     comparable = summary[is_comparable & (summary["held_back"] == "")]

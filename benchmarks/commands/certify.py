@@ -11,12 +11,15 @@ For example:
 """
 
 import argparse
+import math
 from dataclasses import asdict
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmarks.certificates.certificate import first_failure
+from benchmarks.certificates.replay import BlockChecked
 from benchmarks.commands import exit_codes, options, running
 from benchmarks.machine import lock
 from benchmarks.machine.advice import together
@@ -27,14 +30,13 @@ from benchmarks.schema import (
     ACCURACY_MARGIN_POINTS,
     BLOCK_CHECKS,
     ENTRIES,
+    HORIZON,
     LEVELS,
     OVERRIDES,
     REPEATS,
     STAGES,
 )
 from benchmarks.session.certifying import CertifiedCase, FailedCase, certify_cases
-from benchmarks.worker.certificate import first_failure
-from benchmarks.worker.messages import BlockChecked
 
 
 def parser() -> options.Parser:
@@ -57,29 +59,36 @@ def show_certificate(console: Console, outcome: CertifiedCase | FailedCase) -> N
         console.print(f"{text}\n", markup=False, highlight=False)
         return
     certified, block = outcome.certified, outcome.block
-    table = Table("stage", title=outcome.case.name, title_justify="left")
+    table = Table("stage", "steps", title=outcome.case.name, title_justify="left")
     for level in LEVELS:
         table.add_column(level, justify="right")
         table.add_column("bound", justify="right")
         table.add_column("worst parameter")
-    for stage in STAGES:
-        cells = []
+    for stage in (*STAGES, HORIZON):
+        cells, steps = [], 0
         for level in LEVELS:
             checks = [c for c in certified.checks if (c.level, c.stage) == (level, stage)]
+            if not checks:
+                continue
             # An error that is not finite is the worst of all.
             worst = max(checks, key=lambda c: (not c.passed, c.error / c.bound if c.error else 0.0))
-            where = worst.not_read or worst.parameter
+            where, steps = worst.not_read or worst.parameter, worst.steps
             error = "–" if worst.not_read else f"{worst.error:.1e}"
-            cells += [error, f"{worst.bound:.0e}", f"{where}{'' if worst.passed else ' ✗'}"]
-        table.add_row(stage_title(stage), *cells)
+            bound = f"{worst.bound:.0e}" if worst.bound < 1 else "none holds"
+            if bound == "none holds" or not math.isfinite(worst.error):
+                error = "–"
+            cells += [error, bound, f"{where}{'' if worst.passed else ' ✗'}"]
+        table.add_row(stage_title(stage), str(steps), *cells)
     console.print(table)
     console.print(block_table(outcome.checked))
     failed = [block_departure(asdict(c)) for c in outcome.checked.checks if not c.passed]
     if failure := first_failure(certified.checks):
         check = asdict(failure) | {"relative_error": failure.error}
-        failed.insert(0, f"the first failing stage is {departure(check)}")
+        failed.insert(0, departure(check))
     if failed:
-        console.print(f"NOT certified: {failed[0]}", markup=False)
+        console.print(f"NOT certified: {outcome.case.name} {failed[0]}", markup=False)
+        if outcome.smallest:
+            console.print(f"the smallest that shows it: {outcome.smallest}", markup=False)
     else:
         seconds = certified.seconds + outcome.checked.seconds
         console.print(f"certified in {seconds:.1f} s")

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -43,6 +44,14 @@ def gpus() -> tuple[str, ...]:
     """The NVIDIA GPUs that the driver shows: name, memory and driver version."""
     query = "--query-gpu=name,memory.total,driver_version"
     return tuple(_output("nvidia-smi", query, "--format=csv,noheader").splitlines())
+
+
+@cache
+def processor_text() -> str:
+    """The processor, told apart from others of its name."""
+    cpu = cpuinfo.get_cpu_info()
+    keys = "brand_raw", "family", "model", "stepping", "flags"
+    return " ".join(str(cpu.get(key, "")) for key in keys)
 
 
 def describe_machine() -> dict[str, Any]:

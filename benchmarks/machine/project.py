@@ -1,7 +1,9 @@
 """The project's version and extras, and the systems and devices that it does not support."""
 
+import os
 import sys
 import tomllib
+from pathlib import Path
 
 from benchmarks.errors import UsageError
 from benchmarks.machine.settings import ROOT
@@ -24,6 +26,14 @@ UNSUPPORTED_DEVICES = {
     "tpu": "TPUs are not supported; use --device cpu",
 }
 """Refusals of values that users may give `--device`."""
+
+
+def cache(what: str) -> Path:
+    """The project's folder for what it keeps between runs, below the user's folder for caches."""
+    users = os.environ.get("XDG_CACHE_HOME", "")
+    # By the standard, a path that is not absolute counts as none.
+    base = Path(users) if Path(users).is_absolute() else Path("~/.cache").expanduser()
+    return base / PROJECT["name"] / what
 
 
 def check_system() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from backends.ladder import Backend
 from benchmarks.errors import StoppedError, UsageError
-from benchmarks.machine.project import PROJECT
+from benchmarks.machine.project import PROJECT, cache
 
 READY = "ready.json"
 """The file that an environment has when everything is installed: what it was asked for, and the
@@ -70,18 +70,10 @@ def requirements(backend: Backend, spec: str, modes: Iterable[str] = ()) -> list
     return [f"{distribution}=={spec}", *dict.fromkeys([*others, *of_modes, *OF_WORKERS])]
 
 
-def cache() -> Path:
-    """The folder in which environments are kept, below the user's folder for caches."""
-    users = os.environ.get("XDG_CACHE_HOME", "")
-    # By the standard, a path that is not absolute counts as none.
-    base = Path(users) if Path(users).is_absolute() else Path("~/.cache").expanduser()
-    return base / PROJECT["name"] / "environments"
-
-
 def folder_of(backend: Backend, spec: str) -> Path:
     """The folder of an environment for a release, with the Python of this process."""
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return cache() / f"{backend.name}-{spec.replace('*', 'x')}-{python}"
+    return cache("environments") / f"{backend.name}-{spec.replace('*', 'x')}-{python}"
 
 
 def install(

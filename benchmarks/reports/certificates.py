@@ -8,8 +8,8 @@ import pandas as pd
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.formats import MISSING, stage_title, text
 from benchmarks.reports.sections import CASE, Column, Figure, Part, Section, Table
-from benchmarks.reports.sentences import block_departure, departure
-from benchmarks.schema import BLOCK_CHECKS, EXACT_BOUND, LEVELS, STAGES
+from benchmarks.reports.sentences import block_departure, departure, substitutions
+from benchmarks.schema import BLOCK_CHECKS, EVIDENCE, EXACT_BOUND, HORIZON, LEVELS, STAGES
 
 
 def certificates(bundle: Bundle) -> Section | None:
@@ -25,8 +25,8 @@ def certificates(bundle: Bundle) -> Section | None:
         "that came closest to its bound.",
         Figure("certificates", "How far each error lies below its bound", drawn=False),
         f"*Exact*: the same backend and mode in float64, where no error may exceed "
-        f"{EXACT_BOUND:.0e}.",
-        _errors(exact, STAGES),
+        f"{EXACT_BOUND:.0e}{_many_steps(exact)}.{_kept(bundle.tables['ledger'])}",
+        _errors(exact, (*STAGES, HORIZON) if HORIZON in set(exact["stage"]) else STAGES),
         "*As timed*: the case itself, its error and the bound. A bound is ten times the largest "
         "error of the reference in the same precision, when every sum is taken in another order.",
         _errors(timed, STAGES, with_bound=True),
@@ -38,12 +38,27 @@ def certificates(bundle: Bundle) -> Section | None:
             for _, row in not_read.iterrows()
         ),
         *_of_blocks(bundle.tables["blocks"]),
-        *(
-            text(f"✗ {row['case']} first departs from the reference at {departure(row)}.")
-            for _, row in failed.iterrows()
-        ),
+        *(text(f"✗ {row['case']} {departure(row)}.") for _, row in failed.iterrows()),
     ]
     return Section("Certificates", parts)
+
+
+def _many_steps(exact: pd.DataFrame) -> str:
+    """How many steps the many are; nothing in bundles that do not tell."""
+    steps = exact.loc[exact["stage"] == HORIZON, "steps"].dropna()
+    return f"; *many steps* are {int(steps.max())}, in calls of every length" if len(steps) else ""
+
+
+def _kept(ledger: pd.DataFrame) -> str:
+    """Which evidence is from earlier runs, and which is of other products."""
+    entries = ledger[ledger["entry"] == EVIDENCE].drop_duplicates("case")
+    kept = entries[entries["value"].astype(str).str.startswith("kept")]
+    which = "All of it" if len(kept) == len(entries) else f"That of {', '.join(kept['case'])}"
+    sentences = [
+        f" {which} was taken in an earlier run, with the same sources, versions and processor."
+    ] * bool(len(kept))
+    sentences += [f" {one}" for one in substitutions(ledger)]
+    return text("".join(sentences))
 
 
 def _of_blocks(blocks: pd.DataFrame) -> list[Part]:
@@ -57,10 +72,22 @@ def _of_blocks(blocks: pd.DataFrame) -> list[Part]:
         "*Timed blocks*: in each launch, one block of each case, drawn by chance afterwards, was "
         "trained again from the state in which it began, and compared with the reference piece by "
         "piece, from the trainer's own state; over all launches, parameters and pieces, the error "
-        "that came closest to its bound.",
+        "that came closest to its bound." + _alike(blocks),
         _errors(checks, BLOCK_CHECKS, with_bound=True),
-        *(text(f"✗ {row['case']}: {block_departure(row)}.") for _, row in failed.iterrows()),
+        *(text(f"✗ {row['case']} {block_departure(row)}.") for _, row in failed.iterrows()),
     ]
+
+
+def _alike(blocks: pd.DataFrame) -> str:
+    """Which cases trained alike, and so share a certificate."""
+    pairs = blocks.dropna(subset="checked_as")[["case", "checked_as"]].drop_duplicates()
+    if pairs.empty:
+        return ""
+    alike = [f"{case} as {other}" for case, other in pairs.itertuples(index=False)]
+    return text(
+        " Of cases that ended every block of a launch in the same bits, one was checked whole: "
+        f"{', '.join(sorted(alike))}."
+    )
 
 
 def _errors(checks: pd.DataFrame, stages: Sequence[str], *, with_bound: bool = False) -> Table:
@@ -85,6 +112,8 @@ def _worst(checks: pd.DataFrame, *, with_bound: bool) -> str:
     # An error or a bound that is not finite is the worst of all.
     share = (read["relative_error"] / read["bound"]).fillna(np.inf)
     worst = read.iloc[int(share.argmax())]
+    if not np.isfinite(worst["relative_error"]):
+        return "not finite ✗"
     error = f"{worst['relative_error']:.0e}" if worst["relative_error"] else "0"
     bound = f" of {worst['bound']:.0e}" if with_bound and worst["bound"] else ""
     return error + bound + ("" if read["passed"].all() else " ✗")

@@ -25,22 +25,26 @@ from benchmarks.reports.formats import (
     text,
 )
 from benchmarks.reports.sections import Note
-from benchmarks.schema import OTHER_SHARE
+from benchmarks.schema import EVIDENCE, OTHER_SHARE, SUBSTITUTED
 
 MOST_NAMED = 2
 """Up to this number, differences in accuracy are named one by one."""
 
 
 def departure(check: Row) -> str:
-    """Where a failed check departs from the reference, and by how much.
+    """Where a failed check departs from the reference, and by how much; or why it tells nothing.
 
-    `check` has level, stage, parameter, relative_error and bound, as a row of certificates.csv.
+    `check` has level, stage, parameter, relative_error, bound and reason, as a row of
+    certificates.csv.
     """
     parameter = f", {check['parameter']}" if isinstance(check["parameter"], str) else ""
-    return (
-        f"{stage_title(check['stage'])}{parameter} ({check['level']}): relative error "
-        f"{check['relative_error']:.1e} where the bound is {check['bound']:.1e}"
-    )
+    where = f"{stage_title(check['stage'])}{parameter} ({check['level']})"
+    error, bound = check["relative_error"], check["bound"]
+    if isinstance(check["reason"], str) and check["reason"]:
+        return f"cannot be certified: {check['reason']} ({where})"
+    if not math.isfinite(error):
+        return f"departs from the reference at {where}: it is not finite, as the reference is"
+    return f"departs from the reference at {where}: relative error {error:.1e}, allowed {bound:.1e}"
 
 
 def block_departure(check: Row) -> str:
@@ -53,7 +57,22 @@ def block_departure(check: Row) -> str:
         return f"cannot be certified: {check['reason']} ({where})"
     if bound >= 1:
         return f"cannot be certified: rounding alone may change so much ({where}: {bound:.1e})"
-    return f"a timed block departs from the training: {where}: {error:.1e}, allowed {bound:.1e}"
+    how_far = f"{error:.1e}, allowed {bound:.1e}" if math.isfinite(error) else "not finite"
+    return f"departs from the training in a timed block: {where}: {how_far}"
+
+
+def substitutions(ledger: pd.DataFrame) -> list[str]:
+    """Which cases are certified in float64 with the products of other libraries."""
+    entries = ledger[ledger["entry"] == EVIDENCE].drop_duplicates("case")
+    sentences = []
+    for case, value in entries[["case", "value"]].astype(str).itertuples(index=False):
+        if SUBSTITUTED in value:
+            by, _, without = value.partition(SUBSTITUTED)[2].strip().partition(" for ")
+            sentences.append(
+                f"{case} is certified in float64 with the products of {by}, since {without} has "
+                "none there: its own are certified as they are timed alone."
+            )
+    return sentences
 
 
 def equivalence(row: Row) -> str:
@@ -202,10 +221,12 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
             "Cases named stock-adam run Keras' own Adam, which adds ε elsewhere (ε̂ in its paper): "
             "another algorithm, certified as such and not comparable with the others."
         )
+    notes += substitutions(bundle.tables["ledger"])
     if len(uncertified := measured.loc[~measured["certified"], "case"]):
         notes.append(
-            f"Not comparable, and not ranked: {joined(list(uncertified))} did not compute the same "
-            "training as the reference."
+            f"Not comparable, and not ranked: {joined(list(uncertified))} "
+            f"{'was' if len(uncertified) == 1 else 'were'} not shown to compute the same training "
+            "as the reference."
         )
     return [*(Note(warning, "warning") for warning in warnings), *map(Note, notes)]
 

@@ -11,6 +11,8 @@ EXACT_BOUND = 1e-9
 
 LEVELS = ("exact", "as timed")
 
+HORIZON = "parameters_many_steps"
+"""The stage of the exact level alone: see horizon.py."""
 STAGES = (
     *("logits", "loss", "gradients"),
     *("parameters_1_step", "loss_10_steps", "parameters_10_steps"),
@@ -19,7 +21,7 @@ STAGES = (
 BLOCK_CHECKS = (
     *("parameters", "rate", "decay", "first moments", "second moments"),
     *("large gradients", "steps", "silent pixels", "unlit pixels", "data values"),
-    *("lead-in", "beginnings", "logits"),
+    *("beginnings", "logits"),
 )
 """What is compared of a timed block that is trained again: see deviations.py."""
 
@@ -32,14 +34,15 @@ def parameter_names(layers: int) -> list[str]:
     return [f"layer {layer} {kind}" for layer in range(1, layers + 1) for kind in PARAMETERS]
 
 
-def figures(layers: int) -> list[tuple[str, str]]:
-    """The stage and parameter of every figure that a certificate has at each of its levels.
+def figures(level: str, layers: int) -> list[tuple[str, str]]:
+    """The stage and parameter of every figure that a certificate has at one of its levels.
 
     The parameter is empty where a stage has a single figure.
     """
     names = parameter_names(layers)
     single = ("logits", "loss", "loss_10_steps")
-    return [(stage, name) for stage in STAGES for name in ([""] if stage in single else names)]
+    stages = (*STAGES, HORIZON) if level == LEVELS[0] else STAGES
+    return [(stage, name) for stage in stages for name in ([""] if stage in single else names)]
 
 
 def block_figures(layers: int) -> list[tuple[str, str]]:
@@ -50,7 +53,7 @@ def block_figures(layers: int) -> list[tuple[str, str]]:
     of_parameters = [
         (check, name) for check in BLOCK_CHECKS[:6] for name in parameter_names(layers)
     ]
-    single = [(check, "") for check in ("steps", "lead-in", "beginnings", "logits")]
+    single = [(check, "") for check in ("steps", "beginnings", "logits")]
     return [*of_parameters, ("unlit pixels", "layer 1 weight"), *single]
 
 
@@ -80,7 +83,9 @@ class Entry:
     """Whether reports list it where cases differ in it: not where it has a table of its own."""
 
 
-CODE_LINES, OVERRIDES, REPEATS = "code_lines", "overrides", "repeats"
+CODE_LINES, OVERRIDES, REPEATS, EVIDENCE = "code_lines", "overrides", "repeats", "evidence"
+SUBSTITUTED = ", with products by"
+"""How the ledger says that other libraries computed the products of the evidence in float64."""
 ENTRIES = {
     "device": Entry(title="device of the results", unfair=True),
     "device_name": Entry(title="its name", unfair=True),
@@ -109,6 +114,7 @@ ENTRIES = {
     "drawn": Entry(title="initial parameters and batches (checksum)", unfair=True),
     "python": Entry(title="Python"),
     "numpy": Entry(title="NumPy"),
+    EVIDENCE: Entry(title="evidence in float64", listed=False),
     "python_state": Entry(title="tracing and debugging of Python", unfair=True),
     "instructions": Entry(title="vector instructions used"),
     "numpy_instructions": Entry(title="vector instructions that NumPy finds"),

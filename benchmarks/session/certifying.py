@@ -1,16 +1,21 @@
 """Certifying cases without timing them: a session without rounds."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.certificates.certificate import first_failure
+from benchmarks.certificates.replay import BlockChecked
 from benchmarks.machine import interrupts, scratch
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.workload import Workload, batch_rows
+from benchmarks.schema import LEVELS
 from benchmarks.session.jobs import (
+    START_TIMEOUT_SECONDS,
+    Horizons,
     Kind,
     Products,
     References,
@@ -23,7 +28,7 @@ from benchmarks.session.jobs import (
 from benchmarks.session.member import ANSWER_TIMEOUT_SECONDS, check_drawn_block
 from benchmarks.session.worker_process import WorkerError, WorkerProcess
 from benchmarks.worker import messages
-from benchmarks.worker.messages import Block, BlockChecked, Certified
+from benchmarks.worker.messages import Block, Certified
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,8 @@ class CertifiedCase:
     """A block, from which the ledger takes what only training shows."""
     checked: BlockChecked
     """What its own certificate found."""
+    smallest: str = ""
+    """Where it has not passed, the smallest product, layer or step that shows it."""
 
     @property
     def passed(self) -> bool:
@@ -58,9 +65,10 @@ def certify_cases(plan: Plan, training: Split) -> Iterator[CertifiedCase | Faile
     """Take the certificate of each case, train a block and check it, one case after the other."""
     references = make_references(plan, training)
     products: dict[Kind, Products] = {}
+    horizons: Horizons = {}
     with scratch.folder() as folder:
         for case in plan.cases:
-            yield _certify(plan, case, references, products, folder, training)
+            yield _certify(plan, case, references, horizons, products, folder, training)
 
 
 def train_and_check(
@@ -76,6 +84,7 @@ def _certify(
     plan: Plan,
     case: Case,
     references: References,
+    horizons: Horizons,
     products: dict[Kind, Products],
     folder: Path,
     training: Split,
@@ -85,12 +94,18 @@ def _certify(
     with interrupts.deferred():
         worker = start_worker(plan, case, folder)
         try:
-            job = make_job(plan, case, 0, references, products=products.get(kind))
-            _, certified, warmup = make_ready(worker, job)
+            job = make_job(plan, case, 0, references, products=products.get(kind), anew=True)
+            _, certified, warmup = make_ready(worker, job, horizons)
             if certified.products:
                 products.setdefault(kind, certified.products)
             block, checked = train_and_check(worker, warmup.block, plan.workload, training)
-            return CertifiedCase(case=case, certified=certified, block=block, checked=checked)
+            outcome = CertifiedCase(case=case, certified=certified, block=block, checked=checked)
+            failure = first_failure(certified.checks)
+            cannot_be_judged = failure is not None and failure.reason
+            if outcome.passed or cannot_be_judged:
+                return outcome
+            in_float64 = messages.FindSmallest(failure is not None and failure.level == LEVELS[0])
+            return replace(outcome, smallest=worker.ask(in_float64, START_TIMEOUT_SECONDS))
         except WorkerError as error:
             return FailedCase(case=case, reason=str(error), output=worker.output())
         finally:

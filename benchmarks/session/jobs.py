@@ -10,6 +10,10 @@ from backends.contract import Execution, product_names
 from backends.ladder import FLOOR
 from backends.registry import BACKENDS
 from benchmarks.bundle.folders import file_name
+from benchmarks.certificates.horizon import Horizon, make_horizon
+from benchmarks.certificates.reference import Reference, make_reference
+from benchmarks.machine.environment import processor_text
+from benchmarks.machine.project import cache
 from benchmarks.machine.settings import worker_environment
 from benchmarks.plan.blocks import STEPS_PER_CALL, BlockLength
 from benchmarks.plan.cases import Case
@@ -17,16 +21,18 @@ from benchmarks.plan.data import Split
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.variants import Overrides
 from benchmarks.plan.workload import Workload
+from benchmarks.schema import EVIDENCE
 from benchmarks.session.worker_process import WorkerProcess
 from benchmarks.worker import messages
 from benchmarks.worker.messages import Certified, Job, Ready, WarmUp
-from benchmarks.worker.reference import Reference, make_reference
 
 START_TIMEOUT_SECONDS = 300.0
 """Time limit of each part of a worker's start: build and first call, certificate, warm-up."""
 
 References = dict[tuple[str, str], Reference]
 """The reference for each precision and form of Adam."""
+Horizons = dict[tuple[str, str], Horizon]
+"""The horizon for each of them that was needed."""
 
 
 class Kind(NamedTuple):
@@ -75,11 +81,13 @@ def make_job(
     references: References,
     block: BlockLength | None = None,
     products: Products | None = None,
+    *,
+    anew: bool = False,
 ) -> Job:
     """Everything the worker of a case needs; `block` as an earlier launch has set it.
 
     `products` are what an earlier worker of the case's kind has chosen; None for a choice of its
-    own. What the case itself names comes first.
+    own. What the case itself names comes first. `anew` is for evidence that must not be a kept one.
     """
     named = case.overrides.products
     if named:
@@ -105,6 +113,9 @@ def make_job(
         products=named,
         profile=str(plan.profile / file_name(case.name)) if plan.profile and first else None,
         first=first,
+        machine=processor_text(),
+        kept_in=str(cache("evidence")),
+        anew=anew,
         reading_steps=plan.reading_steps,
         reading_images=plan.readings.images if plan.readings else 0,
     )
@@ -127,11 +138,27 @@ def start_worker(plan: Plan, case: Case, scratch: Path) -> WorkerProcess:
 
 
 def make_ready(
-    worker: WorkerProcess, job: Job, timeout: float = START_TIMEOUT_SECONDS
+    worker: WorkerProcess, job: Job, horizons: Horizons, timeout: float = START_TIMEOUT_SECONDS
 ) -> tuple[Ready, Certified, WarmUp]:
     """Have a worker do everything that comes before its first timed block; raises WorkerError."""
-    return (
-        worker.ask(messages.Build(job), timeout),
-        worker.ask(messages.Certify(), timeout),
-        worker.ask(messages.RunWarmUp(), timeout),
-    )
+    ready = worker.ask(messages.Build(job), timeout)
+    certified = worker.ask(messages.Certify(), timeout)
+    if certified.needs_exact:
+        exact = worker.ask(messages.CertifyExactly(horizon_of(job, horizons)), timeout)
+        certified = replace(
+            certified,
+            checks=(*exact.checks, *certified.checks),
+            ledger=certified.ledger | {EVIDENCE: exact.evidence},
+            seconds=certified.seconds + exact.seconds,
+        )
+    return ready, certified, worker.ask(messages.RunWarmUp(), timeout)
+
+
+def horizon_of(job: Job, horizons: Horizons) -> Horizon:
+    """The horizon of a job, which is added to `horizons` if it is not there."""
+    kind, reference = (job.execution.precision, job.workload.adam.form), job.reference
+    assert reference is not None, "only a floor has no certificate"
+    if kind not in horizons:
+        with np.errstate(all="ignore"):
+            horizons[kind] = make_horizon(job.workload, reference, job.block, STEPS_PER_CALL)
+    return horizons[kind]

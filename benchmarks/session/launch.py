@@ -21,6 +21,7 @@ from benchmarks.plan.data import Split
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.workload import batch_rows
 from benchmarks.session.jobs import (
+    Horizons,
     Kind,
     Products,
     References,
@@ -71,6 +72,7 @@ class SharedState:
     """Why each failed case failed; it is left out of later launches."""
     uncertified: set[Case] = field(default_factory=set)
     """The cases whose certificates have failed, of their program or of a timed block."""
+    horizons: Horizons = field(default_factory=dict)
     blocks: dict[Case, BlockLength] = field(default_factory=dict)
     """The length of each case's blocks, as set in its first launch."""
     products: dict[Kind, Products] = field(default_factory=dict)
@@ -110,7 +112,7 @@ class Launch:
             job = make_job(plan, case, self.number, references, block, products)
             worker = self._workers[case] = start_worker(plan, case, scratch)
             with self._failing_alone(case):
-                ready, certified, warmup = make_ready(worker, job)
+                ready, certified, warmup = make_ready(worker, job, state.horizons)
                 state.blocks[case] = warmup.block
                 if certified.products:
                     state.products.setdefault(kind, certified.products)
@@ -121,6 +123,11 @@ class Launch:
                 if certified.checks and not certified.passed:
                     state.uncertified.add(case)
                 state.progress.ready(case, ready, certified)
+
+    @property
+    def certificate_seconds(self) -> float:
+        """How long certificates, ledgers and the parts of a step took."""
+        return sum(member.certified.seconds for member in self._members)
 
     def measure(self, deadline: float) -> None:
         """Run rounds until the training ends or `deadline` comes, then repeat disturbed ones.

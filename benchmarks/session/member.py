@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass, field, replace
 from backends.contract import Array
 from backends.ladder import FLOOR
 from benchmarks.bundle.writer import Rows
+from benchmarks.certificates.replay import BlockChecked
 from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import block_data, rows_of
 from benchmarks.schema import OVERRIDES, REPEATS
 from benchmarks.session.worker_process import WorkerProcess
 from benchmarks.worker import messages
-from benchmarks.worker.messages import Block, BlockChecked, Certified, Final, Reading, Ready, WarmUp
+from benchmarks.worker.messages import Block, Certified, Final, Reading, Ready, WarmUp
 
 ANSWER_TIMEOUT_SECONDS = 120.0
 """Time limit of each answer after the start; that of a block is longer by 20 times what the warm-up
@@ -116,15 +117,10 @@ class Member:
             self.worker, rows, training, step_seconds, trained_again=like is None
         )
         self.checked = checked
+        as_other = like.case.name if like else ""
         for check in checked.checks:
-            self.rows.append("blocks", check, passed=check.passed)
+            self.rows.append("blocks", check, passed=check.passed, checked_as=as_other)
         if like and like.checked:
-            own = {check.check for check in checked.checks}
-            for check in like.checked.checks:
-                if check.check not in own:
-                    self.rows.append(
-                        "blocks", check, passed=check.passed, checked_as=like.case.name
-                    )
             checked = replace(checked, repeats=like.checked.repeats)
         self.rows.append("ledger", entry=REPEATS, value=checked.ended)
         self.write_launch(self.final, checked.seconds)

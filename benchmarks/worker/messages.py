@@ -10,11 +10,12 @@ from typing import Generic, TypeVar
 from backends.contract import Execution
 from backends.floors import Piece
 from backends.ladder import Backend
+from benchmarks.certificates.certificate import Check, first_failure
+from benchmarks.certificates.horizon import Horizon
+from benchmarks.certificates.reference import Reference
+from benchmarks.certificates.replay import BlockChecked
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.workload import BlockData, Workload
-from benchmarks.worker.certificate import Check, first_failure
-from benchmarks.worker.deviations import BlockCheck
-from benchmarks.worker.reference import Reference
 
 ENERGY_SECONDS = 1.5
 """Training continues for at least this long while a GPU's energy is read; see energy.py."""
@@ -38,8 +39,15 @@ class Job:
     profile: str | None = None
     """The folder for a trace by the framework's own profiler, where one is wanted."""
     first: bool = True
-    """Whether this is the first launch, in which the certificate is taken at the exact level too
-    and the parts of a step are measured."""
+    """Whether this is the first launch, in which the certificate is taken and the parts of a step
+    are measured."""
+    machine: str = ""
+    """The processor, for evidence that is kept."""
+    kept_in: str = ""
+    """The folder of evidence that is kept between runs; empty where none is kept."""
+    anew: bool = False
+    """Whether certificates alone are wanted: evidence is taken although it is kept, and the parts
+    of a step are not measured."""
     # See Plan.reading_steps and BatchReadings.
     reading_steps: tuple[int, ...] = ()
     reading_images: int = 0
@@ -53,8 +61,8 @@ class Job:
         """Raise RuntimeError unless `used` are the libraries that the case names, if it does."""
         if self.products and set(used.values()) != {self.products}:
             raise RuntimeError(
-                f"products={self.products}: {self.execution.mode} of {self.backend.title} has no "
-                "choice of libraries for its products; leave this out"
+                f"products={self.products}: {self.execution.mode} of {self.backend.title} computes "
+                f"no product in {self.execution.precision} by it; leave this out"
             )
 
 
@@ -90,11 +98,23 @@ class Certified:
     """The library of each product; empty where there is no choice: see `Timed.products`."""
     pieces: tuple[Piece, ...] = ()
     """Of a floor in the first launch: what each piece of its step takes alone."""
+    needs_exact: bool = False
+    """Whether the exact level is still to be taken: see CertifyExactly."""
 
     @property
     def passed(self) -> bool:
         """Whether all checks passed."""
         return first_failure(self.checks) is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exact:
+    """What the same backend and mode computes in float64."""
+
+    checks: tuple[Check, ...]
+    evidence: str
+    """What the ledger says of it."""
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,29 +196,6 @@ class Drawn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockChecked:
-    """What the certificate of a timed block found."""
-
-    checks: tuple[BlockCheck, ...]
-    repeats: bool | None
-    """Whether the block ended in the same bits when it was trained again; None where it was not."""
-    seconds: float
-    """The time that this took."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether all checks passed."""
-        return all(check.passed for check in self.checks)
-
-    @property
-    def ended(self) -> str:
-        """How the block ended when it was trained again, as the ledger says it."""
-        return {None: "not trained again", True: "bit for bit", False: "in other bits"}[
-            self.repeats
-        ]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Failure:
     """The answer to a request that raised an exception in the worker; the message names it."""
 
@@ -222,7 +219,22 @@ class Build(Request[Ready]):
 
 
 class Certify(Request[Certified]):
-    """Compare the trainer with the reference, and read its ledger."""
+    """Compare the trainer with the reference as it is timed, and read its ledger."""
+
+
+@dataclass(frozen=True)
+class CertifyExactly(Request[Exact]):
+    """Compare the same backend and mode with the reference in float64, up to a horizon."""
+
+    horizon: Horizon
+
+
+@dataclass(frozen=True)
+class FindSmallest(Request[str]):
+    """Say what is the smallest product, layer or step that departs from the reference."""
+
+    exact: bool
+    """Whether in float64."""
 
 
 class RunWarmUp(Request[WarmUp]):
@@ -260,7 +272,7 @@ class CheckBlock(Request[BlockChecked]):
 
     given: BlockData
     trained_again: bool = True
-    """Whether it is trained again; without that only what states do not show is checked."""
+    """Whether all of it is trained again; otherwise two pieces, and what states do not show."""
 
 
 class Finish(Request[Final]):

@@ -3,9 +3,7 @@
 The session sets its environment and affinity before it starts.
 """
 
-import contextlib
 import gc
-import resource
 import sys
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -16,39 +14,21 @@ from typing import Any
 import numpy as np
 
 from backends import registry
-from backends.contract import Array, Execution, Parameters, Trainer, TrainingSet
+from backends.contract import Array
 from backends.ladder import FLOOR
 from backends.numpy.model import log_softmax
+from benchmarks.certificates.replay import BlockChecked, check_block
+from benchmarks.certificates.witness import TimedBlock, Witness, beginning, digest
 from benchmarks.machine import advice, nvml
 from benchmarks.plan import workload
 from benchmarks.plan.blocks import BlockLength
-from benchmarks.worker import certificate, clock, energy, ledger, messages, parts
-from benchmarks.worker.certificate import Check
+from benchmarks.schema import EVIDENCE
+from benchmarks.worker import clock, energy, ledger, messages, parts
+from benchmarks.worker.certifier import Certifier, make_trainer
 from benchmarks.worker.floor import FloorWorker, load_data
-from benchmarks.worker.reference import Reference
-from benchmarks.worker.replay import check_block
-from benchmarks.worker.witness import TimedBlock, Witness, beginning, digest
+from benchmarks.worker.memory import forget_peak_rss, peak_rss_mib
 
 PROFILED_STEPS = 20
-
-
-def peak_rss_mib() -> float:
-    """The most memory that this process has had resident."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Not getrusage: on Linux its peak starts from that of the process that started this one.
-        fields = dict(
-            line.split(":", 1) for line in status.read_text("utf-8", "replace").splitlines()
-        )
-        return int(fields["VmHWM"].split()[0]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
-
-
-def forget_peak_rss() -> None:
-    """Reset `peak_rss_mib` where the system allows it (Linux does: see proc(5))."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_bytes(b"5")
 
 
 class Worker:
@@ -75,20 +55,13 @@ class Worker:
         self._start = workload.initial_parameters(work.network, job.seed)
         self._witness = Witness(beginning(training_set, self._start))
         self._trainer, self._build_seconds = clock.timed(
-            lambda: self._make_trainer(job.execution, training_set, self._start)
+            lambda: make_trainer(self._backend, job, training_set, self._start)
         )
         products = self._trainer.products()
         job.check_products(products)
         # What is built later for this case, such as its copy in float64, chooses no more.
         self._job = replace(job, execution=replace(job.execution, products=products))
-
-    def _make_trainer(
-        self, execution: Execution, training_set: TrainingSet, start: Parameters
-    ) -> Trainer:
-        training = self._job.workload.training(training_set, start)
-        trainer: Trainer = self._backend.TRAINERS[execution.mode](training, execution)
-        trainer.synchronise()
-        return trainer
+        self.certifier = Certifier(self._backend, self._job, self._trainer)
 
     def first_call(self) -> messages.Ready:
         """Make the first call, which compiles."""
@@ -114,43 +87,29 @@ class Worker:
         )
 
     def certify(self) -> messages.Certified:
-        """Take the certificate, read the ledger, and measure the parts of a step."""
-        start = perf_counter()
-        job, reference, stored = self._job, self._job.reference, self._job.execution.stored
-        assert reference is not None, "only a floor has no certificate"
-        timed = certificate.certify(
-            self._trainer, job.workload.adam, reference, reference.rows, stored, "as timed"
-        )
-        entries = ledger.read(self._trainer, stored, reference.rows[:1], self._programs)
+        """Take the certificate as timed, read the ledger, and measure the parts of a step."""
+        start, job = perf_counter(), self._job
+        timed = self.certifier.as_timed() if job.first else []
+        rows = self._rows[:1]
+        entries = ledger.read(self._trainer, job.execution.stored, rows, self._programs)
+        kept = self.certifier.kept(entries) if job.first else None
         # The worker draws these itself, with the NumPy of its own Python.
         entries["drawn"] = workload.checksum(self._start, self._rows)
-        exact = self._certify_in_float64(reference) if job.first else []
-        costs = parts.measure(self._backend, job, self._trainer) if job.first else {}
+        costs = {}
+        if job.first and not job.anew:
+            costs = parts.measure(self._backend, job, self._trainer)
         # Memory that only the certificate needed does not count as the training's.
         gc.collect()
         forget_peak_rss()
         return messages.Certified(
-            checks=(*exact, *timed),
-            ledger=entries,
+            checks=(*(kept.checks if kept else ()), *timed),
+            ledger=entries | ({EVIDENCE: f"kept since {kept.taken}{kept.by}"} if kept else {}),
             versions=self._backend.versions(),
             parts=costs,
             seconds=perf_counter() - start,
             products=self._trainer.products(),
+            needs_exact=job.first and kept is None,
         )
-
-    def _certify_in_float64(self, reference: Reference) -> list[Check]:
-        """The same backend and mode in float64, on the batches of the reference alone."""
-        # Its products as they are timed, so that what is certified is laid out as that is.
-        products = self._trainer.products()
-        execution = replace(self._job.execution, precision="float64", products=products)
-        self._backend.configure(execution)
-        try:
-            batches, adam = reference.batches.stored_as("float64"), self._job.workload.adam
-            trainer = self._make_trainer(execution, batches, reference.start)
-            rows = reference.batch_rows
-            return certificate.certify(trainer, adam, reference, rows, "float64", "exact")
-        finally:
-            self._backend.configure(self._job.execution)
 
     def warm_up(self) -> messages.WarmUp:
         """Train until steps no longer get faster, then return to the initial parameters."""
@@ -250,7 +209,7 @@ class Worker:
         assert kept is not None, "the session asks after the first block"
         return messages.Drawn(first_step=kept.first_step, steps=kept.steps)
 
-    def check_block(self, request: messages.CheckBlock) -> messages.BlockChecked:
+    def check_block(self, request: messages.CheckBlock) -> BlockChecked:
         """Check the block that was drawn: see replay.py."""
         state, evaluated = self._trainer.state(), (self._validation.images, self._test.images)
         checked = check_block(
@@ -312,6 +271,10 @@ def answer_to(request: messages.Request[Any], worker: Worker | FloorWorker | Non
     match request, worker:
         case messages.Certify(), Worker() | FloorWorker():
             return worker.certify()
+        case messages.CertifyExactly(far), Worker():
+            return worker.certifier.exactly(far)
+        case messages.FindSmallest(exact), Worker():
+            return worker.certifier.find_smallest(exact=exact)
         case messages.RunWarmUp(), Worker() | FloorWorker():
             return worker.warm_up()
         case messages.TrainBlock(length, slowed_by), Worker():

@@ -11,13 +11,14 @@ import pytest
 
 from backends.contract import EPSILON_HAT
 from backends.registry import BACKENDS
+from benchmarks.certificates import certificate, reference
+from benchmarks.certificates.certificate import Check, first_failure
+from benchmarks.certificates.reference import Reference, make_candidate, make_reference
 from benchmarks.plan import data
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import LEVELS
-from benchmarks.worker import certificate, ledger, reference
-from benchmarks.worker.certificate import Check, first_failure
-from benchmarks.worker.reference import Reference, make_candidate, make_reference
+from benchmarks.worker import ledger
 from tests.conftest import MODES, back_to_float64, set_up
 from tests.support.certifying import (
     STEPS_PER_CALL,

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from backends.contract import Execution, Trainer, product_names
-from benchmarks.worker import certificate
-from benchmarks.worker.reference import STEPS as CERTIFIED_STEPS
-from benchmarks.worker.reference import make_reference
+from benchmarks.certificates import certificate
+from benchmarks.certificates.reference import STEPS as CERTIFIED_STEPS
+from benchmarks.certificates.reference import make_reference
 from tests.conftest import STEPS_PER_CALL, Problem, configured
 from tests.support.certifying import make_workload, random_images, training_of
 from tests.support.contract_checks import CHECKS, make, reusing

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from backends.contract import Network, Trainer, TrainingSet, product_names
-from benchmarks.worker import certificate
-from benchmarks.worker.reference import make_reference
+from benchmarks.certificates import certificate
+from benchmarks.certificates.reference import make_reference
 from tests.conftest import Problem, back_to_float64, configured, set_up
 from tests.support.certifying import make_workload, random_images, training_of
 

@@ -8,12 +8,12 @@ import pytest
 from backends.contract import Adam, Array, Execution, Network, NotKeptError, State, Training
 from backends.numpy.backend import Eager
 from backends.numpy.model import forward
+from benchmarks.certificates import certificate
+from benchmarks.certificates.certificate import Check, first_failure
+from benchmarks.certificates.reference import Reference, draw_order, make_reference, relabel
 from benchmarks.plan import data
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import LEVELS, STAGES
-from benchmarks.worker import certificate
-from benchmarks.worker.certificate import Check, first_failure
-from benchmarks.worker.reference import Reference, draw_order, make_reference, relabel
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_a_stage_that_cannot_be_read_is_named_and_the_rest_still_counts(
 
 
 def test_a_bound_of_one_proves_nothing() -> None:
-    check = Check(level="as timed", stage="loss", parameter="", error=0.5, bound=2.0)
+    check = Check(level="as timed", stage="loss", parameter="", error=0.5, bound=2.0, steps=1)
     assert not check.passed
 
 

@@ -112,7 +112,7 @@ class Workers:
         monkeypatch.setattr(module, "start_worker", lambda *_: SimpleNamespace(end=lambda: None))
         monkeypatch.setattr(module, "make_ready", self.ready)
 
-    def ready(self, _: object, job: Job) -> tuple[Ready, Certified, WarmUp]:
+    def ready(self, _: object, job: Job, *_others: object) -> tuple[Ready, Certified, WarmUp]:
         self.jobs.append(job)
         products = job.execution.products or {"forward 1": f"library {len(self.jobs)}"}
         return READY, replace(CERTIFIED, products=products), WARM

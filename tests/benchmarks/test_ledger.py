@@ -29,7 +29,7 @@ def test_every_entry_is_read(name: str, mode: str, problem: Problem) -> None:
     trainer.synchronise()
     entries = ledger.read(trainer, "float64", rows, trainer.compilations())
     # The others come from the timed blocks, and from the worker.
-    others = {"cpus_used", "compiled_while_timed", "drawn", "overrides", "repeats"}
+    others = {"cpus_used", "compiled_while_timed", "drawn", "overrides", "repeats", "evidence"}
     assert entries.keys() >= ENTRIES.keys() - others
     assert entries["product"] == "float64"
     assert entries["device"] == "cpu"

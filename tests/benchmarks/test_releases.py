@@ -15,6 +15,7 @@ import pytest
 from backends.registry import BACKENDS
 from benchmarks.commands import versions
 from benchmarks.errors import StoppedError, UsageError
+from benchmarks.machine.project import cache
 from benchmarks.plan import releases
 from benchmarks.plan.releases import Release
 
@@ -183,7 +184,7 @@ def test_a_cache_folder_that_is_not_absolute_counts_as_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert releases.cache().is_relative_to(os.path.expanduser("~"))  # noqa: PTH111
+    assert cache("environments").is_relative_to(os.path.expanduser("~"))  # noqa: PTH111
 
 
 def test_every_framework_names_what_its_release_needs() -> None:

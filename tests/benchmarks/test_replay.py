@@ -12,14 +12,13 @@ import pytest
 from backends.contract import Adam, Execution, Network, State, Trainer, Training
 from backends.numpy.taught import Eager
 from backends.registry import BACKENDS
+from benchmarks.certificates.deviations import BlockCheck
+from benchmarks.certificates.replay import BlockChecked, check_block
+from benchmarks.certificates.witness import TimedBlock, Witness, beginning
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload, batch_rows, block_data, initial_parameters
 from benchmarks.schema import block_figures
 from benchmarks.validation.wrong_trainings import MUTANTS, Maker
-from benchmarks.worker.deviations import BlockCheck
-from benchmarks.worker.messages import BlockChecked
-from benchmarks.worker.replay import check_block
-from benchmarks.worker.witness import TimedBlock, Witness, beginning
 from tests.conftest import back_to_float64, modes_on, set_up
 
 STEPS_PER_CALL = 10
@@ -131,7 +130,8 @@ IN_OTHERS = (
 )
 def of_framework(request: pytest.FixtureRequest) -> Callable[[], tuple[Maker, Execution]]:
     """What hands out one trainer again and again: compiling it takes longest."""
-    module, execution = set_up(*request.param, "float32", STEPS_PER_CALL)
+    name, mode = request.param
+    module, execution = set_up(name, mode, "float32", STEPS_PER_CALL)
     made: list[Trainer] = []
 
     def make(training: Training, given: Execution) -> Trainer:

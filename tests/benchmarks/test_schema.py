@@ -21,6 +21,7 @@ from benchmarks.bundle.reader import Bundle, read_table
 from benchmarks.commands import sweep
 from benchmarks.machine.settings import ROOT
 from benchmarks.schema import (
+    HORIZON,
     HOST_SECONDS,
     INPUT_SECONDS,
     LEVELS,
@@ -239,7 +240,7 @@ def test_columns_are_described_in_sentences(table: Table) -> None:
         ("precision", PRECISIONS),
         ("adam", (TEXTBOOK, EPSILON_HAT)),
         ("level", LEVELS),
-        ("stage", STAGES),
+        ("stage", (*STAGES, HORIZON)),
         ("part", (HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS)),
     ],
 )

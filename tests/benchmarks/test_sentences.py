@@ -332,10 +332,12 @@ def test_a_departure_names_stage_and_parameter(parameter: Any) -> None:
             "parameter": parameter,
             "relative_error": 1e-3,
             "bound": 1e-9,
+            "reason": float("nan"),
         }
     )
     where = "parameters 1 step" + (", layer 2 bias" if isinstance(parameter, str) else "")
-    assert text == f"{where} (exact): relative error 1.0e-03 where the bound is 1.0e-09"
+    departs = f"departs from the reference at {where} (exact)"
+    assert text == f"{departs}: relative error 1.0e-03, allowed 1.0e-09"
 
 
 def test_a_good_run_has_no_caution() -> None:

@@ -18,12 +18,13 @@ from backends.ladder import FLOOR
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.bundle.reader import Bundle
 from benchmarks.bundle.writer import BundleWriter
+from benchmarks.certificates.horizon import Horizon
 from benchmarks.plan import data
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.workload import BlockData, Workload, batch_rows, block_data, rows_of
 from benchmarks.reports import run as run_report
-from benchmarks.session.jobs import make_job, make_references
+from benchmarks.session.jobs import horizon_of, make_job, make_references
 from benchmarks.session.session import Session
 from benchmarks.worker import messages
 from benchmarks.worker.messages import Block, Build, Failure, Job, Request
@@ -155,6 +156,19 @@ def test_a_run_interrupted_in_its_first_launch_reports_what_it_measured(first_la
     assert f"{100 * accuracy:.2f}% / –" in report
 
 
+def check_what_is_alike(folder: Path) -> None:
+    """The control has trained in the same bits, and so only one of the two was checked whole."""
+    samples = pd.read_csv(folder / "samples.csv").query("launch == 0 and mode != 'floor'")
+    assert (samples.groupby("round")["end_state"].nunique() == 1).all()
+    blocks = pd.read_csv(folder / "blocks.csv")
+    assert blocks["passed"].all()
+    pairs = blocks.dropna(subset="checked_as")[["case", "checked_as"]].drop_duplicates()
+    (pair,) = pairs.itertuples(index=False, name=None)
+    assert set(pair) == {CASE.name, CONTROL.name}
+    ledger = pd.read_csv(folder / "ledger.csv").query("entry == 'repeats'")
+    assert list(ledger["value"]) == ["bit for bit"] * 2
+
+
 def test_an_interrupted_launch_does_not_change_the_rows_of_the_launches_before(
     tmp_path: Path, plan: Plan, dataset: data.Dataset
 ) -> None:
@@ -165,6 +179,7 @@ def test_an_interrupted_launch_does_not_change_the_rows_of_the_launches_before(
     assert (first["steps"] == STEPS).all()
     assert (first["test_accuracy"] > 0.2).all()
     assert (second["steps"] <= 100).all()
+    check_what_is_alike(folder)
     summary = compute_findings(Bundle.read(folder)).summary.set_index("case")
     # Only trainings that came to their end count for the final accuracy.
     assert summary["trained_to_end"].all()
@@ -179,7 +194,9 @@ def test_every_table_says_which_repetition_of_a_case_a_row_belongs_to(first_laun
         assert repetitions[CONTROL.name].tolist() == [1]
 
 
-def answers(job: Job, block: BlockData) -> dict[type[Request[Any]], object]:
+def answers(
+    job: Job, block: BlockData, far: Horizon | None = None
+) -> dict[type[Request[Any]], object]:
     """What a worker answers to each request, `Build` first, and then in the order of messages."""
     ours, workers = Pipe()
     thread = Thread(target=serve, args=(workers,))
@@ -191,6 +208,8 @@ def answers(job: Job, block: BlockData) -> dict[type[Request[Any]], object]:
                 Build: (job,),
                 messages.TrainBlock: (job.block,),
                 messages.CheckBlock: (block,),
+                messages.CertifyExactly: (far,),
+                messages.FindSmallest: (True,),
             }
             ours.send(kind(*given_with.get(kind, ())))
             given[kind] = ours.recv()
@@ -216,7 +235,8 @@ def test_a_worker_answers_each_request_with_the_type_that_it_names(
     work = plan.workload
     rows = batch_rows(work.training_images, work.batch_size, work.steps, job.seed)
     block = block_data(dataset.training, rows_of(rows, 0, job.block.steps))
-    given = answers(replace(job, reading_steps=(1,), reading_images=8), block)
+    far = horizon_of(job, {})
+    given = answers(replace(job, reading_steps=(1,), reading_images=8), block, far)
     assert {kind: type(answer) for kind, answer in given.items()} == {
         kind: answer_type(kind) for kind in Request.__subclasses__()
     }
@@ -227,6 +247,8 @@ def test_a_floor_refuses_what_only_a_training_can_answer(plan: Plan, dataset: da
     given = answers(make_job(plan, plan.floors[0], 0, {}), block)
     refused = [kind for kind, answer in given.items() if isinstance(answer, Failure)]
     assert refused == [
+        messages.CertifyExactly,
+        messages.FindSmallest,
         messages.TrainRest,
         messages.TakeReading,
         messages.TakeBatchReading,

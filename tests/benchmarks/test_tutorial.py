@@ -17,6 +17,7 @@ from backends.registry import BACKENDS
 from benchmarks.analysis import tutorial
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.bundle.reader import Bundle, read_table
+from benchmarks.certificates.reference import make_reference
 from benchmarks.plan import data, workload
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.cases import select_cases
@@ -26,7 +27,6 @@ from benchmarks.plan.workload import Workload
 from benchmarks.schema.tables import MEASURED
 from benchmarks.session.jobs import make_job, make_references
 from benchmarks.worker.messages import Job
-from benchmarks.worker.reference import make_reference
 from benchmarks.worker.worker import Worker
 from tests.synthetic_bundles import write_bundle
 

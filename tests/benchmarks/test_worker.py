@@ -15,15 +15,18 @@ import pytest
 from backends import registry
 from backends.contract import Adam, Array, Execution, Network, Timed, Trainer, product_names
 from backends.numpy.backend import Eager
+from benchmarks.certificates import evidence
+from benchmarks.certificates.certificate import Check, first_failure
+from benchmarks.certificates.horizon import make_horizon
+from benchmarks.certificates.reference import make_reference
 from benchmarks.plan import data, workload
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.workload import Workload
-from benchmarks.worker.certificate import first_failure
 from benchmarks.worker.clock import steady, train_block
 from benchmarks.worker.floor import FloorWorker
-from benchmarks.worker.messages import Job
-from benchmarks.worker.reference import make_reference
-from benchmarks.worker.worker import Worker, forget_peak_rss, peak_rss_mib
+from benchmarks.worker.memory import forget_peak_rss, peak_rss_mib
+from benchmarks.worker.messages import Certified, Job
+from benchmarks.worker.worker import Worker
 
 STEPS = 30
 
@@ -49,12 +52,54 @@ def job() -> Job:
     )
 
 
+def certify_exactly(worker: Worker, job: Job) -> tuple[Check, ...]:
+    """The checks of a worker at the exact level."""
+    assert job.reference is not None
+    far = make_horizon(job.workload, job.reference, job.block, job.steps_per_call)
+    return worker.certifier.exactly(far).checks
+
+
+def test_evidence_is_kept_for_as_long_as_nothing_that_it_depends_on_changes(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def certify(job: Job) -> Certified:
+        worker.append(Worker(job))
+        worker[-1].first_call()
+        return worker[-1].certify()
+
+    worker: list[Worker] = []
+    keeping = replace(job, kept_in=str(tmp_path / "kept"))
+    assert certify(keeping).needs_exact
+    taken = certify_exactly(worker[-1], keeping)
+    kept = certify(keeping)
+    assert not kept.needs_exact
+    assert kept.checks[: len(taken)] == taken
+    assert kept.ledger["evidence"].startswith("kept since 2")
+    others = (
+        replace(keeping, anew=True),
+        replace(keeping, machine="another one"),
+        replace(keeping, workload=replace(keeping.workload, batch_size=keeping.block.timed)),
+        replace(keeping, kept_in=""),
+    )
+    assert all(certify(other).needs_exact for other in others)
+    (file,) = (tmp_path / "kept").iterdir()
+    file.write_text(file.read_text().replace('"error": ', '"error": 1'))
+    assert certify(keeping).needs_exact
+    monkeypatch.setattr(evidence, "sources", lambda _: "edited")
+    assert certify(keeping).needs_exact
+
+
 def test_training_starts_at_the_initial_parameters_and_ends_at_the_last_step(job: Job) -> None:
     worker = Worker(job)
     assert worker.first_call().first_call_steps == 1
     certified = worker.certify()
     assert certified.passed
-    assert {check.level for check in certified.checks} == {"exact", "as timed"}
+    assert {check.level for check in certified.checks} == {"as timed"}
+    assert certified.needs_exact
+    exact = certify_exactly(worker, job)
+    assert {check.level for check in exact} == {"exact"}
+    assert first_failure(exact) is None
+    assert max(check.steps for check in exact) >= 300
     warmup = worker.warm_up()
     assert warmup.block == job.block
     assert warmup.steps >= 4
@@ -119,7 +164,9 @@ def test_the_parts_of_a_step_are_measured_in_the_first_launch_alone(job: Job) ->
     later.first_call()
     certified = later.certify()
     assert certified.parts == {}
-    assert {check.level for check in certified.checks} == {"as timed"}
+    # What is timed is certified in every launch, from the timed blocks.
+    assert certified.checks == ()
+    assert not certified.needs_exact
 
 
 def test_a_profile_is_written_if_one_is_wanted(
@@ -167,7 +214,7 @@ def test_the_worker_of_a_floor(job: Job) -> None:
 def test_a_case_that_names_a_library_must_have_a_choice(job: Job) -> None:
     names = product_names(job.workload.network)
     named = replace(job.execution, products=dict.fromkeys(names, "openblas"))
-    with pytest.raises(RuntimeError, match="products=openblas: eager of NumPy has no choice"):
+    with pytest.raises(RuntimeError, match="products=openblas: eager of NumPy computes no product"):
         Worker(replace(job, products="openblas", execution=named))
     Worker(replace(job, execution=named))  # handed on by a case that has one: it does not matter
     floor = replace(job, products="openblas", execution=replace(named, mode="floor"))
@@ -256,8 +303,8 @@ def test_a_case_that_computes_something_else_fails_its_certificate(
     worker.first_call()
     certified = worker.certify()
     assert not certified.passed
-    for level in ("exact", "as timed"):
-        failure = first_failure([check for check in certified.checks if check.level == level])
+    for checks in (certify_exactly(worker, job), certified.checks):
+        failure = first_failure(checks)
         assert failure is not None
         assert failure.stage == "loss_10_steps"
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import pytest
 
 from backends.contract import Execution, Trainer
+from benchmarks.certificates.certificate import first_failure
+from benchmarks.certificates.reference import Reference, make_reference
 from benchmarks.machine.advice import failure
 from benchmarks.plan import data
 from benchmarks.plan.workload import Workload
 from benchmarks.worker import ledger
-from benchmarks.worker.certificate import first_failure
-from benchmarks.worker.reference import Reference, make_reference
 from tests.conftest import Problem, back_to_float64, configured, device
 from tests.support.certifying import STEPS_PER_CALL, certify, make_workload, trainer_in
 from tests.support.contract_checks import CHECKS, make, reusing

@@ -72,7 +72,7 @@ def test_workers_live_side_by_side(tmp_path: Path) -> None:
     workers = [start_worker(plan, case, tmp_path) for case in cases]
     try:
         for case, worker in zip(cases, workers, strict=True):
-            ready, certified, _ = make_ready(worker, make_job(plan, case, 0, references), 200)
+            ready, certified, _ = make_ready(worker, make_job(plan, case, 0, references), {}, 200)
             assert certified.passed
             assert certified.ledger["device"] == device()
             # The training set alone has 164 MiB.

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from backends.contract import Adam, Network, Trainer, Training, TrainingSet
+from benchmarks.certificates import certificate
+from benchmarks.certificates.certificate import Check
+from benchmarks.certificates.reference import Reference
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload
-from benchmarks.worker import certificate
-from benchmarks.worker.certificate import Check
-from benchmarks.worker.reference import Reference
 from tests.conftest import Problem, set_up
 from tests.support.mutants import Maker
 

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from backends.registry import BACKENDS
-from benchmarks.schema import ENTRIES, STAGES
+from benchmarks.schema import BLOCK_CHECKS, ENTRIES, HORIZON, STAGES
 from tests.support.report_tables import ReadTable
 
 NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?%?")
@@ -222,16 +222,30 @@ def _of_break_even(source: Sources, cells: dict[str, str]) -> dict[str, list[Any
 
 
 def _of_certificates(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
-    """Errors, beside their bounds where they are those as timed."""
+    """Errors, beside their bounds where they are those as timed or of timed blocks."""
+    if "decay" in cells:
+        return _of_blocks(source, cells)
     timed = any(" of " in cell for cell in cells.values())
     rows = source.worst[source.worst["case"] == cells["case"]]
     rows = rows[rows["level"] == ("as timed" if timed else "exact")]
     columns = ["relative_error", "bound"] if timed else ["relative_error"]
-    expected: dict[str, list[Any]] = {stage.replace("_", " "): [float("nan")] for stage in STAGES}
+    stages = (*STAGES, HORIZON)
+    expected: dict[str, list[Any]] = {stage.replace("_", " "): [float("nan")] for stage in stages}
     expected |= {
         row["stage"].replace("_", " "): row[columns].tolist()
         for _, row in rows[rows["relative_error"].notna()].iterrows()
     }
+    return expected | {"case": [cells["case"]]}
+
+
+def _of_blocks(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """Of each check the row that comes closest to its bound; a bound of 0 is not shown."""
+    rows = source.blocks[source.blocks["case"] == cells["case"]]
+    expected: dict[str, list[Any]] = {check: [float("nan")] for check in BLOCK_CHECKS}
+    for check, of_check in rows.groupby("check"):
+        share = (of_check["error"] / of_check["bound"]).fillna(0)
+        worst = of_check.iloc[int(share.argmax())]
+        expected[str(check)] = [worst["error"], *([worst["bound"]] if worst["bound"] else [])]
     return expected | {"case": [cells["case"]]}
 
 

@@ -22,8 +22,8 @@ import numpy as np
 
 from backends.contract import PRECISIONS, TEXTBOOK, Adam, Array, Parameters, State, Trainer
 from backends.numpy.model import forward
-from benchmarks.worker.reference import by_name, relative_error
-from benchmarks.worker.witness import CHANCE, Witness
+from benchmarks.certificates.reference import by_name, relative_error
+from benchmarks.certificates.witness import CHANCE, Witness
 
 SAFETY = 8.0
 """How many times what independent roundings do is allowed."""
@@ -31,6 +31,8 @@ POWER_UNITS = 4.0
 """How far a power may be off, in units of its last place."""
 LARGE_SHARE = 50.0
 """How much more gradients of large parameters may be off: their logits lose digits in a softmax."""
+MOST_OF_LARGE = 0.5
+"""More than this is never allowed: a gradient that is clipped to half of its norm shows."""
 EVALUATED = 500
 """Images whose logits are compared, of each set that is read."""
 NOTHING = 1e-25
@@ -86,15 +88,15 @@ class Tolerance(NamedTuple):
 ONE_STEP = {
     "float64": Tolerance(1e-13, 1e-13),
     "float32": Tolerance(1e-5, 3e-6),
-    "tf32": Tolerance(3e-2, 3e-3),
-    "bfloat16": Tolerance(1e-1, 1e-2),
+    "tf32": Tolerance(3e-2, 3e-2),
+    "bfloat16": Tolerance(2e-1, 2e-1),
 }
 """Of a single step, whose gradient has only the rounding of its own sums."""
 PIECE = {
     "float64": Tolerance(1e-10, 1e-10),
     "float32": Tolerance(2e-4, 1e-5),
-    "tf32": Tolerance(1e-1, 3e-2),
-    "bfloat16": Tolerance(3e-1, 1e-1),
+    "tf32": Tolerance(1e-1, 5e-2),
+    "bfloat16": Tolerance(3e-1, 3e-1),
 }
 """Of several steps, each of which starts from what the one before has rounded."""
 
@@ -266,7 +268,7 @@ def check_unlit_pixels(piece: Piece, start: Parameters, unlit: Array) -> BlockCh
 
 def check_large_gradients(piece: Piece, expected: State, precision: str) -> list[BlockCheck]:
     """The gradients of a first step whose parameters are so large that clipping would show."""
-    bound = LARGE_SHARE * ONE_STEP[precision].first_moments
+    bound = min(LARGE_SHARE * ONE_STEP[precision].first_moments, MOST_OF_LARGE)
     actual = by_name(piece.after.first_moments)
     return [
         _check("large gradients", name, piece, moment_error(actual[name], r), bound)
@@ -293,22 +295,6 @@ def check_evaluation(
 def check_beginnings(piece: Piece, witness: Witness) -> BlockCheck:
     """The share of blocks that began elsewhere than they should: see Witness."""
     return _check("beginnings", "", piece, over(witness.departed, witness.compared), 0.0)
-
-
-def check_marks(
-    piece: Piece, marked: list[State], right: list[State], precision: str
-) -> BlockCheck:
-    """Where the parts of a block ended when they were marked, and where they should.
-
-    The difference is relative to how far both together move a parameter.
-    """
-    start, end = (by_name(state.parameters) for state in (piece.before, right[-1]))
-    error = max(
-        relative_error(array, by_name(ended.parameters)[name], end[name] - start[name])
-        for state, ended in zip(marked, right, strict=True)
-        for name, array in by_name(state.parameters).items()
-    )
-    return _check("lead-in", "", piece, error, PIECE[precision].first_moments)
 
 
 def check_data_values(piece: Piece, poisoned: State) -> BlockCheck:

@@ -12,8 +12,10 @@ parameters to how far training has moved them, ‖p − r‖ / ‖r − p₀‖:
 There are two levels.
 
 exact       The case's backend and mode in float64, in the same worker, where no error may exceed
-            EXACT_BOUND. Taken in the first launch.
-as timed    The case itself, in its precision, in every worker.
+            EXACT_BOUND. Parameters are compared after some hundred steps too: see horizon.py.
+as timed    The case itself, in its precision.
+
+Both are taken in the first launch. What is timed is certified in every launch: see replay.py.
 
 How far rounding alone may move a figure as timed is measured: see reference.py.
 """
@@ -22,8 +24,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backends.contract import Adam, Array, Trainer
-from benchmarks.schema import EXACT_BOUND
-from benchmarks.worker.reference import Reference, collect, errors
+from benchmarks.certificates.reference import Reference, collect, errors
+from benchmarks.schema import EXACT_BOUND, STAGES
+
+NOTHING_SHOWN = "rounding alone may change this training by as much as it trains"
+STAGE_STEPS = dict(zip(STAGES, (0, 0, 1, 1, 10, 10), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +42,17 @@ class Check:
     error: float
     """NaN where the figure cannot be read."""
     bound: float
+    steps: int
+    """The steps that were trained before it was taken."""
     not_read: str = ""
     """Why the mode does not give this figure; the stages after it cover it."""
+    reason: str = ""
+    """Why it cannot be judged; it has then not passed."""
 
     @property
     def passed(self) -> bool:
         """Whether the error lies within the bound; a bound of 1 or more would prove nothing."""
-        return bool(self.not_read) or self.error <= self.bound < 1
+        return not self.reason and (bool(self.not_read) or self.error <= self.bound < 1)
 
 
 def certify(
@@ -63,7 +72,9 @@ def certify(
             parameter=parameter,
             error=relative_errors.get((stage, parameter), float("nan")),
             bound=EXACT_BOUND if level == "exact" else bound,
+            steps=STAGE_STEPS[stage],
             not_read=not_read.get(stage, ""),
+            reason="" if level == "exact" or bound < 1 else NOTHING_SHOWN,
         )
         for (stage, parameter), bound in reference.bounds.items()
     ]

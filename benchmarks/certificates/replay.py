@@ -12,6 +12,7 @@ the reference of a step is taken on either side of zero for each unit that lies 
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from time import perf_counter
@@ -27,16 +28,13 @@ from backends.contract import (
     Trainer,
 )
 from backends.numpy.taught import Eager
-from benchmarks.plan.data import Split
-from benchmarks.plan.workload import BlockData, Workload
-from benchmarks.worker.deviations import (
+from benchmarks.certificates.deviations import (
     BlockCheck,
     Piece,
     check_beginnings,
     check_data_values,
     check_evaluation,
     check_large_gradients,
-    check_marks,
     check_piece,
     check_silent_pixels,
     check_steps,
@@ -45,9 +43,10 @@ from benchmarks.worker.deviations import (
     unit_of,
     worst_of,
 )
-from benchmarks.worker.messages import BlockChecked
-from benchmarks.worker.reference import OnEitherSide, Relabelled, draw_order
-from benchmarks.worker.witness import Witness, same_bits
+from benchmarks.certificates.reference import OnEitherSide, Relabelled, draw_order
+from benchmarks.certificates.witness import Witness, same_bits
+from benchmarks.plan.data import Split
+from benchmarks.plan.workload import BlockData, Workload
 
 CLEAR = 1 / 3
 """A piece whose errors are within this share of their bounds is not taken apart."""
@@ -55,6 +54,29 @@ PIECE_STEPS = 10
 """Steps of a piece, where a call trains a single one; otherwise a piece is a call."""
 REFERENCES = 6
 """References that are tried of a piece in a reduced precision, where each rounds by chance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockChecked:
+    """What the certificate of a timed block found."""
+
+    checks: tuple[BlockCheck, ...]
+    repeats: bool | None
+    """Whether the block ended in the same bits when it was trained again; None where it was not."""
+    seconds: float
+    """The time that this took."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether all checks passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def ended(self) -> str:
+        """How the block ended when it was trained again, as the ledger says it."""
+        return {None: "not trained again", True: "bit for bit", False: "in other bits"}[
+            self.repeats
+        ]
 
 
 class References:
@@ -122,21 +144,25 @@ def check_block(
     if diverged := not_finite(whole):
         return BlockChecked(checks=tuple(diverged), repeats=None, seconds=0.0)
     began, pieces = perf_counter(), Pieces(trainer, work, given, precision)
-    checks, repeats = list[BlockCheck](), None
-    lead_in = block.lead_in
-    parts = [*pieces.of(0, lead_in), *pieces.of(lead_in, whole.steps)]
-    first = next(n for n, part in enumerate(parts, start=1) if part.start >= lead_in)
-    trainer.set_state(whole.before)
+    call, lead_in = trainer.describe().steps_per_call, block.lead_in
+    size = call if call > 1 else PIECE_STEPS
+    untimed, timed = cut(0, lead_in, size), cut(lead_in, whole.steps, size)
+    if len(timed) == 1:
+        # Two are trained together: see `Pieces.train`.
+        untimed, timed = untimed[:-1], untimed[-1:] + timed
     # All before the first reference, whose threads would be in the way.
-    states = [whole.before, *map(pieces.train, parts if trained_again else parts[:first])]
-    checks.append(pieces.check_marks(whole, lead_in, parts[:first], states))
-    if trained_again:
+    states = pieces.train(whole.before, untimed)
+    states += pieces.train(states[-1], timed if trained_again else timed[:2])[1:]
+    checks, repeats = list[BlockCheck](), None
+    if not trained_again:
+        checks += pieces.check_all(whole, timed[:2], states[len(untimed) :])
+    else:
+        checks += pieces.check_all(whole, [*untimed, *timed], states)
         repeats = same_bits(states[-1], whole.after)
-        checks += pieces.check_all(whole, parts, states)
         if not repeats:
             checks += pieces.compare(whole, slice(None), thorough=True)
-        checks.append(check_steps(whole))
-        checks.append(check_unlit_pixels(whole, start, given.unlit))
+    checks.append(check_steps(whole))
+    checks.append(check_unlit_pixels(whole, start, given.unlit))
     trainer.set_state(block.after)
     checks.append(check_beginnings(whole, witness))
     checks += check_evaluation(trainer, whole, evaluated, precision)
@@ -144,78 +170,75 @@ def check_block(
     return BlockChecked(checks=worst_of(checks), repeats=repeats, seconds=perf_counter() - began)
 
 
+def cut(first: int, end: int, size: int) -> list[slice]:
+    """The rows from `first` to `end`, in pieces of so many."""
+    return [slice(n, min(n + size, end)) for n in range(first, end, size)]
+
+
 class Pieces:
     """Trains the pieces of a block, and compares each with the reference."""
 
     def __init__(self, trainer: Trainer, work: Workload, given: BlockData, precision: str) -> None:
-        self.trainer, self.call = trainer, trainer.describe().steps_per_call
-        """The trainer, and the steps that it trains in one call."""
-        self._given, self._precision, self._adam = given, precision, work.adam
+        self._trainer, self._given = trainer, given
+        self._precision, self._adam = precision, work.adam
         self._references = References(work, given.batches, precision)
 
-    def of(self, first: int, end: int) -> list[slice]:
-        """The pieces of the rows from `first` to `end`."""
-        size = self.call if self.call > 1 else PIECE_STEPS
-        return [slice(n, min(n + size, end)) for n in range(first, end, size)]
+    def train(self, start: State, parts: list[slice]) -> list[State]:
+        """The trainer's states from `start` on, before the rows of these parts and after each.
 
-    def train(self, part: slice) -> State:
-        """The trainer's state after the rows of a part, trained call by call."""
-        rows = self._given.rows[part]
-        for first in range(0, len(rows), self.call):
-            self.trainer.train(rows[first : first + self.call])
-        self.trainer.synchronise()
-        return self.trainer.state()
+        They are trained by twos, as a block's lead-in and the steps that are timed are; so what is
+        marked too early shows.
+        """
+        states = [start]
+        self._trainer.set_state(start)
+        for first in range(0, len(parts), 2):
+            marked: list[State] = []
+            self._trainer.train_parts(
+                [self._given.rows[part] for part in parts[first : first + 2]],
+                lambda: marked.append(self._trainer.state()),  # noqa: B023
+            )
+            states += marked[1::2]
+        return states
+
+    def after(self, start: State, part: slice) -> State:
+        """The trainer's state after one call with the rows of a part, from `start`."""
+        self._trainer.set_state(start)
+        self._trainer.train(self._given.rows[part])
+        self._trainer.synchronise()
+        return self._trainer.state()
 
     def check(self, piece: Piece, part: slice) -> list[BlockCheck]:
-        """The checks of a piece, or those of its single steps where no reference agrees with it."""
+        """The checks of a piece, or those of smaller ones where no reference agrees with it."""
         checks = self.compare(piece, part)
         if piece.steps == 1 or is_clear(checks):
             return checks
-        singles, state = list[BlockCheck](), piece.before
-        self.trainer.set_state(state)
-        for number in range(piece.steps):
-            step = slice(part.start + number, part.start + number + 1)
-            before, state = state, self.train(step)
-            found = self.compare(Piece(before, state, piece.first_step + number, 1), step)
+        size = PIECE_STEPS if piece.steps > PIECE_STEPS else 1
+        smaller, state = list[BlockCheck](), piece.before
+        for one in cut(part.start, part.stop, size):
+            before, state = state, self.after(state, one)
+            first_step = piece.first_step + one.start - part.start
+            found = self.check(Piece(before, state, first_step, one.stop - one.start), one)
             if not all(check.passed for check in found):
                 # One wrong step is enough, and takes as long as all sides of its units.
                 return found
-            singles += found
+            smaller += found
         # They are evidence only where they are what the piece was.
         narrowed = same_bits(state, piece.after)
-        return singles if narrowed else self.compare(piece, part, thorough=True)
+        return smaller if narrowed else self.compare(piece, part, thorough=True)
 
     def check_all(self, whole: Piece, parts: list[slice], states: list[State]) -> list[BlockCheck]:
         """The checks of the parts of a block; `states` are those before them and after each."""
         checks = list[BlockCheck]()
         for part, (before, after) in zip(parts, pairwise(states), strict=True):
             piece = Piece(before, after, whole.first_step + part.start, part.stop - part.start)
-            found = self.check(piece, part)
             images = self._given.images_of(part)
-            checks += found + check_silent_pixels(piece, images, self._adam)
+            checks += check_silent_pixels(piece, images, self._adam)
+            found = self.check(piece, part)
+            checks += found
             if not all(check.passed for check in found):
                 # One wrong piece is enough: each takes as long as all its references.
                 break
         return checks
-
-    def check_marks(
-        self, whole: Piece, lead_in: int, parts: list[slice], states: list[State]
-    ) -> BlockCheck:
-        """Whether a block is marked when its lead-in is done, which is when the clock starts.
-
-        It is trained as under the clock, up to the first piece that is timed, the last of `parts`.
-        `states` are those before them and after each.
-        """
-        ends = {part.stop: state for part, state in zip(parts, states[1:], strict=False)}
-        marked, rows, first = list[State](), self._given.rows, parts[-1]
-        self.trainer.set_state(whole.before)
-        self.trainer.train_parts(
-            [rows[:lead_in], rows[first]] if lead_in else [rows[first]],
-            lambda: marked.append(self.trainer.state()),
-        )
-        right = [ends[end] for end in (lead_in, first.stop) if end]
-        piece = whole._replace(steps=first.stop)
-        return check_marks(piece, marked[1::2], right, self._precision)
 
     def check_single_steps(self, state: State) -> list[BlockCheck]:
         """Two steps with the parameters of a state, enlarged until their gradients are large.
@@ -228,7 +251,7 @@ class Pieces:
         large = State.starting_from(
             self._references.on_either_side.enlarged(state.parameters, batch)
         )
-        piece = Piece(large, self._step(large), state.steps, 1)
+        piece = Piece(large, self.after(large, step), state.steps, 1)
         found = nearest(
             [
                 check_large_gradients(piece, end, self._precision)
@@ -241,14 +264,9 @@ class Pieces:
         if dark.any():
             (weight, bias), *rest = large.parameters
             poisoned = np.where(dark[:, None], np.nan, weight).astype(weight.dtype)
-            other = self._step(large._replace(parameters=[(poisoned, bias), *rest]))
+            other = self.after(large._replace(parameters=[(poisoned, bias), *rest]), step)
             found.append(check_data_values(piece, other))
         return found
-
-    def _step(self, state: State) -> State:
-        """The state after the first of the rows, from `state`."""
-        self.trainer.set_state(state)
-        return self.train(slice(0, 1))
 
     def compare(self, piece: Piece, part: slice, *, thorough: bool = False) -> list[BlockCheck]:
         """The checks by the first reference that agrees, or by the one that comes nearest."""

@@ -39,14 +39,15 @@ from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload, batch_rows
 from benchmarks.schema import parameter_names
 
-STEPS, VARIANTS, CANDIDATES = 10, 12, 3
+STEPS, VARIANTS, CANDIDATES = 10, 6, 2
 LARGE_STEP_FLOPS = 5e9
 """Where a step has more operations than this, a single candidate has to suffice."""
 SAFETY = 10.0
-REDUCED_SAFETY = 3.0
+REDUCED_SAFETY, MOST = 3.0, 0.95
 """The safety where products have fewer bits than parameters. Adam's first steps go by the sign of a
 gradient, and so few bits lose the signs of many small gradients: a bound ten times as large would
-exceed the distance that training moves a parameter, and prove nothing."""
+exceed the distance that training moves a parameter, and prove nothing. No bound exceeds MOST where
+it is still twice the largest error."""
 
 LARGE_NORM, MOST_DOUBLINGS = 100.0, 8
 """A gradient of this norm is large: no one clips to more."""
@@ -299,13 +300,18 @@ def make_candidate(
     about = PRECISIONS[precision]
     safety = SAFETY if precision == about.stored else REDUCED_SAFETY
     least = safety * 2.0**-about.bits
+
+    def bound(error: float) -> float:
+        allowed = max(least, safety * error)
+        return MOST if safety == REDUCED_SAFETY and 2 * error < MOST < allowed else allowed
+
     return Reference(
         start=start,
         rows=rows,
         batches=batches,
         batch_rows=rows_in_batches,
         figures=figures,
-        bounds={key: max(least, safety * error) for key, error in spread.items()},
+        bounds={key: bound(error) for key, error in spread.items()},
     )
 
 
