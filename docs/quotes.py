@@ -8,6 +8,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from backends.ladder import TIERS
@@ -18,6 +19,7 @@ from benchmarks.reports import ladders, leads, sentences
 from benchmarks.reports.cases import comparable_groups
 from benchmarks.reports.formats import as_interval, bullets, joined, number
 from benchmarks.reports.sections import CASE, STEP, TIMES_FASTEST, Column, Table, markdown
+from benchmarks.validation import blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 QUOTE = re.compile(
@@ -118,10 +120,29 @@ def modes() -> str:
     return "\n\n".join(parts)
 
 
+def margins(found: pd.DataFrame) -> str:
+    """Of each check of a timed block: how near sound trainings come, and how far wrong ones are."""
+    (title, rows), *_ = blocks.summary(found).items()
+    wrong = "weakest wrong training"
+    columns = [
+        Column("check", "check", text=True),
+        *(Column("largest sound error", "error", ".1e"), Column("its bound", "bound", ".1e")),
+        *(Column("share of it", "of_bound", ".2g"), Column(wrong, wrong, text=True)),
+        Column(
+            "times its bound",
+            "times its bound",
+            lambda row, name: "any" if np.isinf(row[name]) else number(row[name], ".2g"),
+        ),
+    ]
+    return f"{title.partition(';')[0]}.\n\n{markdown(Table(columns, rows))}"
+
+
 def quoted(page: Path, kind: str, source: str) -> str:
     """What a page should quote; the file of a ladder is called like its backend."""
     if source == REGISTRY:
         return modes()
+    if kind == "margins":
+        return margins(pd.read_csv(ROOT / source))
     if kind == "changes":
         # Each framework's ladder is a run of its own.
         return "\n".join(changes(findings(folder)) for folder in sorted(ROOT.glob(source)))
