@@ -5,6 +5,7 @@ it runs on, and on what it is asked to train: while all these are the same, it n
 again. What is kept is copied into every bundle that rests on it.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -70,11 +71,10 @@ def read(folder: str, subject: Subject) -> Kept | None:
     try:
         found = json.loads(path_of(folder, subject).read_text("utf-8"))
         checks = [Check(**one) for one in found["checks"]]
-        kept = Kept(checks, str(found["taken"]), str(found["by"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        proven = found["about"] == subject and checks and all(check.passed for check in checks)
+        return Kept(checks, str(found["taken"]), str(found["by"])) if proven else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    same = found["about"] == subject and all(check.passed for check in kept.checks)
-    return kept if same and kept.checks else None
 
 
 def keep(folder: str, subject: Subject, checks: list[Check], by: str) -> None:
@@ -91,4 +91,5 @@ def keep(folder: str, subject: Subject, checks: list[Check], by: str) -> None:
         own.write_text(text, "utf-8")
         own.replace(path)
     except OSError:
-        own.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            own.unlink()

@@ -85,8 +85,18 @@ def test_evidence_is_kept_for_as_long_as_nothing_that_it_depends_on_changes(
     (file,) = (tmp_path / "kept").iterdir()
     file.write_text(file.read_text().replace('"error": ', '"error": 1'))
     assert certify(keeping).needs_exact
+    file.write_text('{"checks": [{"error": "0"}], "about": 1}')
+    assert certify(keeping).needs_exact
     monkeypatch.setattr(evidence, "sources", lambda _: "edited")
     assert certify(keeping).needs_exact
+
+
+def test_a_folder_that_cannot_be_written_keeps_nothing(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    worker = Worker(replace(job, kept_in=str(tmp_path / "file" / "kept")))
+    worker.first_call()
+    assert worker.certify().needs_exact
+    assert first_failure(certify_exactly(worker, job)) is None
 
 
 def test_training_starts_at_the_initial_parameters_and_ends_at_the_last_step(job: Job) -> None:
