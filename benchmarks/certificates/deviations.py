@@ -25,7 +25,7 @@ from backends.numpy.model import forward
 from benchmarks.certificates.reference import by_name, relative_error
 from benchmarks.certificates.witness import CHANCE, Witness
 
-SAFETY = 8.0
+SAFETY = 9.0
 """How many times what independent roundings do is allowed."""
 POWER_UNITS = 4.0
 """How far a power may be off, in units of its last place."""
@@ -87,11 +87,12 @@ class Tolerance(NamedTuple):
 
 ONE_STEP = {
     "float64": Tolerance(1e-13, 1e-13),
-    "float32": Tolerance(1e-5, 3e-6),
+    "float32": Tolerance(5e-5, 3e-6),
     "tf32": Tolerance(3e-2, 3e-2),
     "bfloat16": Tolerance(2e-1, 2e-1),
 }
-"""Of a single step, whose gradient has only the rounding of its own sums."""
+"""Of a single step, whose gradient has only the rounding of its own sums: relative to a gradient,
+the more the better a batch has been learned, since it is then a difference of near numbers."""
 PIECE = {
     "float64": Tolerance(1e-10, 1e-10),
     "float32": Tolerance(2e-4, 1e-5),

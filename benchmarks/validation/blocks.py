@@ -25,7 +25,7 @@ from benchmarks.validation.wrong_trainings import MUTANTS
 
 CALL = 10
 LEAD_IN, TIMED = 10, 20
-BLOCKS, WRONG_BLOCKS = 16, 4
+BLOCKS, WRONG_BLOCKS = 6, 4
 """Blocks of each training, one after the other; of a wrong one."""
 IMAGES, EVALUATED = 4000, 1000
 PROGRAMS = (
