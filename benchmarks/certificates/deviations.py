@@ -209,6 +209,11 @@ def unit_of(precision: str) -> float:
     return float(np.finfo(PRECISIONS[precision].stored).eps) / 2
 
 
+def product_bound(precision: str) -> float:
+    """How far products may be off: rounding as they have it, and room for sums in another order."""
+    return 50 * 2.0 ** -PRECISIONS[precision].bits
+
+
 def over(part: float, whole: float) -> float:
     """A share; of nothing it is none."""
     return float(part / whole) if whole else 0.0
@@ -287,9 +292,7 @@ def check_evaluation(
         some = sorted(CHANCE.sample(range(len(images)), min(len(images), EVALUATED)))
         expected = forward(parameters, images[some].astype(float))[-1]
         error = relative_error(trainer.logits(images)[some], expected, expected)
-        # As in reference.py: rounding as products have it, and room for sums in another order.
-        bound = 50 * 2.0 ** -PRECISIONS[precision].bits
-        checks.append(_check("logits", "", piece, error, bound))
+        checks.append(_check("logits", "", piece, error, product_bound(precision)))
     return checks
 
 

@@ -11,7 +11,7 @@ reference may decide otherwise. So a piece that does not agree is taken apart in
 the reference of a step is taken on either side of zero for each unit that lies so near.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -21,6 +21,7 @@ import numpy as np
 
 from backends.contract import (
     PRECISIONS,
+    Adam,
     Array,
     Execution,
     Parameters,
@@ -269,14 +270,20 @@ class Pieces:
         return found
 
     def compare(self, piece: Piece, part: slice, *, thorough: bool = False) -> list[BlockCheck]:
-        """The checks by the first reference that agrees, or by the one that comes nearest."""
-        found: list[list[BlockCheck]] = []
+        """The checks of a piece against the references of its rows."""
         rows = self._given.in_batches[part]
-        for end in self._references.ends(piece.before, rows, thorough=thorough):
-            found.append(check_piece(piece, end, self._adam, self._precision))
-            if is_clear(found[-1]):
-                return found[-1]
-        return nearest(found)
+        ends = self._references.ends(piece.before, rows, thorough=thorough)
+        return compare(piece, ends, self._adam, self._precision)
+
+
+def compare(piece: Piece, ends: Iterable[State], adam: Adam, precision: str) -> list[BlockCheck]:
+    """The checks by the first reference that agrees, or by the one that comes nearest."""
+    found: list[list[BlockCheck]] = []
+    for end in ends:
+        found.append(check_piece(piece, end, adam, precision))
+        if is_clear(found[-1]):
+            return found[-1]
+    return nearest(found)
 
 
 def is_clear(checks: list[BlockCheck]) -> bool:

@@ -13,11 +13,11 @@ from typing import TypeVar
 import numpy as np
 
 from backends.contract import PRECISIONS, Network, Parameters, State, Trainer, TrainingSet
-from benchmarks.certificates.deviations import BlockCheck, Piece, check_piece
+from benchmarks.certificates.deviations import BlockCheck, Piece, product_bound
 from benchmarks.certificates.reference import draw_start, relative_error
-from benchmarks.certificates.replay import References, is_clear, nearest
+from benchmarks.certificates.replay import References, compare
 from benchmarks.plan.data import Split
-from benchmarks.plan.workload import Workload, block_data
+from benchmarks.plan.workload import Workload
 
 Maker = Callable[[Workload, TrainingSet, Parameters], Trainer]
 """Makes the program that departs, for another workload."""
@@ -118,7 +118,7 @@ def product_error(trainer: Trainer, shape: Shape, precision: str) -> float:
     a, b = (generator.normal(size=size).astype(stored) for size in ((m, k), (k, n)))
     exact = a.astype(float) @ b.astype(float)
     error = relative_error(trainer.product(a, b), exact, exact)
-    return error if error > 50 * 2.0 ** -PRECISIONS[precision].bits else 0.0
+    return error if error > product_bound(precision) else 0.0
 
 
 def build(make: Maker, work: Workload, precision: str) -> tuple[Trainer, Split]:
@@ -138,18 +138,14 @@ def first_step(
     """The first step, from 1, that departs, and how; None where none does."""
     trainer, split = build(make, work, precision)
     rows = np.arange(work.batch_size * MOST_STEPS, dtype=np.int32).reshape(MOST_STEPS, -1)
-    batches = block_data(split, rows).batches
-    references = References(work, batches, precision)
+    references = References(work, split, precision)
     before: State = trainer.state()
     for step in range(steps):
         trainer.train(rows[step : step + 1])
         trainer.synchronise()
         piece = Piece(before, trainer.state(), step, 1)
-        found = [
-            check_piece(piece, end, work.adam, precision)
-            for end in references.ends(before, rows[step : step + 1])
-        ]
-        checks = next(filter(is_clear, found), None) or nearest(found)
+        ends = references.ends(before, rows[step : step + 1])
+        checks = compare(piece, ends, work.adam, precision)
         least = LEAST.get(precision, 0.0)
         if worst := [check for check in checks if not check.passed and check.error > least]:
             return step + 1, max(worst, key=lambda check: check.nearness)
