@@ -17,6 +17,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,7 @@ from backends.contract import (
 )
 from backends.numpy.model import backward, forward, loss_and_gradients, product_in
 from backends.numpy.taught import Eager
+from benchmarks.certificates.rounding import gradient_noise
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload, batch_rows
 from benchmarks.schema import parameter_names
@@ -60,6 +62,14 @@ Place = tuple[int, int, int]
 """A hidden unit's layer, counted from 1, its image's row in the batch, and its number."""
 Figures = dict[tuple[str, str], Array]
 """The computed figures, by stage and parameter."""
+
+
+class End(NamedTuple):
+    """Where a reference ends a piece of a training."""
+
+    state: State
+    noise: tuple[float, ...] = ()
+    """Of a single step: what rounded probabilities do to the norm of each array's first moments."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -217,8 +227,8 @@ class OnEitherSide(Eager):
                 break
         return larger
 
-    def ends(self, before: State, batch: Array) -> Iterator[State]:
-        """The states after a step from `before`, with near units where they are, then elsewhere.
+    def ends(self, before: State, batch: Array) -> Iterator[End]:
+        """The ends of a step from `before`, with near units where they are, then elsewhere.
 
         A unit is near zero where rounding each term of its sum by `unit` could put it on the other
         side; its derivative is then the one of either side, which are both right.
@@ -226,6 +236,8 @@ class OnEitherSide(Eager):
         self.set_state(before)
         outputs = forward(self._parameters, self._images[batch])
         near = self._near_zero(outputs)
+        share = self._unit * (1 - self._adam.beta_1)
+        noise = tuple(share * norm for norm in gradient_noise(self._parameters, outputs))
         for others in itertools.islice(subsets(near), MOST_SIDES):
             if others:
                 self.set_state(before)
@@ -237,7 +249,7 @@ class OnEitherSide(Eager):
                 )
             _, gradients = backward(self._parameters, there, self._labels[batch])
             self._update(gradients)
-            yield self.state()
+            yield End(self.state(), noise)
 
     def _near_zero(self, outputs: list[Array]) -> list[tuple[int, int, int]]:
         """The hidden units near zero: layer, image and unit of each, the nearest first."""

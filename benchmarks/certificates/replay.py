@@ -41,10 +41,10 @@ from benchmarks.certificates.deviations import (
     check_steps,
     check_unlit_pixels,
     not_finite,
-    unit_of,
     worst_of,
 )
-from benchmarks.certificates.reference import OnEitherSide, Relabelled, draw_order
+from benchmarks.certificates.reference import End, OnEitherSide, Relabelled, draw_order
+from benchmarks.certificates.rounding import unit_of
 from benchmarks.certificates.witness import Witness, same_bits
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import BlockData, Workload
@@ -87,8 +87,8 @@ class References:
         self._work, self._batches, self._precision = work, batches, precision
         self._made: list[Eager] = []
 
-    def ends(self, before: State, rows: Array, *, thorough: bool = False) -> Iterator[State]:
-        """The states in which references end the rows of a piece that begins in `before`.
+    def ends(self, before: State, rows: Array, *, thorough: bool = False) -> Iterator[End]:
+        """Where references end the rows of a piece that begins in `before`.
 
         Where no precision is reduced it is one, or if `thorough` several.
         """
@@ -102,7 +102,7 @@ class References:
             reference = self._made[number]
             reference.set_state(before)
             reference.train(rows)
-            yield reference.state()
+            yield End(reference.state())
 
     @cached_property
     def on_either_side(self) -> OnEitherSide:
@@ -276,7 +276,7 @@ class Pieces:
         return compare(piece, ends, self._adam, self._precision)
 
 
-def compare(piece: Piece, ends: Iterable[State], adam: Adam, precision: str) -> list[BlockCheck]:
+def compare(piece: Piece, ends: Iterable[End], adam: Adam, precision: str) -> list[BlockCheck]:
     """The checks by the first reference that agrees, or by the one that comes nearest."""
     found: list[list[BlockCheck]] = []
     for end in ends:

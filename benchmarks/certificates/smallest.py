@@ -13,9 +13,10 @@ from typing import TypeVar
 import numpy as np
 
 from backends.contract import PRECISIONS, Network, Parameters, State, Trainer, TrainingSet
-from benchmarks.certificates.deviations import BlockCheck, Piece, product_bound
+from benchmarks.certificates.deviations import BlockCheck, Piece
 from benchmarks.certificates.reference import draw_start, relative_error
 from benchmarks.certificates.replay import References, compare
+from benchmarks.certificates.rounding import product_bound
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload
 
