@@ -200,6 +200,8 @@ def compute_findings(bundle: Bundle) -> Findings:
     comparable = summary[is_comparable & (summary["held_back"] == "")]
     verdicts = statistics.verdicts(samples, pairs.judged(comparable))
     readings, launches = bundle.tables["accuracy"], bundle.tables["launches"]
+    others = ledger_differences.substituted(bundle.tables["ledger"])
+    summary["substituted"] = [others.get(case, "") for case in summary["case"]]
     diverged = accuracy.find_failed_trainings(readings, workload.layer_sizes[-1])
     summary["diverged"] = [diverged.get(case, "") for case in summary["case"]]
     without_controls = summary[~control_of(summary)]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from benchmarks.schema import ENTRIES, NO_OVERRIDES, OVERRIDES
+from benchmarks.schema import ENTRIES, EVIDENCE, NO_OVERRIDES, OVERRIDES, SUBSTITUTED
 
 OF_ONE_RUN = {"cpus_used", "compiled_while_timed", "drawn", "programs", "variables"}
 """Entries that no two runs need have in common, and the variables, which are compared by name."""
@@ -16,6 +16,16 @@ DECIDED = {
 }
 """The entries that are unfair to differ in, but that a variant's overrides decide."""
 LISTED = {name: about for name, about in ENTRIES.items() if about.listed}
+
+
+def substituted(ledger: pd.DataFrame) -> dict[str, str]:
+    """The cases whose evidence in float64 has other libraries' products, and whose for which."""
+    entries = ledger[ledger["entry"] == EVIDENCE].drop_duplicates("case")
+    found = {
+        case: value.partition(SUBSTITUTED)[2].strip()
+        for case, value in entries[["case", "value"]].astype(str).itertuples(index=False)
+    }
+    return {case: libraries for case, libraries in found.items() if libraries}
 
 
 def timed_entries(samples: pd.DataFrame) -> pd.DataFrame:

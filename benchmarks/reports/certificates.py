@@ -6,10 +6,25 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.bundle.reader import Bundle
+from benchmarks.reports.cases import Group
 from benchmarks.reports.formats import MISSING, stage_title, text
 from benchmarks.reports.sections import CASE, Column, Figure, Part, Section, Table
 from benchmarks.reports.sentences import block_departure, departure, substitutions
 from benchmarks.schema import BLOCK_CHECKS, EVIDENCE, EXACT_BOUND, HORIZON, LEVELS, STAGES
+
+MARK = "†"
+"""Behind the name of a case whose products are certified in float64 by another library's."""
+CASE_MARKED = Column(
+    "case", "case", lambda row, _: f"{row['case']} {MARK if row['substituted'] else ''}".strip(),
+    text=True,
+)  # fmt: skip
+
+
+def footnote(groups: Sequence[Group]) -> list[Part]:
+    """What the mark in ranked tables means, where one has it."""
+    if not any((group.rows["substituted"] != "").any() for group in groups):
+        return []
+    return [f"{MARK} Certified in float64 with another library's products: see *Certificates*."]
 
 
 def certificates(bundle: Bundle) -> Section | None:

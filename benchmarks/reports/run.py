@@ -33,7 +33,7 @@ from benchmarks.reports.formats import (
 )
 from benchmarks.reports.sections import CASE, Column, Figure, Part, Section, Table, document
 
-RANKED = [Column("rank", "rank"), CASE, sections.STEP, sections.TIMES_FASTEST]
+RANKED = [Column("rank", "rank"), certificates.CASE_MARKED, sections.STEP, sections.TIMES_FASTEST]
 TEST = Column("test", "test_accuracy", ".2%")
 STARTUP = {
     "import_seconds": "import (s)",
@@ -69,7 +69,7 @@ def ranking(findings: Findings) -> list[Part]:
     ]
     for group in groups:
         parts += [group.markdown, Table(columns, group.rows)]
-    return parts
+    return [*parts, *certificates.footnote(groups)]
 
 
 def terminal_ranking(findings: Findings) -> list[tuple[str, Table]]:

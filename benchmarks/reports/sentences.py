@@ -10,6 +10,7 @@ from backends.ladder import FLOOR
 from backends.registry import title_of
 from benchmarks.analysis.accuracy import MOST_SEEDS, NOT_CERTIFIED
 from benchmarks.analysis.findings import Findings, control_of
+from benchmarks.analysis.ledger_differences import substituted
 from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
 from benchmarks.bundle.checks import describe_damage
@@ -25,7 +26,7 @@ from benchmarks.reports.formats import (
     text,
 )
 from benchmarks.reports.sections import Note
-from benchmarks.schema import EVIDENCE, OTHER_SHARE, SUBSTITUTED
+from benchmarks.schema import OTHER_SHARE
 
 MOST_NAMED = 2
 """Up to this number, differences in accuracy are named one by one."""
@@ -63,15 +64,13 @@ def block_departure(check: Row) -> str:
 
 def substitutions(ledger: pd.DataFrame) -> list[str]:
     """Which cases are certified in float64 with the products of other libraries."""
-    entries = ledger[ledger["entry"] == EVIDENCE].drop_duplicates("case")
     sentences = []
-    for case, value in entries[["case", "value"]].astype(str).itertuples(index=False):
-        if SUBSTITUTED in value:
-            by, _, without = value.partition(SUBSTITUTED)[2].strip().partition(" for ")
-            sentences.append(
-                f"{case} is certified in float64 with the products of {by}, since {without} has "
-                "none there: its own are certified as they are timed alone."
-            )
+    for case, libraries in substituted(ledger).items():
+        by, _, without = libraries.partition(" for ")
+        sentences.append(
+            f"{case} is certified in float64 with the products of {by}, since {without} has none "
+            "there: its own are certified as they are timed alone."
+        )
     return sentences
 
 

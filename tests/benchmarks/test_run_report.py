@@ -161,3 +161,21 @@ def test_a_bundle_from_before_a_column_was_added_is_read(tmp_path: Path) -> None
     launches.drop(columns="steps").to_csv(folder / "launches.csv", index=False)
     with pytest.raises(UsageError, match="has no column steps"):
         Bundle.read(folder)
+
+
+def test_a_case_certified_with_other_products_is_marked_where_it_is_ranked(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "bundle", {"pytorch onednn": 1.0, "pytorch eager": 2.0})
+    ledger = pd.read_csv(folder / "ledger.csv")
+    row = ledger[ledger["case"] == "pytorch onednn"].iloc[0]
+    found = row.to_frame().T.assign(
+        entry="evidence", value="taken in this run, with products by mkl for onednn"
+    )
+    pd.concat([ledger, found]).to_csv(folder / "ledger.csv", index=False)
+    bundle = Bundle.read(folder)
+    findings = compute_findings(bundle)
+    shown = report.markdown(bundle, findings)
+    ranking = shown.split("## ")[0]
+    assert "pytorch onednn †" in ranking
+    assert "pytorch eager †" not in ranking
+    assert "† Certified in float64 with another library's products" in ranking
+    assert "with the products of mkl, since onednn has none there" in shown

@@ -37,6 +37,7 @@ def findings(
             "status": "measured",
             "certified": True,
             "held_back": "",
+            "substituted": "",
             "rank": ranks,
             "steps": 4000,
             "step_ms": [1.5, 3.0, 2.0][:count],
