@@ -17,8 +17,9 @@ from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import ladders, leads, sentences
 from benchmarks.reports.cases import comparable_groups
+from benchmarks.reports.certificates import CASE_MARKED, footnote
 from benchmarks.reports.formats import as_interval, bullets, joined, number
-from benchmarks.reports.sections import CASE, STEP, TIMES_FASTEST, Column, Table, markdown
+from benchmarks.reports.sections import STEP, TIMES_FASTEST, Column, Table, markdown
 from benchmarks.validation import blocks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +53,7 @@ def table(found: Findings) -> str:
         "test_accuracy",
         lambda row, name: number(row[name], ".2%") + " †" * (not row["trained_to_end"]),
     )
-    columns = [Column("rank", "rank"), CASE, STEP, TIMES_FASTEST, accuracy]
+    columns = [Column("rank", "rank"), CASE_MARKED, STEP, TIMES_FASTEST, accuracy]
     parts = []
     cut_short: list[str] = []
     most = 0
@@ -63,6 +64,7 @@ def table(found: Findings) -> str:
         most = max(most, int(group.rows["steps"].max()))
     if cut_short:
         parts.append(f"† Trained for {joined(cut_short)} steps, the others for {most:,}.")
+    parts += map(markdown, footnote(comparable_groups(found)))
     return "\n\n".join(parts)
 
 

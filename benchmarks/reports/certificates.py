@@ -12,7 +12,7 @@ from benchmarks.reports.sections import CASE, Column, Figure, Part, Section, Tab
 from benchmarks.reports.sentences import block_departure, departure, substitutions
 from benchmarks.schema import BLOCK_CHECKS, EVIDENCE, EXACT_BOUND, HORIZON, LEVELS, STAGES
 
-MARK = "†"
+MARK = "‡"
 """Behind the name of a case whose products are certified in float64 by another library's."""
 CASE_MARKED = Column(
     "case", "case", lambda row, _: f"{row['case']} {MARK if row['substituted'] else ''}".strip(),
