@@ -2,10 +2,11 @@
 
 For each case: the error of every stage against the float64 reference, in float64 (exact) and in the
 precision that is timed; those of a block that is trained twice; and what the framework really does.
-Where a case departs from the reference, the first stage and parameter that do are named. Without
---modes, all modes of a backend.
+Where a case departs from the reference, the first stage and parameter that do are named. Where
+nothing is named, the modes of the default run; of a backend that is named, all modes.
 
 For example:
+  python run_all.py certify                           the modes of the default run
   python run_all.py certify jax                       all modes of JAX
   python run_all.py certify jax pytorch --modes eager
 """
@@ -130,7 +131,10 @@ def main(argv: list[str], console: Console) -> int:
 
 def certify(arguments: argparse.Namespace, console: Console) -> int:
     """Certify the cases that the arguments name; returns the exit code."""
-    plan, dataset = running.prepare(arguments, running.choose_cases(arguments))
+    if not (arguments.backends or arguments.modes or arguments.variant):
+        arguments.preset = "default"
+    cases = running.choose_cases(arguments)
+    plan, dataset = running.prepare(arguments, cases, in_turn=True)
     if plan.skipped:
         skipped = together({case.name: reason for case, reason in plan.skipped.items()})
         console.print(f"skipped: {skipped}", markup=False)

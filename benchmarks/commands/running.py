@@ -61,8 +61,10 @@ def choose_cases(
     return with_variants(cases, variants, precision=arguments.precision, device=arguments.device)
 
 
-def prepare(arguments: argparse.Namespace, cases: list[Case]) -> tuple[Plan, data.Dataset]:
-    """Make the plan for `cases` and load the data set.
+def prepare(
+    arguments: argparse.Namespace, cases: list[Case], *, in_turn: bool = False
+) -> tuple[Plan, data.Dataset]:
+    """Make the plan for `cases`, whose workers live side by side or `in_turn`, and load the data.
 
     Raises UsageError before any case is started.
     """
@@ -123,7 +125,7 @@ def prepare(arguments: argparse.Namespace, cases: list[Case]) -> tuple[Plan, dat
         named_cpus=cpus,
         time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),
     )
-    if problem := plan.memory_problem:
+    if problem := plan.memory_problem(in_turn=in_turn):
         raise UsageError(problem)
     return plan, dataset
 

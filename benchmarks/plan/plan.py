@@ -125,17 +125,16 @@ class Plan:
             )
         return notes
 
-    @property
-    def memory_problem(self) -> str:
+    def memory_problem(self, *, in_turn: bool = False) -> str:
         """Why the training cannot fit into this machine's memory; empty where it may.
 
-        The reference alone has weights, gradients and both moments in float64; the rows of all
-        batches are drawn beforehand.
+        `in_turn` is for workers of which there is one at a time. The reference alone has weights,
+        gradients and both moments in float64; the rows of all batches are drawn beforehand.
         """
         workload = self.workload
         needed = 32 * workload.network.parameter_count + 4 * workload.steps * workload.batch_size
         present = psutil.virtual_memory().total
-        workers = len(self.cases) + len(self.floors)
+        workers = 1 if in_turn else len(self.cases) + len(self.floors)
         if self.cases[0].device == "cpu" and workers > (fitting := present // WORKER_BYTES):
             return (
                 f"{workers} cases and floors live side by side, and the {present / 2**30:,.0f} GiB "

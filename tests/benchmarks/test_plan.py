@@ -168,15 +168,15 @@ def test_what_a_plan_lacks_is_said_before_it_starts(changes: dict[str, Any], not
 
 def test_what_memory_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of(500, case("numpy", "eager"))
-    assert plan.memory_problem == ""
+    assert plan.memory_problem() == ""
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=2 * 2**30))
     many = replace(plan, cases=plan.cases * 2, floors=plan.cases)
-    assert "the 2 GiB of this machine hold about 2: name fewer" in many.memory_problem
+    assert "the 2 GiB of this machine hold about 2: name fewer" in many.memory_problem()
     monkeypatch.undo()
     wide = replace(plan.workload, network=Network(layer_sizes=(784, 2**20, 2**20, 10)))
-    assert "GiB of memory" in replace(plan, workload=wide).memory_problem
+    assert "GiB of memory" in replace(plan, workload=wide).memory_problem()
     long = replace(plan.workload, steps=2**31 - 1, batch_size=55_000)
-    assert "GiB of memory" in replace(plan, workload=long).memory_problem
+    assert "GiB of memory" in replace(plan, workload=long).memory_problem()
 
 
 HOST_SECONDS = 50e-6
