@@ -53,8 +53,10 @@ CLEAR = 1 / 3
 """A piece whose errors are within this share of their bounds is not taken apart."""
 PIECE_STEPS = 10
 """Steps of a piece, where a call trains a single one; otherwise a piece is a call."""
-REFERENCES = 6
-"""References that are tried of a piece in a reduced precision, where each rounds by chance."""
+REFERENCES, FEW = 6, 4
+"""References that are tried of a piece in a reduced precision, where each rounds by chance; and of
+any other of several steps: where rounding puts a unit on the other side of zero in one of them,
+another agrees, at a tenth of what taking the piece apart would take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +92,13 @@ class References:
     def ends(self, before: State, rows: Array, *, thorough: bool = False) -> Iterator[End]:
         """Where references end the rows of a piece that begins in `before`.
 
-        Where no precision is reduced it is one, or if `thorough` several.
+        Where no precision is reduced they are FEW, or if `thorough` more.
         """
         plain = self._precision == PRECISIONS[self._precision].stored
         if plain and len(rows) == 1:
             yield from self.on_either_side.ends(before, rows[0])
             return
-        for number in range(1 if plain and not thorough else REFERENCES):
+        for number in range(FEW if plain and not thorough else REFERENCES):
             if number == len(self._made):
                 self._made.append(self._make(number))
             reference = self._made[number]
