@@ -53,13 +53,14 @@ def table(found: Findings) -> str:
         "test_accuracy",
         lambda row, name: number(row[name], ".2%") + " †" * (not row["trained_to_end"]),
     )
-    columns = [Column("rank", "rank"), CASE_MARKED, STEP, TIMES_FASTEST, accuracy]
+    learned = [] if found.apart else [accuracy]
+    columns = [Column("rank", "rank"), CASE_MARKED, STEP, TIMES_FASTEST, *learned]
     parts = []
     cut_short: list[str] = []
     most = 0
     for group in comparable_groups(found):
         parts += [group.markdown, markdown(Table(columns, group.rows))]
-        ended = group.rows["trained_to_end"].astype(bool)
+        ended = group.rows["trained_to_end"].astype(bool) | found.apart
         cut_short += [f"{steps:,}" for steps in group.rows.loc[~ended, "steps"]]
         most = max(most, int(group.rows["steps"].max()))
     if cut_short:

@@ -107,6 +107,7 @@ def write_bundle(
     skipped: tuple[str, ...] = (),
     test_accuracies: Mapping[str, Sequence[float]] | None = None,
     diverged: tuple[str, ...] = (),
+    learned: Mapping[str, Sequence[float]] | None = None,
     **sections: Any,
 ) -> Path:
     """Write the measured tables of a bundle whose cases take `step_ms` a step.
@@ -115,13 +116,16 @@ def write_bundle(
     of a slowdown that all cases of a launch share. Rounds that are `disturbed` take five times as
     long, and are marked. `test_accuracies` has those of each launch of a case, 0.96 where none are
     given; validation accuracies lie 0.01 above. Cases that have `diverged` have no finite loss from
-    step 100 on. `sections` replace entries of the sections of environment.json, as in
-    `machine={"cpu": "Another CPU"}`.
+    step 100 on. Where `learned` has the last ten validation accuracies' mean of each seed of some
+    cases, learning was measured apart, by these. `sections` replace entries of the sections of
+    environment.json, as in `machine={"cpu": "Another CPU"}`.
     """
     generator = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     writer = BundleWriter(folder)
     cases = [identity(case, precision) for case in (*step_ms, *skipped)]
+    if learned is not None:
+        sections["run"] = {"timed_from_step": TRAINING_STEPS // 2, **sections.get("run", {})}
     described = environment_record(cases, launches, **sections)
     layers = len(described.workload.layer_sizes) - 1
     writer.write_environment(described)
@@ -168,13 +172,13 @@ def write_bundle(
             test_accuracy = accuracies[launch] if accuracies else 0.96
             validation_accuracy = round(test_accuracy + 0.01, 6)
             for step in range(0, TRAINING_STEPS + 1, STEPS):
-                learned = min(1.0, step / LEARNED_STEPS)
-                loss = float("nan") if name in diverged and step >= 100 else 2.3 - 2 * learned
+                share = min(1.0, step / LEARNED_STEPS)
+                loss = float("nan") if name in diverged and step >= 100 else 2.3 - 2 * share
                 writer.append(
                     "accuracy", **which, **case, step=step,
                     train_seconds=step * step_ms[name] / 1000,
                     train_loss=loss, validation_loss=loss,
-                    validation_accuracy=0.1 + (validation_accuracy - 0.1) * learned,
+                    validation_accuracy=0.1 + (validation_accuracy - 0.1) * share,
                 )  # fmt: skip
             writer.append(
                 "launches", **which, **case, import_seconds=0.5, build_seconds=0.1,
@@ -194,5 +198,20 @@ def write_bundle(
                     steps=STEPS, seconds=seconds, dispatch_seconds=seconds, cpu_seconds=seconds,
                     compilations=0,
                 )  # fmt: skip
+    for name, accuracies in (learned or {}).items():
+        (case,) = (one for one in cases if one["case"] == name)
+        for number, value in enumerate(accuracies):
+            which = {"launch": 0, "seed": number}
+            for step in range(0, TRAINING_STEPS + 1, STEPS):
+                # Ten readings after the start, whose mean it is, the last of them above it.
+                shown = value + (0.001 if step == TRAINING_STEPS else -0.001 / 9)
+                writer.append(
+                    "learning", **which, **case, step=step, train_loss=0.3, validation_loss=0.3,
+                    validation_accuracy=shown if step else 0.1,
+                )  # fmt: skip
+            writer.append(
+                "trainings", **which, **case, steps=TRAINING_STEPS, seconds=1.0,
+                test_accuracy=value - 0.01, test_loss=0.3,
+            )  # fmt: skip
     writer.close()
     return folder

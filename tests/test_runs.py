@@ -18,6 +18,8 @@ from benchmarks.machine import probe, repository
 from benchmarks.machine.processor import allowed_cpus
 from benchmarks.machine.settings import available_cpus, default_threads
 from benchmarks.plan import data
+from benchmarks.plan.blocks import READ_EVERY
+from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import formats
 from tests.support.runs import CASES, run, run_process, table
 from tests.support.workers import executable
@@ -41,7 +43,7 @@ def test_the_bundle_is_complete(bundle: Path) -> None:
     tables = {
         *("samples", "accuracy", "readings", "certificates", "ledger", "rounds", "launches"),
         *("outcomes", "parts", "pieces", "summary", "verdicts", "ladders", "floors", "bounds"),
-        *("break_even", "totals", "blocks"),
+        *("break_even", "totals", "blocks", "learning", "trainings"),
         *("curves", "accuracies", "equivalences", "time_to_accuracy"),
     }
     expected = {"environment.json", "report.md", "figures"} | {f"{name}.csv" for name in tables}
@@ -109,10 +111,25 @@ def test_case_and_control_train_alike(bundle: Path) -> None:
         for _, part in accuracy.groupby("case")
     ]
     pd.testing.assert_frame_equal(twins[0], twins[1])
-    # That of guessing among ten classes.
-    assert accuracy["train_loss"].iloc[0] == pytest.approx(2.3, abs=0.1)
-    assert accuracy["train_loss"].iloc[-1] < 0.7 * accuracy["train_loss"].iloc[0]
-    assert (accuracy.groupby(["case", "launch"])["step"].first() == 0).all()
+    # One reading a launch, after the first block, which began in the middle of the training.
+    blocks = table(bundle, "launches")
+    first = STEPS // 2 + blocks["lead_in_steps"] + blocks["block_steps"]
+    assert accuracy["step"].tolist() == first.tolist()
+
+
+def test_a_framework_learns_whole_seeds_on_one_grid(bundle: Path) -> None:
+    learning, trainings = table(bundle, "learning"), table(bundle, "trainings")
+    grid = [*range(0, STEPS, READ_EVERY), STEPS]
+    assert set(trainings["case"]) == {"numpy eager"}
+    assert trainings["seed"].tolist() == list(range(PRESETS["default"].learning_seeds))
+    assert (trainings["steps"] == STEPS).all()
+    for _, readings in learning.groupby("seed"):
+        assert readings["step"].tolist() == grid
+        # That of guessing among ten classes.
+        assert readings["train_loss"].iloc[0] == pytest.approx(2.3, abs=0.1)
+        assert readings["train_loss"].iloc[-1] < 0.7 * readings["train_loss"].iloc[0]
+    for content in (learning, trainings):
+        assert set(content.columns[content.isna().all()]) == {"variant"}
 
 
 def test_the_summary_follows_from_the_samples(bundle: Path) -> None:
@@ -131,7 +148,6 @@ def test_every_number_of_the_ranking_is_in_the_summary(bundle: Path) -> None:
     line = next(line for line in lines if "| numpy eager " in line)
     low, value, high = (float(row[name]) for name in ("step_ms_low", "step_ms", "step_ms_high"))
     assert formats.interval(value, low, high, formats.MS) in line
-    assert f"{100 * row['test_accuracy']:.2f}%" in line
 
 
 def test_the_environment_is_recorded(bundle: Path) -> None:
@@ -235,6 +251,4 @@ def test_quick_runs_all_frameworks(tmp_path: Path, capsys: pytest.CaptureFixture
     expert = {"pytorch compiled-flushed", "tensorflow compiled", "jax compiled"}
     assert expert <= set(summary.index)
     assert summary["certified"].all()
-    assert summary["trained_to_end"].all()
-    assert (summary["test_accuracy"] > 0.85).all()
     assert summary["rank"].notna().sum() == 3

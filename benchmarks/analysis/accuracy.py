@@ -17,9 +17,9 @@ import pandas as pd
 from scipy import stats
 
 from backends.contract import EPSILON_HAT, Array
-from benchmarks.analysis import statistics, tables
-from benchmarks.analysis.statistics import mean_with_interval, tested
-from benchmarks.schema import ACCURACY_MARGIN_POINTS
+from benchmarks.analysis import statistics
+from benchmarks.analysis.statistics import mean_with_interval, share_with_interval, tested
+from benchmarks.schema import ACCURACY_MARGIN_POINTS, frames
 
 SIGNIFICANCE = 0.05
 LIKELY = 0.8
@@ -37,6 +37,8 @@ does not make it equivalent: Adam with β₂ 0.9 ends at the same accuracy on th
 CHANCE = 1.5
 """An accuracy of at most this many times that of guessing counts as guessing."""
 
+STOPPING_LEVEL = 0.01
+"""A pair that is equivalent or different at this level may end the training of seeds early."""
 FIGURES = ["validation_accuracy", "test_accuracy", "test_loss"]
 INTERVAL_ENDS = [f"difference_points_{end}" for end in ("low", "high", "low95", "high95")]
 
@@ -53,13 +55,13 @@ def curves(readings: pd.DataFrame) -> pd.DataFrame:
             "step": step,
             "seeds": len(seeds),
             **mean_with_interval("train_seconds", seeds["train_seconds"]),
-            **mean_with_interval("validation_accuracy", seeds["validation_accuracy"]),
+            **share_with_interval("validation_accuracy", seeds["validation_accuracy"]),
             "validation_loss": seeds["validation_loss"].mean(skipna=False),
             "train_loss": seeds["train_loss"].mean(skipna=False),
         }
         for (case, step), seeds in readings.groupby(["case", "step"])
     ]
-    return tables.from_rows("curves", rows)
+    return frames.from_rows("curves", rows)
 
 
 def apart(readings: pd.DataFrame) -> dict[str, str]:
@@ -96,23 +98,25 @@ def group_of(case: pd.Series) -> str:
     return f"{case['backend']} ({', '.join(marks)})" if marks else str(case["backend"])
 
 
-def final_accuracies(launches: pd.DataFrame, cases: pd.DataFrame, steps: int) -> pd.DataFrame:
-    """FIGURES for each group and seed: means over its cases, for launches that came to `steps`.
+def final_accuracies(trainings: pd.DataFrame, cases: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """FIGURES and what is compared for each group and seed, of trainings that came to `steps`.
 
-    `launches` is the table of that name; `cases` has case, backend, adam and certified.
+    They are means over the cases of a group. `trainings` are those of `learning.trainings`; `cases`
+    has case, backend, adam and certified.
     """
     grouped = cases.assign(group=[group_of(case) for _, case in cases.iterrows()])
-    ended = launches[launches["steps"] == steps]
+    ended = trainings[trainings["steps"] == steps]
     figures = grouped[["case", "group"]].merge(ended, on="case")
     # A figure that one of its cases lacks is lacking for the group.
-    means = figures.groupby(["group", "seed"], sort=False)[FIGURES].mean(skipna=False)
+    wanted = [*FIGURES, "compared"]
+    means = figures.groupby(["group", "seed"], sort=False)[wanted].mean(skipna=False)
     return means.reset_index()
 
 
-def accuracies(launches: pd.DataFrame, cases: pd.DataFrame, steps: int) -> pd.DataFrame:
+def accuracies(trainings: pd.DataFrame, cases: pd.DataFrame, steps: int) -> pd.DataFrame:
     """The table `accuracies`: means over seeds; arguments as for `final_accuracies`."""
-    by_seed = final_accuracies(launches, cases, steps)
-    ended = set(launches.loc[launches["steps"] == steps, "case"])
+    by_seed = final_accuracies(trainings, cases, steps)
+    ended = set(trainings.loc[trainings["steps"] == steps, "case"])
     rows = []
     for (backend, adam, _), members in cases[cases["case"].isin(ended)].groupby(
         ["backend", "adam", "certified"], sort=False
@@ -122,15 +126,17 @@ def accuracies(launches: pd.DataFrame, cases: pd.DataFrame, steps: int) -> pd.Da
         row = {"group": group, "backend": backend, "adam": adam}
         row |= {"cases": len(members), "seeds": len(seeds)}
         for figure in FIGURES:
-            row |= mean_with_interval(figure, seeds[figure])
+            of_share = figure != "test_loss"
+            interval = share_with_interval if of_share else mean_with_interval
+            row |= interval(figure, seeds[figure])
         rows.append(row)
-    return tables.from_rows("accuracies", rows)
+    return frames.from_rows("accuracies", rows)
 
 
 def equivalences(
     final_accuracies: pd.DataFrame, margin: float = ACCURACY_MARGIN_POINTS
 ) -> pd.DataFrame:
-    """The table `equivalences`: every pair of groups, on their final test accuracy.
+    """The table `equivalences`: every pair of groups, on what is compared of their accuracy.
 
     Differences and `margin` are in percentage points, `group` less `other`, paired by seed. The
     interval without a number is that of 90%, which lies within the margin exactly where
@@ -138,7 +144,7 @@ def equivalences(
     pairs.
     """
     points = 100 * final_accuracies.pivot_table(
-        index="seed", columns="group", values="test_accuracy", sort=False
+        index="seed", columns="group", values="compared", sort=False
     )
     rows: list[dict[str, Any]] = []
     for group, other in combinations(points.columns, 2):
@@ -155,7 +161,18 @@ def equivalences(
         row |= {"p_different_adjusted": p_adjusted, "verdict": verdict}
         if verdict != "too few seeds":
             row["seeds_needed"] = np.nan
-    return tables.from_rows("equivalences", rows)
+    return frames.from_rows("equivalences", rows)
+
+
+def learned(pairs: pd.DataFrame) -> bool:
+    """Whether every pair of `equivalences` is decided, clearly enough to look no further.
+
+    One framework alone leaves nothing to decide.
+
+    Looking after every seed and ending at the first sign would claim too much.
+    """
+    clear = pairs[["p_equivalent", "p_different_adjusted"]].min(axis=1) <= STOPPING_LEVEL
+    return bool(clear.all())
 
 
 def _compare(differences: Array, margin: float) -> dict[str, Any]:
@@ -213,32 +230,55 @@ def first_reached(accuracies_read: pd.Series, target: float) -> int | None:
     return int(positions[0]) if len(positions) else None
 
 
-def time_to_accuracy(readings: pd.DataFrame, startup_seconds: pd.Series) -> pd.DataFrame:
+def time_to_accuracy(
+    readings: pd.DataFrame,
+    cases: pd.DataFrame,
+    step_seconds: pd.DataFrame,
+    startup_seconds: pd.Series,
+) -> pd.DataFrame:
     """The table `time_to_accuracy`: each case and each of TARGETS, over the seeds that reached it.
 
-    `steps` is their mean; seconds are typical ones, like step times: exp of the mean of logarithms.
-    `startup_seconds`, by case, is not part of the training and is added in `total_seconds`.
+    The steps are those of the case's own trainings or, where it has none, of its group's: what a
+    training learns belongs to the framework and the seed, what a step takes to the case. Both are
+    typical values, exp of the mean of logarithms, and so is their product, whose interval has the
+    uncertainty of both. `startup_seconds`, by case, is added in `total_seconds`.
     """
+    groups = {case["case"]: group_of(case) for _, case in cases.iterrows()}
+    of_group = readings.assign(group=readings["case"].map(groups))
     rows = []
-    for case, case_readings in readings.groupby("case", sort=False):
-        launches = [launch.sort_values("step") for _, launch in case_readings.groupby("launch")]
+    for case, group in groups.items():
+        own = readings[readings["case"] == case]
+        read = own if len(own) else of_group[of_group["group"] == group]
+        if read.empty or case not in step_seconds:
+            continue
+        trainings = [one.sort_values("step") for _, one in read.groupby(["case", "seed"])]
+        step = np.log(step_seconds[case])
+        typical = statistics.mean_of_launches(pd.Series(statistics.launch_medians(step)))
         startup = startup_seconds.get(case, np.nan)
         for target in TARGETS:
-            first = [
-                launch.iloc[position]
-                for launch in launches
-                if (position := first_reached(launch["validation_accuracy"], target)) is not None
-            ]
-            reached = pd.DataFrame(first, columns=readings.columns)
-            row = {"case": case, "target": target, "seeds": len(launches), "reached": len(reached)}
-            row |= {"steps": reached["step"].astype(float).mean(), "startup_seconds": startup}
-            with np.errstate(divide="ignore"):  # of a case that reached it untrained
-                logs = reached["train_seconds"].astype(float).map(np.log)
-            row |= {
-                n: float(np.exp(v)) for n, v in mean_with_interval("train_seconds", logs).items()
-            }
+            steps = pd.Series(
+                [
+                    float(one["step"].iloc[position])
+                    for one in trainings
+                    if (position := first_reached(one["validation_accuracy"], target)) is not None
+                ]
+            )
+            with np.errstate(divide="ignore"):  # of one that reached it untrained
+                taken = statistics.mean_of_launches(steps.map(np.log))
+            row = {"case": case, "target": target, "seeds": len(trainings), "reached": len(steps)}
+            row |= {"steps": steps.mean(), "startup_seconds": startup}
+            row |= statistics.with_interval("train_seconds", _product(taken, typical))
             rows.append(row | {"total_seconds": startup + row["train_seconds"]})
-    return tables.from_rows("time_to_accuracy", rows)
+    return frames.from_rows("time_to_accuracy", rows)
+
+
+def _product(one: statistics.Estimate, other: statistics.Estimate) -> statistics.Estimate:
+    """The product of two independent estimates, given as logarithms."""
+    value = one.value + other.value
+    below = np.hypot(one.value - one.low, other.value - other.low)
+    above = np.hypot(one.high - one.value, other.high - other.value)
+    value, low, high = np.exp([value, value - below, value + above]).tolist()
+    return statistics.Estimate(value=value, low=low, high=high)
 
 
 def find_failed_trainings(readings: pd.DataFrame, classes: int) -> dict[str, str]:

@@ -5,7 +5,8 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis import statistics, tables
+from benchmarks.analysis import statistics
+from benchmarks.schema import frames
 
 STARTUP = ["import_seconds", "build_seconds", "first_call_seconds"]
 """The columns of launches.csv that sum up to the start-up."""
@@ -37,7 +38,7 @@ def find_overtakings(
         estimate = statistics.interval_of_medians(np.log(later.to_numpy()))
         row = {"case": case, "overtakes": other, "first_steps": steps.get(0, np.nan)}
         rows.append(row | statistics.with_interval("steps", estimate))
-    return tables.from_rows("break_even", rows)
+    return frames.from_rows("break_even", rows)
 
 
 def totals(summary: pd.DataFrame, most_steps: int) -> pd.DataFrame:
@@ -54,7 +55,7 @@ def totals(summary: pd.DataFrame, most_steps: int) -> pd.DataFrame:
         for case, start, ms in zip(summary["case"], startup, summary["step_ms"], strict=True)
         for count in steps
     ]
-    return tables.from_rows("totals", rows)
+    return frames.from_rows("totals", rows)
 
 
 def leaders(totals: pd.DataFrame) -> list[tuple[int, str]]:

@@ -16,12 +16,12 @@ from backends.registry import tier_of
 from benchmarks.analysis import (
     accuracy,
     break_even,
+    learning,
     ledger_differences,
     limits,
+    noise,
     pairs,
     statistics,
-    tables,
-    tutorial,
 )
 from benchmarks.bundle import files
 from benchmarks.bundle.reader import Bundle
@@ -31,6 +31,7 @@ from benchmarks.schema import (
     LEVELS,
     block_figures,
     figures,
+    frames,
     repetition_in,
 )
 from benchmarks.schema.tables import COMPUTED, IDENTITY
@@ -53,7 +54,11 @@ class Findings:
     settled: bool
     """Whether more launches would decide nothing that can be decided."""
     resolution: float
-    """Relative difference that the control could not have told apart; NaN without a control."""
+    """Relative difference that the run's typical pair does not tell apart; NaN without one."""
+    control: statistics.Estimate
+    """The ratio of the control to the case that it repeats, which is 1 if the claims are right."""
+    other_speeds: pd.DataFrame
+    """The launches of cases whose processes ran on another speed: see noise.py."""
     floors: pd.DataFrame
     bounds: pd.DataFrame
     break_even: pd.DataFrame
@@ -61,6 +66,10 @@ class Findings:
     curves: pd.DataFrame
     accuracies: pd.DataFrame
     equivalences: pd.DataFrame
+    apart: bool
+    """Whether learning was measured apart from speed: see learning.py."""
+    learned: bool
+    """Whether more seeds would decide nothing about what is learned."""
     time_to_accuracy: pd.DataFrame
     tutorial: pd.DataFrame
     """Without rows unless the preset takes the tutorial's readings."""
@@ -136,7 +145,9 @@ def _fixed_seconds(samples: pd.DataFrame) -> float:
     return float((samples["lead_in_seconds"] - expected).median())
 
 
-def _case_row(bundle: Bundle, case: pd.Series, step_seconds: pd.DataFrame) -> dict[Any, Any]:
+def _case_row(
+    bundle: Bundle, case: pd.Series, step_seconds: pd.DataFrame, trainings: pd.DataFrame
+) -> dict[Any, Any]:
     """The part of a case's summary that its own rows tell."""
     name, workload = case["case"], bundle.environment.workload
     layers = len(workload.layer_sizes) - 1
@@ -145,8 +156,9 @@ def _case_row(bundle: Bundle, case: pd.Series, step_seconds: pd.DataFrame) -> di
         rows.loc[rows["case"] == name] for rows in (bundle.tables[t] for t in tables_of_case)
     )
     # Accuracy is that of trainings that came to their end, where any did.
-    to_end = launches[launches["steps"] == workload.steps]
-    trained = to_end if len(to_end) else launches
+    learned = trainings[trainings["case"] == name]
+    to_end = learned[learned["steps"] == workload.steps]
+    trained = to_end if len(to_end) else learned
     products = ledger.loc[ledger["entry"] == "product", "value"]
     logs = np.log(step_seconds[name]) if name in step_seconds else pd.Series(dtype=float)
     status, reason = "measured" if logs.notna().any() else "not reached", ""
@@ -167,7 +179,7 @@ def _case_row(bundle: Bundle, case: pd.Series, step_seconds: pd.DataFrame) -> di
         "precision_found": str(next(iter(products), case["precision"])),
         "launches": len(launches),
         "rounds": int(logs.notna().sum()),
-        "steps": trained["steps"].min() if len(trained) else 0,
+        "steps": (trained if len(trained) else launches)["steps"].min() if len(launches) else 0,
         "trained_to_end": bool(len(to_end)),
         **statistics.with_interval("step_ms", step, scale=1000),
         "fixed_ms": _fixed_seconds(timed) * 1000,
@@ -176,7 +188,7 @@ def _case_row(bundle: Bundle, case: pd.Series, step_seconds: pd.DataFrame) -> di
         **launches[["peak_rss_mib", "peak_device_mib", "energy_mj_per_step"]].median().to_dict(),
     }
     for figure in ("validation_accuracy", "test_accuracy"):
-        row |= statistics.mean_with_interval(figure, trained[figure])
+        row |= statistics.share_with_interval(figure, trained[figure])
     return row
 
 
@@ -184,9 +196,15 @@ def compute_findings(bundle: Bundle) -> Findings:
     """Estimates, verdicts and ranks, from the bundle's measured tables."""
     samples = bundle.undisturbed_samples
     step_seconds = statistics.step_seconds(samples)
+    other_speeds = noise.other_speeds(step_seconds, statistics.backends_of(samples))
+    step_seconds = noise.on_main_speed(step_seconds, other_speeds)
+    apart = learning.trained_apart(bundle)
     run, workload = bundle.environment.run, bundle.environment.workload
     cases = pd.DataFrame([case.to_json() for case in run.cases], columns=list(IDENTITY))
-    summary = pd.DataFrame([_case_row(bundle, case, step_seconds) for _, case in cases.iterrows()])
+    trainings = learning.trainings(bundle)
+    summary = pd.DataFrame(
+        [_case_row(bundle, case, step_seconds, trainings) for _, case in cases.iterrows()]
+    )
     flops = Network(layer_sizes=workload.layer_sizes).step_flops(workload.batch_size)
     bounds = limits.compute_bounds(bundle.tables["pieces"])
     floors, limited = limits.compute_limits(flops, samples, bundle.tables["parts"], bounds)
@@ -199,18 +217,19 @@ def compute_findings(bundle: Bundle) -> Findings:
     is_comparable = (summary["status"] == "measured") & summary["certified"] & ~control_of(summary)
     comparable = summary[is_comparable & (summary["held_back"] == "")]
     verdicts = statistics.verdicts(samples, pairs.judged(comparable))
-    readings, launches = bundle.tables["accuracy"], bundle.tables["launches"]
+    readings, launches = learning.readings(bundle, step_seconds), bundle.tables["launches"]
     others = ledger_differences.substituted(bundle.tables["ledger"])
     summary["substituted"] = [others.get(case, "") for case in summary["case"]]
-    diverged = accuracy.find_failed_trainings(readings, workload.layer_sizes[-1])
+    every = pd.concat([bundle.tables["accuracy"], readings]) if apart else readings
+    diverged = accuracy.find_failed_trainings(every, workload.layer_sizes[-1])
     summary["diverged"] = [diverged.get(case, "") for case in summary["case"]]
     without_controls = summary[~control_of(summary)]
     summary = summary.merge(limited, how="left", on="case").fillna({"bound": ""})
     ranks = statistics.ranks(pairs.contenders(comparable), verdicts)
-    against_fastest = _against_fastest(comparable, list(ranks), step_seconds)
+    against_fastest = _against_fastest(comparable, list(ranks), step_seconds, verdicts)
     summary = summary.merge(against_fastest, how="left", on="case")
     summary["rank"] = summary["case"].map(ranks).astype("Int64")
-    summary = tables.in_order("summary", summary).sort_values(
+    summary = frames.in_order("summary", summary).sort_values(
         [*pairs.GROUP, "rank", "step_ms"], key=_sorted_by, na_position="last", ignore_index=True
     )
     is_measured = (summary["status"] == "measured") & ~control_of(summary)
@@ -219,8 +238,12 @@ def compute_findings(bundle: Bundle) -> Findings:
     ledger = bundle.tables["ledger"]
     read = ledger[["case", "entry", "value"]]
     entries = pd.concat([read[~read["entry"].isin(timed["entry"])], timed])
-    final_accuracies = accuracy.final_accuracies(launches, without_controls, workload.steps)
     margin = run.accuracy_margin_points
+    equivalences = accuracy.equivalences(
+        accuracy.final_accuracies(trainings, without_controls, workload.steps),
+        # Older bundles do not say.
+        ACCURACY_MARGIN_POINTS if margin is None else margin,
+    )
     startup_seconds = summary.set_index("case")["startup_seconds"]
     return Findings(
         summary=summary,
@@ -231,7 +254,9 @@ def compute_findings(bundle: Bundle) -> Findings:
         ledger=ledger_differences.find_differences(entries, measured),
         settled=statistics.settled(verdicts),
         unfair=_unfair(comparable, entries),
-        resolution=statistics.resolution(statistics.control_medians(samples, step_seconds)),
+        resolution=statistics.resolution(verdicts),
+        control=statistics.interval_of_medians(statistics.control_medians(samples, step_seconds)),
+        other_speeds=other_speeds,
         floors=floors,
         bounds=bounds,
         # Of cases that are ranked: the pairs of all rungs are too many to read.
@@ -241,14 +266,14 @@ def compute_findings(bundle: Bundle) -> Findings:
             MOST_TRAININGS * workload.steps,
         ),
         curves=accuracy.curves(readings),
-        accuracies=accuracy.accuracies(launches, without_controls, workload.steps),
-        equivalences=accuracy.equivalences(
-            final_accuracies,
-            # Older bundles do not say.
-            ACCURACY_MARGIN_POINTS if margin is None else margin,
+        accuracies=accuracy.accuracies(trainings, without_controls, workload.steps),
+        equivalences=equivalences,
+        apart=apart,
+        learned=accuracy.learned(equivalences),
+        time_to_accuracy=accuracy.time_to_accuracy(
+            readings, summary[is_measured], step_seconds, startup_seconds
         ),
-        time_to_accuracy=accuracy.time_to_accuracy(readings, startup_seconds),
-        tutorial=tutorial.beside_original(bundle.tables["readings"]),
+        tutorial=learning.beside_original(bundle.tables["readings"]),
     )
 
 
@@ -272,15 +297,26 @@ def _unfair(compared: pd.DataFrame, entries: pd.DataFrame) -> list[str]:
 
 
 def _against_fastest(
-    comparable: pd.DataFrame, ranked: list[str], step_seconds: pd.DataFrame
+    comparable: pd.DataFrame,
+    ranked: list[str],
+    step_seconds: pd.DataFrame,
+    verdicts: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Each comparable case's ratio to the fastest ranked one of its tier, within rounds."""
+    """Each comparable case's ratio to the fastest ranked one of its tier, within rounds.
+
+    Where the run judges the pair it has the interval of its verdict.
+    """
+    judged = statistics.both_ways(verdicts).set_index(["case", "other"])
     rows = []
     for _, group in comparable.groupby(list(pairs.GROUP)):
         leaders = group[group["case"].isin(ranked)].sort_values("step_ms")["case"]
         fastest = str(leaders.iloc[0]) if len(leaders) else ""
         for case in group["case"] if fastest else ():
             ratio = statistics.ratio(step_seconds, case, fastest)
+            if (case, fastest) in judged.index:
+                row = judged.loc[(case, fastest)]
+                value, low, high = (float(row[end]) for end in statistics.ends("ratio"))
+                ratio = statistics.Estimate(value=value, low=low, high=high)
             rows.append({"case": case, **statistics.with_interval("times_fastest", ratio)})
     columns = ["case", *statistics.with_interval("times_fastest", statistics.NOTHING)]
     return pd.DataFrame(rows, columns=columns)

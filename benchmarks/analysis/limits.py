@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from backends.ladder import FLOOR
-from benchmarks.analysis import statistics, tables
-from benchmarks.schema import HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS
+from benchmarks.analysis import statistics
+from benchmarks.schema import HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS, frames
 from benchmarks.schema.tables import COMPUTED
 
 BOUNDS = {
@@ -96,7 +96,7 @@ def compute_bounds(pieces: pd.DataFrame) -> pd.DataFrame:
             ["piece", "backend", "library", "seconds"]
         ].itertuples(index=False)
     ]
-    return tables.from_rows("bounds", rows).sort_values(
+    return frames.from_rows("bounds", rows).sort_values(
         "piece", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
     )
 
@@ -150,4 +150,4 @@ def _floors(
         row["bound_ms"] = bound.get(backend, float("nan"))
         row |= {"pass_ms": passes[case] * 1000, "peak_gflops": peak / 1e9}
         rows.append(row)
-    return tables.from_rows("floors", rows).sort_values("step_ms", ignore_index=True)
+    return frames.from_rows("floors", rows).sort_values("step_ms", ignore_index=True)

@@ -17,9 +17,9 @@ import pandas as pd
 
 from backends.ladder import FLOOR
 from backends.registry import BACKENDS, mode_of
-from benchmarks.analysis import statistics, tables
+from benchmarks.analysis import statistics
 from benchmarks.analysis.statistics import MATCHED, ends
-from benchmarks.schema import CODE_LINES, RUNG, TIER, VARIANT, repetition_in
+from benchmarks.schema import CODE_LINES, RUNG, TIER, VARIANT, frames, repetition_in
 
 GROUP = (*MATCHED, "tier")
 """Cases that have these in common are ranked together."""
@@ -144,7 +144,7 @@ def find_ladders(
         row |= {"reason": "its certificate failed" if failed else rung["reason"]}
         row |= {column: judged.get((case, name), NOT_JUDGED)[column] for column in NOT_JUDGED}
         rows.append(row | {"code_lines": code_lines.get(case, np.nan)})
-    return tables.from_rows("ladders", rows)
+    return frames.from_rows("ladders", rows)
 
 
 def _place(backend: str, mode: str) -> tuple[int, int]:

@@ -5,8 +5,9 @@ same round, so that a gradual change of the machine's speed cancels. A launch gi
 median of its rounds: rounds of one launch depend on one another (the machine's speed changes, and
 each process has a speed of its own), launches do not. Estimates are means over launches, with
 Student's t interval: the spread between launches covers both the variation of processes and that of
-rounds within them, however the rounds depend on one another. `python -m benchmarks.validation`
-measures how often the intervals and verdicts are right.
+rounds within them, however the rounds depend on one another. How a pair varies from launch to
+launch is learned from the run's other pairs as well: see noise.py. `python -m
+benchmarks.validation` measures how often the intervals and verdicts are right.
 
 The rule for a verdict is in `verdict`: a difference must be significant, with the number of pairs
 accounted for, and not finer than what the run can tell apart; a tie too must be shown. One launch
@@ -20,11 +21,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from backends.contract import Array
-from benchmarks.analysis import tables
-from benchmarks.schema import TIER, control_name
+from benchmarks.analysis import noise
+from benchmarks.analysis.noise import Variance
+from benchmarks.schema import TIER, control_name, frames
 
 CONFIDENCE = 0.95
 TIE_MARGIN = 0.03
@@ -40,6 +42,8 @@ STOPPING_LEVEL = 0.005
 most STOPPING_LEVEL may end a run early. A run looks at its verdicts after each launch: these levels
 keep the share of equal pairs that are ever called different under 5%, as `benchmarks.validation`
 shows."""
+LEAST_SHARE = 1e-6
+"""Shares nearer to 0 or 1 count as this near: their log odds would be infinite."""
 MATCHED = ("precision_found", "device", "adam")
 """Only cases that have these in common are compared: the precision of products by their effect, the
 device, and the form of Adam. `pairs.py` says which of them are."""
@@ -103,11 +107,26 @@ def interval_of_logs(values: pd.Series) -> Estimate:
     return interval_of_medians(launch_medians(values))
 
 
-def interval_of_medians(medians: Array) -> Estimate:
-    """Exp of the mean of `medians`, one logarithm for each launch, with its interval."""
-    mean = mean_of_launches(pd.Series(medians))
-    value, low, high = np.exp([mean.value, mean.low, mean.high]).tolist()
-    p_value = np.nan if len(medians) < 2 else float(tested(stats.ttest_1samp, medians, 0.0).pvalue)
+def interval_of_medians(
+    medians: Array, variance: Variance | None = None, confidence: float = CONFIDENCE
+) -> Estimate:
+    """Exp of the mean of `medians`, one logarithm for each launch, with its interval.
+
+    Without a `variance` it is their own, whose degrees of freedom are one less than the launches.
+    """
+    count = len(medians)
+    own = float(np.var(medians, ddof=1)) if count > 1 else np.nan
+    spread, freedom = variance or (own, count - 1.0)
+    mean = float(np.mean(medians)) if count else np.nan
+    if not (freedom > 0 and np.isfinite(spread) and np.isfinite(mean)):
+        return Estimate(value=float(np.exp(mean)), low=np.nan, high=np.nan)
+    error = float(np.sqrt(spread / count))
+    reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Equal values have no spread: a mean of zero is then no sign of a difference.
+        away = np.divide(abs(mean), error) if error or mean else 0.0
+    value, low, high = np.exp([mean, mean - reach, mean + reach]).tolist()
+    p_value = float(2 * stats.t.sf(away, freedom))
     return Estimate(value=value, low=low, high=high, p_value=p_value)
 
 
@@ -130,13 +149,12 @@ def control_medians(samples: pd.DataFrame, table: pd.DataFrame) -> Array:
     return np.array([])
 
 
-def resolution(control: Array) -> float:
-    """The largest difference in the 95% interval of the control, from `control_medians`.
+def resolution(pairs: pd.DataFrame) -> float:
+    """How far the interval of a run's typical pair reaches: the median over `pairs`, by `verdicts`.
 
-    0.02 means that differences under 2% cannot be told apart. NaN without a control.
+    0.02 means that differences under 2% are not told apart. NaN where no pair has an interval.
     """
-    estimate = interval_of_medians(control)
-    return float(max(abs(np.log(estimate.low)), abs(np.log(estimate.high))))
+    return float(pairs["reach"].median())
 
 
 def smallest_difference(run_resolution: float) -> float:
@@ -161,28 +179,24 @@ def verdict(estimate: Estimate, margin: float, p_adjusted: float) -> str:
     return "undecided"
 
 
-def launches_needed(medians: Array, control: Array) -> float:
+def launches_needed(medians: Array, variance: Variance) -> float:
     """How many launches would likely decide a pair, if later ones are like those so far.
 
-    `medians` are the pair's logarithms of ratios, one for each launch, `control` is that of
-    `control_medians`. A difference beyond the margin is decided once it is significant; one within
-    TIE_MARGIN, once the whole interval lies within it. More launches narrow the margin as well: it
-    is the interval of the control. NaN where more than MOST_LAUNCHES would be needed.
+    `medians` are the pair's logarithms of ratios, one for each launch. A difference beyond the
+    margin is decided once it is significant; one within TIE_MARGIN, once the whole interval lies
+    within it. NaN where more than MOST_LAUNCHES would be needed.
     """
-    if len(medians) < 2:
+    if len(medians) < 2 or not np.isfinite(variance.value):
         return float("nan")
-    value, deviation = abs(medians.mean()), medians.std(ddof=1)
+    value, deviation = abs(medians.mean()), np.sqrt(variance.value)
     count = np.arange(len(medians) + 1, MOST_LAUNCHES + 1)
+    freedom = variance.freedom + count - len(medians)
 
-    def reach(level: float, deviation: float) -> Array:
-        return stats.t.ppf(1 - level / 2, count - 1) * deviation / np.sqrt(count)
+    def reach(level: float) -> Array:
+        return stats.t.ppf(1 - level / 2, freedom) * deviation / np.sqrt(count)
 
-    margin = np.full(len(count), SMALLEST_DIFFERENCE)
-    if len(control) > 1:
-        furthest = abs(control.mean()) + reach(1 - CONFIDENCE, control.std(ddof=1))
-        margin = np.maximum(margin, furthest)
-    different = (value > np.log1p(margin)) & (reach(SIGNIFICANCE, deviation) < value)
-    equal = value + reach(1 - CONFIDENCE, deviation) < np.log1p(TIE_MARGIN)
+    different = (value > np.log1p(SMALLEST_DIFFERENCE)) & (reach(SIGNIFICANCE) < value)
+    equal = value + reach(1 - CONFIDENCE) < np.log1p(TIE_MARGIN)
     enough = count[different | equal]
     return float(enough[0]) if len(enough) else float("nan")
 
@@ -191,26 +205,44 @@ def verdicts(samples: pd.DataFrame, judged: Iterable[tuple[str, str, str]]) -> p
     """The table `verdicts`, of the pairs that are judged: case, other and relation of each.
 
     The p-values of a run's pairs are adjusted together (Benjamini and Hochberg, 1995), which
-    bounds the expected share of false ones among the differences that a run claims. Pairs with a
-    case that was not timed are left out.
+    bounds the expected share of false ones among the differences that a run claims. The intervals
+    are adjusted for what is claimed (Benjamini and Yekutieli, 2005, "False discovery rate–adjusted
+    multiple confidence intervals"): where R of m pairs are significant, all have a level of
+    1 − R·SIGNIFICANCE/m, so that those of just these R do not hold 1. Pairs with a case that was
+    not timed are left out.
     """
-    table = step_seconds(samples)
-    control = control_medians(samples, table)
-    margin = smallest_difference(resolution(control))
+    table, frameworks = step_seconds(samples), backends_of(samples)
+    table = noise.on_main_speed(table, noise.other_speeds(table, frameworks))
     pairs = [pair for pair in judged if {*pair[:2]} <= {*table.columns}]
     logs = [(np.log(table[case]) - np.log(table[other])).dropna() for case, other, _ in pairs]
-    estimates = [interval_of_logs(ratios) for ratios in logs]
+    medians = [launch_medians(ratios) for ratios in logs]
+    kinds = [frozenset(map(frameworks.get, pair[:2])) for pair in pairs]
+    variances = noise.pooled(medians, kinds)
+    estimates = [interval_of_medians(*one) for one in zip(medians, variances, strict=True)]
     adjusted = adjust([estimate.p_value for estimate in estimates])
+    reaches = pd.Series([estimate.high / estimate.value - 1 for estimate in estimates])
+    margin = smallest_difference(float(reaches.median()))
+    claimed = max(sum(p <= SIGNIFICANCE for p in adjusted), 1)
+    confidence = 1 - claimed * SIGNIFICANCE / max(len(pairs), 1)
     rows = []
-    for pair, ratios, estimate, p_adjusted in zip(pairs, logs, estimates, adjusted, strict=True):
-        medians, outcome = launch_medians(ratios), verdict(estimate, margin, p_adjusted)
-        needed = launches_needed(medians, control) if outcome == "undecided" else np.nan
+    for pair, ratios, values, variance, estimate, p_adjusted in zip(
+        pairs, logs, medians, variances, estimates, adjusted, strict=True
+    ):
+        together = interval_of_medians(values, variance, confidence)
+        outcome = verdict(together, margin, p_adjusted)
+        needed = launches_needed(values, variance) if outcome == "undecided" else np.nan
         row: dict[str, Any] = dict(zip(("case", "other", "relation"), pair, strict=True))
-        row |= with_interval("ratio", estimate)
+        row |= with_interval("ratio", together) | {"confidence": confidence}
+        row |= {"reach": estimate.high / estimate.value - 1}
         row |= {"p_value": estimate.p_value, "p_adjusted": p_adjusted, "margin": margin}
-        row |= {"launches": len(medians), "rounds": len(ratios)}
+        row |= {"launches": len(values), "rounds": len(ratios)}
         rows.append(row | {"verdict": outcome, "launches_needed": needed})
-    return tables.from_rows("verdicts", rows)
+    return frames.from_rows("verdicts", rows)
+
+
+def backends_of(samples: pd.DataFrame) -> dict[str, str]:
+    """The framework of each case."""
+    return dict(samples[["case", "backend"]].drop_duplicates().itertuples(index=False))
 
 
 def both_ways(verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -264,6 +296,17 @@ def mean_of_launches(values: pd.Series) -> Estimate:
         return Estimate(value=mean, low=np.nan, high=np.nan)
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, len(present) - 1) * float(stats.sem(present))
     return Estimate(value=mean, low=mean - reach, high=mean + reach)
+
+
+def share_with_interval(name: str, values: pd.Series) -> dict[str, float]:
+    """The mean over launches or seeds of shares, with an interval that holds nothing but shares.
+
+    It is Student's on the scale of log odds.
+    """
+    inside = values.astype(float).clip(LEAST_SHARE, 1 - LEAST_SHARE)
+    odds = mean_of_launches(pd.Series(special.logit(inside.to_numpy())))
+    low, high = special.expit([odds.low, odds.high]).tolist()
+    return with_interval(name, Estimate(value=float(values.mean()), low=low, high=high))
 
 
 def mean_with_interval(name: str, values: pd.Series) -> dict[str, float]:

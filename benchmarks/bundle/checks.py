@@ -127,7 +127,7 @@ def check_table(
                 named[number] = case
             row = read(cells)
             if environment:
-                _check_agreement(row, environment, cases)
+                _check_agreement(row, environment, cases, of_launch="launch" in table.key)
             _check_certificate(row)
             rows[number] = row
         except DamageError as damage:
@@ -234,8 +234,13 @@ def _listed(run: Run) -> dict[str, CaseRecord]:
     return {case.case: case for case in (*run.cases, *run.floors)}
 
 
-def _check_agreement(row: Row, environment: Environment, cases: dict[str, CaseRecord]) -> None:
-    """Raise DamageError where a row departs from what environment.json says of it."""
+def _check_agreement(
+    row: Row, environment: Environment, cases: dict[str, CaseRecord], *, of_launch: bool
+) -> None:
+    """Raise DamageError where a row departs from what environment.json says of it.
+
+    A row that is `of_launch` has the launch's seed, others one of their own, from the run's on.
+    """
     run = environment.run
     if "case" in row:
         listed = cases.get(row["case"])
@@ -246,8 +251,10 @@ def _check_agreement(row: Row, environment: Environment, cases: dict[str, CaseRe
             if row[name] != (expected := getattr(listed, name)):
                 found = shown(str(row[name]))
                 raise DamageError(name, f"{found} is not {expected}, as in environment.json")
-    if "seed" in row and row["seed"] != (seed := run.seed + row["launch"]):
+    if "seed" in row and of_launch and row["seed"] != (seed := run.seed + row["launch"]):
         raise DamageError("seed", f"'{row['seed']}' is not {seed}, that of the launch")
+    if "seed" in row and row["seed"] < run.seed:
+        raise DamageError("seed", f"'{row['seed']}' is below {run.seed}, the first of the run")
     # One more than have finished may have begun.
     if (row.get("launch") or 0) > run.finished_launches:
         finished = f"{run.finished_launches} finished by environment.json, counted from 0"

@@ -232,6 +232,12 @@ class Run(Record):
     lead_in_steps: Annotated[
         int | None, "Steps that each block trains before these, and does not time.", "steps"
     ] = None
+    timed_from_step: Annotated[
+        int | None,
+        "Step of a training from which on every case was timed; empty where each was timed from "
+        "its beginning, and learned meanwhile.",
+        "steps",
+    ] = None
     time_limit_seconds: Annotated[float, "Time limit of the whole run.", "s", ANY_SIZE]
     accuracy_margin_points: Annotated[
         float | None, "Margin within which test accuracies are equivalent.", "points", ANY_SIZE

@@ -131,6 +131,14 @@ class RunProgress:
             highlight=False,
         )
 
+    def learning(self, case: Case, seed: int) -> None:
+        """A whole seed is about to be trained."""
+        text = f"learning from seed {seed}: {case.name}"
+        if self._live:
+            self._bar.update(self._task, description=text)
+        else:
+            self._console.print(f"  {text}", highlight=False)
+
     def block(self, case: Case, round_number: int, block: Block) -> None:
         """A block was timed."""
         where = f"launch {self._launch}/{self._launches} · round {round_number + 1}"

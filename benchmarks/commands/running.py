@@ -118,6 +118,8 @@ def prepare(
         launches=arguments.launches or preset.launches,
         until_settled=arguments.launches is None,
         readings=preset.readings,
+        learning_seeds=preset.learning_seeds,
+        other_bits=preset.other_bits,
         accuracy_margin=arguments.accuracy_margin,
         versions=versions,
         seed=arguments.seed,
@@ -256,6 +258,7 @@ def run(
             environment=described,
             started=started,
             settled=lambda: compute_findings(Bundle.read(writer.folder)).settled,
+            learned=lambda: compute_findings(Bundle.read(writer.folder)).learned,
         )
         try:
             session.run()

@@ -31,7 +31,6 @@ from rich.console import Console
 
 from backends.contract import Network
 from benchmarks.analysis.findings import compute_findings
-from benchmarks.analysis.tables import in_order
 from benchmarks.bundle import files
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.folders import create_folder
@@ -46,6 +45,7 @@ from benchmarks.plan.data import EMBEDDED, Dataset
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
+from benchmarks.schema.frames import in_order
 from benchmarks.session.description import describe_run
 from benchmarks.texts import harmless
 
@@ -127,7 +127,7 @@ def plan_of(point: Point, plan: Plan, steps: int | None) -> Plan:
     )
     steps = steps or ROUNDS * shortest.steps
     work = replace(plan.workload, network=network, batch_size=point.batch_size, steps=steps)
-    return replace(plan, workload=work, until_settled=False, readings=None)
+    return replace(plan, workload=work, until_settled=False, readings=None, learning_seeds=0)
 
 
 def to_keep(arguments: argparse.Namespace, threads: int, dataset: Dataset) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 STEPS_PER_CALL = 50
 """Training steps in one call of a mode that trains many steps a call."""
+READ_EVERY = STEPS_PER_CALL
+"""Steps between two readings of a training whose learning is measured: whole calls of all cases."""
 TIMED_STEPS = {"cpu": 200, "gpu": 250}
 """Timed steps in a block of a long training."""
 FEWEST_TIMED_STEPS = {"cpu": 50, "gpu": 250}

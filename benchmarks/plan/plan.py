@@ -13,6 +13,12 @@ from benchmarks.plan.presets import BatchReadings
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
 
+MIDDLE_STEP = 1000
+"""Speed is measured from this step of a training on, or from the middle of a shorter one: by then
+moments are as large as they get, and numbers that are denormal have become so."""
+ROUNDS = 8
+"""Rounds of a launch where training is not part of what is timed: the launches differ more."""
+
 START_SECONDS = 3.0
 """What it takes at the least to start and certify a case whose framework takes long to import."""
 
@@ -46,6 +52,12 @@ class Plan:
     until_settled: bool = False
     """Whether more launches follow while a verdict is open and there is time."""
     readings: BatchReadings | None = None
+    """Where there are any, each case trains in rounds from the first step to the last, and is read;
+    else speed and learning are measured apart."""
+    learning_seeds: int = 0
+    """The least number of whole trainings of each framework's fastest case; of as many seeds."""
+    other_bits: bool = False
+    """Whether the fastest of its cases that train in other bits is trained as well."""
     accuracy_margin: float = ACCURACY_MARGIN_POINTS
     """Test accuracies that differ by less than this many percentage points are equivalent."""
     versions: dict[str, str] = field(default_factory=dict)
@@ -64,6 +76,11 @@ class Plan:
 
     def _cpus(self, threads: int) -> tuple[int, ...]:
         return self.named_cpus[:threads] or best_cpus(threads)
+
+    @property
+    def middle(self) -> int:
+        """The step of the training from which on speed is measured; 0 for its beginning."""
+        return 0 if self.readings else min(MIDDLE_STEP, self.workload.steps // 2)
 
     @property
     def reading_steps(self) -> tuple[int, ...]:
@@ -150,5 +167,9 @@ class Plan:
 
     @property
     def rounds(self) -> int:
-        """Rounds in a launch that runs to its end: whole blocks between batch readings."""
-        return sum(steps // self.block.steps for steps in self._stretches)
+        """Rounds in a launch that runs to its end: whole blocks between batch readings.
+
+        Where learning is measured apart they are no more than ROUNDS.
+        """
+        rounds = sum(steps // self.block.steps for steps in self._stretches)
+        return rounds if self.readings else min(rounds, ROUNDS)

@@ -72,38 +72,44 @@ class Preset:
     network ends at 97.0 to 97.3%, differently for each seed, so that a few seeds say nothing about
     the backends."""
     readings: BatchReadings | None = None
+    learning_seeds: int = 4
+    """Whole trainings of each framework's fastest case, at the least; see Plan."""
+    other_bits: bool = False
 
 
 PRESETS = {
     "quick": Preset(
-        about="the expert tier, 500 steps a launch; under 2 minutes",
+        about="the expert tier's speeds; under 2 minutes",
         modes=partial(standing, (EXPERT,)),
         inputs=None,
         steps=500,
         time_limit_minutes=1.9,
         floors=False,
+        learning_seeds=0,
     ),
     "default": Preset(
-        about="each framework's taught, expert and limit case, 2,000 steps a launch; under 12 "
-        "minutes",
+        about="each framework's taught, expert and limit case, and whether the frameworks learn "
+        "alike in 2,000 steps; under 12 minutes",
         modes=partial(standing, TIERS),
         inputs=None,
         steps=2000,
         time_limit_minutes=11.5,
     ),
     "ladders": Preset(
-        about="every rung of every framework's ladder, 1,000 steps a launch; under 40 minutes",
+        about="every rung of every framework's ladder; under 40 minutes",
         modes=rungs,
         inputs=None,
         steps=1000,
         time_limit_minutes=39.0,
     ),
     "full": Preset(
-        about="every mode with every input, 4,000 steps a launch; up to an hour and a half",
+        about="every mode with every input, and what they learn in 4,000 steps; up to an hour and "
+        "a half",
         modes=every,
         inputs=("resident", "streamed"),
         steps=4000,
         time_limit_minutes=90.0,
+        other_bits=True,
     ),
     "tutorial": Preset(
         about="the original tutorial's loop in each framework, 4,001 steps of streamed batches, "
@@ -115,5 +121,6 @@ PRESETS = {
         floors=False,
         learning_rate=0.01,
         readings=BatchReadings(every=1000, images=512),
+        learning_seeds=0,
     ),
 }

@@ -35,6 +35,8 @@ from benchmarks.reports.sections import CASE, Column, Figure, Part, Section, Tab
 
 RANKED = [Column("rank", "rank"), certificates.CASE_MARKED, sections.STEP, sections.TIMES_FASTEST]
 TEST = Column("test", "test_accuracy", ".2%")
+LEARNED = [Column("validation", "validation_accuracy", ".2%"), TEST, sections.STEPS]
+"""What each case has learned, where it did so while it was timed."""
 STARTUP = {
     "import_seconds": "import (s)",
     "build_seconds": "build (s)",
@@ -62,7 +64,7 @@ def ranking(findings: Findings) -> list[Part]:
     columns = [
         *RANKED,
         *(against_floor if len(findings.floors) else []),
-        *(Column("validation", "validation_accuracy", ".2%"), TEST, sections.STEPS),
+        *([] if findings.apart else LEARNED),
     ]
     parts: list[Part] = [
         Figure("ranking", "Times the fastest of the tier, with 95% intervals"),
@@ -75,7 +77,8 @@ def ranking(findings: Findings) -> list[Part]:
 def terminal_ranking(findings: Findings) -> list[tuple[str, Table]]:
     """The main tables in short, for a terminal, each with what its cases have in common."""
     floor = Column("times the floor", "x_floor", ".2f")
-    columns = [*RANKED, floor, TEST, Column("start-up (s)", "startup_seconds", ".1f")]
+    test = [] if findings.apart else [TEST]
+    columns = [*RANKED, floor, *test, Column("start-up (s)", "startup_seconds", ".1f")]
     groups = comparable_groups(findings)
     return [(group.name, Table(columns, group.rows)) for group in groups]
 

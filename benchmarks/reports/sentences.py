@@ -11,6 +11,7 @@ from backends.registry import title_of
 from benchmarks.analysis.accuracy import MOST_SEEDS, NOT_CERTIFIED
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.analysis.ledger_differences import substituted
+from benchmarks.analysis.noise import FEWEST_LAUNCHES
 from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
 from benchmarks.bundle.checks import describe_damage
@@ -95,6 +96,8 @@ def seeds_needed(seeds: float, needed: float) -> str:
 
 def accuracy(findings: Findings) -> str:
     """Whether the backends that do the same training differ in accuracy."""
+    if findings.accuracies.empty and findings.apart:
+        return "What the frameworks learn was not measured."
     if findings.accuracies.empty:
         return "No case was trained to the end, so no final accuracy is compared."
     # Groups that are not certified, or train by another Adam, have names that are no backend's.
@@ -110,10 +113,10 @@ def accuracy(findings: Findings) -> str:
         return "No two backends that do the same training were trained to the end."
     worst, best = (number(f(backends["test_accuracy"]), ".2%") for f in (min, max))
     span = f"accuracies from {worst} to {best}" if worst != best else f"accuracy {best}"
-    return _difference(pairs, titles, f"{names} (test {span})")
+    return _difference(pairs, titles, f"{names} (test {span})", findings.apart)
 
 
-def _difference(pairs: pd.DataFrame, titles: Mapping[str, str], names: str) -> str:
+def _difference(pairs: pd.DataFrame, titles: Mapping[str, str], names: str, apart: bool) -> str:
     """What the pairs of backends say together; `names` are the backends and their accuracies."""
     if (pairs["verdict"] == "equivalent").all():
         margin = pairs["margin_points"].iloc[0]
@@ -122,8 +125,9 @@ def _difference(pairs: pd.DataFrame, titles: Mapping[str, str], names: str) -> s
     if len(different) > MOST_NAMED:
         return f"**Accuracy differs** between {len(different)} of {len(pairs)} pairs of {names}."
     if len(different):
+        verb = "ends" if apart else "tests"
         differences = [
-            f"{titles[row['group']]} tests {number(abs(row['difference_points']), '.2f')} points "
+            f"{titles[row['group']]} {verb} {number(abs(row['difference_points']), '.2f')} points "
             f"{'above' if row['difference_points'] > 0 else 'below'} {titles[row['other']]}"
             for _, row in different.iterrows()
         ]
@@ -163,16 +167,38 @@ def bounds(measured: pd.DataFrame) -> list[Note]:
 
 
 def resolution(findings: Findings) -> str:
-    """How small a difference this run can show."""
+    """How small a difference this run can show, and whether copies of a case are shown equal."""
     if math.isnan(findings.resolution):
-        return "This run has no usable control, so its resolution is unknown."
-    margin = max(SMALLEST_DIFFERENCE, findings.resolution)
-    coarsest = margin == findings.resolution
-    smaller = "smaller differences" if coarsest else f"differences under {number(margin, '.1%')}"
-    return (
-        f"Two copies of the same case differed by up to {number(findings.resolution, '.1%')} "
-        f"(95% interval), so {smaller} are not ranked."
-    )
+        told = "No pair has an interval, so this run's resolution is unknown."
+    else:
+        margin = max(SMALLEST_DIFFERENCE, findings.resolution)
+        told = (
+            f"The typical interval reaches {number(findings.resolution, '.1%')} to either side; "
+            f"differences under {number(margin, '.1%')} are not ranked."
+        )
+    launches = int(findings.verdicts["launches"].max()) if len(findings.verdicts) else 0
+    if findings.other_speeds.empty and launches >= FEWEST_LAUNCHES:
+        unseen = number(1 - 0.05 ** (1 / launches), ".0%")
+        told += (
+            f" No process was seen to run on another speed than its case's others; with {launches} "
+            f"launches, up to {unseen} of them might."
+        )
+    control = findings.control
+    if math.isnan(control.low):
+        return told
+    apart = "differed by" if control.low > 1 or control.high < 1 else "are not told apart:"
+    value = f"{control.value:.3f} [{control.low:.3f}, {control.high:.3f}]"
+    return f"{told} Two copies of the same case {apart} {value}."
+
+
+def other_speeds(findings: Findings, launches: int) -> list[str]:
+    """The processes that ran on another speed."""
+    return [
+        f"{case} ran on another speed in {len(rows)} of {launches} launches: "
+        f"{joined([number(times, '.2f') for times in rows['times']])} times its usual step time. "
+        "These launches are in no estimate."
+        for case, rows in findings.other_speeds.groupby("case", sort=False)
+    ]
 
 
 def overall(findings: Findings) -> str:
@@ -210,7 +236,8 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
             f"Incomplete: {run.state} after {run.finished_launches} of {run.launches} "
             "launches; the figures rest on what had been measured by then.",
         )
-    notes = [*_limits_of_time(run, measured), *_disturbances(bundle)]
+    notes = other_speeds(findings, run.finished_launches)
+    notes += [*_limits_of_time(run, measured, findings.apart), *_disturbances(bundle)]
     if (bundle.environment.format or 1) < FORMAT:
         notes.append(
             "Written by an older version of this program: the bundle has no checksum of its data."
@@ -230,11 +257,11 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
     return [*(Note(warning, "warning") for warning in warnings), *map(Note, notes)]
 
 
-def _limits_of_time(run: Run, measured: pd.DataFrame) -> list[str]:
+def _limits_of_time(run: Run, measured: pd.DataFrame, apart: bool) -> list[str]:
     """The launches and steps that are missing, and what that means."""
     notes = []
     launches, planned = run.finished_launches, run.launches
-    partly = measured[~measured["trained_to_end"]]
+    partly = measured[~measured["trained_to_end"] & ~apart]
     if run.state == "complete" and run.out_of_time:
         if launches < planned:
             notes.append(f"The time limit left out {planned - launches} of {planned} launches.")
@@ -295,13 +322,15 @@ each step, until the device has finished; it does not run over start-up, compila
 accuracy readings. A block starts when no thread of another case runs any more. A case is warm when
 its steps no longer get faster. Every case has its own process; in every round each case is timed
 once, in random order, and ratios are taken within rounds. A launch is a set of fresh processes with
-a seed of its own, and contributes the median of its rounds; intervals are 95%, by Student's t over
-launches. A case is called faster or slower if the p-value of the pair, adjusted for the number of
-pairs (Benjamini and Hochberg), is at most {SIGNIFICANCE:.0%} and the ratio differs from one by more
-than {SMALLEST_DIFFERENCE:.0%} and by more than the resolution; two cases are a tie if the whole
-interval lies within {TIE_MARGIN:.0%}. More launches run until every pair is decided or cannot be,
-or until the time limit. Beside every round a small fixed task is timed, and what other processes
-took of the processors' time is read, which show whether other load on the machine disturbed the
-round; disturbed rounds are kept in the CSVs, excluded from the estimates and repeated (rounds.csv).
+a seed of its own, and contributes the median of its rounds; intervals are Student's over launches,
+with variances shrunk towards those of the other pairs of the same two frameworks, and where pairs
+are judged at a level that is adjusted for their number. A case is called faster or slower if the
+p-value of the pair, adjusted for the number of pairs (Benjamini and Hochberg), is at most
+{SIGNIFICANCE:.0%} and the ratio differs from one by more than {SMALLEST_DIFFERENCE:.0%} and by more
+than the resolution; two cases are a tie if the whole interval lies within {TIE_MARGIN:.0%}. More
+launches run until every pair is decided or cannot be, or until the time limit. Beside every round a
+small fixed task is timed, and what other processes took of the processors' time is read, which show
+whether other load on the machine disturbed the round; disturbed rounds are kept in the CSVs,
+excluded from the estimates and repeated (rounds.csv).
 A case's rank is one more than the number of cases shown to be faster; verdicts.csv has every
 pair."""

@@ -45,6 +45,7 @@ def describe_run(plan: Plan) -> Environment:
             floor_version=FLOOR_VERSION if plan.floors else None,
             block_steps=plan.block.timed,
             lead_in_steps=plan.block.lead_in,
+            timed_from_step=None if plan.readings else plan.middle,
             time_limit_seconds=plan.time_limit_seconds,
             accuracy_margin_points=plan.accuracy_margin,
             releases=plan.releases or None,

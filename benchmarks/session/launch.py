@@ -1,5 +1,8 @@
 """A launch: a fresh worker for each case, trained from one seed in rounds of interleaved blocks.
 
+All set out from one state in the middle of a training, so that no case's time depends on how far it
+has come; what is learned is measured apart, in the first launch, by each framework's fastest case.
+
 Only one worker computes at a time: the others wait on their pipes, and a block starts when none of
 their threads runs any more. Every row is in the bundle before the next block starts.
 """
@@ -7,6 +10,7 @@ their threads runs any more. Every row is in the bundle before the next block st
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from time import monotonic, process_time
 from typing import Protocol
@@ -48,7 +52,7 @@ class Progress(Protocol):
     """Receives the events of a session, for a person to see.
 
     A launch begins; a case's worker is starting, the case is ready, a block was timed, one that was
-    checked was not the training, it failed.
+    checked was not the training, a case learns from a seed, it failed.
     """
 
     def launch(self, number: int, seed: int) -> None: ...
@@ -56,6 +60,7 @@ class Progress(Protocol):
     def ready(self, case: Case, ready: Ready, certified: Certified) -> None: ...
     def block(self, case: Case, round_number: int, block: Block) -> None: ...
     def departed(self, case: Case) -> None: ...
+    def learning(self, case: Case, seed: int) -> None: ...
     def failed(self, case: Case, reason: str) -> None: ...
 
 
@@ -68,6 +73,8 @@ class SharedState:
     progress: Progress
     training: Split
     """The images and labels from which the certificates' batches are taken."""
+    learned: Callable[[], bool] = lambda: True
+    """Called between seeds: whether what the frameworks learn is shown to be equal or different."""
     failures: dict[Case, str] = field(default_factory=dict)
     """Why each failed case failed; it is left out of later launches."""
     uncertified: set[Case] = field(default_factory=set)
@@ -129,6 +136,11 @@ class Launch:
         """How long certificates, ledgers and the parts of a step took."""
         return sum(member.certified.seconds for member in self._members)
 
+    @property
+    def first_call_seconds(self) -> float:
+        """How long the first calls of all cases took, which compile."""
+        return sum(member.ready.first_call_seconds for member in self._members)
+
     def measure(self, deadline: float) -> None:
         """Run rounds until the training ends or `deadline` comes, then repeat disturbed ones.
 
@@ -138,7 +150,10 @@ class Launch:
         read_every = max(1, READING_STEPS // plan.block.steps)
         longest_round = 0.0
         disturbed = 0
-        self._each_that_trains(Member.read)
+        if plan.readings:
+            self._each_that_trains(Member.read)
+        else:
+            self._set_out()
         workers = [worker.pid for worker in self._workers.values()]
         self.state.monitor.watch(plan.cpus, workers)
         for number in range(plan.rounds):
@@ -148,10 +163,13 @@ class Launch:
                 break
             self._each_that_trains(Member.read_due_batches)
             disturbed += self._round(number)
-            if (number + 1) % read_every == 0:
+            # Where learning is measured apart, one reading shows that all have trained alike.
+            if (number + 1) % read_every == 0 if plan.readings else number == 0:
                 self._each_that_trains(Member.read)
             longest_round = max(longest_round, monotonic() - began)
         self._each_that_trains(Member.read_due_batches)
+        if plan.readings:
+            self._each_that_trains(Member.end_training)
         self._each_that_trains(Member.finish)
         self._check_blocks()
         # Only now, when the training has its final figures, and a limited number of them.
@@ -159,6 +177,64 @@ class Launch:
             if monotonic() + longest_round > deadline:
                 break
             self._round(plan.rounds + extra)
+
+    def _set_out(self) -> None:
+        """Set every case to the state in the middle of a training: see Plan.middle.
+
+        It is that of a case whose program is certified: of those that keep denormal numbers, if any
+        do, since they would otherwise be timed without those that they make themselves; of these
+        the fastest.
+        """
+        step, state = self.plan.middle, None
+        guides = [member for member in self._members if member.trains]
+        guides.sort(key=lambda member: (member.case in self.state.uncertified, member.flushes,
+            member.warmup.last.seconds / member.warmup.last.steps))  # fmt: skip
+        for member in guides:
+            with self._failing_alone(member.case):
+                state = member.train_to(step)
+                break
+        if state is not None:
+            reached = state
+            self._each_that_trains(lambda member: member.start_from(reached, step))
+
+    def learn(self, deadline: float, end: float) -> None:
+        """Train whole seeds with each framework's fastest case, until it is shown what they learn.
+
+        No more than the least number are begun that would end after `deadline`, and none but the
+        first that would end after `end`: times of `time.monotonic`.
+        """
+        plan, longest = self.plan, 0.0
+        learners = self._learners() if plan.learning_seeds else []
+        for number in count() if learners else ():
+            began = monotonic()
+            enough = number >= plan.learning_seeds
+            if enough and (began + longest > deadline or self.state.learned()):
+                return
+            if number and began + longest > end:
+                self.state.out_of_time = True
+                return
+            seed = plan.seed + number
+            for index in self._generator.permutation(len(learners)):
+                if (member := learners[index]) in self._members:
+                    self.state.progress.learning(member.case, seed)
+                    with self._failing_alone(member.case):
+                        member.learn(seed, plan.workload.steps)
+            longest = max(longest, monotonic() - began)
+
+    def _learners(self) -> list[Member]:
+        """Of each framework and form of Adam the fastest certified case.
+
+        Where the plan asks for it, the fastest of those that train in other bits as well.
+        """
+        able = [m for m in self._members if m.compares and m.case not in self.state.uncertified]
+        able.sort(key=lambda member: member.step_seconds)
+        chosen: dict[tuple[str, str], list[Member]] = {}
+        for member in able:
+            of_kind = chosen.setdefault((member.case.backend, member.case.adam), [])
+            others = all(member.end_states != one.end_states for one in of_kind)
+            if len(of_kind) < 1 + self.plan.other_bits and others:
+                of_kind.append(member)
+        return [member for members in chosen.values() for member in members]
 
     def _check_blocks(self) -> None:
         """Check a timed block of every case that trains."""

@@ -3,17 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from backends.contract import Array
+from backends.contract import Array, State
 from backends.ladder import FLOOR
 from benchmarks.bundle.writer import Rows
 from benchmarks.certificates.replay import BlockChecked
+from benchmarks.plan.blocks import READ_EVERY
 from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import block_data, rows_of
 from benchmarks.schema import OVERRIDES, REPEATS
 from benchmarks.session.worker_process import WorkerProcess
 from benchmarks.worker import messages
-from benchmarks.worker.messages import Block, Certified, Final, Reading, Ready, WarmUp
+from benchmarks.worker.messages import (
+    Block,
+    Certified,
+    Final,
+    Reading,
+    Ready,
+    Tested,
+    WarmUp,
+)
 
 ANSWER_TIMEOUT_SECONDS = 120.0
 """Time limit of each answer after the start; that of a block is longer by 20 times what the warm-up
@@ -34,14 +43,20 @@ class Member:
     reading_steps: tuple[int, ...]
     """See Plan.reading_steps."""
     steps: int = 0
+    """The step of the training that it has come to."""
+    began_at: int = 0
+    """The step from which it was set out."""
+    trained: int = 0
+    """The steps of its blocks."""
     train_seconds: float = 0.0
-    """The time of these steps, those of lead-ins at the step time of their blocks."""
+    """The time of these, those of lead-ins at the step time of their blocks."""
     last_reading: Reading | None = None
     batch_readings: int = 0
     """How many of the plan's batch readings have been taken."""
     end_states: list[str] = field(default_factory=list)
     """The digest of its state after each block: see `Block.end_state`."""
     checked: BlockChecked | None = None
+    tested: Tested | None = None
     final: Final | None = None
     finished: bool = False
     """Whether the row of the launch is written."""
@@ -74,6 +89,7 @@ class Member:
         block = self.worker.ask(request, ANSWER_TIMEOUT_SECONDS + 20 * expected)
         steps = block.lead_in_steps + block.steps
         self.steps += steps
+        self.trained += steps
         self.train_seconds += steps * block.seconds / block.steps
         self.end_states.append(block.end_state)
         return block
@@ -97,12 +113,51 @@ class Member:
             # A loop that trains on batch i and prints then has made i + 1 updates.
             self.rows.append("readings", reading, step=reading.updates - 1)
 
-    def finish(self) -> None:
-        """Train the steps after the last whole block, untimed, and take the final figures."""
+    @property
+    def compares(self) -> bool:
+        """Whether this is a case of its own: no floor, no control, no variant of another."""
+        return self.trains and not self.case.repetition and not self.case.variant
+
+    @property
+    def flushes(self) -> bool:
+        """Whether its numbers that are denormal become zero."""
+        return self.certified.ledger["denormals"] != "kept"
+
+    def train_to(self, step: int) -> State:
+        """Train up to a step, untimed; the state there."""
+        last = self.warmup.last
+        timeout = ANSWER_TIMEOUT_SECONDS + 20 * step * last.seconds / last.steps
+        return self.worker.ask(messages.TrainTo(step), timeout)
+
+    def start_from(self, state: State, step: int) -> None:
+        """Begin the first timed block in this state, as after so many steps."""
+        self.worker.ask(messages.StartFrom(state, step), ANSWER_TIMEOUT_SECONDS)
+        self.steps = self.began_at = step
+
+    def end_training(self) -> None:
+        """Train the steps after the last whole block, untimed, and read what was learned."""
         self.steps = self.worker.ask(messages.TrainRest(), ANSWER_TIMEOUT_SECONDS)
         if self.last_reading is None or self.last_reading.step != self.steps:
             self.read()
+        self.tested = self.worker.ask(messages.TakeTest(), ANSWER_TIMEOUT_SECONDS)
+
+    def finish(self) -> None:
+        """Take the final figures."""
         self.final = self.worker.ask(messages.Finish(), ANSWER_TIMEOUT_SECONDS)
+
+    def learn(self, seed: int, steps: int) -> None:
+        """Train so many steps of a seed from its beginning, and write what was read."""
+        timeout = ANSWER_TIMEOUT_SECONDS + 20 * steps * self.step_seconds
+        learned = self.worker.ask(messages.Learn(seed, READ_EVERY), timeout)
+        rows = replace(self.rows, columns=self.rows.columns | {"seed": seed})
+        for reading in learned.readings:
+            rows.append("learning", reading)
+        rows.append("trainings", learned.tested, steps=learned.steps, seconds=learned.seconds)
+
+    @property
+    def step_seconds(self) -> float:
+        """What a step of its blocks takes."""
+        return self.train_seconds / self.trained
 
     def check_block(self, training: Split, rows: Array, others: Sequence["Member"]) -> bool:
         """Check one of the timed blocks, and write what was found and the row of the launch.
@@ -111,10 +166,9 @@ class Member:
         Where one of `others`, whose blocks are checked, has trained in the same bits, only what
         states do not show is checked anew.
         """
-        step_seconds = self.train_seconds / self.steps
         like = next((one for one in others if one.end_states == self.end_states), None)
         checked = check_drawn_block(
-            self.worker, rows, training, step_seconds, trained_again=like is None
+            self.worker, rows, training, self.step_seconds, trained_again=like is None
         )
         self.checked = checked
         as_other = like.case.name if like else ""
@@ -123,22 +177,19 @@ class Member:
         if like and like.checked:
             checked = replace(checked, repeats=like.checked.repeats)
         self.rows.append("ledger", entry=REPEATS, value=checked.ended)
-        self.write_launch(self.final, checked.seconds)
+        self.write_launch(checked.seconds)
         return checked.passed
 
-    def write_launch(
-        self, final: Final | None = None, checking_seconds: float = float("nan")
-    ) -> None:
+    def write_launch(self, checking_seconds: float = float("nan")) -> None:
         """Write the row of the launch.
 
-        Without `final`, which an interrupted launch lacks, peak memory is that of the first call,
-        and the other final figures are empty.
+        An interrupted one lacks final figures: peak memory is then that of the first call.
         """
         self.finished = True
         self.rows.append(
             "launches",
             self.ready,
-            *([final] if final else []),
+            *filter(None, (self.tested, self.final)),
             certificate_seconds=self.certified.seconds,
             checking_seconds=checking_seconds,
             warmup_steps=self.warmup.steps,
@@ -146,7 +197,7 @@ class Member:
             warmup_steady=self.warmup.steady,
             block_steps=self.warmup.block.timed,
             lead_in_steps=self.warmup.block.lead_in,
-            steps=self.steps,
+            steps=self.steps - self.began_at,
             train_seconds=self.train_seconds,
             validation_accuracy=self.last_reading and self.last_reading.validation_accuracy,
         )

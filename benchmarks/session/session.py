@@ -12,8 +12,12 @@ from benchmarks.session.jobs import References, make_references
 from benchmarks.session.launch import Launch, SharedState
 from benchmarks.worker.messages import ENERGY_SECONDS
 
-CHECKING_SHARE = 0.1
+CHECKING_SHARE = 0.05
 """The share of the time that is reserved for checking blocks, until it is known what it takes."""
+FILLED_CACHES = 0.5
+"""The share of their first calls that cases are expected to spare in later launches."""
+LEARNING_SHARE = 0.2
+"""The share of the time within which seeds are trained until it is shown what is learned."""
 CLOSING_SECONDS = 8.0
 """Reserved from the time limit for the last readings and the report."""
 
@@ -69,13 +73,21 @@ class Session(SharedState):
         began, launch = monotonic(), Launch(number, self)
         try:
             launch.start(references, folder)
-            # Programs are certified in the first launch alone.
-            self._startup_seconds = monotonic() - began - launch.certificate_seconds
+            # Programs are certified in the first launch alone, and compiled with empty caches.
+            spared = launch.certificate_seconds + FILLED_CACHES * launch.first_call_seconds
+            self._startup_seconds = monotonic() - began - (spared if number == 0 else 0.0)
             launch.measure(self._rounds_deadline(number))
+            if number == 0:
+                launch.learn(monotonic() + self._learning_seconds, self._end())
             self._launch_seconds = monotonic() - began
         finally:
             launch.end()
         self.finished_launches += 1
+
+    @property
+    def _learning_seconds(self) -> float:
+        """The time for learning."""
+        return LEARNING_SHARE * self.plan.time_limit_seconds if self.plan.learning_seeds else 0.0
 
     def _end(self) -> float:
         """When all measuring must have ended."""
@@ -93,6 +105,7 @@ class Session(SharedState):
         if checking is None:
             checking = CHECKING_SHARE * (self._end() - monotonic()) / self.plan.launches
         left = self._end() - monotonic() - later * (self._startup_seconds + checking) - checking
+        left -= self._learning_seconds if number == 0 else 0.0
         on_gpu = self.plan.cases[0].device == "gpu"
         energy_seconds = ENERGY_SECONDS * len(self.plan.cases) if on_gpu else 0.0
         return monotonic() + left / (later + 1) - energy_seconds

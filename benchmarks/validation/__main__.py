@@ -4,6 +4,8 @@ Run these by hand, on a machine that does nothing else:
 
     python -m benchmarks.validation synthetic     verdicts on simulated runs whose truth is known;
                                                   minutes
+    python -m benchmarks.validation verdicts      verdicts on simulated runs whose noise is that of
+                                                  real machines; ten minutes
     python -m benchmarks.validation real          verdicts on real runs of one case under several
                                                   names, and of that case slowed on purpose; an hour
     python -m benchmarks.validation widths        intervals of interleaved and of separate runs
@@ -24,9 +26,9 @@ import pandas as pd
 from benchmarks.errors import UsageError
 from benchmarks.machine import environment, lock
 from benchmarks.machine.settings import ROOT, default_threads
-from benchmarks.validation import bare_loops, blocks, clock, real, synthetic
+from benchmarks.validation import bare_loops, blocks, clock, real, synthetic, whole_runs
 
-WHICH = ("synthetic", "real", "widths", "clock", "bare-loops", "blocks")
+WHICH = ("synthetic", "verdicts", "real", "widths", "clock", "bare-loops", "blocks")
 FOLDER = ROOT / "results" / "validation"
 
 
@@ -75,6 +77,19 @@ def validate(arguments: argparse.Namespace) -> None:
     if arguments.which == "synthetic":
         table = synthetic.validate()
         write("synthetic", {f"{synthetic.RUNS:,} simulated runs a line": table}, table)
+    elif arguments.which == "verdicts":
+        fitted = whole_runs.components(sorted((ROOT / "results" / "reference").iterdir()))
+        write("components", {"What varies in bundles, as deviations of logarithms": fitted}, fitted)
+        learning = whole_runs.validate_learning()
+        for found in whole_runs.validate(fitted):
+            title = (
+                f"{whole_runs.RUNS} whole runs a line, of nine pairs in tiers and six on ladders"
+            )
+            tables = {
+                title: found,
+                "Learning: frameworks that learn alike, and that differ by the margin": learning,
+            }
+            write("verdicts", tables, found)
     elif arguments.which == "widths":
         for runs in real.compare_widths(arguments.runs):
             medians = runs.drop(columns="seed").median().to_frame("median").T

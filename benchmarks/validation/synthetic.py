@@ -7,6 +7,7 @@ import pandas as pd
 
 from backends.contract import Array
 from benchmarks.analysis import statistics
+from benchmarks.analysis.noise import Variance
 from benchmarks.plan.presets import PRESETS
 
 RUNS = 2000
@@ -89,7 +90,9 @@ def verdict_when_settled(logs: pd.Series) -> str:
     for launches in range(PRESETS["default"].launches, MOST_LAUNCHES + 1):
         part = logs[logs.index.get_level_values("launch") < launches]
         estimate = statistics.interval_of_logs(part)
-        needed = statistics.launches_needed(statistics.launch_medians(part), control=np.array([]))
+        medians = statistics.launch_medians(part)
+        own = Variance(float(np.var(medians, ddof=1)), len(medians) - 1)
+        needed = statistics.launches_needed(medians, own)
         pair = {"verdict": verdict_on(estimate), "p_adjusted": estimate.p_value}
         if statistics.settled(pd.DataFrame([pair | {"launches_needed": needed}])):
             break

@@ -7,7 +7,7 @@ Each request is a class that names the type of its answer, so that a type checke
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from backends.contract import Execution
+from backends.contract import Execution, State
 from backends.floors import Piece
 from backends.ladder import Backend
 from benchmarks.certificates.certificate import Check, first_failure
@@ -176,11 +176,28 @@ class BatchReading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Final:
-    """The figures that are only known when a training has ended."""
+class Tested:
+    """What a training has learned, by the test images; read once, at its end."""
 
     test_loss: float
     test_accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """A whole training, with its readings."""
+
+    steps: int
+    seconds: float
+    """The time that it took, readings included."""
+    readings: tuple[Reading, ...]
+    tested: Tested
+
+
+@dataclass(frozen=True, kw_only=True)
+class Final:
+    """The figures that are only known when a launch has ended."""
+
     peak_rss_mib: float
     """Peak resident memory of the whole launch without its certificate."""
     energy_mj_per_step: float
@@ -275,5 +292,32 @@ class CheckBlock(Request[BlockChecked]):
     """Whether all of it is trained again; otherwise two pieces, and what states do not show."""
 
 
+@dataclass(frozen=True)
+class TrainTo(Request[State]):
+    """Train up to a step, untimed; the answer is the state there."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class StartFrom(Request[None]):
+    """Begin the first timed block in this state, as after so many steps."""
+
+    state: State
+    step: int
+
+
+@dataclass(frozen=True)
+class Learn(Request[Learned]):
+    """Train all steps from the beginning of another seed, untimed, and read every so many steps."""
+
+    seed: int
+    every: int
+
+
+class TakeTest(Request[Tested]):
+    """Read loss and accuracy of the test images."""
+
+
 class Finish(Request[Final]):
-    """Take the figures that are only known when the training has ended."""
+    """Take the figures that are only known when the launch has ended."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from backends import registry
-from backends.contract import Array
+from backends.contract import Array, State
 from backends.ladder import FLOOR
 from backends.numpy.model import log_softmax
 from benchmarks.certificates.replay import BlockChecked, check_block
@@ -29,6 +29,7 @@ from benchmarks.worker.floor import FloorWorker, load_data
 from benchmarks.worker.memory import forget_peak_rss, peak_rss_mib
 
 PROFILED_STEPS = 20
+FEW_IMAGES = 500
 
 
 class Worker:
@@ -162,9 +163,44 @@ class Worker:
             self._trainer.synchronise()
             self._step = step
 
-    def read(self) -> messages.Reading:
-        """Read losses and accuracy; the training loss is on as many images as validation has."""
-        train_loss, _ = self._evaluate(self._sample, self._sample_labels)
+    def train_to(self, step: int) -> State:
+        """Train up to a step, untimed; the state there."""
+        self._train_to(step)
+        return self._trainer.state()
+
+    def start_from(self, state: State, step: int) -> None:
+        """Begin the first timed block in a state, as after so many steps."""
+        stored = self._job.execution.stored
+        state = state.layers_as(
+            lambda layers: [(w.astype(stored), b.astype(stored)) for w, b in layers]
+        )
+        self._trainer.set_state(state)
+        self._trainer.synchronise()
+        self._step, self._witness = step, Witness(state)
+
+    def learn(self, seed: int, every: int) -> messages.Learned:
+        """Train all steps from the beginning of a seed, untimed, and read every so many of them."""
+        work, began = self._job.workload, perf_counter()
+        self._trainer.reset(workload.initial_parameters(work.network, seed))
+        self._rows = workload.batch_rows(work.training_images, work.batch_size, work.steps, seed)
+        self._step = 0
+        readings = [self.read(FEW_IMAGES)]
+        for step in (*range(every, work.steps, every), work.steps):
+            self._train_to(step)
+            readings.append(self.read(FEW_IMAGES))
+        return messages.Learned(
+            steps=self._step,
+            seconds=perf_counter() - began,
+            readings=tuple(readings),
+            tested=self.test(),
+        )
+
+    def read(self, images: int | None = None) -> messages.Reading:
+        """Read losses and accuracy; the training loss is on as many images as validation has.
+
+        Or on so many: it only shows whether a training has diverged.
+        """
+        train_loss, _ = self._evaluate(self._sample[:images], self._sample_labels[:images])
         loss, accuracy = self._evaluate(self._validation.images, self._validation.labels)
         return messages.Reading(
             step=self._step,
@@ -186,15 +222,17 @@ class Worker:
             updates=self._step, images=len(rows), loss=loss, accuracy=accuracy
         )
 
-    def finish(self) -> messages.Final:
-        """Test figures, peak memory and energy."""
+    def test(self) -> messages.Tested:
+        """Loss and accuracy of the test images."""
         loss, accuracy = self._evaluate(self._test.images, self._test.labels)
+        return messages.Tested(test_loss=loss, test_accuracy=accuracy)
+
+    def finish(self) -> messages.Final:
+        """Peak memory and energy."""
         if self._job.profile and self._backend.profiled:
             self._profile(Path(self._job.profile))
         counter = nvml.energy_counter() if self._job.execution.device == "gpu" else None
         return messages.Final(
-            test_loss=loss,
-            test_accuracy=accuracy,
             peak_rss_mib=max(self._peak_rss_mib, peak_rss_mib()),
             energy_mj_per_step=(
                 energy.per_step(lambda: self._train_block(self._block), counter)
@@ -285,6 +323,15 @@ def answer_to(request: messages.Request[Any], worker: Worker | FloorWorker | Non
             return worker.train_rest()
         case messages.TakeReading(), Worker():
             return worker.read()
+        case messages.TrainTo(step), Worker():
+            return worker.train_to(step)
+        case messages.StartFrom(state, step), Worker():
+            worker.start_from(state, step)
+            return None
+        case messages.Learn(seed, every), Worker():
+            return worker.learn(seed, every)
+        case messages.TakeTest(), Worker():
+            return worker.test()
         case messages.TakeBatchReading(), Worker():
             return worker.read_batch()
         case messages.DrawBlock(), Worker():

@@ -17,7 +17,7 @@ def finals(**groups: list[float]) -> pd.DataFrame:
         for group, percentages in groups.items()
         for seed, percent in enumerate(percentages)
     ]
-    return pd.DataFrame(rows, columns=["group", "seed", "test_accuracy"])
+    return pd.DataFrame(rows, columns=["group", "seed", "compared"])
 
 
 def verdict(**groups: list[float]) -> pd.Series:
@@ -68,7 +68,7 @@ def test_what_is_not_certified_is_never_called_equivalent() -> None:
     pairs = accuracy.equivalences(
         pd.DataFrame(
             [
-                {"group": group, "seed": seed, "test_accuracy": value / 100}
+                {"group": group, "seed": seed, "compared": value / 100}
                 for group, shift in (("jax", 0.0), (apart, 0.0), ("numpy (not certified)", 2.0))
                 for seed, value in enumerate(np.add(same, shift))
             ]
@@ -171,7 +171,10 @@ def test_curves_are_means_with_student_t_intervals() -> None:
     assert (row["case"], row["step"], row["seeds"]) == ("a", 100, 2)
     assert row["validation_accuracy"] == pytest.approx(0.92)
     # Two values lie one standard error of their mean from it; 12.706 is the table's t(0.975, 1).
-    assert row["validation_accuracy_low"] == pytest.approx(0.92 - 12.706 * 0.02, abs=1e-5)
+    odds = np.log([0.9 / 0.1, 0.94 / 0.06])
+    low = odds.mean() - 12.706 * np.diff(odds).item() / 2
+    assert row["validation_accuracy_low"] == pytest.approx(1 / (1 + np.exp(-low)), abs=1e-4)
+    assert 0 < row["validation_accuracy_low"] < 0.92 < row["validation_accuracy_high"] < 1
     assert row["train_seconds"] == pytest.approx(0.15)
     assert row["validation_loss"] == pytest.approx(0.7)
     alone = curves.iloc[2]
@@ -186,29 +189,47 @@ def test_a_target_is_reached_where_two_readings_stay() -> None:
     assert accuracy.first_reached(read, 0.2) == 0
 
 
-def test_time_to_accuracy_is_that_of_the_seeds_that_reached_it() -> None:
+def test_time_to_accuracy_is_steps_of_the_framework_times_step_time_of_the_case() -> None:
+    read = pd.concat(
+        [
+            readings(0.1, 0.96, 0.96, 0.975, 0.975),
+            readings(0.1, 0.90, 0.96, 0.96, 0.96, launch=1),
+        ]
+    )
+    index = pd.MultiIndex.from_product([range(3), range(2)], names=["launch", "round"])
+    step = 0.001 * np.exp([-0.1, -0.1, 0, 0, 0.1, 0.1])
+    seconds = pd.DataFrame({"a": step, "a too": 2 * step, "b": step}, index=index)
+    named = cases(("a", "textbook", True), ("a too", "textbook", True), ("b", "textbook", True))
     times = accuracy.time_to_accuracy(
-        pd.concat(
-            [
-                readings(0.1, 0.96, 0.96, 0.975, 0.975),
-                readings(0.1, 0.90, 0.96, 0.96, 0.96, launch=1),
-            ]
-        ),
-        pd.Series({"a": 2.0}),
-    ).set_index("target")
-    both = times.loc[0.95]
+        read, named, seconds, pd.Series({"a": 2.0, "a too": 3.0, "b": 1.0})
+    )
+    # Another framework has no training.
+    assert set(times["case"]) == {"a", "a too"}
+    rows = {(row["case"], row["target"]): row for _, row in times.iterrows()}
+    both = rows["a", 0.95]
     assert (both["seeds"], both["reached"], both["steps"]) == (2, 2, 150)
-    # 0.1 s and 0.4 s, with the logarithms' mean.
-    assert both["train_seconds"] == pytest.approx(0.2)
-    assert both["train_seconds_low"] < 0.1
-    assert both["total_seconds"] == pytest.approx(2.2)
-    one = times.loc[0.97]
+    # 100 and 200 steps of a millisecond, by their logarithms' mean.
+    assert both["train_seconds"] == pytest.approx(0.1 * 2**0.5)
+    assert both["total_seconds"] == pytest.approx(2 + 0.1 * 2**0.5)
+    # The spread of seeds and that of launches: t(1) and t(2) times a standard error each.
+    reach = np.hypot(12.706 * np.log(2) / 2, 4.303 * 0.1 / 3**0.5)
+    assert both["train_seconds_low"] == pytest.approx(0.1 * 2**0.5 * np.exp(-reach), rel=1e-3)
+    assert rows["a too", 0.95]["train_seconds"] == pytest.approx(0.2 * 2**0.5)
+    one = rows["a", 0.97]
     assert (one["seeds"], one["reached"], one["steps"]) == (2, 1, 300)
     assert one["train_seconds"] == pytest.approx(0.3)
-    none = times.loc[0.98]
+    none = rows["a", 0.98]
     assert none["reached"] == 0
     assert none[["steps", "train_seconds", "total_seconds"]].isna().all()
     assert none["startup_seconds"] == 2.0
+
+
+def test_seeds_end_when_every_pair_is_clear() -> None:
+    equal = [97.0, 97.1, 97.05, 97.0, 97.02]
+    assert accuracy.learned(accuracy.equivalences(finals(a=equal, b=[*equal[:4], 97.04])))
+    apart = [97.0, 97.9, 97.3, 96.5, 97.6]
+    assert not accuracy.learned(accuracy.equivalences(finals(a=equal, b=apart)))
+    assert accuracy.learned(accuracy.equivalences(finals(a=equal)))
 
 
 def test_a_failed_training_is_named_with_step_and_seed() -> None:
@@ -244,7 +265,8 @@ def launches(**accuracies: list[float]) -> pd.DataFrame:
         for seed, value in enumerate(percentages)
     ]
     columns = ["case", "seed", "steps", "validation_accuracy", "test_accuracy", "test_loss"]
-    return pd.DataFrame(rows, columns=columns)
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.assign(compared=frame["test_accuracy"])
 
 
 def cases(*rows: tuple[str, str, bool]) -> pd.DataFrame:

@@ -162,12 +162,24 @@ def test_of_equal_rows_one_is_kept_and_of_unequal_ones_none(
 def test_rows_agree_with_the_environment(
     whole: tuple[Bundle, Findings], files: Files, column: str, cell: str, message: str
 ) -> None:
-    for name in MEASURED.keys() - {"outcomes", *(["rounds"] if column in IDENTITY else [])}:
+    without = {"outcomes", *(["rounds"] if column in IDENTITY else [])}
+    # Trainings have seeds of their own.
+    without |= {"learning", "trainings"} if "launch" in message else set()
+    for name in MEASURED.keys() - without:
         lines = lines_of(files, name)
         _, (problem,) = check_table(
             with_cell(lines, column, cell), MEASURED[name], whole[0].environment
         )
         assert message in str(problem), name
+
+
+def test_a_training_has_a_seed_of_the_run(whole: tuple[Bundle, Findings], files: Files) -> None:
+    environment = whole[0].environment
+    later = replace(environment, run=replace(environment.run, seed=3))
+    for name in ("learning", "trainings"):
+        rows, problems = check_table(content(lines_of(files, name)), MEASURED[name], later)
+        assert rows.empty
+        assert "is below 3, the first of the run" in describe_damage(problems)
 
 
 @pytest.mark.parametrize(

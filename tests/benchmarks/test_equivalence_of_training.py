@@ -37,7 +37,7 @@ def verdicts() -> dict[tuple[str, str], str]:
             trainer.train(workload.batch_rows(len(training.labels), BATCH_SIZE, STEPS, seed))
             right = trainer.logits(test.images).argmax(axis=1) == test.labels
             rows.append((group, seed, right.mean()))
-    compared = accuracy.equivalences(pd.DataFrame(rows, columns=["group", "seed", "test_accuracy"]))
+    compared = accuracy.equivalences(pd.DataFrame(rows, columns=["group", "seed", "compared"]))
     return {(row["group"], row["other"]): row["verdict"] for _, row in compared.iterrows()}
 
 

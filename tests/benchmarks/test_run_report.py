@@ -74,8 +74,9 @@ def test_tables_hold_the_known_accuracies_and_times(folder: Path) -> None:
     times = pd.read_csv(folder / "time_to_accuracy.csv").set_index(["case", "target"])
     # A rise over 250 steps; 98.1% of validation in every seed: 95% at step 250 of 50 a block.
     assert times.loc[("pytorch eager", 0.95), "steps"] == 250
-    assert times.loc[("pytorch eager", 0.95), "train_seconds"] == pytest.approx(0.75)
-    assert times.loc[("pytorch eager", 0.95), "total_seconds"] == pytest.approx(0.75 + 0.8)
+    # 3 ms a step, which vary by 0.3% from launch to launch and from round to round.
+    assert times.loc[("pytorch eager", 0.95), "train_seconds"] == pytest.approx(0.75, rel=0.01)
+    assert times.loc[("pytorch eager", 0.95), "total_seconds"] == pytest.approx(1.55, rel=0.01)
     assert times.loc[("jax compiled", 0.98), "reached"] == 0
     diverged = pd.read_csv(folder / "summary.csv").set_index("case")["diverged"].dropna()
     assert list(diverged.index) == ["tensorflow graph"]

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from benchmarks.analysis import statistics
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import formats, leads, sentences
@@ -71,6 +72,10 @@ def findings(
         unfair=list(unfair),
         settled=True,
         resolution=resolution,
+        control=statistics.NOTHING,
+        other_speeds=pd.DataFrame(columns=["launch", "case", "times"]),
+        apart=False,
+        learned=False,
         floors=pd.DataFrame(),
         bounds=pd.DataFrame(),
         break_even=pd.DataFrame(),
@@ -267,11 +272,12 @@ def test_verdicts_on_accuracy(verdict: str, seeds: int, needed: float, text: str
 
 
 def test_the_resolution_bounds_what_is_ranked() -> None:
-    coarse = sentences.resolution(findings((1,)))
-    assert "differed by up to 2.0% (95% interval), so smaller differences are not ranked" in coarse
+    coarse = sentences.resolution(findings((1, 2)))
+    assert "reaches 2.0% to either side; differences under 2.0% are not ranked" in coarse
+    assert "with 3 launches, up to 63% of them might" in coarse
     # No finer than SMALLEST_DIFFERENCE, however quiet the machine.
     fine = sentences.resolution(findings((1,), resolution=0.001))
-    assert "differed by up to 0.1% (95% interval), so differences under 1.0% are not" in fine
+    assert "reaches 0.1% to either side; differences under 1.0% are not ranked" in fine
     assert "unknown" in sentences.resolution(findings((1,), resolution=float("nan")))
 
 
@@ -302,6 +308,18 @@ def test_cautions(run: dict[str, Any], columns: dict[str, Any], text: str) -> No
     (note,) = [note for note in notes if text in note.text]
     serious = text.startswith(("Incomplete", "Spoiled", "pytorch eager diverged"))
     assert note.severity == ("warning" if serious else "note")
+
+
+def test_the_control_is_said_to_be_told_apart_or_not() -> None:
+    for low, said in ((0.99, "are not told apart: 1.005 [0.990, 1.010]"), (1.001, "differed by")):
+        control = statistics.Estimate(value=1.005, low=low, high=1.01)
+        assert said in sentences.resolution(replace(findings((1, 2)), control=control))
+
+
+def test_processes_on_another_speed_are_counted() -> None:
+    others = pd.DataFrame({"launch": [1], "case": ["jax scan"], "times": [1.143]})
+    (said,) = sentences.other_speeds(replace(findings((1, 2)), other_speeds=others), 5)
+    assert said.startswith("jax scan ran on another speed in 1 of 5 launches: 1.14 times its usual")
 
 
 def test_an_unfair_ranking_is_a_warning() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks.analysis import comparison, statistics
+from benchmarks.analysis.noise import Variance
 from benchmarks.analysis.statistics import Estimate
 from benchmarks.bundle.reader import undisturbed
 
@@ -31,8 +34,8 @@ def make_samples(
             for case, mean in step_ms.items():
                 seconds = 10 * mean / 1000 * machine * np.exp(generator.normal(0, noise))
                 repetition = int(case.endswith("(control)"))
-                rows.append((launch, round_number, case, repetition, 10, seconds))
-    columns = ["launch", "round", "case", "repetition", "steps", "seconds"]
+                rows.append((launch, round_number, case, case[0], repetition, 10, seconds))
+    columns = ["launch", "round", "case", "backend", "repetition", "steps", "seconds"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -128,24 +131,25 @@ def test_one_launch_decides_nothing() -> None:
     assert np.isnan(verdicts["ratio_low"].item())
 
 
+def needed(*medians: float) -> float:
+    values = np.array(medians)
+    own = float(np.var(values, ddof=1)) if len(values) > 1 else np.nan
+    return statistics.launches_needed(values, Variance(own, len(values) - 1))
+
+
 def test_launches_needed() -> None:
     # Of mean 5% and deviation 3%: at 3%, t(n − 1) · 3% / √n < 5% first holds for n = 5.
-    medians, none = np.array([0.02, 0.05, 0.08]), np.array([])
-    assert statistics.launches_needed(medians, none) == 5
+    assert needed(0.02, 0.05, 0.08) == 5
     # Nothing between the two, and a hundred launches would not show it to be less than 3%.
-    assert np.isnan(statistics.launches_needed(np.array([0.20, -0.20, 0.0]), none))
+    assert np.isnan(needed(0.20, -0.20, 0.0))
     # Equal, with a deviation of 2%: t(n − 1) · 2% / √n < 2.96% first holds for n = 5.
-    assert statistics.launches_needed(np.array([-0.02, 0.0, 0.02]), none) == 5
-    assert np.isnan(statistics.launches_needed(np.array([0.1]), none))
+    assert needed(-0.02, 0.0, 0.02) == 5
+    assert np.isnan(needed(0.1))
 
 
-def test_launches_needed_where_the_control_is_too_coarse_so_far() -> None:
-    # The difference is clear, but the control's interval reaches to 10% now: t(n − 1) · 4% / √n is
-    # under 5% from n = 5 on.
-    medians, control = np.array([0.0501, 0.05, 0.0499]), np.array([-0.04, 0.0, 0.04])
-    assert statistics.launches_needed(medians, control) == 5
-    # A control that is off by more than that will not get finer.
-    assert np.isnan(statistics.launches_needed(medians, control + 0.05))
+def test_launches_needed_are_fewer_where_other_pairs_tell_the_spread() -> None:
+    # As the first of these, with t(n + 7) instead of t(n − 1).
+    assert statistics.launches_needed(np.array([0.02, 0.05, 0.08]), Variance(9e-4, 10)) == 4
 
 
 @pytest.mark.parametrize(
@@ -214,27 +218,36 @@ def test_pairs_with_a_case_that_was_not_timed_are_left_out() -> None:
     assert list(verdicts["other"]) == ["b"]
 
 
-def resolution(samples: pd.DataFrame) -> float:
-    """The resolution of a run with these samples."""
-    table = statistics.step_seconds(samples)
-    return statistics.resolution(statistics.control_medians(samples, table))
-
-
-def test_the_control_gives_the_resolution() -> None:
-    calm = make_samples({"a": 2.0, "a (control)": 2.0}, noise=0.001)
-    noisy = make_samples({"a": 2.0, "a (control)": 2.0}, noise=0.1)
-    assert resolution(calm) < 0.005 < resolution(noisy)
-    assert np.isnan(resolution(make_samples({"a": 2.0})))
+def test_the_typical_pair_gives_the_resolution() -> None:
+    calm = make_samples({"a": 2.0, "b": 2.0}, noise=0.001)
+    noisy = make_samples({"a": 2.0, "b": 2.0}, noise=0.1)
+    fine, coarse = (statistics.resolution(statistics.verdicts(one, [AB])) for one in (calm, noisy))
+    assert fine < 0.005 < coarse
+    assert np.isnan(statistics.resolution(statistics.verdicts(calm, [])))
 
 
 def test_nothing_finer_than_the_resolution_is_ranked() -> None:
-    samples = make_samples({"a": 2.06, "b": 2.0}, noise=0.001)
-    twins = make_samples({"a (control)": 2.06 * 1.05}, noise=0.001)
-    alone = statistics.verdicts(samples, [AB])
-    controlled = statistics.verdicts(pd.concat([samples, twins]), [AB])
-    assert alone["verdict"].item() == "slower"
-    assert controlled["margin"].item() > 0.05
-    assert controlled["verdict"].item() != "slower"
+    samples = make_samples({"a": 2.06, "b": 2.0, "c": 3.0}, noise=0.001)
+    unlike = samples.copy()
+    # Two of three pairs vary by a tenth from launch to launch.
+    unlike.loc[unlike["case"] == "c", "seconds"] *= 1 + 0.1 * (unlike["launch"] - 1)
+    for one, expected in ((samples, "slower"), (unlike, "undecided")):
+        verdicts = statistics.verdicts(one, [AB, AC, BC]).set_index(["case", "other"])
+        assert verdicts.loc[("a", "b"), "verdict"] == expected
+        assert (verdicts["margin"] > 0.05).all() == (expected == "undecided")
+
+
+def test_no_interval_says_anything_else_than_its_verdict() -> None:
+    generator = np.random.default_rng(0)
+    for seed in range(30):
+        cases = {name: 2 * float(np.exp(generator.normal(0, 0.03))) for name in "abcdef"}
+        samples = make_samples(cases, noise=0.05, seed=seed)
+        pairs = [(*pair, "tier") for pair in combinations(cases, 2)]
+        verdicts = statistics.verdicts(samples, pairs)
+        holds_one = (verdicts["ratio_low"] <= 1) & (verdicts["ratio_high"] >= 1)
+        significant = verdicts["p_adjusted"] <= statistics.SIGNIFICANCE
+        assert (holds_one == ~significant).all()
+        assert verdicts["confidence"].nunique() == 1
 
 
 @pytest.mark.parametrize("launches", [2, 3, 5])

@@ -22,7 +22,7 @@ from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.workload import Workload
 from benchmarks.session.jobs import make_job, make_ready, make_references, start_worker
-from benchmarks.worker.messages import Finish, TrainBlock, TrainRest
+from benchmarks.worker.messages import Finish, TakeTest, TrainBlock, TrainRest
 from tests.conftest import device
 from tests.support.gpu import FRAMEWORKS
 
@@ -82,8 +82,8 @@ def test_workers_live_side_by_side(tmp_path: Path) -> None:
                 assert worker.ask(TrainBlock(BlockLength(lead_in=50, timed=50)), 60).seconds > 0
         for worker in workers:
             assert worker.ask(TrainRest(), 60) == 1000
+            assert worker.ask(TakeTest(), 60).test_accuracy > 0.9
             final = worker.ask(Finish(), 60)
-            assert final.test_accuracy > 0.9
             if COUNTS_ENERGY:
                 assert 0 < final.energy_mj_per_step < 10_000
             else:

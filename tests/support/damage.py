@@ -30,6 +30,7 @@ from benchmarks.reports import formats, run, several
 from benchmarks.schema.tables import MEASURED
 from tests.synthetic_bundles import write_bundle
 
+LEARNED = {"jax compiled": [0.97, 0.971], "numpy eager": [0.97, 0.972]}
 TIMES = {"jax compiled": 1.0, "jax compiled (control)": 1.0, "numpy eager": 2.0}
 CELLS = (
     *("", "nan", "inf", "-inf", "0", "0.0", "-1", "1", "2", "1.5", "1e9", "1e300", "1e999", "-0.0"),
@@ -45,9 +46,11 @@ Files = dict[str, bytes | None]
 
 
 def small_bundle(folder: Path) -> Path:
-    """A small bundle that has rows in every table."""
+    """A small bundle that has rows in every table, and has learned apart from what was timed."""
     floors = {"numpy floor": 0.5}
-    write_bundle(folder, TIMES | floors, launches=2, rounds=2, skipped=("pytorch eager",))
+    write_bundle(
+        folder, TIMES | floors, launches=2, rounds=2, skipped=("pytorch eager",), learned=LEARNED
+    )
     record = json.loads((folder / "environment.json").read_text())
     cases = record["run"]["cases"]
     record["run"]["floors"] = [case for case in cases if case["mode"] == "floor"]

@@ -39,6 +39,10 @@ def shows(text: str, value: Any) -> bool:
     return float(f"{scaled:.{decimals}e}") == float(digits)
 
 
+MARK = "‡"
+"""Behind the name of a case whose products were certified by another library's."""
+
+
 @dataclass
 class Sources:
     """The CSVs of a bundle."""
@@ -49,6 +53,17 @@ class Sources:
         table = pd.read_csv(self.folder / f"{name}.csv")
         setattr(self, name, table)
         return table
+
+    @cached_property
+    def by_seed(self) -> pd.DataFrame:
+        """The accuracies of each case and seed: of trainings of their own, or of the launches."""
+        if not (self.folder / "trainings.csv").exists() or self.trainings.empty:
+            return self.launches
+        rows = []
+        for (case, seed), readings in self.learning.groupby(["case", "seed"]):
+            last = readings.nlargest(10, "step")["validation_accuracy"].mean()
+            rows.append({"case": case, "seed": seed, "validation_accuracy": last})
+        return self.trainings.merge(pd.DataFrame(rows))
 
     @cached_property
     def worst(self) -> pd.DataFrame:
@@ -125,19 +140,21 @@ SUMMARY_WORDS = {"tier": "tier", "bound by": "bound"}
 
 
 def _of_summary(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
-    """Tables with a row for each case of the summary."""
-    row = _of(source.summary, case=cells["case"])
+    """Tables with a row for each case of the summary; some are marked where they are ranked."""
+    name = cells["case"].removesuffix(f" {MARK}")
+    row = _of(source.summary, case=name)
+    assert (name == cells["case"]) == pd.isna(row["substituted"]) or "rank" not in cells
     return {
         **{name: [row[column]] for name, column in {**SUMMARY, **SUMMARY_WORDS}.items()},
         **{name: _interval(row, column) for name, column in SUMMARY_INTERVALS.items()},
-        "case": [row["case"]],
+        "case": [cells["case"]],
     }
 
 
 def _of_accuracy(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     """Accuracies of backends, of pairs of them, and of each case and seed."""
     if "case" in cells:
-        rows = source.launches[source.launches["case"] == cells["case"]].set_index("seed")
+        rows = source.by_seed[source.by_seed["case"] == cells["case"]].set_index("seed")
         columns = ["validation_accuracy", "test_accuracy"]
         expected: dict[str, list[Any]] = {
             f"seed {seed}": [*row[columns].tolist()] for seed, row in rows.iterrows()
