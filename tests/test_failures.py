@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from backends.ladder import FLOOR
-from benchmarks.plan import plan
 from benchmarks.session.session import CHECKING_SHARE, CLOSING_SECONDS, LEARNING_SHARE
 from benchmarks.worker.messages import Build, Certify, TrainBlock
 from tests.support.clock import Clock
@@ -254,13 +253,12 @@ def test_the_time_limit_ends_a_run_in_time(
         return timeout
 
     before_requests(monkeypatch, tick)
-    monkeypatch.setattr(plan, "ROUNDS", 30)
     done = run(
         capsys, *small, "--steps", "3000", "--launches", "2", "--time-limit", str(seconds / 60),
         "--output", folder,
     )  # fmt: skip
     assert done.code == 0, done.errors
-    # Of thirty rounds a launch. The first has half of the time, less what the report needs, and
+    # Of eighteen rounds a launch. The first has half of the time, less what the report needs, and
     # checking blocks may, and learning does; the second has what the first has left.
     left = seconds - CLOSING_SECONDS
     learning = LEARNING_SHARE * seconds

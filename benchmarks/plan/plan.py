@@ -16,9 +16,6 @@ from benchmarks.schema import ACCURACY_MARGIN_POINTS
 MIDDLE_STEP = 1000
 """Speed is measured from this step of a training on, or from the middle of a shorter one: by then
 moments are as large as they get, and numbers that are denormal have become so."""
-ROUNDS = 8
-"""Rounds of a launch where training is not part of what is timed: the launches differ more."""
-
 START_SECONDS = 3.0
 """What it takes at the least to start and certify a case whose framework takes long to import."""
 
@@ -167,9 +164,5 @@ class Plan:
 
     @property
     def rounds(self) -> int:
-        """Rounds in a launch that runs to its end: whole blocks between batch readings.
-
-        Where learning is measured apart they are no more than ROUNDS.
-        """
-        rounds = sum(steps // self.block.steps for steps in self._stretches)
-        return rounds if self.readings else min(rounds, ROUNDS)
+        """Rounds in a launch that runs to its end: whole blocks between batch readings."""
+        return sum(steps // self.block.steps for steps in self._stretches)

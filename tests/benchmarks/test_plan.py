@@ -113,10 +113,10 @@ def test_the_control_repeats_a_tuned_case() -> None:
     ("mode", "steps", "lead_in", "timed", "rounds"),
     [
         # Whole calls of 50 steps where two of them fit.
-        *(("scan", 4000, 50, 200, 8), ("scan", 4001, 50, 200, 8)),
+        *(("scan", 4000, 50, 200, 16), ("scan", 4001, 50, 200, 16)),
         *(("scan", 500, 50, 50, 5), ("scan", 120, 50, 50, 1)),
         *(("scan", 60, 10, 50, 1), ("scan", 7, 1, 6, 1), ("scan", 1, 0, 1, 1)),
-        *(("compiled", 4000, 10, 200, 8), ("compiled", 500, 10, 50, 8)),
+        *(("compiled", 4000, 10, 200, 19), ("compiled", 500, 10, 50, 8)),
         *(("compiled", 60, 10, 50, 1), ("compiled", 40, 6, 34, 1), ("compiled", 3, 0, 3, 1)),
     ],
 )
@@ -185,7 +185,7 @@ HOST_SECONDS = 50e-6
 
 @pytest.mark.parametrize(
     ("steps", "block", "rounds"),
-    [(4000, 250, 8), (4001, 250, 8), (700, 250, 2), (360, 250, 1), (200, 150, 1), (7, 6, 1)],
+    [(4000, 250, 11), (4001, 250, 11), (700, 250, 2), (360, 250, 1), (200, 150, 1), (7, 6, 1)],
 )
 def test_blocks_on_a_gpu_are_long_enough_for_steps_of_20_microseconds(
     steps: int, block: int, rounds: int
