@@ -125,7 +125,8 @@ def interval_of_medians(
     with np.errstate(divide="ignore", invalid="ignore"):
         # Equal values have no spread: a mean of zero is then no sign of a difference.
         away = np.divide(abs(mean), error) if error or mean else 0.0
-    value, low, high = np.exp([mean, mean - reach, mean + reach]).tolist()
+    with np.errstate(over="ignore"):  # two launches that differ widely tell nothing
+        value, low, high = np.exp([mean, mean - reach, mean + reach]).tolist()
     p_value = float(2 * stats.t.sf(away, freedom))
     return Estimate(value=value, low=low, high=high, p_value=p_value)
 
@@ -169,7 +170,8 @@ def verdict(estimate: Estimate, margin: float, p_adjusted: float) -> str:
     number of pairs, is at most SIGNIFICANCE. `tie`: neither, and the whole interval lies within
     TIE_MARGIN. Everything else is `undecided`.
     """
-    low, value, high = np.log([estimate.low, estimate.value, estimate.high])
+    with np.errstate(divide="ignore"):
+        low, value, high = np.log([estimate.low, estimate.value, estimate.high])
     if not np.isfinite([low, high]).all():
         return "undecided"
     if p_adjusted <= SIGNIFICANCE and abs(value) > np.log1p(margin):

@@ -282,3 +282,12 @@ def test_launches_that_are_all_equal_are_no_reason_for_a_warning(
         equal = comparison.ratio(values + 1e-15 * np.arange(3), values)
         assert equal.value == pytest.approx(1)
     assert not recwarn.list
+
+
+def test_launches_that_tell_nothing_are_no_reason_for_a_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    wide = statistics.interval_of_medians(np.array([-1.0, 1.0]), confidence=1 - 1e-6)
+    assert (wide.low, wide.high) == (0.0, np.inf)
+    assert statistics.verdict(wide, 0.01, 1.0) == "undecided"
+    assert not recwarn.list
