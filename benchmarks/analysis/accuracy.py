@@ -167,9 +167,8 @@ def equivalences(
 def learned(pairs: pd.DataFrame) -> bool:
     """Whether every pair of `equivalences` is decided, clearly enough to look no further.
 
-    One framework alone leaves nothing to decide.
-
-    Looking after every seed and ending at the first sign would claim too much.
+    Looking after every seed and ending at the first sign would claim too much. One framework alone
+    leaves nothing to decide.
     """
     clear = pairs[["p_equivalent", "p_different_adjusted"]].min(axis=1) <= STOPPING_LEVEL
     return bool(clear.all())

@@ -19,7 +19,6 @@ from benchmarks.analysis import (
     learning,
     ledger_differences,
     limits,
-    noise,
     pairs,
     statistics,
 )
@@ -195,9 +194,7 @@ def _case_row(
 def compute_findings(bundle: Bundle) -> Findings:
     """Estimates, verdicts and ranks, from the bundle's measured tables."""
     samples = bundle.undisturbed_samples
-    step_seconds = statistics.step_seconds(samples)
-    other_speeds = noise.other_speeds(step_seconds, statistics.backends_of(samples))
-    step_seconds = noise.on_main_speed(step_seconds, other_speeds)
+    step_seconds, other_speeds = statistics.on_main_speed(samples)
     apart = learning.trained_apart(bundle)
     run, workload = bundle.environment.run, bundle.environment.workload
     cases = pd.DataFrame([case.to_json() for case in run.cases], columns=list(IDENTITY))

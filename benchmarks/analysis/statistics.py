@@ -83,6 +83,13 @@ def step_seconds(samples: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def on_main_speed(samples: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`step_seconds` without launches of cases on another speed, and these: see noise.py."""
+    table = step_seconds(samples)
+    others = noise.other_speeds(table, backends_of(samples))
+    return noise.on_main_speed(table, others), others
+
+
 def launch_medians(values: pd.Series) -> Array:
     """The median over rounds, one for each launch; `values` are indexed by (launch, round)."""
     present = values.dropna()
@@ -213,8 +220,8 @@ def verdicts(samples: pd.DataFrame, judged: Iterable[tuple[str, str, str]]) -> p
     1 − R·SIGNIFICANCE/m, so that those of just these R do not hold 1. Pairs with a case that was
     not timed are left out.
     """
-    table, frameworks = step_seconds(samples), backends_of(samples)
-    table = noise.on_main_speed(table, noise.other_speeds(table, frameworks))
+    table, _ = on_main_speed(samples)
+    frameworks = backends_of(samples)
     pairs = [pair for pair in judged if {*pair[:2]} <= {*table.columns}]
     logs = [(np.log(table[case]) - np.log(table[other])).dropna() for case, other, _ in pairs]
     medians = [launch_medians(ratios) for ratios in logs]

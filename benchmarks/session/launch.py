@@ -164,7 +164,8 @@ class Launch:
             self._each_that_trains(Member.read_due_batches)
             disturbed += self._round(number)
             # Where learning is measured apart, one reading shows that all have trained alike.
-            if (number + 1) % read_every == 0 if plan.readings else number == 0:
+            reads = (number + 1) % read_every == 0 if plan.readings else number == 0
+            if reads:
                 self._each_that_trains(Member.read)
             longest_round = max(longest_round, monotonic() - began)
         self._each_that_trains(Member.read_due_batches)
@@ -188,7 +189,7 @@ class Launch:
         step, state = self.plan.middle, None
         guides = [member for member in self._members if member.trains]
         guides.sort(key=lambda member: (member.case in self.state.uncertified, member.flushes,
-            member.warmup.last.seconds / member.warmup.last.steps))  # fmt: skip
+            member.warmup.step_seconds))  # fmt: skip
         for member in guides:
             with self._failing_alone(member.case):
                 state = member.train_to(step)

@@ -84,7 +84,7 @@ class Member:
     def train_block(self) -> Block:
         """Train the next block; the caller writes its sample."""
         warmup = self.warmup
-        expected = warmup.block.steps * warmup.last.seconds / warmup.last.steps
+        expected = warmup.block.steps * warmup.step_seconds
         request = messages.TrainBlock(warmup.block, self.case.slowed_by)
         block = self.worker.ask(request, ANSWER_TIMEOUT_SECONDS + 20 * expected)
         steps = block.lead_in_steps + block.steps
@@ -125,8 +125,7 @@ class Member:
 
     def train_to(self, step: int) -> State:
         """Train up to a step, untimed; the state there."""
-        last = self.warmup.last
-        timeout = ANSWER_TIMEOUT_SECONDS + 20 * step * last.seconds / last.steps
+        timeout = ANSWER_TIMEOUT_SECONDS + 20 * step * self.warmup.step_seconds
         return self.worker.ask(messages.TrainTo(step), timeout)
 
     def start_from(self, state: State, step: int) -> None:

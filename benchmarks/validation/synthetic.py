@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from backends.contract import Array
-from benchmarks.analysis import statistics
-from benchmarks.analysis.noise import Variance
+from benchmarks.analysis import noise, statistics
 from benchmarks.plan.presets import PRESETS
 
 RUNS = 2000
@@ -91,8 +90,7 @@ def verdict_when_settled(logs: pd.Series) -> str:
         part = logs[logs.index.get_level_values("launch") < launches]
         estimate = statistics.interval_of_logs(part)
         medians = statistics.launch_medians(part)
-        own = Variance(float(np.var(medians, ddof=1)), len(medians) - 1)
-        needed = statistics.launches_needed(medians, own)
+        needed = statistics.launches_needed(medians, *noise.pooled([medians], ["alone"]))
         pair = {"verdict": verdict_on(estimate), "p_adjusted": estimate.p_value}
         if statistics.settled(pd.DataFrame([pair | {"launches_needed": needed}])):
             break

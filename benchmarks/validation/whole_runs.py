@@ -18,6 +18,7 @@ from backends.contract import Array
 from benchmarks.analysis import accuracy, noise, statistics
 from benchmarks.bundle.reader import Bundle
 from benchmarks.schema import RUNG, TIER
+from benchmarks.validation.synthetic import DIFFERENT
 
 RUNS = 200
 ROUNDS = 10
@@ -27,7 +28,6 @@ LAUNCHES = (3, 4, 6)
 TIERS = ("taught", "expert", "limit")
 SLOWER = 0.05
 """By how much the second framework is slower than the first, where they are no equals."""
-DIFFERENT = ("faster", "slower")
 SEEDS, MOST_SEEDS = 4, 12
 MARGIN = 0.3
 DEVIATIONS = (0.06, 0.22)
@@ -63,9 +63,8 @@ def components(folders: list[Path]) -> pd.DataFrame:
         bundle = Bundle.read(folder)
         samples = bundle.undisturbed_samples
         samples = samples[samples["mode"] != "floor"]
-        table, frameworks = statistics.step_seconds(samples), statistics.backends_of(samples)
-        others = noise.other_speeds(table, frameworks)
-        logs = noise.on_main_speed(table, others).apply(np.log)
+        table, others = statistics.on_main_speed(samples)
+        frameworks, logs = statistics.backends_of(samples), table.apply(np.log)
         logs = logs.sub(logs.median(axis=1), axis=0)
         by_launch = logs.groupby(level="launch")
         launches, within = by_launch.median(), logs - by_launch.transform("median")

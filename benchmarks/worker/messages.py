@@ -154,6 +154,11 @@ class WarmUp:
     last: Block
     """The last piece that was trained."""
 
+    @property
+    def step_seconds(self) -> float:
+        """What a step took at last."""
+        return self.last.seconds / self.last.steps
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:

@@ -30,6 +30,7 @@ from benchmarks.worker.memory import forget_peak_rss, peak_rss_mib
 
 PROFILED_STEPS = 20
 FEW_IMAGES = 500
+"""Training images whose loss is read while learning is measured."""
 
 
 class Worker:

@@ -32,7 +32,7 @@ class Stub:
 
     @property
     def warmup(self) -> Any:
-        return SimpleNamespace(last=SimpleNamespace(seconds=self.step_seconds, steps=1))
+        return SimpleNamespace(step_seconds=self.step_seconds)
 
     def train_to(self, step: int) -> str:
         if self.fails:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from benchmarks.analysis import noise
+from benchmarks.analysis.statistics import backends_of, step_seconds
 from benchmarks.validation.whole_runs import Noise, simulate
 
 
@@ -28,10 +28,6 @@ def test_one_launch_tells_no_variance() -> None:
     assert np.isnan(noise.pooled([np.array([0.1])], ["ab"])[0].value)
 
 
-def table_of(samples: pd.DataFrame) -> pd.DataFrame:
-    return samples.pivot_table(index=["launch", "round"], columns="case", values="seconds")
-
-
 QUIET = Noise("quiet", (0.005, 0.005, 0.005))
 
 
@@ -41,8 +37,8 @@ def test_a_process_on_another_speed_is_found_and_left_out(launches: int) -> None
     slow = (samples["case"] == "b expert") & (samples["launch"] == 1)
     samples.loc[slow, "seconds"] *= 1.14
     table, frameworks = (
-        table_of(samples),
-        dict(zip(samples["case"], samples["backend"], strict=True)),
+        step_seconds(samples),
+        backends_of(samples),
     )
     found = noise.other_speeds(table, frameworks)
     assert found[["launch", "case"]].to_numpy().tolist() == [[1, "b expert"]]
@@ -54,16 +50,16 @@ def test_a_process_on_another_speed_is_found_and_left_out(launches: int) -> None
 
 def test_where_processes_vary_widely_none_is_on_another_speed() -> None:
     samples = simulate(Noise("wide", (0.06, 0.06, 0.06)), 5, 0.0, seed=1)
-    frameworks = dict(zip(samples["case"], samples["backend"], strict=True))
-    assert noise.other_speeds(table_of(samples), frameworks).empty
+    frameworks = backends_of(samples)
+    assert noise.other_speeds(step_seconds(samples), frameworks).empty
 
 
 def test_of_too_few_cases_or_launches_nothing_is_said() -> None:
     samples = simulate(QUIET, 2, 0.0, seed=1)
     samples.loc[(samples["case"] == "b expert") & (samples["launch"] == 1), "seconds"] *= 2
-    frameworks = dict(zip(samples["case"], samples["backend"], strict=True))
-    assert noise.other_speeds(table_of(samples), frameworks).empty
+    frameworks = backends_of(samples)
+    assert noise.other_speeds(step_seconds(samples), frameworks).empty
     longer = simulate(QUIET, 4, 0.0, seed=1)
     longer.loc[(longer["case"] == "b expert") & (longer["launch"] == 1), "seconds"] *= 2
     few = longer[longer["case"].isin(["a expert", "b expert", "c expert"])]
-    assert noise.other_speeds(table_of(few), frameworks).empty
+    assert noise.other_speeds(step_seconds(few), frameworks).empty
