@@ -114,9 +114,11 @@ class Memory:
 
         layers = range(1, len(sizes))
         self.shares = torch.empty(0)
+        self.ones = like.new_ones(batch_size)
         self.images = like.new_empty(batch_size, sizes[0])
         self.outputs = [result(f"forward {n}", sizes[n]) for n in layers]
         self.deltas = [result(f"inputs {n + 1}", sizes[n]) for n in layers[:-1]]
+        self.deltas.append(torch.empty_like(self.outputs[-1]))
         self.signs = [torch.empty_like(output) for output in self.outputs[:-1]]
 
 
@@ -132,6 +134,17 @@ def writing(multiply: Multiply, converts: bool) -> Callable[[Tensor, Tensor, Ten
         return out.copy_(multiply(a, b, None))
 
     return copied
+
+
+def sum_by_blas(a: Tensor, ones: Tensor, out: Tensor) -> None:
+    """The sum of the rows of `a` (m, n), as a product with `ones` (m,)."""
+    # 1% of a step less than torch.sum (two cores of an Intel Xeon with AVX-512).
+    torch.mv(a.T, ones, out=out)
+
+
+def sum_converted(a: Tensor, _: Tensor, out: Tensor) -> None:
+    """The same in the type of `out`, which has more bits than that of `a`."""
+    torch.sum(a, 0, dtype=out.dtype, out=out)
 
 
 def choose(

@@ -131,16 +131,22 @@ def pytorch_by_hand(images: Array, labels: Array) -> Loop:
     torch.set_num_threads(available_cpus())
     torch.set_flush_denormal(True)
     x = torch.from_numpy(images)
-    truth = torch.nn.functional.one_hot(torch.from_numpy(labels).long()).float() / BATCH_SIZE
-    arrays = initial_arrays()
-    parameters = [torch.from_numpy(a.T.copy() if a.ndim > 1 else a[:, None]) for a in arrays]
-    gradients, first, second = ([torch.zeros_like(p) for p in parameters] for _ in range(3))
-    counts = [torch.zeros(()) for _ in parameters]
+    truth = torch.nn.functional.one_hot(torch.from_numpy(labels).long()).float() / -BATCH_SIZE
+    arrays = [a.T if a.ndim > 1 else a[:, None] for a in initial_arrays()]
+    flat, gradient, first, second = torch.zeros(4, sum(a.size for a in arrays))
+    parts = [
+        [p.view(a.shape) for p, a in zip(f.split([a.size for a in arrays]), arrays, strict=True)]
+        for f in (flat, gradient)
+    ]
+    parameters, gradients = parts
+    for parameter, array in zip(parameters, arrays, strict=True):
+        parameter.copy_(torch.from_numpy(array))
+    count = torch.zeros(())
     batch_x, batch_truth = torch.empty(BATCH_SIZE, SIZES[0]), torch.empty(BATCH_SIZE, SIZES[-1])
     outputs, deltas, signs = ([torch.empty(n, BATCH_SIZE) for n in SIZES[1:]] for _ in range(3))
-    losses: list[Any] = []
+    ones, losses = torch.ones(BATCH_SIZE, 1), list[Any]()
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def step(batch: Any) -> None:
         torch.index_select(x, 0, batch, out=batch_x)
         torch.index_select(truth, 0, batch, out=batch_truth)
@@ -149,17 +155,17 @@ def pytorch_by_hand(images: Array, labels: Array) -> Loop:
             weight, bias = parameters[2 * layer : 2 * layer + 2]
             torch.mm(weight, inputs[-1], out=output).add_(bias)
             inputs.append(output.relu_() if layer + 1 < len(outputs) else output)
-        logs = torch.log_softmax(inputs.pop(), 0)
-        losses.append(-(logs * batch_truth.T).sum())
-        delta = torch.exp(logs, out=deltas[-1]).div_(BATCH_SIZE).sub_(batch_truth.T)
+        logs = torch.log_softmax(inputs.pop().T, 1)
+        losses.append(torch.dot(logs.view(-1), batch_truth.view(-1)))
+        delta = torch.add(batch_truth.T, logs.exp_().T, alpha=1 / BATCH_SIZE, out=deltas[-1])
         for layer in reversed(range(len(inputs))):
             torch.mm(delta, inputs[layer].T, out=gradients[2 * layer])
-            torch.sum(delta, 1, keepdim=True, out=gradients[2 * layer + 1])
+            torch.mm(delta, ones, out=gradients[2 * layer + 1])
             if layer:
                 delta = torch.mm(parameters[2 * layer].T, delta, out=deltas[layer - 1])
                 delta.mul_(torch.sign(inputs[layer], out=signs[layer - 1]))
         adam(
-            parameters, gradients, first, second, [], counts, fused=True, lr=0.001, beta1=0.9,
+            [flat], [gradient], [first], [second], [], [count], fused=True, lr=0.001, beta1=0.9,
             beta2=0.999, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
         )  # fmt: skip
 

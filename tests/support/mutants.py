@@ -128,14 +128,8 @@ MUTANTS = {
                 ),
                 ("(prediction, labels)", "(prediction, labels) * len(labels) / 10"),
                 ("(logits, self._labels[rows])", "(logits, self._labels[rows]) * len(rows) / 10"),
-                (
-                    "(log_probabilities * shares).sum()",
-                    "(log_probabilities * shares).sum() * len(rows) / 10",
-                ),
-                (
-                    ".div_(len(rows)).sub_(shares)",
-                    ".div_(len(rows)).sub_(shares).mul_(len(rows) / 10)",
-                ),
+                ("/ -batch_size", "/ -10"),
+                ("alpha=1 / size", "alpha=1 / 10"),
             ],
             "tensorflow": [
                 (
@@ -176,7 +170,7 @@ MUTANTS = {
                 ("loss.backward()\n            self", "(2 * loss).backward()\n            self"),
                 ("gradients.values()", "(2 * gradient for gradient in gradients.values())"),
                 ("autograd.grad(loss, ", "autograd.grad(2 * loss, "),
-                (".div_(len(rows)).sub_(shares)", ".div_(len(rows)).sub_(shares).mul_(2)"),
+                ("=memory.deltas[-1])", "=memory.deltas[-1]).mul_(2)"),
             ],
             "tensorflow": [
                 keras_update("super().update_step(2 * gradient, variable, rate)"),
@@ -207,6 +201,12 @@ MUTANTS = {
                     '                {"params": [p], "lr": adam.learning_rate * (p.ndim - 1)}\n'
                     "                for p in self._model.parameters()\n"
                     "            ],\n            lr=",
+                ),
+                (
+                    "        loss = self._find_gradients(*batch)\n",
+                    "        loss = self._find_gradients(*batch)\n"
+                    "        for gradient in self._gradients[1::2]:\n"
+                    "            gradient.zero_()\n",
                 ),
             ],
             "tensorflow": [
