@@ -203,10 +203,11 @@ MUTANTS = {
                     "            ],\n            lr=",
                 ),
                 (
-                    "        loss = self._find_gradients(*batch)\n",
-                    "        loss = self._find_gradients(*batch)\n"
-                    "        for gradient in self._gradients[1::2]:\n"
-                    "            gradient.zero_()\n",
+                    "(*batch)\n        self._update()\n",
+                    "(*batch)\n        biases = [bias.clone() for bias in self._weights[1::2]]\n"
+                    "        self._update()\n"
+                    "        for bias, former in zip(self._weights[1::2], biases):\n"
+                    "            bias.copy_(former)\n",
                 ),
             ],
             "tensorflow": [
