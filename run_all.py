@@ -30,7 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     # An interrupt that comes when all is done changes nothing.
     with suppress(KeyboardInterrupt), interrupts.deferred():
         # Not above, where an interrupt would end in a traceback.
-        from benchmarks.commands import exit_codes, output
+        from benchmarks.commands import exit_codes
+        from benchmarks.terminal import output
 
         codes = {
             UsageError: exit_codes.REFUSED,

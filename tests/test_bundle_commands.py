@@ -15,7 +15,7 @@ import pytest
 from scipy import stats
 
 import run_all
-from benchmarks.analysis import comparison
+from benchmarks.analysis.between_runs import comparison
 from benchmarks.bundle.reader import Bundle
 from benchmarks.errors import UnjudgedError, UsageError
 from benchmarks.machine.settings import ROOT
@@ -28,7 +28,7 @@ SLOWED = TIMES | {"jax compiled": 1.1}
 
 def rows_of(before: Path, after: Path, baseline: str | None = None) -> dict[str, dict[str, Any]]:
     """The rows of a comparison by case."""
-    compared = comparison.compare(Bundle.read(before), Bundle.read(after), baseline)
+    compared = comparison.compare([Bundle.read(before)], [Bundle.read(after)], baseline)
     return {str(row["case"]): dict(row) for _, row in compared.rows.iterrows()}
 
 
@@ -105,7 +105,7 @@ def test_the_interval_is_welchs(before: Path, tmp_path: Path) -> None:
     estimate = [row["ratio"], row["ratio_low"], row["ratio_high"]]
     # The median of an even number of rounds: the mean of two, taken here before the logarithm.
     assert estimate == pytest.approx(np.exp([centre, centre - reach, centre + reach]), rel=1e-4)
-    assert (row["launches_before"], row["launches_after"]) == (3, 5)
+    assert (row["values_before"], row["values_after"]) == (3, 5)
 
 
 def test_the_interval_covers_at_its_level() -> None:
@@ -200,7 +200,7 @@ def test_cases_that_cannot_be_compared_are_named(before: Path, tmp_path: Path) -
         uncertified=("jax multistep",),
         skipped=("jax compiled",),
     )
-    compared = comparison.compare(Bundle.read(before), Bundle.read(other))
+    compared = comparison.compare([Bundle.read(before)], [Bundle.read(other)])
     assert list(compared.rows["case"]) == ["numpy eager"]
     assert compared.left_out == {
         "jax compiled": "was skipped in AFTER",
@@ -233,7 +233,8 @@ def test_many_equal_cases_are_not_called_different() -> None:
         )
         for _ in range(2)
     )
-    rows = comparison.rows_of(cases, old, new)
+    tables = {"before": [old], "after": [new]}
+    rows = comparison.rows_of({case: comparison.values_of(tables, case) for case in cases})
     missed = (rows["ratio_low"] > 1) | (rows["ratio_high"] < 1)
     assert missed.any()
     assert not set(rows["verdict"]) & {"faster", "slower"}
@@ -247,7 +248,7 @@ def test_controls_are_not_compared(tmp_path: Path) -> None:
 
 def test_steps_alone_may_differ(before: Path, tmp_path: Path) -> None:
     longer = write_bundle(tmp_path / "longer", TIMES, workload={"steps": 900})
-    compared = comparison.compare(Bundle.read(before), Bundle.read(longer))
+    compared = comparison.compare([Bundle.read(before)], [Bundle.read(longer)])
     assert any("differ in steps: 500 before, 900 after" in note for note in compared.cautions)
 
 

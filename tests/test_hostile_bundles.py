@@ -20,7 +20,7 @@ import run_all
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle import files
 from benchmarks.bundle.reader import MOST_LINE, Bundle, end_of_output
-from benchmarks.commands import report, terminal
+from benchmarks.commands import report
 from benchmarks.errors import UsageError
 from benchmarks.reports import page as report_page
 from benchmarks.reports import run as run_report
@@ -28,6 +28,7 @@ from benchmarks.reports import sections
 from benchmarks.reports.figures import static
 from benchmarks.reports.formats import block, code, text
 from benchmarks.reports.sections import CASE, Column, Table
+from benchmarks.terminal import results
 from benchmarks.texts import harmless
 from tests.support.hostile import (
     EVERYTHING,
@@ -162,7 +163,7 @@ def test_names_in_any_script_and_of_any_length_are_drawn(tmp_path: Path) -> None
 def shown(read: Read, **looks: Any) -> str:
     """What the terminal shows of a bundle."""
     printed = io.StringIO()
-    terminal.show_findings(Console(file=printed, width=112, **looks), *read)
+    results.show_findings(Console(file=printed, width=112, **looks), *read)
     return printed.getvalue()
 
 

@@ -41,14 +41,15 @@ class Variance(NamedTuple):
     freedom: float
 
 
-def pooled(medians: Sequence[Array], kinds: Sequence[object]) -> list[Variance]:
+def pooled(groups: Sequence[Sequence[Array]], kinds: Sequence[object]) -> list[Variance]:
     """The variance of each pair, shrunk towards that of the others of its kind.
 
-    `medians` has the logarithms of each pair, one for each launch, `kinds` what two frameworks it
-    is of. NaN where neither the pair nor another of its kind has two launches.
+    `groups` has the logarithms of each pair, one for each launch, or in groups that have a mean
+    each; `kinds` what two frameworks it is of. NaN where neither the pair nor another of its kind
+    has two values in a group.
     """
-    freedom = np.array([max(len(values) - 1, 0) for values in medians], dtype=float)
-    sums = np.array([values.var() * len(values) if len(values) else 0.0 for values in medians])
+    freedom = np.array([sum(max(len(one) - 1, 0) for one in own) for own in groups], dtype=float)
+    sums = np.array([sum(one.var() * len(one) for one in own if len(one)) for own in groups])
     found = []
     for index, kind in enumerate(kinds):
         others = [n for n, other in enumerate(kinds) if n != index and other == kind]

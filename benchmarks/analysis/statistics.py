@@ -125,9 +125,16 @@ def interval_of_medians(
     own = float(np.var(medians, ddof=1)) if count > 1 else np.nan
     spread, freedom = variance or (own, count - 1.0)
     mean = float(np.mean(medians)) if count else np.nan
-    if not (freedom > 0 and np.isfinite(spread) and np.isfinite(mean)):
+    error = float(np.sqrt(spread / count)) if count else np.nan
+    return interval_of_mean(mean, error, freedom, confidence)
+
+
+def interval_of_mean(
+    mean: float, error: float, freedom: float, confidence: float = CONFIDENCE
+) -> Estimate:
+    """Exp of a mean of logarithms, with Student's interval; `error` is its standard error."""
+    if not (freedom > 0 and np.isfinite(error) and np.isfinite(mean)):
         return Estimate(value=float(np.exp(mean)), low=np.nan, high=np.nan)
-    error = float(np.sqrt(spread / count))
     reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
     with np.errstate(divide="ignore", invalid="ignore"):
         # Equal values have no spread: a mean of zero is then no sign of a difference.
@@ -226,7 +233,7 @@ def verdicts(samples: pd.DataFrame, judged: Iterable[tuple[str, str, str]]) -> p
     logs = [(np.log(table[case]) - np.log(table[other])).dropna() for case, other, _ in pairs]
     medians = [launch_medians(ratios) for ratios in logs]
     kinds = [frozenset(map(frameworks.get, pair[:2])) for pair in pairs]
-    variances = noise.pooled(medians, kinds)
+    variances = noise.pooled([[one] for one in medians], kinds)
     estimates = [interval_of_medians(*one) for one in zip(medians, variances, strict=True)]
     adjusted = adjust([estimate.p_value for estimate in estimates])
     reaches = pd.Series([estimate.high / estimate.value - 1 for estimate in estimates])

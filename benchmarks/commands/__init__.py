@@ -13,7 +13,8 @@ COMMANDS = {
     "versions": "install several releases of a framework, and say which of them changed what",
     "sweep": "repeat the comparison over batch sizes, widths and depths of the network",
     "report": "rewrite the report of a bundle, or make one report of several bundles",
-    "compare": "say what became faster or slower between two bundles",
+    "compare": "say what became faster or slower between runs",
+    "ab": "run two revisions of this program by turns, and say what became faster or slower",
     "list": "show what can run here, and why the rest cannot",
 }
 """Every command and what it does; `measure` is the default."""

@@ -1,37 +1,51 @@
-"""The command `compare`: what became faster or slower between two bundles.
+"""The command `compare`: what became faster or slower between runs.
 
-For each case of both: how many times as long a step takes in AFTER, with its 95% interval, and
-whether AFTER is faster, slower, a tie or undecided. Both runs need two launches or more; with two
-or three the intervals are wide. No framework is needed.
+For each case of all runs: how many times as long a step takes in AFTER, with its 95% interval, and
+whether AFTER is faster, slower, a tie or undecided. Of one run a side, both need two launches or
+more, and what changed on the machine between them counts as theirs. Several runs a side that were
+made by turns, as `ab` makes them, tell the one from the other. No framework is needed.
 
 For example:
   python run_all.py compare results/old results/new   an upgrade, on the same machine
-  python run_all.py compare results/old results/new --baseline "numpy eager" --fail-if-slower 5%
-                                                      as a gate in CI: machines differ, but
-                                                      ratios to a case that stayed the same do not
+  python run_all.py compare --before ab/before-* --after ab/after-* --fail-if-slower 5%
+                                                      as a gate in CI
 
 A gate ends with 0 only if every case of BEFORE was judged and none is shown to be slower than
-allowed; with 1 if one is; with 3 if it cannot judge, as where a case is missing, is not certified
-or has a single launch, where a run was interrupted, or where the machines differ.
+allowed; with 1 if one is; with 3 if it cannot judge, as where there are fewer than three runs a
+side, a case is missing or not certified, a run was interrupted, or the machines differ.
 """
 
+import argparse
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.analysis import comparison, gate
+from benchmarks.analysis.between_runs import comparable, comparison, gate
 from benchmarks.bundle import files
 from benchmarks.bundle.folders import check_report
-from benchmarks.commands import exit_codes, options, report, terminal
+from benchmarks.commands import exit_codes, options, report
 from benchmarks.errors import UnjudgedError, UsageError
 from benchmarks.reports import comparison as comparison_report
+from benchmarks.terminal import results
 
 
 def parser() -> options.Parser:
     """The command line of `compare`."""
     parser = options.Parser("compare", __doc__)
-    parser.add_argument("before", type=Path, metavar="BEFORE", help="a bundle")
-    parser.add_argument("after", type=Path, metavar="AFTER", help="the bundle that is judged")
+    parser.add_argument("bundles", type=Path, nargs="*", metavar="BUNDLE",
+        help="the one before and the one after, which is judged")  # fmt: skip
+    parser.add_argument("--before", type=Path, nargs="+", default=[], metavar="BUNDLE",
+        help="several runs before the change")  # fmt: skip
+    parser.add_argument("--after", type=Path, nargs="+", default=[], metavar="BUNDLE",
+        help="several runs after it")  # fmt: skip
+    add_gate_options(parser)
+    parser.add_argument("--output", type=Path, metavar="FILE.md",
+        help="write the comparison there, in markdown")  # fmt: skip
+    return parser
+
+
+def add_gate_options(parser: options.Parser) -> None:
+    """Options that say what is judged, and how."""
     parser.add_argument("--baseline", metavar="CASE",
         help="within rounds, divide every case by this one of its own bundle")  # fmt: skip
     parser.add_argument("--fail-if-slower", type=options.percentage, metavar="PERCENT",
@@ -39,33 +53,62 @@ def parser() -> options.Parser:
         "where that cannot be judged")  # fmt: skip
     parser.add_argument("--allow-missing", nargs=1, type=options.listed(str),
         action="extend", default=[], metavar="CASE",
-        help="let --fail-if-slower pass although this case was not measured in one of the two; "
+        help="let --fail-if-slower pass although this case was not measured in one of the runs; "
         "may be repeated")  # fmt: skip
-    parser.add_argument("--output", type=Path, metavar="FILE.md",
-        help="write the comparison there, in markdown")  # fmt: skip
-    return parser
 
 
 def main(argv: list[str], console: Console) -> int:
-    """Compare the step times of two bundles."""
+    """Compare the step times of bundles."""
     arguments = parser().read(argv)
     check_report(arguments.output)
-    folders: list[Path] = [arguments.before, arguments.after]
+    before, after = _sides(arguments.bundles, arguments.before, arguments.after)
+    return judge(arguments, before, after, arguments.output, console)
+
+
+def _sides(bundles: list[Path], before: list[Path], after: list[Path]) -> list[list[Path]]:
+    """The folders of both sides; raises UsageError where a side has none."""
+    if len(bundles) == 2 and not (before or after):
+        return [bundles[:1], bundles[1:]]
+    if bundles or not (before and after):
+        raise UsageError(
+            "compare: name two bundles, BEFORE and AFTER, or --before BUNDLE… --after BUNDLE…"
+        )
+    return [before, after]
+
+
+def judge(
+    arguments: argparse.Namespace,
+    before: list[Path],
+    after: list[Path],
+    output: Path | None,
+    console: Console,
+) -> int:
+    """Compare the bundles in these folders by the gate's options; returns the exit code."""
     limit: float | None = arguments.fail_if_slower
-    before, after = (report.read_bundle("compare", folder) for folder in folders)
     allowed: list[str] = arguments.allow_missing
+    sides = {
+        name: tuple(report.read_bundle("compare", folder) for folder in folders)
+        for name, folders in ((comparable.BEFORE, before), (comparable.AFTER, after))
+    }
+    bundles = [bundle for side in sides.values() for bundle in side]
     for option, cases in (("--baseline", [arguments.baseline]), ("--allow-missing", allowed)):
         for case in filter(None, cases):
-            comparison.check_case(option, case, before, after)
-    names = report.bundle_names(folders)
-    if comparison.same_run(before, after):
-        _write(arguments.output, comparison_report.markdown_of_same_run(*names), console)
+            comparable.check_case(option, case, bundles)
+    names = report.bundle_names([*before, *after])
+    titles = [", ".join(names[: len(before)]), ", ".join(names[len(before) :])]
+    if len(bundles) > 2 and (twice := comparable.with_the_same_samples(bundles)):
+        one, other = (names[number] for number in twice)
+        raise UsageError(f"{one} and {other} hold the same run; name each run once")
+    if len(bundles) == 2 and comparable.same_run(*bundles):
+        _write(output, comparison_report.markdown_of_same_run(*titles), console)
         console.print(comparison_report.SAME_RUN)
         return exit_codes.OK
-    result = comparison.compare(before, after, arguments.baseline)
-    judged = gate.judge(result, before, after, limit, allowed) if limit else None
-    _write(arguments.output, comparison_report.markdown(result, *names, gate=judged), console)
-    terminal.show_comparison(console, result, judged)
+    result = comparison.compare(
+        sides[comparable.BEFORE], sides[comparable.AFTER], arguments.baseline
+    )
+    judged = gate.judge(result, sides, limit, allowed) if limit else None
+    _write(output, comparison_report.markdown(result, *titles, gate=judged), console)
+    results.show_comparison(console, result, judged)
     if judged and judged.slower:
         return exit_codes.FAILED
     if judged and judged.unjudged:
@@ -82,4 +125,4 @@ def _write(output: Path | None, text: str, console: Console) -> None:
     except OSError as error:
         problem = f"cannot be written ({error.strerror})"
         raise UsageError(f"--output {output}: {problem}") from None
-    terminal.show_line(console, f"report: {output}")
+    results.show_line(console, f"report: {output}")

@@ -27,10 +27,11 @@ from benchmarks.analysis.findings import write as write_tables
 from benchmarks.bundle import files
 from benchmarks.bundle.folders import check_folder, create_folder
 from benchmarks.bundle.reader import Bundle
-from benchmarks.commands import exit_codes, options, terminal
+from benchmarks.commands import exit_codes, options
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.reports import run as run_report
 from benchmarks.reports import several
+from benchmarks.terminal import results
 from benchmarks.texts import harmless
 
 PAGE_PACKAGES = ("plotly", "jinja2", "markdown_it")
@@ -140,7 +141,7 @@ def report_run(folder: Path, console: Console) -> None:
             _write_page(bundle, findings, folder)
         except OSError as error:
             problem = unwritten(folder, error)
-        terminal.show_findings(console, bundle, findings)
+        results.show_findings(console, bundle, findings)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; {kept}: {command}") from None
     if problem:
@@ -150,7 +151,7 @@ def report_run(folder: Path, console: Console) -> None:
 
 def _report_one(folder: Path, output: Path | None, console: Console) -> None:
     """Write what is computed from a bundle's rows, by default into it, and show it."""
-    terminal.show_findings(console, *write_reports(folder, output))
+    results.show_findings(console, *write_reports(folder, output))
     _announce(output or folder, console)
 
 
@@ -179,7 +180,7 @@ def _announce(folder: Path, console: Console) -> None:
     if missing := missing_for_page():
         page = f"no report.html: it needs plotly and Jinja2; not installed: {', '.join(missing)}"
     for line in (f"report: {folder / 'report.md'}", page):
-        terminal.show_line(console, line)
+        results.show_line(console, line)
 
 
 def main(argv: list[str], console: Console) -> int:

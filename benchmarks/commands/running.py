@@ -21,7 +21,6 @@ from benchmarks.bundle.records import Environment
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.commands import exit_codes
 from benchmarks.commands.options import NO_FLOORS
-from benchmarks.commands.progress import RunProgress
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import environment, probe, project
 from benchmarks.machine.advice import together
@@ -35,6 +34,7 @@ from benchmarks.plan.variants import Variant
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import OTHER_SHARE
 from benchmarks.session.session import Session
+from benchmarks.terminal.progress import RunProgress
 from benchmarks.texts import harmless
 
 

@@ -35,7 +35,7 @@ from benchmarks.bundle import files
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.folders import create_folder
 from benchmarks.bundle.reader import Bundle, read_environment
-from benchmarks.commands import exit_codes, options, report, running, terminal
+from benchmarks.commands import exit_codes, options, report, running
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import interrupts, lock
 from benchmarks.machine.settings import ROOT
@@ -47,6 +47,7 @@ from benchmarks.plan.presets import PRESETS
 from benchmarks.reports import sweep as sweep_report
 from benchmarks.schema.frames import in_order
 from benchmarks.session.description import describe_run
+from benchmarks.terminal import results
 from benchmarks.texts import harmless
 
 ROUNDS = 6
@@ -246,7 +247,7 @@ def measure(argv: list[str], named: argparse.Namespace, console: Console) -> int
             read = Bundle.read(bundle)
             findings = compute_findings(read)
             if damage := describe_damage(read.problems):
-                terminal.show_line(console, f"{bundle}: {damage}")
+                results.show_line(console, f"{bundle}: {damage}")
         summaries[point] = findings.summary
         write(folder, summaries, console)
         if code == exit_codes.INTERRUPTED:
@@ -254,7 +255,7 @@ def measure(argv: list[str], named: argparse.Namespace, console: Console) -> int
             if arguments.data_dir != EMBEDDED:
                 again += ["--data-dir", str(arguments.data_dir)]
             again += [f"--python={name}={program}" for name, program in arguments.python]
-            terminal.show_line(console, f"go on with: {shlex.join(again)}")
+            results.show_line(console, f"go on with: {shlex.join(again)}")
             break
     return code
 
@@ -298,4 +299,4 @@ def write(folder: Path, summaries: Mapping[Point, pd.DataFrame], console: Consol
     except OSError as error:
         problem = report.unwritten(folder, error)
         raise StoppedError(f"{problem}; go on with sweep --resume when it can") from None
-    terminal.show_line(console, f"report: {folder / 'report.md'}")
+    results.show_line(console, f"report: {folder / 'report.md'}")

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from backends.ladder import EXPERT, LIMIT, Backend
 from backends.registry import BACKENDS
-from benchmarks.commands import measure, options, terminal
+from benchmarks.commands import measure, options
 from benchmarks.errors import UsageError
 from benchmarks.machine import interrupts, lock
 from benchmarks.plan import releases
@@ -28,6 +28,7 @@ from benchmarks.plan.cases import Case, select_cases, with_control
 from benchmarks.plan.presets import PRESETS
 from benchmarks.plan.releases import Release
 from benchmarks.plan.variants import Overrides
+from benchmarks.terminal import results
 
 
 def parser() -> options.Parser:
@@ -74,7 +75,7 @@ def compare(arguments: argparse.Namespace, console: Console) -> int:
         spec: releases.install(
             backend,
             spec,
-            partial(terminal.show_line, console),
+            partial(results.show_line, console),
             modes=[base.mode for base in bases],
             refresh=arguments.refresh,
         )

@@ -91,16 +91,39 @@ def install(
     interrupt, nothing is left that counts as ready.
     """
     folder, wanted = folder_of(backend, spec), requirements(backend, spec, modes)
-    python, distribution = str(folder / "bin" / "python"), backend.distributions[0]
+    read = [*backend.distributions, *OF_WORKERS]
+    versions = environment(folder, wanted, say, read=read, refresh=refresh)
+    return Release(
+        python=python_in(folder), versions=versions, distribution=backend.distributions[0]
+    )
+
+
+def environment(
+    folder: Path,
+    wanted: list[str],
+    say: Callable[[str], None],
+    *,
+    read: Iterable[str] = (),
+    refresh: bool = False,
+) -> dict[str, str]:
+    """See to it that an environment has what is wanted; the versions of the distributions `read`.
+
+    Raises as `install` does.
+    """
     versions = None if refresh else _ready(folder, wanted)
     if versions is None:
         say(f"installing {' '.join(wanted)} into {folder}")
         try:
-            versions = _made(folder, python, wanted, [*backend.distributions, *OF_WORKERS])
+            versions = _made(folder, python_in(folder), wanted, [*read])
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-    return Release(python=python, versions=versions, distribution=distribution)
+    return versions
+
+
+def python_in(folder: Path) -> str:
+    """The Python of an environment."""
+    return str(folder / "bin" / "python")
 
 
 def _ready(folder: Path, wanted: list[str]) -> dict[str, str] | None:
@@ -108,7 +131,7 @@ def _ready(folder: Path, wanted: list[str]) -> dict[str, str] | None:
     try:
         content = json.loads((folder / READY).read_text("utf-8"))
         whole = set(wanted) <= set(content["requirements"])
-        whole = whole and os.access(folder / "bin" / "python", os.X_OK)
+        whole = whole and os.access(python_in(folder), os.X_OK)
         versions: dict[str, str] = content["versions"]
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,7 +1,7 @@
 """The comparison of two bundles: its table, its sentences, and its markdown report."""
 
-from benchmarks.analysis.comparison import Comparison
-from benchmarks.analysis.gate import Gate
+from benchmarks.analysis.between_runs.comparison import Comparison
+from benchmarks.analysis.between_runs.gate import Gate
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
 from benchmarks.reports.formats import MS, as_interval, interval, joined, number, text
 from benchmarks.reports.sections import CASE, Column, Note, Part, Section, Table, document
@@ -9,16 +9,18 @@ from benchmarks.reports.several import environment_differences
 
 METHOD = f"""\
 A launch contributes the median, over its undisturbed rounds, of the logarithm of the step time, or
-of its ratio to the baseline in the same round. The two runs are independent: the ratio and its 95%
-interval are those of Welch's t interval on the launches' values. *slower* and *faster* are verdicts
-on the later run: the p-value, adjusted for the number of cases (Benjamini and Hochberg), is at most
-{100 * SIGNIFICANCE:.0f}%, and the ratio differs from one by more than
+of its ratio to the baseline in the same round. Runs are independent. Of one run a side, the ratio
+and its 95% interval are those of Welch's t interval on the launches' values. Of several, each run
+contributes the mean of its launches, and the interval is Student's, with a variance that is
+learned from both sides and from the framework's other cases (Smyth, 2004). *slower* and *faster*
+are verdicts on the later runs: the p-value, adjusted for the number of cases (Benjamini and
+Hochberg), is at most {100 * SIGNIFICANCE:.0f}%, and the ratio differs from one by more than
 {100 * SMALLEST_DIFFERENCE:.0f}%; *tie*: the whole interval lies within {100 * TIE_MARGIN:.0f}%.
-Whatever else differed between the two runs, such as another program on the machine, is in the ratio
-and not in the interval."""
+With one run a side, whatever else differed between the two, such as another program on the machine,
+is in the ratio and not in the interval."""
 
 SAME_RUN = "BEFORE and AFTER hold the same run: nothing is compared."
-FINE_LIMIT = "A limit under 1% is finer than two runs can tell apart."
+FINE_LIMIT = "A limit under 1% is finer than runs can tell apart."
 
 
 def table(comparison: Comparison) -> Table:
@@ -73,8 +75,8 @@ def gate_notes(gate: Gate) -> list[Note]:
     if gate.smallest_shown < 1:
         smallest = number(gate.smallest_shown, ".1%")
         notes.append(
-            Note(f"These launches would show a slowdown of {smallest} in {gate.worst_case}, which "
-                 "is the hardest to judge; smaller ones in the others.")
+            Note(f"In 9 of 10 such comparisons, a slowdown of {smallest} would be found in "
+                 f"{gate.worst_case}, which is the hardest to judge; smaller ones in the others.")
         )  # fmt: skip
     if gate.limit < SMALLEST_DIFFERENCE:
         notes.append(Note(FINE_LIMIT, "warning"))
@@ -82,8 +84,8 @@ def gate_notes(gate: Gate) -> list[Note]:
 
 
 def markdown(comparison: Comparison, before: str, after: str, *, gate: Gate | None) -> str:
-    """The whole report; `before` and `after` name the bundles."""
-    names = f"Before is {text(before)}, after is {text(after)}."
+    """The whole report; `before` and `after` name the bundles of each side."""
+    names = f"Before: {text(before)}. After: {text(after)}."
     opening: list[Part] = [names, table(comparison), notes(comparison, gate)]
     differences = environment_differences(comparison.differences)
     sections = [differences, Section("How it was compared", [METHOD])]

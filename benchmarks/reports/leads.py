@@ -5,7 +5,7 @@ import pandas as pd
 from backends.ladder import EXPERT, LIMIT, TAUGHT
 from backends.registry import title_of
 from benchmarks.analysis.findings import Findings
-from benchmarks.analysis.statistics import TIE_MARGIN, both_ways
+from benchmarks.analysis.statistics import MOST_LAUNCHES, TIE_MARGIN, both_ways
 from benchmarks.reports.cases import Group, comparable_groups
 from benchmarks.reports.formats import MS, as_interval, joined, number, text
 
@@ -65,9 +65,10 @@ def _open(leaders: pd.DataFrame, pairs: pd.DataFrame) -> str:
     elif pairs["launches"].max() < 2:
         why = "one launch decides nothing"
     elif launches.notna().all():
-        why = f"about {launches.max():.0f} launches would likely decide"
+        # A new one: going on with a run until it decides would find differences where none are.
+        why = f"a new run with --launches {launches.max():.0f} would likely decide"
     else:
-        why = "more launches would not likely decide"
+        why = f"no run of {MOST_LAUNCHES} launches would likely decide"
     return f"{names} are not shown to be slower than the fastest of them: {steps} ms a step ({why})"
 
 

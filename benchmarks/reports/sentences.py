@@ -138,7 +138,7 @@ def _difference(pairs: pd.DataFrame, titles: Mapping[str, str], names: str, apar
     return (
         f"Whether accuracy differs is open: over {counted(seeds, 'seed')}, {names} are shown "
         "neither to differ nor to be equivalent"
-        f"{about and f'; {about} seeds would likely decide it'}."
+        f"{about and f'; a new run of {about} seeds would likely decide it'}."
     )
 
 

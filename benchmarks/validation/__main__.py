@@ -6,6 +6,8 @@ Run these by hand, on a machine that does nothing else:
                                                   minutes
     python -m benchmarks.validation verdicts      verdicts on simulated runs whose noise is that of
                                                   real machines; ten minutes
+    python -m benchmarks.validation gate          the gate for CI on simulated runs by turns; ten
+                                                  minutes
     python -m benchmarks.validation real          verdicts on real runs of one case under several
                                                   names, and of that case slowed on purpose; an hour
     python -m benchmarks.validation widths        intervals of interleaved and of separate runs
@@ -28,7 +30,7 @@ from benchmarks.machine import environment, lock
 from benchmarks.machine.settings import ROOT, default_threads
 from benchmarks.validation import bare_loops, blocks, clock, real, synthetic, whole_runs
 
-WHICH = ("synthetic", "verdicts", "real", "widths", "clock", "bare-loops", "blocks")
+WHICH = ("synthetic", "verdicts", "gate", "real", "widths", "clock", "bare-loops", "blocks")
 FOLDER = ROOT / "results" / "validation"
 
 
@@ -90,6 +92,10 @@ def validate(arguments: argparse.Namespace) -> None:
                 "Learning: frameworks that learn alike, and that differ by the margin": learning,
             }
             write("verdicts", tables, found)
+    elif arguments.which == "gate":
+        for found in whole_runs.validate_gate():
+            title = f"{whole_runs.GATE_CALLS} calls a line, which make as many runs as they ask for"
+            write("gate", {title: found}, found)
     elif arguments.which == "widths":
         for runs in real.compare_widths(arguments.runs):
             medians = runs.drop(columns="seed").median().to_frame("median").T

@@ -10,7 +10,8 @@ from time import monotonic
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis import comparison, statistics
+from benchmarks.analysis import statistics
+from benchmarks.analysis.between_runs import comparison
 from benchmarks.bundle.reader import undisturbed
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.machine.settings import default_threads

@@ -90,7 +90,7 @@ def verdict_when_settled(logs: pd.Series) -> str:
         part = logs[logs.index.get_level_values("launch") < launches]
         estimate = statistics.interval_of_logs(part)
         medians = statistics.launch_medians(part)
-        needed = statistics.launches_needed(medians, *noise.pooled([medians], ["alone"]))
+        needed = statistics.launches_needed(medians, *noise.pooled([[medians]], ["alone"]))
         pair = {"verdict": verdict_on(estimate), "p_adjusted": estimate.p_value}
         if statistics.settled(pd.DataFrame([pair | {"launches_needed": needed}])):
             break

@@ -16,11 +16,13 @@ import pandas as pd
 
 from backends.contract import Array
 from benchmarks.analysis import accuracy, noise, statistics
+from benchmarks.analysis.between_runs import comparison, gate
 from benchmarks.bundle.reader import Bundle
+from benchmarks.plan.presets import PRESETS
 from benchmarks.schema import RUNG, TIER
 from benchmarks.validation.synthetic import DIFFERENT
 
-RUNS = 200
+RUNS, GATE_CALLS = 200, 1500
 ROUNDS = 10
 EFFICIENCY = 1.57
 """How much more a median varies than a mean (π/2, of normal values)."""
@@ -170,6 +172,86 @@ def validate(fitted: pd.DataFrame) -> Iterator[pd.DataFrame]:
         rows += [figures_of(scenario, launches) for launches in LAUNCHES]
         print(pd.DataFrame(rows[-len(LAUNCHES) :]).to_string(index=False), flush=True)
         yield pd.DataFrame(rows)
+
+
+class RunNoise(NamedTuple):
+    """What varies from run to run: of each framework on its own, and of all cases alike."""
+
+    name: str
+    frameworks: tuple[float, ...]
+    together: float = 0.0
+    another_speed: float = 0.0
+
+
+GATED = (
+    RunNoise("runs do not vary", (0.0, 0.0, 0.0)),
+    RunNoise("runs vary by 2%", (0.02, 0.02, 0.02)),
+    RunNoise("by 4%", (0.04, 0.04, 0.04)),
+    RunNoise("by 1, 2 and 4%", (0.01, 0.02, 0.04)),
+    RunNoise("by 1%, all alike by 3%", (0.01, 0.01, 0.01), together=0.03),
+    RunNoise("by 1%, a tenth 14% slower", (0.01, 0.01, 0.01), another_speed=0.1),
+)
+WITHIN = 0.003
+"""What is left of the noise within a run in the mean of its launches."""
+LIMIT, TRULY_SLOWER = 0.05, 0.10
+CASES_EACH = (1, 3)
+"""Cases of each framework: of a quick run, and of one over all tiers."""
+
+
+def outcome(scenario: RunNoise, each: int, slower: float, seed: int) -> tuple[str, int]:
+    """How a gate ends that makes as many runs as it asks for, and how many a side these are.
+
+    "named" if the last case is called slower, which in truth it is by `slower`; "another" if some
+    other is; "passed" or "cannot judge".
+    """
+    generator = np.random.default_rng(seed)
+    deviations = np.repeat(scenario.frameworks, each)
+    cases = [f"{framework} {number}" for framework in "abc" for number in range(each)]
+    logs = generator.normal(0, 1, (2, gate.MOST_RUNS, len(cases)))
+    logs *= np.hypot(deviations, WITHIN)
+    logs += generator.normal(0, scenario.together, (2, gate.MOST_RUNS, 1))
+    slow = generator.random(logs.shape) < scenario.another_speed
+    logs += slow * np.log1p(0.14) / PRESETS["quick"].launches
+    logs[1, :, -1] += np.log1p(slower)
+    runs = gate.FEWEST_RUNS
+    while True:
+        values = {case: (logs[0, :runs, n], logs[1, :runs, n]) for n, case in enumerate(cases)}
+        rows = comparison.rows_of(values, {case: case[0] for case in cases})
+        decided = gate.decide(rows, runs, LIMIT)
+        if decided.slower:
+            return ("named" if cases[-1] in decided.slower else "another"), runs
+        if decided.needed == runs:
+            return "passed", runs
+        if decided.needed > gate.MOST_RUNS:
+            return "cannot judge", runs
+        runs = int(decided.needed)
+
+
+def validate_gate() -> Iterator[pd.DataFrame]:
+    """After each scenario, how often a gate names equals and finds a slowdown, of all so far."""
+    rows = []
+    for scenario in GATED:
+        for each in CASES_EACH:
+            equal, slowed = (
+                [outcome(scenario, each, slower, run) for run in range(first, first + GATE_CALLS)]
+                for slower, first in ((0.0, 0), (TRULY_SLOWER, GATE_CALLS))
+            )
+            rows.append(
+                {
+                    "scenario": scenario.name,
+                    "cases": each * len(scenario.frameworks),
+                    "false alarms": np.mean([how in ("named", "another") for how, _ in equal]),
+                    "equals not judged": np.mean([how == "cannot judge" for how, _ in equal]),
+                    f"{TRULY_SLOWER:.0%} slower, found": np.mean(
+                        [how == "named" for how, _ in slowed]
+                    ),
+                    "not judged": np.mean([how == "cannot judge" for how, _ in slowed]),
+                    "median runs a side": np.median([runs for _, runs in equal]),
+                    "at most": max(runs for _, runs in equal),
+                }
+            )
+            print(pd.DataFrame(rows[-1:]).to_string(index=False, header=False), flush=True)
+            yield pd.DataFrame(rows)
 
 
 def seeds_until_learned(differences: Array) -> tuple[str, int]:

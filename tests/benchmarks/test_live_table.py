@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from benchmarks.commands.progress import LiveTable
 from benchmarks.plan.cases import Case
+from benchmarks.terminal.progress import LiveTable
 from benchmarks.worker.messages import Block
 
 CASES = tuple(

@@ -12,20 +12,25 @@ from benchmarks.validation.whole_runs import Noise, simulate
 
 def test_a_variance_is_shrunk_towards_those_of_its_kind() -> None:
     medians = [np.array([0.0, 0.1, 0.2]), np.array([0.0, 0.3, 0.6]), np.array([0.0, 1.0])]
-    one, other, alone = noise.pooled(medians, ["ab", "ab", "ac"])
+    one, other, alone = noise.pooled([[values] for values in medians], ["ab", "ab", "ac"])
     # Variances 0.01 and 0.09 of two degrees of freedom each; half of the other's two are lent.
     assert one == pytest.approx(((2 * 0.01 + 1 * 0.09) / 3, 3))
     assert other == pytest.approx(((2 * 0.09 + 1 * 0.01) / 3, 3))
     assert alone == pytest.approx((0.5, 1))
 
 
+def test_groups_have_means_of_their_own() -> None:
+    apart = [np.array([0.0, 0.1, 0.2]), np.array([5.0, 5.3, 5.6])]
+    assert noise.pooled([apart], ["a"]) == [pytest.approx(((2 * 0.01 + 2 * 0.09) / 4, 4))]
+
+
 def test_no_more_is_lent_than_the_limit() -> None:
-    medians = [np.array([0.0, 0.1, 0.2])] * 20
+    medians = [[np.array([0.0, 0.1, 0.2])]] * 20
     assert noise.pooled(medians, ["ab"] * 20)[0].freedom == 2 + noise.PRIOR
 
 
 def test_one_launch_tells_no_variance() -> None:
-    assert np.isnan(noise.pooled([np.array([0.1])], ["ab"])[0].value)
+    assert np.isnan(noise.pooled([[np.array([0.1])]], ["ab"])[0].value)
 
 
 QUIET = Noise("quiet", (0.005, 0.005, 0.005))

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.commands import terminal
 from benchmarks.reports import ladders, sections
 from benchmarks.reports import run as report
 from benchmarks.schema import OVERRIDES
+from benchmarks.terminal import results
 from tests.synthetic_bundles import identity, write_bundle
 
 HEADING = "## What changed from release to release"
@@ -158,7 +158,7 @@ def test_names_of_releases_that_no_case_has_do_no_harm(tmp_path: Path) -> None:
 
 def test_the_terminal_ends_with_it(releases: Reported) -> None:
     console = Console(file=io.StringIO(), record=True, width=200)
-    terminal.show_findings(console, releases.bundle, releases.findings)
+    results.show_findings(console, releases.bundle, releases.findings)
     shown = console.export_text()
     assert shown.count("What changed from release to release") == 1
     assert "jax scan (0.11.0) was skipped" in shown.partition("What changed")[2]

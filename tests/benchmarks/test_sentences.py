@@ -132,8 +132,8 @@ def test_a_tie_is_not_called_a_win() -> None:
     (text,) = leads.fastest(findings((1, 3, 1)))
     assert text == (
         "At the limit, in float32 on the CPU, **jax multistep** and **tensorflow fit streamed** "
-        "are not shown to be slower than the fastest of them: 1.50 and 2.00 ms a step (about 7 "
-        "launches would likely decide); the best of PyTorch, pytorch eager, takes 2.00 [1.90, "
+        "are not shown to be slower than the fastest of them: 1.50 and 2.00 ms a step (a new "
+        "run with --launches 7 would likely decide); the best of PyTorch, pytorch eager, takes 2.00 [1.90, "
         "2.10] times as long as jax multistep. This run holds the limit tier alone."
     )
 
@@ -149,7 +149,7 @@ def test_cases_shown_to_be_equal_are_called_a_tie() -> None:
 def test_where_no_number_of_launches_would_decide_none_is_given() -> None:
     results = findings((1, 3, 1))
     results.verdicts["launches_needed"] = float("nan")
-    assert "(more launches would not likely decide)" in leads.fastest(results)[0]
+    assert "(no run of 100 launches would likely decide)" in leads.fastest(results)[0]
     # One launch does not tell how many more would.
     results.verdicts["launches"] = 1
     assert "(one launch decides nothing)" in leads.fastest(results)[0]
@@ -221,12 +221,12 @@ ALL = "JAX/Flax, PyTorch and TensorFlow/Keras (test accuracies from 97.00% to 97
         (
             learned("too few seeds"),
             f"Whether accuracy differs is open: over 3 seeds, {ALL} are shown neither to differ "
-            "nor to be equivalent; about 11 seeds would likely decide it.",
+            "nor to be equivalent; a new run of about 11 seeds would likely decide it.",
         ),
         (
             learned("too few seeds", float("nan")),
             f"Whether accuracy differs is open: over 3 seeds, {ALL} are shown neither to differ "
-            "nor to be equivalent; more than 100 seeds would likely decide it.",
+            "nor to be equivalent; a new run of more than 100 seeds would likely decide it.",
         ),
         # Another algorithm may differ; that is not a difference between frameworks.
         (

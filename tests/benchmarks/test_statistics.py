@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.analysis import comparison, statistics
+from benchmarks.analysis import statistics
+from benchmarks.analysis.between_runs import comparison
 from benchmarks.analysis.noise import Variance
 from benchmarks.analysis.statistics import Estimate
 from benchmarks.bundle.reader import undisturbed

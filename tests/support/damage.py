@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.analysis import comparison, findings, gate
+from benchmarks.analysis import findings
+from benchmarks.analysis.between_runs import comparison, gate
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
@@ -189,8 +190,9 @@ def try_all(folder: Path, whole: tuple[Bundle, Findings], target: Path) -> str:
             patch.object(comparison, "compute_findings", lambda one: computed[id(one)]),
             suppress(UsageError, UnjudgedError),
         ):
-            result = comparison.compare(*sides)
-            judged = gate.judge(result, *sides, 0.05, [])
+            before, after = ((side,) for side in sides)
+            result = comparison.compare(before, after)
+            judged = gate.judge(result, {"before": before, "after": after}, 0.05, [])
             comparison_report.markdown(result, "one", "other", gate=judged)
             assert judged.unjudged or not bundle.problems, "a gate passed what is damaged"
     return "damage was named" if bundle.problems else "nothing was found"

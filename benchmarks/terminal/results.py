@@ -8,9 +8,9 @@ from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from benchmarks.analysis.comparison import Comparison
+from benchmarks.analysis.between_runs.comparison import Comparison
+from benchmarks.analysis.between_runs.gate import Gate
 from benchmarks.analysis.findings import Findings
-from benchmarks.analysis.gate import Gate
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import accuracy, comparison, ladders, run
 from benchmarks.reports.formats import text

@@ -11,10 +11,10 @@ from rich.table import Table as RichTable
 
 from backends.registry import tier_of
 from benchmarks.analysis import statistics
-from benchmarks.commands.terminal import rich_table
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
 from benchmarks.reports.sections import CASE, STEP, TIER, TIMES_FASTEST, Column, Table
+from benchmarks.terminal.results import rich_table
 from benchmarks.worker.messages import Block, Certified, Ready
 
 LINES_A_LAUNCH = 4

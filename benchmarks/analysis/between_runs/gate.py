@@ -1,0 +1,237 @@
+"""The gate for CI: which cases a change has made slower than allowed, and what it cannot judge.
+
+Runs of the same program differ from one to the next, by more than the launches within a run show.
+So the gate wants several runs a side, made by turns. Its errors are those of the whole call, over
+all cases: where nothing has changed, it names a case in at most 2 of 100 calls; and it passes only
+what would have been found in 9 of 10 had it been slower by twice the limit. `python -m
+benchmarks.validation gate` measures both.
+
+It fails closed: every case that the earlier runs list must be judged, on one machine and one
+workload. What stands against that is a reason not to judge, and never a silent pass.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from benchmarks.analysis.between_runs.comparable import Sides, cases_of, named, started
+from benchmarks.analysis.between_runs.comparison import Comparison
+from benchmarks.analysis.environments import properties
+from benchmarks.analysis.spoiled import spoiled_by
+from benchmarks.bundle.checks import describe_damage
+
+FEWEST_RUNS, MOST_RUNS = 3, 24
+"""The fewest runs a side that are judged, and the most that it asks for."""
+LEVEL = 0.015
+"""The false alarms of a call, by formula; what it may ask for besides keeps them under 2%."""
+POWER = 0.9
+CAUTION = 1.2
+"""It asks for as many runs as it would take if runs varied so many times as much as they seem to,
+so that those it asks for do suffice."""
+AGAIN = "measure it again"
+VARYING = ("launches", "block steps")
+"""Properties in which runs of one side may differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What a gate says of a comparison."""
+
+    limit: float
+    slower: list[str]
+    """The cases that are shown to be slower, and by more than the limit."""
+    unjudged: list[str]
+    """Why it cannot judge all that it should, a sentence each, with what to do; best empty."""
+    allowed: list[str]
+    """Cases that are missing and that were allowed to be."""
+    worst_case: str
+    """The case whose slowdown is the hardest to show, of those that have an interval."""
+    smallest_shown: float
+    """The smallest slowdown of that case that 9 of 10 such comparisons find; NaN without any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What the figures of several runs a side decide about each case."""
+
+    slower: list[str]
+    doubtful: list[str]
+    """Slower than the limit by their estimates, which their runs do not show."""
+    hidden: list[str]
+    """Those whose runs might hide a slowdown of twice the limit."""
+    shown: pd.Series
+    """The ratio of each case that is found in 9 of 10 comparisons."""
+    needed: float
+    """How many runs a side would likely decide all; infinite where MOST_RUNS would not."""
+
+
+def decide(rows: pd.DataFrame, runs: int, limit: float) -> Decision:
+    """Decide about the cases of a comparison, by its rows, with so many runs a side."""
+    rows = rows.set_index("case")
+    claimed, shown = thresholds(rows["error"], rows["freedom"], len(rows), limit)
+    slower, above = rows["ratio"] > claimed, rows["ratio"] > 1 + limit
+    doubtful, hidden = above & ~slower, ~above & (shown > 1 + 2 * limit)
+    open_ = rows[doubtful | hidden]
+    needed = [_runs_needed(row, runs, len(rows), limit) for _, row in open_.iterrows()]
+    return Decision(
+        slower=list(rows.index[slower]),
+        doubtful=list(rows.index[doubtful]),
+        hidden=list(rows.index[hidden]),
+        shown=shown,
+        needed=max(needed, default=runs),
+    )
+
+
+def judge(compared: Comparison, sides: Sides, limit: float, allowed: list[str]) -> Gate:
+    """Judge a comparison of the runs of `sides` by a limit, 0.05 for 5%.
+
+    Cases that are `allowed` may be missing: not measured in one of the runs.
+    """
+    unjudged = [*_of_runs(compared, sides), *_of_missing_cases(compared, sides, allowed)]
+    slower, shown = list[str](), pd.Series(dtype=float)
+    if few := _of_few_runs(compared):
+        unjudged.append(few)
+    else:
+        decided = decide(compared.rows, compared.runs, limit)
+        slower, shown = decided.slower, decided.shown
+        unjudged += _of_figures(compared.rows, decided, limit)
+    return Gate(
+        limit=limit,
+        slower=slower,
+        unjudged=unjudged,
+        allowed=[case for case in compared.left_out if case in allowed],
+        worst_case=str(shown.idxmax()) if shown.notna().any() else "",
+        smallest_shown=float(shown.max() - 1),
+    )
+
+
+def thresholds(
+    error: pd.Series, freedom: pd.Series, cases: int, limit: float
+) -> tuple[pd.Series, pd.Series]:
+    """The ratios above which a case is called slower, and those that are called so in 9 of 10.
+
+    `error` and `freedom` are those of a ratio's logarithm. One of `cases` equals is called slower
+    by chance in LEVEL of the calls (Bonferroni).
+    """
+    reach = pd.Series(stats.t.isf(LEVEL / cases, freedom), error.index) * error
+    claimed = reach.clip(lower=np.log1p(limit))
+    likely = claimed + pd.Series(stats.t.ppf(POWER, freedom), error.index) * error
+    return claimed.apply(np.exp), likely.apply(np.exp)
+
+
+def _runs_needed(row: pd.Series, runs: int, cases: int, limit: float) -> float:
+    """How many runs a side would likely judge a case; infinite where MOST_RUNS would not."""
+    counts = np.arange(runs + 1, MOST_RUNS + 1)
+    error = pd.Series(CAUTION * row["error"] * np.sqrt(runs / counts))
+    freedom = pd.Series(row["freedom"] + 2.0 * (counts - runs))
+    _, shown = thresholds(error, freedom, cases, limit)
+    enough = counts[shown <= 1 + 2 * limit]
+    return float(enough[0]) if len(enough) else np.inf
+
+
+def _of_figures(rows: pd.DataFrame, decided: Decision, limit: float) -> list[str]:
+    """What the runs do not decide, a sentence for each case, with how many would."""
+    ratios = dict(zip(rows["case"], rows["ratio"], strict=True))
+    if decided.needed > MOST_RUNS:
+        advice = f"use a quieter machine: {MOST_RUNS} runs a side would not suffice"
+    else:
+        advice = (
+            f"it would likely take {decided.needed:.0f} runs a side: go on with ab … --runs "
+            f"{decided.needed:.0f}"
+        )
+    return [
+        *(
+            f"{case} is {ratios[case] - 1:.1%} slower by its estimate, which its runs do not show; "
+            f"{advice}"
+            for case in decided.doubtful
+        ),
+        *(
+            f"{case} could be {2 * limit:.0%} slower without being found, so widely do its runs "
+            f"differ; {advice}"
+            for case in decided.hidden
+        ),
+    ]
+
+
+def _of_few_runs(compared: Comparison) -> str:
+    """Why so few runs tell nothing of how runs differ; empty where there are enough."""
+    if compared.runs >= FEWEST_RUNS:
+        return ""
+    return (
+        f"{compared.runs} run{'s' * (compared.runs > 1)} a side cannot tell a change from what "
+        f"differs from run to run; make {FEWEST_RUNS} a side by turns: python run_all.py ab REV1 "
+        "REV2, or --before A1 A2 A3 --after B1 B2 B3"
+    )
+
+
+def _of_runs(compared: Comparison, sides: Sides) -> list[str]:
+    """What the runs as wholes are lacking, and in what they must not differ."""
+    reasons = []
+    runs = {name.upper(): bundle for name, bundle in named(sides).items()}
+    for name, bundle in runs.items():
+        state = bundle.environment.run.state
+        if state == "running":
+            reasons.append(f"{name} has not ended, or was killed; {AGAIN}")
+        elif state != "complete":
+            reasons.append(f"{name} was {state}; {AGAIN}")
+        if damage := describe_damage(bundle.problems):
+            reasons.append(f"{name} is damaged ({damage.removesuffix('.')}); use a whole copy")
+    if compared.other_machine:
+        reasons.append(
+            f"the machines differ ({compared.other_machine}); compare ratios, with --baseline CASE"
+        )
+    if "threads" in compared.differences.index:
+        old, new = compared.differences.loc["threads", ["before", "after"]]
+        reasons.append(f"threads are {old} in BEFORE and {new} in AFTER; use --threads in both")
+    for name, side in sides.items():
+        seen = [properties(one.environment) for one in side]
+        names = [one for one in seen[0] if one not in VARYING and len({s[one] for s in seen}) > 1]
+        if names:
+            reasons.append(f"the runs {name.upper()} differ in {', '.join(names)}; make them alike")
+    lead_ins = {bool(one.environment.run.lead_in_steps) for one in runs.values()}
+    if len(lead_ins) > 1:
+        # Short blocks without one read up to a tenth slower.
+        reasons.append("blocks of some runs alone have a lead-in; measure all with this version")
+    spoiled = [set[str](spoiled_by(one.environment, one.tables["ledger"])) for one in runs.values()]
+    if different := sorted(set[str]().union(*spoiled) - spoiled[0].intersection(*spoiled)):
+        # A slowdown would hide behind what slowed the earlier runs too.
+        reasons.append(f"some runs alone were spoiled: {'; '.join(different)}; measure all alike")
+    if compared.unknown_data:
+        reasons.append(f"{compared.unknown_data}; measure BEFORE again with this version")
+    if compared.runs >= FEWEST_RUNS and (order := _of_order(sides)):
+        reasons.append(order)
+    return reasons
+
+
+def _of_order(sides: Sides) -> str:
+    """Why the order of the runs may show as a change; empty where they were made by turns."""
+    if len({len(side) for side in sides.values()}) > 1:
+        return "the sides have unlike numbers of runs, so they were not made by turns; make as many"
+    begun = [
+        (started(one.environment.started), name) for name, side in sides.items() for one in side
+    ]
+    times = [(time, name) for time, name in begun if time is not None]
+    if len(times) < len(begun):
+        return "a run does not say when it was started, so that its turn is not known"
+    order = [name for _, name in sorted(times)]
+    if all(one != other for one, other in zip(order[::2], order[1::2], strict=True)):
+        return ""
+    return (
+        "the runs were not made by turns, one BEFORE and one AFTER, so that what changed on the "
+        "machine would count as theirs; make them with ab"
+    )
+
+
+def _of_missing_cases(compared: Comparison, sides: Sides, allowed: Iterable[str]) -> list[str]:
+    """Cases that the earlier runs have and that could not be compared."""
+    expected = {case for bundle in sides["before"] for case in cases_of(bundle)}
+    reasons = []
+    for case, why in compared.left_out.items():
+        missing = case in compared.missing
+        if case in expected and not (missing and case in allowed):
+            advice = f'; allow it with --allow-missing "{case}"' if missing else ""
+            reasons.append(f"{case} {why}{advice}")
+    return reasons
