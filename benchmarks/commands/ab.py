@@ -77,7 +77,7 @@ def main(argv: list[str], console: Console) -> int:
 
 def place_of(output: Path | None) -> Path:
     """The folder of the runs: that of `--output`, which may have runs, or a new one."""
-    if output and any((output / f"{side}-1").exists() for side in (BEFORE, AFTER)):
+    if output and any(any(output.glob(f"{side}-*")) for side in (BEFORE, AFTER)):
         return output.resolve()
     return create_folder(output, ROOT / "results", "ab").resolve()
 

@@ -133,8 +133,8 @@ def test_a_tie_is_not_called_a_win() -> None:
     assert text == (
         "At the limit, in float32 on the CPU, **jax multistep** and **tensorflow fit streamed** "
         "are not shown to be slower than the fastest of them: 1.50 and 2.00 ms a step (a new "
-        "run with --launches 7 would likely decide); the best of PyTorch, pytorch eager, takes 2.00 [1.90, "
-        "2.10] times as long as jax multistep. This run holds the limit tier alone."
+        "run with --launches 7 would likely decide); the best of PyTorch, pytorch eager, takes "
+        "2.00 [1.90, 2.10] times as long as jax multistep. This run holds the limit tier alone."
     )
 
 
