@@ -140,12 +140,25 @@ def margins(found: pd.DataFrame) -> str:
     return f"{title.partition(';')[0]}.\n\n{markdown(Table(columns, rows))}"
 
 
+def calls(found: pd.DataFrame) -> str:
+    """How often a gate over runs by turns errs, a row for each scenario."""
+    names = {"scenario": "how runs differ", "cases": "cases", "median runs a side": "runs a side"}
+    shares = ["false alarms", "equals not judged", "10% slower, found", "not judged"]
+    columns = [
+        *(Column(title, name, text=name == "scenario") for name, title in names.items()),
+        *(Column(name, name, ".1%") for name in shares),
+    ]
+    return markdown(Table(columns, found))
+
+
 def quoted(page: Path, kind: str, source: str) -> str:
     """What a page should quote; the file of a ladder is called like its backend."""
     if source == REGISTRY:
         return modes()
     if kind == "margins":
         return margins(pd.read_csv(ROOT / source))
+    if kind == "calls":
+        return calls(pd.read_csv(ROOT / source))
     if kind == "changes":
         # Each framework's ladder is a run of its own.
         return "\n".join(changes(findings(folder)) for folder in sorted(ROOT.glob(source)))
