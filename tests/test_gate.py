@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ class Shelf:
         key = json.dumps([times, arguments])
         if key not in self._made:
             arguments = {"rounds": 4, "spread": 0.002, "seed": 0} | arguments
-            first = 1000 * arguments.pop("seed") + 10 * len(self._made)
+            # Those of equal times and arguments differ by their own seed alone.
+            first = 10 * (zlib.crc32(key.encode()) % 1000) + 10_000 * arguments.pop("seed")
             self._made[key] = [
                 write_bundle(
                     self._folder / f"{len(self._made)}-{run}", times, seed=first + run, **arguments
@@ -136,8 +138,8 @@ def test_the_limit(shelf: Shelf, limit: str, code: int, printed: str, capsys: Ca
 
 def test_what_runs_do_not_show_is_not_judged(shelf: Shelf, capsys: Capture) -> None:
     """Runs that vary by 8% would hide a slowdown of 10%; it says how many are needed."""
-    wide: dict[str, Any] = {"launches": 2, "rounds": 1, "spread": 0.08}
-    line = refused(gated(capsys, shelf(**wide), shelf(seed=3, **wide)))
+    wide: dict[str, Any] = {"launches": 2, "rounds": 1, "spread": 0.06}
+    line = refused(gated(capsys, shelf(**wide), shelf(seed=4, **wide)))
     assert re.search(r"it would likely take \d+ runs a side: go on with ab … --runs \d+", line)
     wider = wide | {"spread": 0.3}
     line = refused(gated(capsys, shelf(**wider), shelf(seed=3, **wider)))
@@ -446,7 +448,7 @@ def test_the_smallest_slowdown_that_would_be_found() -> None:
 
 def test_more_runs_are_asked_for_where_they_vary_more() -> None:
     def asked(error: float) -> float:
-        return gate._runs_needed(pd.Series({"error": error, "freedom": 4.0}), 3, 3, 0.05)
+        return gate._needed(pd.Series({"error": error, "freedom": 4.0}), 3, 2.0, 3, 0.05)
 
     assert 3 < asked(0.02) < asked(0.03) < asked(0.04)
     assert np.isinf(asked(0.2))
@@ -467,3 +469,45 @@ def test_cases_are_taken_against_a_floor_where_that_helps(shelf: Shelf, capsys: 
     slower = shelf({case: 1.3 * time for case, time in times.items()}, seed=8)
     for others in (updated, slower):
         assert "The baseline itself" not in gated(capsys, shelf(times), others).output
+
+
+VARIANTS = TIMES | {"jax compiled (new)": 1.0, "numpy eager (old)": 2.0}
+
+
+def test_variants_are_judged_within_one_run(shelf: Shelf, capsys: Capture, tmp_path: Path) -> None:
+    gate_of_run = ("--fail-if-slower", "5%")
+    equal = shelf(VARIANTS, launches=5)[0]
+    output = tmp_path / "variants.md"
+    done = run(capsys, "compare", equal, *gate_of_run, "--output", output)
+    assert (done.code, done.errors) == (OK, "")
+    assert "| jax compiled (new) |" in output.read_text()
+    slowed = shelf(VARIANTS | {"jax compiled (new)": 1.12}, launches=5)[0]
+    done = run(capsys, "compare", slowed, *gate_of_run)
+    assert done.code == SLOWER
+    assert "Slower by more than 5.0%: jax compiled (new)." in done.output
+    assert "1.12" in done.output
+    assert run(capsys, "compare", slowed).code == OK
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"launches": 2}, "fewer than 3 launches of a case; measure it with --launches 5"),
+        ({"uncertified": ("jax compiled (new)",)}, "jax compiled (new) failed its certificate in"),
+        ({"run": {"state": "interrupted"}}, "THE RUN was interrupted; measure it again"),
+        ({"spread": 0.2}, "so widely do its launches differ; it would likely take"),
+    ],
+)
+def test_what_a_run_of_variants_lacks(
+    shelf: Shelf, arguments: dict[str, Any], reason: str, capsys: Capture
+) -> None:
+    folder = shelf(VARIANTS, **arguments)[0]
+    line = refused(run(capsys, "compare", folder, *GATE))
+    assert reason in line or ("launches" in reason and "use a quieter machine" in line)
+
+
+def test_a_run_without_variants_is_compared_with_another(shelf: Shelf, capsys: Capture) -> None:
+    assert "has no variant to compare" in refused(run(capsys, "compare", shelf()[0], *GATE))
+    done = run(capsys, "compare", shelf(VARIANTS)[0], "--baseline", "numpy eager")
+    assert done.code == WRONG
+    assert "variants are compared with their bases" in done.errors

@@ -37,7 +37,7 @@ does not make it equivalent: Adam with β₂ 0.9 ends at the same accuracy on th
 CHANCE = 1.5
 """An accuracy of at most this many times that of guessing counts as guessing."""
 
-STOPPING_LEVEL = 0.01
+STOPPING_LEVEL = 0.005
 """A pair that is equivalent or different at this level may end the training of seeds early."""
 FIGURES = ["validation_accuracy", "test_accuracy", "test_loss"]
 INTERVAL_ENDS = [f"difference_points_{end}" for end in ("low", "high", "low95", "high95")]

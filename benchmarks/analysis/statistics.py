@@ -10,7 +10,7 @@ launch is learned from the run's other pairs as well: see noise.py. `python -m
 benchmarks.validation` measures how often the intervals and verdicts are right.
 
 The rule for a verdict is in `verdict`: a difference must be significant, with the number of pairs
-accounted for, and not finer than what the run can tell apart; a tie too must be shown. One launch
+accounted for, and large enough to matter; a tie too must be shown. One launch
 tells nothing of how processes differ: there is no interval, and no verdict but `undecided`.
 """
 
@@ -33,7 +33,7 @@ TIE_MARGIN = 0.03
 """Cases whose step times are shown to lie within 3% of one another are equal for all practical
 purposes: such a difference is no reason to choose a framework."""
 SMALLEST_DIFFERENCE = 0.01
-"""Smaller differences are not ranked, nor are those smaller than the resolution of the run."""
+"""Smaller differences are not ranked."""
 MOST_LAUNCHES = 100
 """Where more launches than this would be needed, no number is given."""
 SIGNIFICANCE = 0.03
@@ -167,28 +167,23 @@ def control_medians(samples: pd.DataFrame, table: pd.DataFrame) -> Array:
 def resolution(pairs: pd.DataFrame) -> float:
     """How far the interval of a run's typical pair reaches: the median over `pairs`, by `verdicts`.
 
-    0.02 means that differences under 2% are not told apart. NaN where no pair has an interval.
+    0.02 means that a typical difference under 2% is not told apart. NaN without any interval.
     """
     return float(pairs["reach"].median())
 
 
-def smallest_difference(run_resolution: float) -> float:
-    """The smallest relative difference that a run of this resolution (NaN: unknown) ranks."""
-    return float(np.fmax(SMALLEST_DIFFERENCE, run_resolution))
+def verdict(estimate: Estimate, p_adjusted: float) -> str:
+    """The verdict on a ratio.
 
-
-def verdict(estimate: Estimate, margin: float, p_adjusted: float) -> str:
-    """The verdict on a ratio; `margin` is the smallest relative difference that is ranked.
-
-    `faster` or `slower`: the estimate lies beyond the margin, and its p-value, adjusted for the
-    number of pairs, is at most SIGNIFICANCE. `tie`: neither, and the whole interval lies within
+    `faster` or `slower`: it is off by more than SMALLEST_DIFFERENCE, and its p-value, adjusted for
+    the number of pairs, is at most SIGNIFICANCE. `tie`: neither, and the whole interval lies within
     TIE_MARGIN. Everything else is `undecided`.
     """
     with np.errstate(divide="ignore"):
         low, value, high = np.log([estimate.low, estimate.value, estimate.high])
     if not np.isfinite([low, high]).all():
         return "undecided"
-    if p_adjusted <= SIGNIFICANCE and abs(value) > np.log1p(margin):
+    if p_adjusted <= SIGNIFICANCE and abs(value) > np.log1p(SMALLEST_DIFFERENCE):
         return "faster" if value < 0 else "slower"
     if max(abs(low), abs(high)) <= np.log1p(TIE_MARGIN):
         return "tie"
@@ -236,8 +231,6 @@ def verdicts(samples: pd.DataFrame, judged: Iterable[tuple[str, str, str]]) -> p
     variances = noise.pooled([[one] for one in medians], kinds)
     estimates = [interval_of_medians(*one) for one in zip(medians, variances, strict=True)]
     adjusted = adjust([estimate.p_value for estimate in estimates])
-    reaches = pd.Series([estimate.high / estimate.value - 1 for estimate in estimates])
-    margin = smallest_difference(float(reaches.median()))
     claimed = max(sum(p <= SIGNIFICANCE for p in adjusted), 1)
     confidence = 1 - claimed * SIGNIFICANCE / max(len(pairs), 1)
     rows = []
@@ -245,12 +238,12 @@ def verdicts(samples: pd.DataFrame, judged: Iterable[tuple[str, str, str]]) -> p
         pairs, logs, medians, variances, estimates, adjusted, strict=True
     ):
         together = interval_of_medians(values, variance, confidence)
-        outcome = verdict(together, margin, p_adjusted)
+        outcome = verdict(together, p_adjusted)
         needed = launches_needed(values, variance) if outcome == "undecided" else np.nan
         row: dict[str, Any] = dict(zip(("case", "other", "relation"), pair, strict=True))
         row |= with_interval("ratio", together) | {"confidence": confidence}
         row |= {"reach": estimate.high / estimate.value - 1}
-        row |= {"p_value": estimate.p_value, "p_adjusted": p_adjusted, "margin": margin}
+        row |= {"p_value": estimate.p_value, "p_adjusted": p_adjusted}
         row |= {"launches": len(values), "rounds": len(ratios)}
         rows.append(row | {"verdict": outcome, "launches_needed": needed})
     return frames.from_rows("verdicts", rows)

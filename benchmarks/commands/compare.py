@@ -9,6 +9,8 @@ For example:
   python run_all.py compare results/old results/new   an upgrade, on the same machine
   python run_all.py compare --before ab/before-* --after ab/after-* --fail-if-slower 5%
                                                       as a gate in CI
+  python run_all.py compare results/run --fail-if-slower 5%
+                                                      the variants of one run against their bases
 
 A gate ends with 0 only if every case of BEFORE was judged and none is shown to be slower than
 allowed; with 1 if one is; with 3 if it cannot judge, as where there are fewer than three runs a
@@ -21,6 +23,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.analysis.between_runs import comparable, comparison, gate
+from benchmarks.analysis.between_runs.comparison import Comparison
 from benchmarks.bundle import files
 from benchmarks.bundle.folders import check_report
 from benchmarks.commands import exit_codes, options, report
@@ -33,7 +36,7 @@ def parser() -> options.Parser:
     """The command line of `compare`."""
     parser = options.Parser("compare", __doc__)
     parser.add_argument("bundles", type=Path, nargs="*", metavar="BUNDLE",
-        help="the one before and the one after, which is judged")  # fmt: skip
+        help="the one before and the one after, which is judged; or one with variants")  # fmt: skip
     parser.add_argument("--before", type=Path, nargs="+", default=[], metavar="BUNDLE",
         help="several runs before the change")  # fmt: skip
     parser.add_argument("--after", type=Path, nargs="+", default=[], metavar="BUNDLE",
@@ -61,6 +64,8 @@ def main(argv: list[str], console: Console) -> int:
     """Compare the step times of bundles."""
     arguments = parser().read(argv)
     check_report(arguments.output)
+    if len(arguments.bundles) == 1 and not (arguments.before or arguments.after):
+        return judge_variants(arguments, arguments.bundles[0], console)
     before, after = _sides(arguments.bundles, arguments.before, arguments.after)
     return judge(arguments, before, after, arguments.output, console)
 
@@ -84,7 +89,6 @@ def judge(
     console: Console,
 ) -> int:
     """Compare the bundles in these folders by the gate's options; returns the exit code."""
-    limit: float | None = arguments.fail_if_slower
     allowed: list[str] = arguments.allow_missing
     sides = {
         name: tuple(report.read_bundle("compare", folder) for folder in folders)
@@ -106,8 +110,36 @@ def judge(
     result = comparison.compare(
         sides[comparable.BEFORE], sides[comparable.AFTER], arguments.baseline
     )
-    judged = gate.judge(result, sides, limit, allowed) if limit else None
-    _write(output, comparison_report.markdown(result, *titles, gate=judged), console)
+    return _judged(arguments, result, sides, titles, output, console)
+
+
+def judge_variants(arguments: argparse.Namespace, folder: Path, console: Console) -> int:
+    """Compare the variants in a bundle with their bases; returns the exit code."""
+    if arguments.baseline:
+        raise UsageError("--baseline: variants are compared with their bases, within rounds")
+    bundle = report.read_bundle("compare", folder)
+    for case in arguments.allow_missing:
+        comparable.check_case("--allow-missing", case, [bundle])
+    (name,) = report.bundle_names([folder])
+    titles = [f"bases of {name}", f"variants of {name}"]
+    sides: comparable.Sides = {"the run": (bundle,)}
+    result = comparison.within(bundle)
+    return _judged(arguments, result, sides, titles, arguments.output, console)
+
+
+def _judged(
+    arguments: argparse.Namespace,
+    result: Comparison,
+    sides: comparable.Sides,
+    titles: list[str],
+    output: Path | None,
+    console: Console,
+) -> int:
+    """Write and show a comparison, by the gate if there is a limit; returns the exit code."""
+    limit: float | None = arguments.fail_if_slower
+    judged = gate.judge(result, sides, limit, arguments.allow_missing) if limit else None
+    before, after = titles
+    _write(output, comparison_report.markdown(result, before, after, gate=judged), console)
     results.show_comparison(console, result, judged)
     if judged and judged.slower:
         return exit_codes.FAILED

@@ -171,11 +171,7 @@ def resolution(findings: Findings) -> str:
     if math.isnan(findings.resolution):
         told = "No pair has an interval, so this run's resolution is unknown."
     else:
-        margin = max(SMALLEST_DIFFERENCE, findings.resolution)
-        told = (
-            f"The typical interval reaches {number(findings.resolution, '.1%')} to either side; "
-            f"differences under {number(margin, '.1%')} are not ranked."
-        )
+        told = f"The typical interval reaches {number(findings.resolution, '.1%')} to either side."
     launches = int(findings.verdicts["launches"].max()) if len(findings.verdicts) else 0
     if findings.other_speeds.empty and launches >= FEWEST_LAUNCHES:
         unseen = number(1 - 0.05 ** (1 / launches), ".0%")
@@ -326,11 +322,11 @@ a seed of its own, and contributes the median of its rounds; intervals are Stude
 with variances shrunk towards those of the other pairs of the same two frameworks, and where pairs
 are judged at a level that is adjusted for their number. A case is called faster or slower if the
 p-value of the pair, adjusted for the number of pairs (Benjamini and Hochberg), is at most
-{SIGNIFICANCE:.0%} and the ratio differs from one by more than {SMALLEST_DIFFERENCE:.0%} and by more
-than the resolution; two cases are a tie if the whole interval lies within {TIE_MARGIN:.0%}. More
-launches run until every pair is decided or cannot be, or until the time limit. Beside every round a
-small fixed task is timed, and what other processes took of the processors' time is read, which show
-whether other load on the machine disturbed the round; disturbed rounds are kept in the CSVs,
-excluded from the estimates and repeated (rounds.csv).
+{SIGNIFICANCE:.0%} and the ratio differs from one by more than {SMALLEST_DIFFERENCE:.0%}; two cases
+are a tie if the whole interval lies within {TIE_MARGIN:.0%}. More launches run until every pair is
+decided or cannot be, or until the time limit. Beside every round a small fixed task is timed, and
+what other processes took of the processors' time is read, which show whether other load on the
+machine disturbed the round; disturbed rounds are kept in the CSVs, excluded from the estimates and
+repeated (rounds.csv).
 A case's rank is one more than the number of cases shown to be faster; verdicts.csv has every
 pair."""

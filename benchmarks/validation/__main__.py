@@ -8,6 +8,8 @@ Run these by hand, on a machine that does nothing else:
                                                   real machines; ten minutes
     python -m benchmarks.validation gate          the gate for CI on simulated runs by turns; ten
                                                   minutes
+    python -m benchmarks.validation learning      whether real trainings that learn alike are called
+                                                  equivalent, and wrong ones different; ten minutes
     python -m benchmarks.validation real          verdicts on real runs of one case under several
                                                   names, and of that case slowed on purpose; an hour
     python -m benchmarks.validation widths        intervals of interleaved and of separate runs
@@ -28,9 +30,21 @@ import pandas as pd
 from benchmarks.errors import UsageError
 from benchmarks.machine import environment, lock
 from benchmarks.machine.settings import ROOT, default_threads
-from benchmarks.validation import bare_loops, blocks, clock, real, synthetic, whole_runs
+from benchmarks.validation import bare_loops, blocks, clock, learning, real, synthetic, whole_runs
 
-WHICH = ("synthetic", "verdicts", "gate", "real", "widths", "clock", "bare-loops", "blocks")
+WHICH = (
+    *(
+        "synthetic",
+        "verdicts",
+        "gate",
+        "learning",
+        "real",
+        "widths",
+        "clock",
+        "bare-loops",
+        "blocks",
+    ),
+)
 FOLDER = ROOT / "results" / "validation"
 
 
@@ -82,20 +96,24 @@ def validate(arguments: argparse.Namespace) -> None:
     elif arguments.which == "verdicts":
         fitted = whole_runs.components(sorted((ROOT / "results" / "reference").iterdir()))
         write("components", {"What varies in bundles, as deviations of logarithms": fitted}, fitted)
-        learning = whole_runs.validate_learning()
+        of_learning = whole_runs.validate_learning()
         for found in whole_runs.validate(fitted):
             title = (
                 f"{whole_runs.RUNS} whole runs a line, of nine pairs in tiers and six on ladders"
             )
             tables = {
                 title: found,
-                "Learning: frameworks that learn alike, and that differ by the margin": learning,
+                "Learning: frameworks that learn alike, and that differ by the margin": of_learning,
             }
             write("verdicts", tables, found)
     elif arguments.which == "gate":
         for found in whole_runs.validate_gate():
             title = f"{whole_runs.GATE_CALLS} calls a line, which make as many runs as they ask for"
             write("gate", {title: found}, found)
+    elif arguments.which == "learning":
+        for found, seeds in learning.validate():
+            title = "Runs of real trainings, each until it is decided what the frameworks learn"
+            write("learning", {title: found}, seeds.reset_index())
     elif arguments.which == "widths":
         for runs in real.compare_widths(arguments.runs):
             medians = runs.drop(columns="seed").median().to_frame("median").T

@@ -21,7 +21,7 @@ from benchmarks.machine.settings import default_threads
 from benchmarks.plan.data import EMBEDDED, Split
 from benchmarks.plan.data import load as load_images
 from benchmarks.plan.workload import Workload, batch_rows, block_data, initial_parameters
-from benchmarks.validation.wrong_trainings import MUTANTS
+from benchmarks.validation.wrong.trainings import MUTANTS
 
 CALL = 10
 LEAD_IN, TIMED = 10, 20

@@ -80,7 +80,7 @@ def simulate(scenario: Noise, launches: int, effect: float, seed: int) -> pd.Ser
 
 def verdict_on(estimate: statistics.Estimate) -> str:
     """The verdict on a pair that is the only one of its run."""
-    return statistics.verdict(estimate, statistics.SMALLEST_DIFFERENCE, estimate.p_value)
+    return statistics.verdict(estimate, estimate.p_value)
 
 
 def verdict_when_settled(logs: pd.Series) -> str:

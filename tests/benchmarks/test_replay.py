@@ -18,7 +18,7 @@ from benchmarks.certificates.witness import TimedBlock, Witness, beginning
 from benchmarks.plan.data import Split
 from benchmarks.plan.workload import Workload, batch_rows, block_data, initial_parameters
 from benchmarks.schema import block_figures
-from benchmarks.validation.wrong_trainings import MUTANTS, Maker
+from benchmarks.validation.wrong.trainings import MUTANTS, Maker
 from tests.conftest import back_to_float64, modes_on, set_up
 
 STEPS_PER_CALL = 10

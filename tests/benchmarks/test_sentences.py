@@ -58,11 +58,10 @@ def findings(
                 "other": other,
                 "verdict": "faster" if rank > 1 else "undecided",
                 "launches_needed": float("nan") if rank > 1 else 7.0,
-                "margin": 0.02,
             }
             for other, rank in zip(others, ranks[1:], strict=True)
         ],
-        columns=["case", "other", "verdict", "launches_needed", "margin"],
+        columns=["case", "other", "verdict", "launches_needed"],
     ).assign(ratio=0.5, ratio_low=0.4, ratio_high=0.6, launches=3)
     return Findings(
         summary=summary,
@@ -271,13 +270,10 @@ def test_verdicts_on_accuracy(verdict: str, seeds: int, needed: float, text: str
     assert sentences.equivalence(pd.Series(row)) == text
 
 
-def test_the_resolution_bounds_what_is_ranked() -> None:
+def test_the_resolution_says_how_far_a_typical_interval_reaches() -> None:
     coarse = sentences.resolution(findings((1, 2)))
-    assert "reaches 2.0% to either side; differences under 2.0% are not ranked" in coarse
+    assert "The typical interval reaches 2.0% to either side." in coarse
     assert "with 3 launches, up to 63% of them might" in coarse
-    # No finer than SMALLEST_DIFFERENCE, however quiet the machine.
-    fine = sentences.resolution(findings((1,), resolution=0.001))
-    assert "reaches 0.1% to either side; differences under 1.0% are not ranked" in fine
     assert "unknown" in sentences.resolution(findings((1,), resolution=float("nan")))
 
 

@@ -100,19 +100,13 @@ def test_verdict_rule(estimate: tuple[float, float, float], expected: str) -> No
     value, low, high = estimate
     tested = Estimate(value=value, low=low, high=high)
     p_value = 0.01 if low > 1 or high < 1 else 0.2
-    assert statistics.verdict(tested, 0.01, p_value) == expected
-
-
-def test_a_difference_finer_than_the_resolution_is_no_tie() -> None:
-    estimate = Estimate(value=1.04, low=1.035, high=1.045)
-    assert statistics.verdict(estimate, 0.01, 1e-4) == "slower"
-    assert statistics.verdict(estimate, 0.05, 1e-4) == "undecided"
+    assert statistics.verdict(tested, p_value) == expected
 
 
 def test_a_difference_that_many_pairs_explain_is_none() -> None:
     estimate = Estimate(value=1.10, low=1.01, high=1.20, p_value=0.03)
-    assert statistics.verdict(estimate, 0.01, 0.03) == "slower"
-    assert statistics.verdict(estimate, 0.01, 0.04) == "undecided"
+    assert statistics.verdict(estimate, 0.03) == "slower"
+    assert statistics.verdict(estimate, 0.04) == "undecided"
 
 
 def test_adjusted_p_values() -> None:
@@ -227,15 +221,13 @@ def test_the_typical_pair_gives_the_resolution() -> None:
     assert np.isnan(statistics.resolution(statistics.verdicts(calm, [])))
 
 
-def test_nothing_finer_than_the_resolution_is_ranked() -> None:
+def test_what_is_shown_is_ranked_however_widely_other_pairs_vary() -> None:
     samples = make_samples({"a": 2.06, "b": 2.0, "c": 3.0}, noise=0.001)
-    unlike = samples.copy()
     # Two of three pairs vary by a tenth from launch to launch.
-    unlike.loc[unlike["case"] == "c", "seconds"] *= 1 + 0.1 * (unlike["launch"] - 1)
-    for one, expected in ((samples, "slower"), (unlike, "undecided")):
-        verdicts = statistics.verdicts(one, [AB, AC, BC]).set_index(["case", "other"])
-        assert verdicts.loc[("a", "b"), "verdict"] == expected
-        assert (verdicts["margin"] > 0.05).all() == (expected == "undecided")
+    samples.loc[samples["case"] == "c", "seconds"] *= 1 + 0.1 * (samples["launch"] - 1)
+    verdicts = statistics.verdicts(samples, [AB, AC, BC]).set_index(["case", "other"])
+    assert statistics.resolution(verdicts) > 0.05
+    assert verdicts.loc[("a", "b"), "verdict"] == "slower"
 
 
 def test_no_interval_says_anything_else_than_its_verdict() -> None:
@@ -290,5 +282,5 @@ def test_launches_that_tell_nothing_are_no_reason_for_a_warning(
 ) -> None:
     wide = statistics.interval_of_medians(np.array([-1.0, 1.0]), confidence=1 - 1e-6)
     assert (wide.low, wide.high) == (0.0, np.inf)
-    assert statistics.verdict(wide, 0.01, 1.0) == "undecided"
+    assert statistics.verdict(wide, 1.0) == "undecided"
     assert not recwarn.list

@@ -22,7 +22,7 @@ from backends.contract import (
     Training,
     TrainingSet,
 )
-from benchmarks.validation.wrong import Wrapped
+from benchmarks.validation.wrong.wrapped import Wrapped
 from tests.support.edited_backends import edited
 
 Maker = Callable[[Training, Execution], Trainer]

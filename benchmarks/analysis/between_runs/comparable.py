@@ -104,9 +104,9 @@ def cases_left_out(
         reasons = dict[str, bool]()
         for name, side in summaries.items():
             for table in side:
-                if reason := _untrusted(table, case):
+                if reason := untrusted(table, case):
                     reasons[f"{reason} in {name.upper()}"] = True
-                elif reason := _unmeasured(table, case):
+                elif reason := unmeasured(table, case):
                     reasons.setdefault(f"{reason} in {name.upper()}", False)
         if reasons and not any(reasons.values()):
             missing.add(case)
@@ -123,7 +123,7 @@ def cases_left_out(
     return left_out, frozenset(missing)
 
 
-def _unmeasured(summary: pd.DataFrame, case: str) -> str:
+def unmeasured(summary: pd.DataFrame, case: str) -> str:
     """Why a run has no time of a case; empty where it has one."""
     if case not in summary.index:
         return "is not"
@@ -131,9 +131,9 @@ def _unmeasured(summary: pd.DataFrame, case: str) -> str:
     return "" if status == "measured" else f"{'' if status == 'failed' else 'was '}{status}"
 
 
-def _untrusted(summary: pd.DataFrame, case: str) -> str:
+def untrusted(summary: pd.DataFrame, case: str) -> str:
     """Why the time that a run has of a case is not to be trusted; empty where it is."""
-    if _unmeasured(summary, case):
+    if unmeasured(summary, case):
         return ""
     if not summary.at[case, "certified"]:
         return "failed its certificate"

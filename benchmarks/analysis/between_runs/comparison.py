@@ -8,7 +8,8 @@ a side, each run gives one value, the mean of its launches, and how values vary 
 sides and from the other cases of the framework: see noise.py.
 
 With a baseline, the logarithm is that of a ratio within rounds: whatever slows the whole machine
-cancels, and bundles of different machines can be compared.
+cancels, and bundles of different machines can be compared. Variants and their bases are compared so
+within one run, where each launch gives one value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,16 +32,21 @@ from benchmarks.analysis.between_runs.comparable import (
     cautions_of,
     check_workloads,
     other_machine,
+    unmeasured,
+    untrusted,
     warnings_of,
 )
 from benchmarks.analysis.environments import differing
 from benchmarks.analysis.findings import compute_findings, control_of
 from benchmarks.analysis.noise import Variance
+from benchmarks.analysis.pairs import without_variants
 from benchmarks.analysis.statistics import Estimate
 from benchmarks.bundle.reader import Bundle
 from benchmarks.bundle.records import Environment
 from benchmarks.errors import UnjudgedError
+from benchmarks.schema import VARIANT
 
+RUN, LAUNCH = "run", "launch"
 HELPS = 0.5
 """Cases are taken against a floor where their variance from run to run then falls to this share."""
 
@@ -52,10 +58,12 @@ class Comparison:
     rows: pd.DataFrame
     """One row for each case: `before` and `after` (seconds a step, or times the baseline), their
     `ratio` with `ratio_low` and `ratio_high`, `values_before` and `values_after`, how many values
-    these follow from, and the verdict on AFTER; with several runs a side also the standard `error`
-    of the ratio's logarithm and its degrees of `freedom`."""
-    runs: int
-    """How many runs each side has; of sides that differ in this, the fewer."""
+    these follow from, and the verdict on AFTER; with several runs a side, or within one, also the
+    standard `error` of the ratio's logarithm and its degrees of `freedom`."""
+    unit: str
+    """What gives a value: "run", or "launch" within one run."""
+    count: int
+    """How many runs each side has, or launches a case; where they differ in this, the fewest."""
     baseline: str | None
     baseline_ratio: Estimate | None
     """The baseline's own time in AFTER, divided by that in BEFORE."""
@@ -119,7 +127,8 @@ def compare(
     cautions += [f"In {name}: {one}" for name, one in unfair]
     return Comparison(
         rows=rows_of(values, frameworks if several else None),
-        runs=min(len(before), len(after)),
+        unit=RUN,
+        count=min(len(before), len(after)),
         baseline=baseline,
         baseline_ratio=None if baseline is None else ratio(*values_of(tables, baseline)),
         left_out=left_out,
@@ -129,6 +138,63 @@ def compare(
         differences=differences,
         warnings=warnings_of(machines, sides),
         cautions=cautions,
+    )
+
+
+def within(bundle: Bundle) -> Comparison:
+    """Compare every variant of a run with its base, in the same rounds.
+
+    Raises UnjudgedError where the run has no variant that can be compared.
+    """
+    found = compute_findings(bundle)
+    summary = found.summary[~control_of(found.summary)].set_index("case")
+    plain = set(without_variants(summary.reset_index())["case"])
+    variants = [str(case) for case in summary.index if case not in plain]
+    pairs = statistics.both_ways(found.verdicts)
+    of_base = (pairs["relation"] == VARIANT) & ~pairs["other"].isin(variants)
+    pairs = pairs[of_base & pairs["case"].isin(variants)].set_index("case")
+    left_out = {
+        case: f"{untrusted(summary, case) or unmeasured(summary, case) or 'has no base'} in the run"
+        for case in variants
+        if case not in pairs.index
+    }
+    if pairs.empty:
+        others = "; ".join(f"{case} {why}" for case, why in left_out.items())
+        raise UnjudgedError(f"{bundle.folder} has no variant to compare{others and f': {others}'}")
+    table = _step_seconds(bundle)
+    values = {
+        str(case): launch_values(table, str(case), str(base))
+        for case, base in pairs["other"].items()
+    }
+    frameworks = [summary["backend"][case] for case in values]
+    rows = []
+    for (case, logs), variance in zip(
+        values.items(), noise.pooled([[one] for one in values.values()], frameworks), strict=True
+    ):
+        error = float(np.sqrt(variance.value / len(logs)))
+        estimate = statistics.interval_of_mean(float(logs.mean()), error, variance.freedom)
+        sides = {BEFORE: pairs["other"][case], AFTER: case}
+        rows.append(
+            {"case": case}
+            | {side: float(np.exp(launch_values(table, of).mean())) for side, of in sides.items()}
+            | statistics.with_interval("ratio", estimate)
+            | {"error": error, "freedom": variance.freedom}
+            | {"values_before": len(logs), "values_after": len(logs)}
+            | {"verdict": pairs["verdict"][case]}
+        )
+    return Comparison(
+        rows=pd.DataFrame(rows),
+        unit=LAUNCH,
+        count=min(len(logs) for logs in values.values()),
+        baseline=None,
+        baseline_ratio=None,
+        left_out=left_out,
+        missing=frozenset(case for case in left_out if unmeasured(summary, case)),
+        unknown_data="",
+        other_machine="",
+        differences=pd.DataFrame(),
+        warnings=[],
+        cautions=list(found.unfair),
     )
 
 
@@ -208,7 +274,7 @@ def rows_of(
             "freedom": variance.freedom,
             "values_before": len(before),
             "values_after": len(after),
-            "verdict": statistics.verdict(estimate, statistics.SMALLEST_DIFFERENCE, p_adjusted),
+            "verdict": statistics.verdict(estimate, p_adjusted),
         }
         for (case, (before, after)), variance, estimate, p_adjusted in zip(
             values.items(), variances, ratios, adjusted, strict=True

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.analysis.between_runs.comparable import Sides, cases_of, named, started
-from benchmarks.analysis.between_runs.comparison import Comparison
+from benchmarks.analysis.between_runs.comparison import LAUNCH, RUN, Comparison
 from benchmarks.analysis.environments import properties
 from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.bundle.checks import describe_damage
@@ -34,6 +34,8 @@ CAUTION = 1.2
 """It asks for as many runs as it would take if runs varied so many times as much as they seem to,
 so that those it asks for do suffice."""
 AGAIN = "measure it again"
+FREEDOM = {RUN: 2.0, LAUNCH: 1.0}
+"""The degrees of freedom that another run a side brings, or another launch."""
 VARYING = ("launches", "block steps")
 """Properties in which runs of one side may differ."""
 
@@ -70,21 +72,22 @@ class Decision:
     """How many runs a side would likely decide all; infinite where MOST_RUNS would not."""
 
 
-def decide(rows: pd.DataFrame, runs: int, limit: float) -> Decision:
-    """Decide about the cases of a comparison, by its rows, with so many runs a side."""
+def decide(rows: pd.DataFrame, count: int, limit: float, unit: str = RUN) -> Decision:
+    """Decide about the cases of a comparison, by its rows, with so many runs a side or launches."""
     rows = rows.set_index("case")
     claimed, shown = thresholds(rows["error"], rows["freedom"], len(rows), limit)
     slower, above = rows["ratio"] > claimed, rows["ratio"] > 1 + limit
     most = rows["ratio"] * np.exp(stats.t.ppf(SURE, rows["freedom"]) * rows["error"])
     doubtful, hidden = above & ~slower, ~above & (most > 1 + 2 * limit)
     open_ = rows[doubtful | hidden]
-    needed = [_runs_needed(row, runs, len(rows), limit) for _, row in open_.iterrows()]
+    each = FREEDOM[unit]
+    needed = [_needed(row, count, each, len(rows), limit) for _, row in open_.iterrows()]
     return Decision(
         slower=list(rows.index[slower]),
         doubtful=list(rows.index[doubtful]),
         hidden=list(rows.index[hidden]),
         shown=shown,
-        needed=max(needed, default=runs),
+        needed=max(needed, default=count),
     )
 
 
@@ -98,9 +101,9 @@ def judge(compared: Comparison, sides: Sides, limit: float, allowed: list[str]) 
     if few := _of_few_runs(compared):
         unjudged.append(few)
     else:
-        decided = decide(compared.rows, compared.runs, limit)
+        decided = decide(compared.rows, compared.count, limit, compared.unit)
         slower, shown = decided.slower, decided.shown
-        unjudged += _of_figures(compared.rows, decided, limit)
+        unjudged += _of_figures(compared, decided, limit)
     return Gate(
         limit=limit,
         slower=slower,
@@ -125,34 +128,39 @@ def thresholds(
     return claimed.apply(np.exp), likely.apply(np.exp)
 
 
-def _runs_needed(row: pd.Series, runs: int, cases: int, limit: float) -> float:
-    """How many runs a side would likely judge a case; infinite where MOST_RUNS would not."""
-    counts = np.arange(runs + 1, MOST_RUNS + 1)
-    error = pd.Series(CAUTION * row["error"] * np.sqrt(runs / counts))
-    freedom = pd.Series(row["freedom"] + 2.0 * (counts - runs))
+def _needed(row: pd.Series, count: int, each: float, cases: int, limit: float) -> float:
+    """How many runs a side, or launches, would likely judge a case, if `count` have not.
+
+    Each brings so many degrees of freedom. Infinite where MOST_RUNS would not.
+    """
+    counts = np.arange(count + 1, MOST_RUNS + 1)
+    error = pd.Series(CAUTION * row["error"] * np.sqrt(count / counts))
+    freedom = pd.Series(row["freedom"] + each * (counts - count))
     _, shown = thresholds(error, freedom, cases, limit)
     enough = counts[shown <= 1 + 2 * limit]
     return float(enough[0]) if len(enough) else np.inf
 
 
-def _of_figures(rows: pd.DataFrame, decided: Decision, limit: float) -> list[str]:
-    """What the runs do not decide, a sentence for each case, with how many would."""
-    ratios = dict(zip(rows["case"], rows["ratio"], strict=True))
-    if decided.needed > MOST_RUNS:
-        advice = f"use a quieter machine: {MOST_RUNS} runs a side would not suffice"
+def _of_figures(compared: Comparison, decided: Decision, limit: float) -> list[str]:
+    """What is not decided, a sentence for each case, with how many runs or launches would do."""
+    ratios = dict(zip(compared.rows["case"], compared.rows["ratio"], strict=True))
+    units, needed = ("runs" if compared.unit == RUN else "launches"), decided.needed
+    a_side = " a side" if compared.unit == RUN else ""
+    if needed > MOST_RUNS:
+        advice = f"use a quieter machine: {MOST_RUNS} {units}{a_side} would not suffice"
     else:
+        how = {RUN: "go on with ab … --runs", LAUNCH: "measure anew with --launches"}
         advice = (
-            f"it would likely take {decided.needed:.0f} runs a side: go on with ab … --runs "
-            f"{decided.needed:.0f}"
+            f"it would likely take {needed:.0f} {units}{a_side}: {how[compared.unit]} {needed:.0f}"
         )
     return [
         *(
-            f"{case} is {ratios[case] - 1:.1%} slower by its estimate, which its runs do not show; "
-            f"{advice}"
+            f"{case} is {ratios[case] - 1:.1%} slower by its estimate, which its {units} do not "
+            f"show; {advice}"
             for case in decided.doubtful
         ),
         *(
-            f"{case} could be {2 * limit:.0%} slower, so widely do its runs differ; {advice}"
+            f"{case} could be {2 * limit:.0%} slower, so widely do its {units} differ; {advice}"
             for case in decided.hidden
         ),
     ]
@@ -160,10 +168,12 @@ def _of_figures(rows: pd.DataFrame, decided: Decision, limit: float) -> list[str
 
 def _of_few_runs(compared: Comparison) -> str:
     """Why so few runs tell nothing of how runs differ; empty where there are enough."""
-    if compared.runs >= FEWEST_RUNS:
+    if compared.count >= FEWEST_RUNS:
         return ""
+    if compared.unit == LAUNCH:
+        return f"fewer than {FEWEST_RUNS} launches of a case; measure it with --launches 5"
     return (
-        f"{compared.runs} run{'s' * (compared.runs > 1)} a side cannot tell a change from what "
+        f"{compared.count} run{'s' * (compared.count > 1)} a side cannot tell a change from what "
         f"differs from run to run; make {FEWEST_RUNS} a side by turns: python run_all.py ab REV1 "
         "REV2, or --before A1 A2 A3 --after B1 B2 B3"
     )
@@ -203,7 +213,8 @@ def _of_runs(compared: Comparison, sides: Sides) -> list[str]:
         reasons.append(f"some runs alone were spoiled: {'; '.join(different)}; measure all alike")
     if compared.unknown_data:
         reasons.append(f"{compared.unknown_data}; measure BEFORE again with this version")
-    if compared.runs >= FEWEST_RUNS and (order := _of_order(sides)):
+    judgeable = compared.unit == RUN and compared.count >= FEWEST_RUNS
+    if judgeable and (order := _of_order(sides)):
         reasons.append(order)
     return reasons
 
@@ -229,7 +240,7 @@ def _of_order(sides: Sides) -> str:
 
 def _of_missing_cases(compared: Comparison, sides: Sides, allowed: Iterable[str]) -> list[str]:
     """Cases that the earlier runs have and that could not be compared."""
-    expected = {case for bundle in sides["before"] for case in cases_of(bundle)}
+    expected = {case for bundle in next(iter(sides.values())) for case in cases_of(bundle)}
     reasons = []
     for case, why in compared.left_out.items():
         missing = case in compared.missing

@@ -6,7 +6,7 @@ import numpy as np
 
 from backends.contract import Array, Parameters, State, arrays_of
 from backends.numpy.model import Product, product_in
-from benchmarks.validation.wrong import (
+from benchmarks.validation.wrong.wrapped import (
     LateSteps,
     WrongGradients,
     WrongSteps,

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from backends.contract import Array, Execution, Parameters, State, Trainer, Training
-from benchmarks.validation.wrong import LateSteps, Wrapped, WrongGradients, WrongSteps, combined
-from benchmarks.validation.wrong_updates import (
+from benchmarks.validation.wrong.updates import (
     Accumulating,
     Beta1,
     Beta2,
@@ -34,6 +33,13 @@ from benchmarks.validation.wrong_updates import (
     Shortened,
     Sparse,
     Stale,
+)
+from benchmarks.validation.wrong.wrapped import (
+    LateSteps,
+    Wrapped,
+    WrongGradients,
+    WrongSteps,
+    combined,
 )
 
 # Which steps are trained, and on what.

@@ -1,0 +1,1 @@
+"""Trainings that are wrong on purpose: what certificates must catch."""
