@@ -48,14 +48,26 @@ class Runs:
         content["git_commit"] = COMMITS[name]
         content["started"] = f"2026-01-01T{self.seed:02d}:00:00+00:00"
         path.write_text(json.dumps(content))
-        return subprocess.CompletedProcess(command, code)
+        return Ended(code)
+
+
+class Ended:
+    """A process that has ended."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def wait(self) -> int:
+        return self._code
+
+    def kill(self) -> None: ...
 
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     """Revisions "old" and "new" that need no git and no time."""
     made = Runs()
-    monkeypatch.setattr("benchmarks.commands.ab.subprocess.run", made)
+    monkeypatch.setattr("benchmarks.commands.ab.Popen", made)
 
     def check_out(name: str, _say: object) -> Revision:
         return Revision(commit=COMMITS[name], folder=Path("/of") / name, python="python")

@@ -14,10 +14,11 @@ For example:
                                                       go on to six of each, or after an interrupt
 """
 
-import subprocess
+import signal
 from functools import partial
 from itertools import count
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 
 from rich.console import Console
 
@@ -27,6 +28,7 @@ from benchmarks.bundle.folders import create_folder
 from benchmarks.bundle.reader import read_environment
 from benchmarks.commands import compare, exit_codes, options
 from benchmarks.errors import StoppedError, UsageError
+from benchmarks.machine import repository
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan import revisions
 from benchmarks.plan.revisions import Revision
@@ -56,6 +58,8 @@ def main(argv: list[str], console: Console) -> int:
     if arguments.runs > MOST_RUNS:
         raise UsageError(f"--runs {arguments.runs}: at most {MOST_RUNS}")
     say = partial(results.show_line, console)
+    if repository.modified():
+        say("note: changes that are not committed are in neither revision")
     sides = {
         side: revisions.check_out(name, say)
         for side, name in ((BEFORE, arguments.before), (AFTER, arguments.after))
@@ -116,7 +120,17 @@ def run(revision: Revision, folder: Path, given: list[str]) -> None:
     A case that fails is for the comparison to judge.
     """
     command = [revision.python, "run_all.py", *FIRST_OPTIONS, *given, "--output", str(folder)]
-    code = subprocess.run(command, cwd=revision.folder, stdin=subprocess.DEVNULL).returncode
+    # In a session of its own, so that an interrupt reaches it once: from here.
+    process = Popen(command, cwd=revision.folder, stdin=DEVNULL, start_new_session=True)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        # It reports what it has measured before it ends.
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
+    finally:
+        process.kill()
     if code == exit_codes.INTERRUPTED:
         raise KeyboardInterrupt
     if code not in (exit_codes.OK, exit_codes.FAILED):
