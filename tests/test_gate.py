@@ -507,7 +507,9 @@ def test_what_a_run_of_variants_lacks(
 
 
 def test_a_run_without_variants_is_compared_with_another(shelf: Shelf, capsys: Capture) -> None:
-    assert "has no variant to compare" in refused(run(capsys, "compare", shelf()[0], *GATE))
+    done = run(capsys, "compare", shelf()[0], *GATE)
+    assert done.code == WRONG
+    assert "has no variants; name AFTER as well" in done.errors
     done = run(capsys, "compare", shelf(VARIANTS)[0], "--baseline", "numpy eager")
     assert done.code == WRONG
     assert "variants are compared with their bases" in done.errors

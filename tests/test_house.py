@@ -43,6 +43,11 @@ MAY_IMPORT = {
     },
     "benchmarks.analysis": {"benchmarks.bundle"},
     "benchmarks.reports": {"benchmarks.analysis", "benchmarks.bundle"},
+    "benchmarks.terminal": {
+        *("benchmarks.analysis", "benchmarks.bundle", "benchmarks.reports", "benchmarks.machine"),
+        # What a run tells while it goes on.
+        *("benchmarks.plan", "benchmarks.worker.messages"),
+    },
     "benchmarks.validation": {
         *("benchmarks.analysis", "benchmarks.bundle", "benchmarks.machine", "benchmarks.plan"),
         *("benchmarks.session", "benchmarks.worker", "benchmarks.certificates", "backends"),

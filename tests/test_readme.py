@@ -101,7 +101,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.fixture
 def help_texts(capsys: pytest.CaptureFixture[str]) -> str:
-    for command in ([], ["certify"], ["versions"], ["sweep"], ["report"], ["compare"]):
+    for command in ([], ["certify"], ["versions"], ["sweep"], ["report"], ["compare"], ["ab"]):
         with contextlib.suppress(SystemExit):
             run_all.main([*command, "--help"])
     return capsys.readouterr().out

@@ -118,6 +118,8 @@ def judge_variants(arguments: argparse.Namespace, folder: Path, console: Console
     if arguments.baseline:
         raise UsageError("--baseline: variants are compared with their bases, within rounds")
     bundle = report.read_bundle("compare", folder)
+    if not any(case.variant for case in bundle.environment.run.cases):
+        raise UsageError(f"compare: {folder} has no variants; name AFTER as well")
     for case in arguments.allow_missing:
         comparable.check_case("--allow-missing", case, [bundle])
     (name,) = report.bundle_names([folder])
