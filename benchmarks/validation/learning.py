@@ -17,7 +17,7 @@ import pandas as pd
 from backends.contract import Adam
 from backends.ladder import LIMIT
 from backends.registry import BACKENDS
-from benchmarks.analysis import accuracy, learning
+from benchmarks.analysis import learning
 from benchmarks.bundle.reader import Bundle
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.machine.settings import default_threads
@@ -29,6 +29,7 @@ from benchmarks.session.description import describe_run
 from benchmarks.session.session import Session
 from benchmarks.validation.loops import default_workload
 from benchmarks.validation.real import UNLIMITED_SECONDS, NoProgress
+from benchmarks.validation.whole_runs import decided
 
 SEEDS, WRONG_SEEDS, DRAWN_RUNS = 16, 8, 1000
 WRONG_BACKEND = "jax"
@@ -79,17 +80,6 @@ def trained(chosen: list[Case], seeds: int, adam: Adam) -> pd.DataFrame:
         writer.close()
         found = learning.trainings(Bundle.read(Path(folder)))
     return found.pivot_table(index="seed", columns="backend", values="compared")
-
-
-def decided(points: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """The pairs of a run that trains these seeds in turn until it is decided, and how many."""
-    for count in range(PRESETS["default"].learning_seeds, len(points) + 1):
-        seeds = points.iloc[:count].reset_index(drop=True)
-        rows = seeds.rename_axis(index="seed").reset_index()
-        pairs = accuracy.equivalences(rows.melt("seed", var_name="group", value_name="compared"))
-        if accuracy.learned(pairs):
-            break
-    return pairs, count
 
 
 def row_of(name: str, runs: list[pd.DataFrame]) -> dict[str, object]:

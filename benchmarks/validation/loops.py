@@ -134,11 +134,10 @@ def pytorch_by_hand(images: Array, labels: Array) -> Loop:
     truth = torch.nn.functional.one_hot(torch.from_numpy(labels).long()).float() / -BATCH_SIZE
     arrays = [a.T if a.ndim > 1 else a[:, None] for a in initial_arrays()]
     flat, gradient, first, second = torch.zeros(4, sum(a.size for a in arrays))
-    parts = [
+    parameters, gradients = (
         [p.view(a.shape) for p, a in zip(f.split([a.size for a in arrays]), arrays, strict=True)]
         for f in (flat, gradient)
-    ]
-    parameters, gradients = parts
+    )
     for parameter, array in zip(parameters, arrays, strict=True):
         parameter.copy_(torch.from_numpy(array))
     count = torch.zeros(())

@@ -19,7 +19,7 @@ from benchmarks.analysis import accuracy, noise, statistics
 from benchmarks.analysis.between_runs import comparison, gate
 from benchmarks.bundle.reader import Bundle
 from benchmarks.plan.presets import PRESETS
-from benchmarks.schema import RUNG, TIER
+from benchmarks.schema import ACCURACY_MARGIN_POINTS, RUNG, TIER
 from benchmarks.validation.synthetic import DIFFERENT
 
 RUNS, GATE_CALLS = 200, 1500
@@ -30,8 +30,10 @@ LAUNCHES = (3, 4, 6)
 TIERS = ("taught", "expert", "limit")
 SLOWER = 0.05
 """By how much the second framework is slower than the first, where they are no equals."""
-SEEDS, MOST_SEEDS = 4, 12
-MARGIN = 0.3
+SEEDS, MOST_SEEDS = PRESETS["default"].learning_seeds, 12
+SLOWNESS = 0.14
+"""How much slower a process on another speed is."""
+MARGIN = ACCURACY_MARGIN_POINTS
 DEVIATIONS = (0.06, 0.22)
 """Of seeds' differences in points: of means of ten readings, and of single ones (Xeon, 2 cores)."""
 
@@ -45,7 +47,7 @@ class Noise(NamedTuple):
     rounds: float = 0.02
     another_speed: float = 0.0
     """The share of processes that are slower by `slowness` for as long as they live."""
-    slowness: float = 0.14
+    slowness: float = SLOWNESS
 
 
 WORSE = (
@@ -211,7 +213,7 @@ def outcome(scenario: RunNoise, each: int, slower: float, seed: int) -> tuple[st
     logs *= np.hypot(deviations, WITHIN)
     logs += generator.normal(0, scenario.together, (2, gate.MOST_RUNS, 1))
     slow = generator.random(logs.shape) < scenario.another_speed
-    logs += slow * np.log1p(0.14) / PRESETS["quick"].launches
+    logs += slow * np.log1p(SLOWNESS) / PRESETS["quick"].launches
     logs[1, :, -1] += np.log1p(slower)
     runs = gate.FEWEST_RUNS
     while True:
@@ -254,17 +256,23 @@ def validate_gate() -> Iterator[pd.DataFrame]:
             yield pd.DataFrame(rows)
 
 
-def seeds_until_learned(differences: Array) -> tuple[str, int]:
-    """The verdict on two frameworks, and after how many seeds; `differences` in points."""
-    for count in range(SEEDS, MOST_SEEDS + 1):
-        rows = [
-            {"seed": seed, "group": group, "compared": value / 100}
-            for seed, difference in enumerate(differences[:count])
-            for group, value in (("a", difference), ("b", 0.0))
-        ]
-        pairs = accuracy.equivalences(pd.DataFrame(rows), MARGIN)
+def decided(learned: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The pairs of a run that trains these seeds in turn until it is decided, and how many.
+
+    `learned` has a row for each seed, with the accuracy of each framework.
+    """
+    for count in range(SEEDS, len(learned) + 1):
+        seeds = learned.iloc[:count].reset_index(drop=True).rename_axis(index="seed").reset_index()
+        rows = seeds.melt("seed", var_name="group", value_name="compared")
+        pairs = accuracy.equivalences(rows, MARGIN)
         if accuracy.learned(pairs):
             break
+    return pairs, count
+
+
+def seeds_until_learned(differences: Array) -> tuple[str, int]:
+    """The verdict on two frameworks, and after how many seeds; `differences` in points."""
+    pairs, count = decided(pd.DataFrame({"a": differences / 100, "b": 0.0}))
     return str(pairs["verdict"].iloc[0]), count
 
 

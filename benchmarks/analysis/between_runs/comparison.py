@@ -171,14 +171,12 @@ def within(bundle: Bundle) -> Comparison:
     for (case, logs), variance in zip(
         values.items(), noise.pooled([[one] for one in values.values()], frameworks), strict=True
     ):
-        error = float(np.sqrt(variance.value / len(logs)))
-        estimate = statistics.interval_of_mean(float(logs.mean()), error, variance.freedom)
         sides = {BEFORE: pairs["other"][case], AFTER: case}
         rows.append(
             {"case": case}
             | {side: float(np.exp(launch_values(table, of).mean())) for side, of in sides.items()}
-            | statistics.with_interval("ratio", estimate)
-            | {"error": error, "freedom": variance.freedom}
+            | statistics.with_interval("ratio", statistics.interval_of_medians(logs, variance))
+            | {"error": float(np.sqrt(variance.value / len(logs))), "freedom": variance.freedom}
             | {"values_before": len(logs), "values_after": len(logs)}
             | {"verdict": pairs["verdict"][case]}
         )
