@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
 
 import numpy as np
 import pandas as pd
@@ -19,16 +18,13 @@ from backends.ladder import LIMIT
 from backends.registry import BACKENDS
 from benchmarks.analysis import learning
 from benchmarks.bundle.reader import Bundle
-from benchmarks.bundle.writer import BundleWriter
 from benchmarks.machine.settings import default_threads
 from benchmarks.plan import data
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
-from benchmarks.session.description import describe_run
-from benchmarks.session.session import Session
+from benchmarks.validation import real
 from benchmarks.validation.loops import default_workload
-from benchmarks.validation.real import UNLIMITED_SECONDS, NoProgress
 from benchmarks.validation.whole_runs import decided
 
 SEEDS, WRONG_SEEDS, DRAWN_RUNS = 16, 8, 1000
@@ -62,22 +58,11 @@ def trained(chosen: list[Case], seeds: int, adam: Adam) -> pd.DataFrame:
         launches=1,
         seed=0,
         threads=default_threads(),
-        time_limit_seconds=UNLIMITED_SECONDS,
+        time_limit_seconds=real.UNLIMITED_SECONDS,
         learning_seeds=seeds,
     )
     with tempfile.TemporaryDirectory() as folder:
-        writer = BundleWriter(Path(folder))
-        environment = describe_run(plan)
-        writer.write_environment(environment)
-        Session(
-            plan=plan,
-            training=training,
-            writer=writer,
-            progress=NoProgress(),  # type: ignore[arg-type]
-            environment=environment,
-            started=monotonic(),
-        ).run()
-        writer.close()
+        real.run(plan, training, Path(folder))
         found = learning.trainings(Bundle.read(Path(folder)))
     return found.pivot_table(index="seed", columns="backend", values="compared")
 

@@ -17,6 +17,7 @@ from benchmarks.bundle.writer import BundleWriter
 from benchmarks.machine.settings import default_threads
 from benchmarks.plan import data
 from benchmarks.plan.cases import Case
+from benchmarks.plan.data import Split
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.schema import TIER
@@ -59,23 +60,29 @@ def measure(
         time_limit_seconds=seconds if launches is None else UNLIMITED_SECONDS,
     )
     with tempfile.TemporaryDirectory() as folder:
-        writer = BundleWriter(Path(folder))
 
         def samples() -> pd.DataFrame:
             tables = (pd.read_csv(Path(folder) / f"{name}.csv") for name in ("samples", "rounds"))
             return undisturbed(*tables)
 
-        Session(
-            plan=plan,
-            training=training,
-            writer=writer,
-            progress=NoProgress(),  # type: ignore[arg-type]
-            environment=describe_run(plan),
-            started=monotonic(),
-            settled=lambda: statistics.settled(verdicts_on(samples(), cases)),
-        ).run()
-        writer.close()
+        run(plan, training, Path(folder), lambda: statistics.settled(verdicts_on(samples(), cases)))
         return samples()
+
+
+def run(plan: Plan, training: Split, folder: Path, settled: Callable[[], bool] = bool) -> None:
+    """Run a plan by the session's own code; its bundle, without reports, is left in `folder`."""
+    writer, environment = BundleWriter(folder), describe_run(plan)
+    writer.write_environment(environment)
+    Session(
+        plan=plan,
+        training=training,
+        writer=writer,
+        progress=NoProgress(),  # type: ignore[arg-type]
+        environment=environment,
+        started=monotonic(),
+        settled=settled,
+    ).run()
+    writer.close()
 
 
 def verdicts_on(samples: pd.DataFrame, cases: tuple[Case, ...]) -> pd.DataFrame:
