@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     # An interrupt that comes when all is done changes nothing.
     with suppress(KeyboardInterrupt), interrupts.deferred():
         # Not above, where an interrupt would end in a traceback.
-        from benchmarks.commands import exit_codes
+        from benchmarks import exit_codes
         from benchmarks.terminal import output
 
         codes = {

@@ -13,7 +13,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 from _pytest.mark import ParameterSet
-from matplotlib.figure import Figure
 
 from backends.contract import Adam, Array, Execution, Network, Parameters, Training, TrainingSet
 from backends.ladder import FLOOR
@@ -21,6 +20,8 @@ from backends.registry import BACKENDS, load, missing_packages
 from benchmarks.machine import disturbance, lock
 from benchmarks.machine.probe import trial
 from benchmarks.machine.settings import SHARED_GPU
+from benchmarks.reports import page
+from benchmarks.reports.figures import marks as figure_marks
 from tests.support.images import write_image_set
 from tests.support.runs import SMALL
 
@@ -233,8 +234,9 @@ def small(images: Path) -> tuple[str, ...]:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Static figures are laid out but not drawn, which takes as long as a short run itself."""
-    monkeypatch.setattr(Figure, "savefig", lambda _, file, **__: file.write(b"<svg/>"))
+    """No figure is drawn and Vega is in no page, which takes as long as a short run itself."""
+    monkeypatch.setattr(figure_marks, "image", lambda *_: b"<svg/>")
+    monkeypatch.setattr(page, "_vega", lambda: "")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.commands import exit_codes
+from benchmarks import exit_codes
 from benchmarks.errors import UsageError
 from benchmarks.machine import repository
 from benchmarks.machine.settings import ROOT

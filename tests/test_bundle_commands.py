@@ -295,16 +295,16 @@ def test_a_report_elsewhere_leaves_the_bundle_as_it_is(before: Path, tmp_path: P
         ).read_bytes()
 
 
-def test_without_plotly_all_but_the_page_is_written(
+def test_without_altair_all_but_figures_and_page_is_written(
     before: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "plotly", None)
+    monkeypatch.setitem(sys.modules, "altair", None)
     assert main("report", before) == 0
     assert (before / "report.md").exists()
     assert not (before / "report.html").exists()
     printed = capsys.readouterr().out.splitlines()
     assert [line for line in printed if "report.html" in line] == [
-        "no report.html: it needs plotly and Jinja2; not installed: plotly"
+        "no figures and no report.html: they need what is not installed: altair"
     ]
 
 
@@ -326,7 +326,7 @@ for line in sys.argv[1:]:
 """
 
 
-@pytest.mark.parametrize("hidden", [(), ("plotly", "jinja2")], ids=["", "nor plotly"])
+@pytest.mark.parametrize("hidden", [(), ("altair", "jinja2")], ids=["", "nor altair"])
 def test_bundles_are_read_without_a_framework(
     hidden: tuple[str, ...], before: Path, after: Path, tmp_path: Path
 ) -> None:

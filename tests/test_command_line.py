@@ -15,8 +15,8 @@ import pytest
 
 import run_all
 from backends.registry import BACKENDS
-from benchmarks import commands
-from benchmarks.commands import certify, exit_codes, measure, sweep
+from benchmarks import commands, exit_codes
+from benchmarks.commands import certify, measure, sweep
 from benchmarks.machine import probe, project
 from benchmarks.machine.settings import ROOT
 

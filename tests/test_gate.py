@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import exit_codes
 from benchmarks.analysis.between_runs import comparison, gate
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.commands import exit_codes, report
+from benchmarks.commands import report
 from benchmarks.commands.options import percentage
 from tests.support.runs import Result, run
 from tests.synthetic_bundles import identity, write_bundle

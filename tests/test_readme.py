@@ -13,7 +13,7 @@ import run_all
 from benchmarks.bundle.reader import Bundle
 from benchmarks.commands import COMMANDS
 from benchmarks.machine.settings import ROOT
-from benchmarks.reports.run import markdown
+from benchmarks.reports.run import document
 from docs import quotes
 
 BUNDLES = sorted(path.parent for path in (ROOT / "results" / "reference").glob("*/report.md"))
@@ -68,7 +68,7 @@ def test_a_quote_of_another_number_is_found(name: str, kind: str, tmp_path: Path
 
 @pytest.mark.parametrize("folder", BUNDLES, ids=lambda path: path.name)
 def test_reports_follow_from_their_csvs(folder: Path) -> None:
-    report = markdown(Bundle.read(folder), quotes.findings(folder))
+    report = document(Bundle.read(folder), quotes.findings(folder)).markdown()
     assert report == (folder / "report.md").read_text()
 
 

@@ -13,7 +13,7 @@ import pytest
 from backends.registry import BACKENDS
 from benchmarks.bundle.reader import read_environment, undisturbed
 from benchmarks.commands import measure
-from benchmarks.commands.report import missing_for_page
+from benchmarks.commands.report import missing_packages
 from benchmarks.machine import probe, repository
 from benchmarks.machine.processor import allowed_cpus
 from benchmarks.machine.settings import available_cpus, default_threads
@@ -47,7 +47,7 @@ def test_the_bundle_is_complete(bundle: Path) -> None:
         *("curves", "accuracies", "equivalences", "time_to_accuracy"),
     }
     expected = {"environment.json", "report.md", "figures"} | {f"{name}.csv" for name in tables}
-    if not missing_for_page():
+    if not missing_packages():
         expected |= {"report.html"}
     assert {path.name for path in bundle.iterdir()} == expected
 

@@ -45,6 +45,7 @@ class Findings:
 
     summary: pd.DataFrame
     verdicts: pd.DataFrame
+    ratios: pd.DataFrame
     ladders: pd.DataFrame
     ledger: pd.DataFrame
     """How the measured cases differ in what they did: see ledger_differences.find_differences."""
@@ -245,6 +246,7 @@ def compute_findings(bundle: Bundle) -> Findings:
     return Findings(
         summary=summary,
         verdicts=verdicts,
+        ratios=statistics.ratios(samples, pairs.not_judged(comparable)),
         ladders=pairs.find_ladders(
             summary, summary[summary["case"].isin(comparable["case"])], verdicts, ledger
         ),

@@ -99,6 +99,17 @@ def judged(comparable: pd.DataFrame) -> list[Pair]:
     return list(pairs.values())
 
 
+def not_judged(comparable: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """The other pairs of cases that may be compared, for who wants to see one against any."""
+    decided = {frozenset(pair[:2]) for pair in judged(comparable)}
+    return [
+        (*pair, "")
+        for _, group in comparable.groupby(list(MATCHED), sort=False)
+        for pair in combinations(group["case"], 2)
+        if frozenset(pair) not in decided
+    ]
+
+
 def _within_tiers(comparable: pd.DataFrame) -> Iterator[Pair]:
     ranked = comparable[comparable["case"].isin(contenders(comparable))]
     for _, group in ranked.groupby(list(GROUP), sort=False):

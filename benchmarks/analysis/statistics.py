@@ -222,13 +222,7 @@ def verdicts(samples: pd.DataFrame, judged: Iterable[tuple[str, str, str]]) -> p
     1 − R·SIGNIFICANCE/m, so that those of just these R do not hold 1. Pairs with a case that was
     not timed are left out.
     """
-    table, _ = on_main_speed(samples)
-    frameworks = backends_of(samples)
-    pairs = [pair for pair in judged if {*pair[:2]} <= {*table.columns}]
-    logs = [(np.log(table[case]) - np.log(table[other])).dropna() for case, other, _ in pairs]
-    medians = [launch_medians(ratios) for ratios in logs]
-    kinds = [frozenset(map(frameworks.get, pair[:2])) for pair in pairs]
-    variances = noise.pooled([[one] for one in medians], kinds)
+    pairs, logs, medians, variances = _launches_of(samples, judged)
     estimates = [interval_of_medians(*one) for one in zip(medians, variances, strict=True)]
     adjusted = adjust([estimate.p_value for estimate in estimates])
     claimed = max(sum(p <= SIGNIFICANCE for p in adjusted), 1)
@@ -247,6 +241,33 @@ def verdicts(samples: pd.DataFrame, judged: Iterable[tuple[str, str, str]]) -> p
         row |= {"launches": len(values), "rounds": len(ratios)}
         rows.append(row | {"verdict": outcome, "launches_needed": needed})
     return frames.from_rows("verdicts", rows)
+
+
+def _launches_of(
+    samples: pd.DataFrame, named: Iterable[tuple[str, str, str]]
+) -> tuple[list[tuple[str, str, str]], list[pd.Series], list[Array], list[Variance]]:
+    """The pairs whose cases were timed; their ratios' logarithms, launches' medians, variances."""
+    table, _ = on_main_speed(samples)
+    frameworks = backends_of(samples)
+    pairs = [pair for pair in named if {*pair[:2]} <= {*table.columns}]
+    logs = [(np.log(table[case]) - np.log(table[other])).dropna() for case, other, _ in pairs]
+    medians = [launch_medians(ratios) for ratios in logs]
+    kinds = [frozenset(map(frameworks.get, pair[:2])) for pair in pairs]
+    return pairs, logs, medians, noise.pooled([[one] for one in medians], kinds)
+
+
+def ratios(samples: pd.DataFrame, pairs: Iterable[tuple[str, str, str]]) -> pd.DataFrame:
+    """The table `ratios`, of pairs that are not judged: how many times as long a step takes.
+
+    Each interval is that of its pair alone; variances are learned from all of them.
+    """
+    named, _, medians, variances = _launches_of(samples, pairs)
+    rows = [
+        {"case": case, "other": other}
+        | with_interval("ratio", interval_of_medians(values, variance))
+        for (case, other, _), values, variance in zip(named, medians, variances, strict=True)
+    ]
+    return frames.from_rows("ratios", rows)
 
 
 def backends_of(samples: pd.DataFrame) -> dict[str, str]:

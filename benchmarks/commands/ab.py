@@ -22,11 +22,12 @@ from subprocess import DEVNULL, Popen
 
 from rich.console import Console
 
+from benchmarks import exit_codes
 from benchmarks.analysis.between_runs.comparable import AFTER, BEFORE
 from benchmarks.analysis.between_runs.gate import FEWEST_RUNS, MOST_RUNS
 from benchmarks.bundle.folders import create_folder
 from benchmarks.bundle.reader import read_environment
-from benchmarks.commands import compare, exit_codes, options
+from benchmarks.commands import compare, options
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import repository
 from benchmarks.machine.settings import ROOT

@@ -19,9 +19,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmarks import exit_codes
 from benchmarks.certificates.certificate import first_failure
 from benchmarks.certificates.replay import BlockChecked
-from benchmarks.commands import exit_codes, options, running
+from benchmarks.commands import options, running
 from benchmarks.machine import lock
 from benchmarks.machine.advice import together
 from benchmarks.plan.blocks import STEPS_PER_CALL

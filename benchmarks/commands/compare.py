@@ -22,11 +22,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks import exit_codes
 from benchmarks.analysis.between_runs import comparable, comparison, gate
 from benchmarks.analysis.between_runs.comparison import Comparison
 from benchmarks.bundle import files
 from benchmarks.bundle.folders import check_report
-from benchmarks.commands import exit_codes, options, report
+from benchmarks.commands import options, report
 from benchmarks.errors import UnjudgedError, UsageError
 from benchmarks.reports import comparison as comparison_report
 from benchmarks.terminal import results

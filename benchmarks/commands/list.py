@@ -14,7 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from backends.registry import BACKENDS
-from benchmarks.commands import exit_codes, options
+from benchmarks import exit_codes
+from benchmarks.commands import options
 from benchmarks.machine import probe
 
 

@@ -9,7 +9,8 @@ from typing import Any, NoReturn, TypeVar
 
 from backends.contract import PRECISIONS
 from backends.registry import BACKENDS, mode_names, renamed
-from benchmarks.commands import COMMANDS, exit_codes
+from benchmarks import exit_codes
+from benchmarks.commands import COMMANDS
 from benchmarks.errors import UsageError
 from benchmarks.machine import processor
 from benchmarks.machine.project import device_problem

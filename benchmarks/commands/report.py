@@ -19,23 +19,27 @@ import shlex
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from benchmarks import exit_codes
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.analysis.findings import write as write_tables
 from benchmarks.bundle import files
 from benchmarks.bundle.folders import check_folder, create_folder
 from benchmarks.bundle.reader import Bundle
-from benchmarks.commands import exit_codes, options
+from benchmarks.commands import options
 from benchmarks.errors import StoppedError, UsageError
-from benchmarks.reports import run as run_report
 from benchmarks.reports import several
+from benchmarks.reports import summary as summaries
+from benchmarks.reports.sections import image
+from benchmarks.reports.summary import Summary, summarise
 from benchmarks.terminal import results
 from benchmarks.texts import harmless
 
-PAGE_PACKAGES = ("plotly", "jinja2", "markdown_it")
-"""The packages that report.html needs; without them everything else is written."""
+DRAWN_BY = ("altair", "vl_convert", "jinja2", "markdown_it")
+"""The packages that figures and report.html need; without them everything else is written."""
 PAGE = "report.html"
 NAMED_BUNDLES = 5
 """The number of bundles in a folder that an error names."""
@@ -75,9 +79,9 @@ def bundle_names(folders: list[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else paths
 
 
-def missing_for_page() -> list[str]:
-    """The packages that report.html needs and that are not installed."""
-    return [name for name in PAGE_PACKAGES if find_spec(name) is None]
+def missing_packages() -> list[str]:
+    """The packages that figures and report.html need and that are not installed."""
+    return [name for name in DRAWN_BY if find_spec(name) is None]
 
 
 def write_reports(
@@ -90,28 +94,36 @@ def write_reports(
     bundle = read_bundle("report", folder)
     findings = compute_findings(bundle)
     target = _made(output) if output else folder
-    _write(bundle, findings, target)
-    if page:
-        _write_page(bundle, findings, target)
+    _write(summarise(bundle, findings), findings, target, page=page)
     return bundle, findings
 
 
-def _write(bundle: Bundle, findings: Findings, folder: Path) -> None:
-    """Write the tables, the markdown report and its figures, or none of them."""
+def _write(summary: Summary, findings: Findings, folder: Path, *, page: bool = True) -> None:
+    """Write the tables, summary.json, the markdown report and its figures, or none; then the page.
+
+    That is apart from the rest, since a disk may have room for the rest alone.
+    """
+    drawn: dict[str, Any] = {}
+    if can_draw := not missing_packages():
+        # Not above: these packages may be missing, and take time to import.
+        from benchmarks.reports.figures import charts, marks
+
+        drawn = charts.drawn(summary.report.figures, summary.tables)
     with files.all_or_none(folder) as unfinished:
         write_tables(findings, unfinished)
-        run_report.write(bundle, findings, unfinished)
+        summaries.write(summary, unfinished)
+        files.write_text(unfinished, "report.md", summary.report.markdown(drawn=can_draw))
+        for name, figure in drawn.items():
+            files.write_bytes(unfinished, image(name), marks.image(figure))
+    if page and can_draw:
+        _write_page(summary, drawn, folder)
 
 
-def _write_page(bundle: Bundle, findings: Findings, folder: Path) -> None:
-    """Write the page; apart from the rest, since a disk may have room for that and not for it."""
-    if missing_for_page():
-        return
-    # Not above: these packages may be missing, and take time to import.
-    from benchmarks.reports import page as html_report
+def _write_page(summary: Summary, drawn: dict[str, Any], folder: Path) -> None:
+    from benchmarks.reports import page
 
     try:
-        html_report.write(bundle, findings, folder)
+        files.write_text(folder, PAGE, page.html(summary, drawn))
     except OSError as error:
         # One from before would not agree with the rest.
         with suppress(OSError):
@@ -137,8 +149,7 @@ def report_run(folder: Path, console: Console) -> None:
         findings = compute_findings(bundle)
         problem = ""
         try:
-            _write(bundle, findings, folder)
-            _write_page(bundle, findings, folder)
+            _write(summarise(bundle, findings), findings, folder)
         except OSError as error:
             problem = unwritten(folder, error)
         results.show_findings(console, bundle, findings)
@@ -160,12 +171,16 @@ def _report_several(folders: list[Path], output: Path, console: Console) -> None
     bundles = [read_bundle("report", folder) for folder in folders]
     results = [(bundle, compute_findings(bundle)) for bundle in bundles]
     named = dict(zip(bundle_names(folders), results, strict=True))
+    report, drawn = several.document(named), not missing_packages()
     with files.all_or_none(_made(output)) as unfinished:
-        files.write_text(unfinished, "report.md", several.markdown(named))
-        if not missing_for_page():
-            from benchmarks.reports import page as html_report
+        files.write_text(unfinished, "report.md", report.markdown(drawn=drawn))
+        if drawn:
+            from benchmarks.reports import page
+            from benchmarks.reports.figures import charts, marks
 
-            files.write_text(unfinished, "report.html", html_report.merged(named))
+            figure = marks.specification(charts.bundles(several.cases(named)))
+            files.write_bytes(unfinished, image("bundles"), marks.image(figure))
+            files.write_text(unfinished, PAGE, page.page(report, {"bundles": figure}))
     _announce(output, console)
 
 
@@ -176,9 +191,9 @@ def _made(output: Path) -> Path:
 
 def _announce(folder: Path, console: Console) -> None:
     """Print where the report is, and where its page is or why there is none."""
-    page = f"report: {folder / 'report.html'}"
-    if missing := missing_for_page():
-        page = f"no report.html: it needs plotly and Jinja2; not installed: {', '.join(missing)}"
+    page = f"report: {folder / PAGE}"
+    if missing := missing_packages():
+        page = f"no figures and no {PAGE}: they need what is not installed: {', '.join(missing)}"
     for line in (f"report: {folder / 'report.md'}", page):
         results.show_line(console, line)
 

@@ -13,13 +13,13 @@ from rich.console import Console
 
 from backends.contract import Adam, Network
 from backends.registry import BACKENDS, missing_packages
+from benchmarks import exit_codes
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.bundle.folders import check_folder, create_folder
 from benchmarks.bundle.reader import Bundle
 from benchmarks.bundle.records import Environment
 from benchmarks.bundle.writer import BundleWriter
-from benchmarks.commands import exit_codes
 from benchmarks.commands.options import NO_FLOORS
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import environment, probe, project

@@ -30,12 +30,13 @@ import pandas as pd
 from rich.console import Console
 
 from backends.contract import Network
+from benchmarks import exit_codes
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.bundle import files
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.folders import create_folder
 from benchmarks.bundle.reader import Bundle, read_environment
-from benchmarks.commands import exit_codes, options, report, running
+from benchmarks.commands import options, report, running
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import interrupts, lock
 from benchmarks.machine.settings import ROOT

@@ -6,7 +6,7 @@ from benchmarks.analysis import learning
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.bundle.reader import Bundle
 from benchmarks.plan.blocks import READ_EVERY
-from benchmarks.reports.cases import in_summary_order
+from benchmarks.reports.cases import in_summary_order, span
 from benchmarks.reports.formats import as_interval, counted, joined, number
 from benchmarks.reports.sections import CASE, STEPS, Column, Figure, Part, Section, Table, columns
 from benchmarks.reports.sentences import equivalence
@@ -66,27 +66,52 @@ def accuracy(bundle: Bundle, findings: Findings) -> Section | None:
             f"within {margin:g} points, two one-sided t-tests show the two to be equivalent, and "
             "*p equivalent* is at most 0.05. *p different* is two-sided and adjusted for the "
             "number of pairs.",
-            Figure("equivalence", "Differences in accuracy, with 90% intervals", drawn=False),
+            Figure(
+                "equivalence", "Differences in accuracy, with 90% intervals", _verdicts(findings)
+            ),
             Table(EQUIVALENCES, findings.equivalences),
         ]
     parts += [
-        Figure("curves", "Validation accuracy as training goes on", drawn=False),
-        Figure("accuracy", "Validation accuracy against steps"),
-        Figure("accuracy_seconds", "Validation accuracy against seconds"),
+        Figure("accuracy", "Validation accuracy against steps", _ends_at(findings)),
+        Figure("accuracy_seconds", "Validation accuracy against seconds", _sooner(findings)),
         "Validation / test accuracy of each seed, at the last step trained.",
-        _by_seed(trainings),
+        _by_seed(trainings, bundle.environment.workload.steps),
     ]
     return Section("Accuracy", parts)
 
 
-def _by_seed(trainings: pd.DataFrame) -> Table:
-    """Validation / test accuracy of each case and seed."""
+def _verdicts(findings: Findings) -> str:
+    """How many pairs are equivalent, different and open."""
+    counts = findings.equivalences["verdict"].value_counts()
+    said = [f"{verdict}: {count}" for verdict, count in counts.items()]
+    return f"Of {counted(len(findings.equivalences), 'pair')}, {joined(said)}."
+
+
+def _ends_at(findings: Findings) -> str:
+    """From which to which accuracy the curves end, of those that are as long as any."""
+    curves = findings.curves[~control_of(findings.curves)]
+    last = curves[curves["step"] == curves["step"].max()]
+    steps = f"After {curves['step'].max():,} steps: "
+    reach = span(last.assign(percent=100 * last["validation_accuracy"]), "percent", ".2f", "%")
+    return f"{steps}{reach}."
+
+
+def _sooner(findings: Findings) -> str:
+    """Which case has trained its steps in the least time."""
+    curves = findings.curves[~control_of(findings.curves)]
+    last = curves[curves["step"] == curves["step"].max()]
+    return f"The same steps take {span(last, 'train_seconds', '.2f', 's')}."
+
+
+def _by_seed(trainings: pd.DataFrame, steps: int) -> Table:
+    """Validation / test accuracy of each case and seed; those cut before `steps` say so."""
     rows = []
     for case, of_case in trainings.groupby("case", sort=False):
         row = {"case": case}
         for _, launch in of_case.iterrows():
             accuracies = launch["validation_accuracy"], launch["test_accuracy"]
-            row[f"seed {launch['seed']}"] = _pair(*accuracies, ".2%")
+            cut = f" after {launch['steps']:,} steps" if launch["steps"] < steps else ""
+            row[f"seed {launch['seed']}"] = _pair(*accuracies, ".2%") + cut
         rows.append(row)
     frame = pd.DataFrame(rows)
     return Table([CASE, *columns(frame.columns[1:])], frame)
@@ -147,13 +172,18 @@ def time_to_accuracy(findings: Findings) -> Section | None:
     ]
     reached = times.groupby("target")["reached"].any()
     missed = [number(target, ".0%") for target in reached.index[~reached]]
+    first = rows.groupby("target").first()
+    soonest = " ".join(
+        f"{target:.0%}: soonest {row['case']}, {row['train_seconds']:.2f} s of training."
+        for target, row in first.iterrows()
+    )
     parts: list[Part] = [
         "Time from the first step to the first reading of the validation accuracy that reaches the "
         "target and is followed by another that does; readings are a block apart. The times are "
         "typical seconds of the seeds that reached the target, with 95% intervals; if not all "
         "seeds did, these are the quicker ones. Start-up (import, build, first call with empty "
         "caches) is shown apart, and added in the last column.",
-        Figure("time_to_accuracy", "Time to accuracy"),
+        Figure("time_to_accuracy", "Time to accuracy", soonest),
         Table(shown, rows),
         *([f"No case reached {joined(missed)} in any seed."] if missed else []),
     ]

@@ -8,7 +8,7 @@ from backends.contract import TEXTBOOK
 from backends.ladder import EXPERT, LIMIT, TAUGHT
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.analysis.pairs import GROUP
-from benchmarks.reports.formats import text
+from benchmarks.reports.formats import number, text
 
 TIERS = {
     TAUGHT: "what each framework's own first tutorial does",
@@ -54,6 +54,12 @@ def measured(summary: pd.DataFrame) -> pd.DataFrame:
     return summary[(summary["status"] == "measured") & ~control_of(summary)]
 
 
+def comparable_cases(summary: pd.DataFrame) -> pd.DataFrame:
+    """The cases whose times may be quoted: measured, certified and not held back; no controls."""
+    trusted = (summary["status"] == "measured") & summary["certified"]
+    return summary[trusted & (summary["held_back"] == "") & ~control_of(summary)]
+
+
 def comparable_groups(findings: Findings) -> list[Group]:
     """The ranked cases in groups that are ranked together, tier by tier."""
     groups = []
@@ -66,8 +72,24 @@ def comparable_groups(findings: Findings) -> list[Group]:
     return groups
 
 
+def names_of(rows: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
+    """The names of the cases that rows are of, in the order of the summary, without controls."""
+    named = set(rows.loc[~control_of(rows), "case"])
+    return [case for case in summary["case"] if case in named]
+
+
 def in_summary_order(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     """The rows, by case in the order of the summary, without those of controls."""
-    places = {case: place for place, case in enumerate(findings.summary["case"])}
-    kept = rows[~control_of(rows)]
-    return kept.sort_values("case", key=lambda case: case.map(places), kind="stable")
+    names = names_of(rows, findings.summary)
+    kept = rows[rows["case"].isin(names)]
+    return kept.sort_values("case", key=lambda case: case.map(names.index), kind="stable")
+
+
+def span(rows: pd.DataFrame, column: str, form: str, unit: str) -> str:
+    """From which to which case a column reaches, as in "from 1.2 ms (a) to 3.4 ms (b)"."""
+    known = rows.dropna(subset=column).sort_values(column)
+    if known.empty:
+        return "nothing is known"
+    ends = known.iloc[[0, -1]] if len(known) > 1 else known
+    named = [f"{number(row[column], form)} {unit} ({row['case']})" for _, row in ends.iterrows()]
+    return "from " + " to ".join(named) if len(named) > 1 else named[0]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from benchmarks.analysis.findings import control_of
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.cases import Group
 from benchmarks.reports.formats import MISSING, stage_title, text
@@ -38,7 +39,7 @@ def certificates(bundle: Bundle) -> Section | None:
     parts: list[Part] = [
         "Relative errors against the float64 reference; over all parameters and launches, the one "
         "that came closest to its bound.",
-        Figure("certificates", "How far each error lies below its bound", drawn=False),
+        Figure("certificates", "How far each error lies below its bound", _nearest(checks)),
         f"*Exact*: the same backend and mode in float64, where no error may exceed "
         f"{EXACT_BOUND:.0e}{_many_steps(exact)}.{_kept(bundle.tables['ledger'])}",
         _errors(exact, (*STAGES, HORIZON) if HORIZON in set(exact["stage"]) else STAGES),
@@ -56,6 +57,25 @@ def certificates(bundle: Bundle) -> Section | None:
         *(text(f"✗ {row['case']} {departure(row)}.") for _, row in failed.iterrows()),
     ]
     return Section("Certificates", parts)
+
+
+def margins(checks: pd.DataFrame) -> pd.DataFrame:
+    """The check of each case, level and stage that came closest to its bound, as a `share`."""
+    read = checks[checks["not_read"].isna()]
+    share = (read["relative_error"] / read["bound"]).fillna(np.inf)
+    worst = read.assign(share=share).sort_values("share").groupby(["level", "case", "stage"])
+    return worst.tail(1)[["case", "level", "stage", "relative_error", "bound", "share"]]
+
+
+def _nearest(checks: pd.DataFrame) -> str:
+    """The error that came closest to its bound, of all cases."""
+    rows = margins(checks)
+    rows = rows[~control_of(rows)]
+    if rows.empty:
+        return ""
+    row = rows.sort_values("share").iloc[-1]
+    where = f"{row['case']}, {stage_title(row['stage'])}, {row['level']}"
+    return f"The error closest to its bound is {row['share']:.2g} of it ({where})."
 
 
 def _many_steps(exact: pd.DataFrame) -> str:

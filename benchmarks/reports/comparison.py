@@ -1,11 +1,13 @@
 """The comparison of two bundles: its table, its sentences, and its markdown report."""
 
+from dataclasses import replace
+
 from benchmarks.analysis.between_runs.comparison import Comparison
 from benchmarks.analysis.between_runs.gate import Gate
 from benchmarks.analysis.statistics import SIGNIFICANCE, SMALLEST_DIFFERENCE, TIE_MARGIN
 from benchmarks.reports.formats import MS, as_interval, interval, joined, number, text
-from benchmarks.reports.sections import CASE, Column, Note, Part, Section, Table, document
-from benchmarks.reports.several import environment_differences
+from benchmarks.reports.sections import CASE, Column, Document, Note, Table
+from benchmarks.reports.sections import markdown as as_markdown
 
 METHOD = f"""\
 A launch contributes the median, over its undisturbed rounds, of the logarithm of the step time, or
@@ -19,6 +21,8 @@ Hochberg), is at most {100 * SIGNIFICANCE:.0f}%, and the ratio differs from one 
 With one run a side, whatever else differed between the two, such as another program on the machine,
 is in the ratio and not in the interval."""
 
+MOST_NOTES = 4
+"""Sentences that stand above the table."""
 SAME_RUN = "BEFORE and AFTER hold the same run: nothing is compared."
 FINE_LIMIT = "A limit under 1% is finer than runs can tell apart."
 
@@ -83,15 +87,53 @@ def gate_notes(gate: Gate) -> list[Note]:
     return notes
 
 
+MOST_ROWS = 12
+"""Cases that the markdown names; the CSVs of the bundles have all."""
+DECISIVE = ("slower", "undecided", "faster", "tie")
+"""The order in which verdicts are shown."""
+
+
 def markdown(comparison: Comparison, before: str, after: str, *, gate: Gate | None) -> str:
-    """The whole report; `before` and `after` name the bundles of each side."""
-    names = f"Before: {text(before)}. After: {text(after)}."
-    opening: list[Part] = [names, table(comparison), notes(comparison, gate)]
-    differences = environment_differences(comparison.differences)
-    sections = [differences, Section("How it was compared", [METHOD])]
-    return document(f"{after} against {before}", opening, sections)
+    """The report in at most 30 lines, as a comment on a change.
+
+    It has the verdict, a table and, folded away, what else to know. `before` and `after` name the
+    bundles of each side.
+    """
+    rows = comparison.rows.sort_values("verdict", key=lambda column: column.map(DECISIVE.index))
+    left_out = len(rows) - MOST_ROWS
+    shown = table(replace(comparison, rows=rows.head(MOST_ROWS)))
+    said = notes(comparison, gate)
+    verdict = gate_notes(gate) if gate else [note for note in said if note.severity == "warning"]
+    first = verdict[:MOST_NOTES] or said[:1]
+    differences = [
+        f"{index}: {joined([str(value) for value in row])}"
+        for index, row in zip(
+            comparison.differences.index, comparison.differences.to_numpy(), strict=True
+        )
+    ]
+    details = [
+        f"Before: {text(before)}. After: {text(after)}.",
+        " ".join(note.markdown for note in said if note not in first),
+        f"What the environments differ in: {text('; '.join(differences) or 'nothing recorded')}.",
+        METHOD.replace("\n", " "),
+    ]
+    return "\n".join([
+        f"**{text(after)} against {text(before)}**",
+        "",
+        *(f"- {note.markdown}" for note in first),
+        "",
+        as_markdown(shown),
+        *(["", f"{left_out} more cases are in the bundles."] if left_out > 0 else []),
+        "",
+        "<details><summary>What else to know</summary>",
+        "",
+        *(f"- {line}" for line in details if line),
+        "",
+        "</details>",
+        "",
+    ])  # fmt: skip
 
 
 def markdown_of_same_run(before: str, after: str) -> str:
     """The report where there is nothing to compare."""
-    return document(f"{after} against {before}", [SAME_RUN], [])
+    return Document(f"{after} against {before}", [], SAME_RUN, []).markdown()

@@ -1,86 +1,47 @@
-"""report.html: the sections of report.md on one page, with figures to explore.
+"""report.html: the report on one page, with a table to sort and filter and figures to explore.
 
-The page needs no network and no other file: plotly's script, the styles and the rows behind every
-figure are in it.
+The page is made from a summary alone and needs no network and no other file.
 """
 
 import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from benchmarks.analysis.findings import Findings
-from benchmarks.bundle import files
-from benchmarks.bundle.reader import Bundle
-from benchmarks.reports import leads, run, sentences, several
-from benchmarks.reports.figures import interactive, looks
-from benchmarks.reports.figures.charts import Chart
-from benchmarks.reports.formats import Row, as_text, joined, number, text
-from benchmarks.reports.sections import Column, Figure, Section, Table
+from benchmarks.reports import grid
+from benchmarks.reports.figures import charts, looks
+from benchmarks.reports.formats import text
+from benchmarks.reports.grid import Grid
+from benchmarks.reports.sections import Document
+from benchmarks.reports.summary import Summary
 
+FILE = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
-ORDER = (
-    *("Start-up and memory", "When a slower start pays off", "Where the time goes"),
-    *("Certificates", "What the cases did differently", "Environment"),
-    *("What this run cannot tell", "How it was measured"),
-)
-"""The sections that end the page; all others come before them, in the order of report.md."""
+EXPORTED = "window.draw = (at, shown, options) => vegaEmbed(at, shown, options);"
+"""What the page uses of Vega."""
 
 # Texts quote what is in a bundle, which anybody may have written: none of it becomes HTML.
 _markdown = MarkdownIt("commonmark", {"html": False}).disable(["link", "image", "autolink"])
 
 
-def write(bundle: Bundle, findings: Findings, folder: Path) -> None:
-    """Write report.html."""
-    files.write_text(folder, "report.html", html(bundle, findings))
+def html(summary: Summary, drawn: Mapping[str, Any] | None = None) -> str:
+    """The whole page of a bundle; `drawn` has its figures, if they are drawn already."""
+    if drawn is None:
+        drawn = charts.drawn(summary.report.figures, summary.tables)
+    return page(summary.report, drawn, grid.of_summary(summary))
 
 
-def html(bundle: Bundle, findings: Findings) -> str:
-    """The whole page of a bundle."""
-    shown = [Section("Ranking", run.ranking(findings)), *run.content(bundle, findings)]
-    shown.sort(key=lambda one: 1 + ORDER.index(one.heading) if one.heading in ORDER else 0)
-    notes = sentences.cautions(bundle, findings)
-    names = {part.name for one in shown for part in one.parts if isinstance(part, Figure)}
-    recorded, machine = bundle.environment.run, bundle.environment.machine
-    where = machine.gpus or [f"{machine.cpu}, {recorded.threads} threads"]
-    launches = f"{recorded.finished_launches} launches"
-    figures = {name: draw for name, draw in interactive.FIGURES.items() if name in names}
-    return page(
-        title=run.title(findings),
-        opening={
-            "lead": leads.fastest(findings),
-            "rest": sentences.overall(findings),
-            "warnings": [text(note.text) for note in notes if note.severity == "warning"],
-            "about": [*where, launches, bundle.environment.started[:10]],
-        },
-        sections=shown,
-        charts={name: draw(bundle, findings) for name, draw in figures.items()},
-    )
-
-
-def merged(bundles: Mapping[str, tuple[Bundle, Findings]]) -> str:
-    """The whole page of several bundles, by name."""
-    summaries = {name: findings.summary for name, (_, findings) in bundles.items()}
-    return page(
-        title=joined(list(bundles)),
-        opening={"lead": [], "rest": several.INTRODUCTION, "warnings": [], "about": []},
-        sections=several.content(bundles),
-        charts={"bundles": interactive.bundles(summaries)},
-    )
-
-
-def page(
-    title: str, opening: Mapping[str, Any], sections: Sequence[Section], charts: Mapping[str, Chart]
-) -> str:
-    """A page of sections; `charts` has the chart of each of their figures, by name."""
+def page(document: Document, drawn: Mapping[str, Any], table: Grid | None = None) -> str:
+    """A report as a page; `drawn` has the specifications of its figures by name."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -88,26 +49,43 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    styles = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    own_script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
-    scripts = [get_plotlyjs(), f"const DARK = {json.dumps(looks.DARK)};\n{own_script}"]
     environment.filters |= {
         "markdown": lambda part: Markup(_markdown.render(part)),
         "inline": lambda part: Markup(_markdown.renderInline(part)),
+        "text": text,
         "identifier": identifier,
-        "views": _views,
-        "csv": _csv,
-        "rows": _rows,
+        "json": _json,
         "colours": lambda case: looks.colours(case.split(" ")[0]),
     }
+    scripts = [_file("table.js")] * bool(table)
+    scripts += [_vega(), _file("figures.js")] if drawn else []
     return environment.get_template("report.html").render(
-        **opening,
-        title=title,
-        sections=sections,
-        charts={name: chart for name, chart in charts.items() if chart.views},
-        styles=Markup(styles),
-        scripts=[Markup(script) for script in scripts],
-        policy=policy(scripts),
+        document=document,
+        specifications=drawn,
+        table=table,
+        at_first=grid.AT_FIRST,
+        styles=Markup(_file("report.css") + dark_styles()),
+        scripts=[Markup(script) for script in [_file("theme.js"), *scripts]],
+        policy=policy([_file("theme.js"), *scripts]),
+    )
+
+
+def _file(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+@cache
+def _vega() -> str:
+    """Vega, Vega-Lite and vega-embed as one script."""
+    return str(vl_convert.javascript_bundle(EXPORTED))
+
+
+def dark_styles() -> str:
+    """Styles that give the marks of figures the colours of a dark page, where it is dark."""
+    return "".join(
+        f'.plot [{what}="{light}"] {{ {what}: light-dark({light}, {dark}); }}\n'
+        for light, dark in looks.DARK.items()
+        for what in ("fill", "stroke")
     )
 
 
@@ -126,27 +104,6 @@ def identifier(heading: str) -> str:
     return "-".join(re.findall(r"\w+", heading.lower()))
 
 
-def _views(chart: Chart) -> Markup:
-    """The views of a chart as a JSON list, escaped for a page."""
-    views = ",".join(view.to_json() for view in chart.views.values())
-    return Markup(f"[{views}]".replace("<", "\\u003c"))
-
-
-def _csv(chart: Chart) -> str:
-    """The rows behind a chart as a link to a CSV file."""
-    # A spreadsheet, which is what opens it, computes texts that begin like a formula.
-    rows = chart.data.map(
-        lambda cell: re.sub("^[=+@-]", r"'\g<0>", cell) if isinstance(cell, str) else cell
-    )
-    return "data:text/csv;base64," + b64encode(rows.to_csv(index=False).encode()).decode()
-
-
-def _rows(chart: Chart) -> Table:
-    """The rows behind a chart as a table; floats have five digits."""
-
-    def cell(row: Row, name: str) -> str:
-        value = row[name]
-        return number(value, ",.5g") if isinstance(value, float) else as_text(row, name)
-
-    types = chart.data.dtypes.items()
-    return Table([Column(str(n), str(n), cell, text=t.kind == "O") for n, t in types], chart.data)
+def _json(value: object) -> Markup:
+    """A value as JSON, escaped for a page."""
+    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))

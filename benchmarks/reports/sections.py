@@ -3,12 +3,12 @@
 A table's columns say where their cells come from and how they are written; the terminal, markdown
 and the page make their tables from these. Titles, headings, cells and notes are plain text, which
 each of the three escapes in its own way; only paragraphs and the meanings of terms are markdown,
-and what they quote of a bundle goes through `formats.text`.
+and what they quote of a bundle goes through `formats.text`. summary.json keeps all of it.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import pandas as pd
 from tabulate import tabulate
@@ -77,11 +77,21 @@ def columns(names: Iterable[object], *, text: bool = False) -> list[Column]:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure by the name of what draws it; `drawn` if markdown shows an image of it."""
+    """A figure by the name of what draws it; `finding` is what it shows, in a sentence."""
 
     name: str
     title: str
-    drawn: bool = True
+    finding: str = ""
+
+
+@dataclass(frozen=True)
+class Tiers:
+    """Tables of cases that are ranked together, each under its heading, which is markdown.
+
+    The page shows them as one, which its reader sorts, filters and sees against any case.
+    """
+
+    tables: Sequence[tuple[str, Table]]
 
 
 def image(name: str) -> str:
@@ -102,7 +112,7 @@ class Note:
         return f"**{text(self.text)}**" if self.severity == "warning" else text(self.text)
 
 
-Part = str | Table | Figure | list[Note] | dict[str, str]
+Part = str | Table | Tiers | Figure | list[Note] | dict[str, str]
 """A string is markdown: a paragraph or a block of code; a dict has terms and their meanings, which
 are markdown too."""
 
@@ -115,6 +125,106 @@ class Section:
     parts: Sequence[Part]
 
 
+@dataclass(frozen=True)
+class Document:
+    """A whole report: its answer comes first, sentence by sentence, each of them markdown."""
+
+    title: str
+    lead: Sequence[str]
+    rest: str
+    sections: Sequence[Section]
+    about: Sequence[str] = ()
+    """Where and when it was measured, for the page's head."""
+
+    @property
+    def warnings(self) -> list[Note]:
+        """What must be read before any result is quoted."""
+        parts = [part for section in self.sections for part in section.parts]
+        notes = [note for part in parts if isinstance(part, list) for note in part]
+        return [note for note in notes if note.severity == "warning"]
+
+    @property
+    def figures(self) -> list[str]:
+        """The names of its figures."""
+        parts = (part for section in self.sections for part in section.parts)
+        return [part.name for part in parts if isinstance(part, Figure)]
+
+    def markdown(self, *, drawn: bool = True) -> str:
+        """The report as markdown; `drawn` if its figures are there as images."""
+        lead = [bullets(self.lead)] if len(self.lead) > 1 else list(self.lead)
+        parts: list[Part] = [f"# {text(self.title)}", *lead, self.rest]
+        for section in self.sections:
+            shown = [part for part in section.parts if drawn or not isinstance(part, Figure)]
+            parts += [f"## {text(section.heading)}", *shown]
+        return "\n\n".join(filter(None, map(markdown, parts))) + "\n"
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a JSON object."""
+        sections = [
+            {"heading": one.heading, "parts": [part_to_json(part) for part in one.parts]}
+            for one in self.sections
+        ]
+        return asdict(replace(self, sections=())) | {"sections": sections}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Document":
+        """The report that `to_json` has written."""
+        sections = [
+            Section(one["heading"], [part_from_json(part) for part in one["parts"]])
+            for one in content["sections"]
+        ]
+        return cls(**content | {"sections": sections})
+
+
+def part_to_json(part: Part) -> Any:
+    """A part of a section as JSON."""
+    match part:
+        case Table():
+            columns = [{"heading": one.heading, "text": one.text} for one in part.columns]
+            return {"columns": columns, "cells": part.cells(), "links": part.links()}
+        case Tiers():
+            return {"tiers": [[heading, part_to_json(table)] for heading, table in part.tables]}
+        case Figure():
+            return {"figure": asdict(part)}
+        case list():
+            return {"notes": [asdict(note) for note in part]}
+        case dict():
+            return {"terms": part}
+        case str():
+            return part
+
+
+def part_from_json(content: Any) -> Part:
+    """The part that `part_to_json` has written; a table's cells are then texts."""
+    match content:
+        case {"columns": _, "cells": _, "links": _}:
+            return _table_from_json(content)
+        case {"tiers": tiers}:
+            return Tiers([(heading, _table_from_json(table)) for heading, table in tiers])
+        case {"figure": figure}:
+            return Figure(**figure)
+        case {"notes": notes}:
+            return [Note(**note) for note in notes]
+        case {"terms": terms}:
+            return dict(terms)
+    return str(content)
+
+
+def _table_from_json(content: dict[str, Any]) -> Table:
+    numbers = [str(number) for number in range(len(content["columns"]))]
+    names = [*numbers, *(f"to {number}" for number in numbers)]
+    rows = [[*row, *to] for row, to in zip(content["cells"], content["links"], strict=True)]
+    columns = [
+        Column(one["heading"], number, _as_it_is, one["text"], f"to {number}")
+        for number, one in zip(numbers, content["columns"], strict=True)
+    ]
+    return Table(columns, pd.DataFrame(rows, columns=names))
+
+
+def _as_it_is(row: Row, name: Any) -> str:
+    return str(row[name])
+
+
 def markdown(part: Part) -> str:
     """A part of a section as markdown; empty for a figure without an image."""
     match part:
@@ -124,8 +234,13 @@ def markdown(part: Part) -> str:
             cells = [list(map(_cell, *row)) for row in rows]
             sides = ["left" if column.text else "right" for column in part.columns]
             return tabulate(cells, headings, "pipe", disable_numparse=True, colalign=sides)
+        case Tiers():
+            tables = [part for heading, table in part.tables for part in (heading, table)]
+            return "\n\n".join(map(markdown, tables))
         case Figure():
-            return f"![{part.title}]({image(part.name)})" if part.drawn else ""
+            return f"![{part.title}]({image(part.name)})" + f"\n\n{text(part.finding)}" * bool(
+                part.finding
+            )
         case dict():
             return bullets([f"{term}: {meaning}" for term, meaning in part.items()])
         case list():
@@ -139,11 +254,3 @@ def _cell(shown: str, address: str = "") -> str:
     # Programs differ in how they read two backslashes before a bar.
     cell = text(shown).replace("\\|", "\\ |").replace("|", "\\|")
     return f"[{cell}]({address})" if address else cell
-
-
-def document(title: str, opening: Sequence[Part], sections: Sequence[Section]) -> str:
-    """A whole report as markdown."""
-    parts = [f"# {text(title)}", *opening]
-    for section in sections:
-        parts += [f"## {text(section.heading)}", *section.parts]
-    return "\n\n".join(filter(None, map(markdown, parts))) + "\n"

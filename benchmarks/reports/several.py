@@ -10,7 +10,7 @@ from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports import sections
 from benchmarks.reports.formats import joined
-from benchmarks.reports.sections import Column, Figure, Note, Section, Table
+from benchmarks.reports.sections import Column, Document, Figure, Note, Section, Table
 
 INTRODUCTION = """\
 Each bundle is a run of its own, in the order in which they were named; nothing is ranked across
@@ -19,17 +19,15 @@ ranked case of the same bundle and tier; it may be compared with that of another
 `run_all.py compare` tests two bundles against each other.""".replace("\n", " ")
 
 
-def markdown(bundles: Mapping[str, tuple[Bundle, Findings]]) -> str:
+def cases(bundles: Mapping[str, tuple[Bundle, Findings]]) -> pd.DataFrame:
+    """The rows of all summaries, with the column `bundle`."""
+    named = [findings.summary.assign(bundle=name) for name, (_, findings) in bundles.items()]
+    return pd.concat(named, ignore_index=True)
+
+
+def document(bundles: Mapping[str, tuple[Bundle, Findings]]) -> Document:
     """One report of all bundles, by name."""
-    return sections.document(joined(list(bundles)), [INTRODUCTION], content(bundles))
-
-
-def content(bundles: Mapping[str, tuple[Bundle, Findings]]) -> list[Section]:
-    """What follows the introduction."""
-    rows = pd.concat(
-        [findings.summary.assign(bundle=name) for name, (_, findings) in bundles.items()],
-        ignore_index=True,
-    )
+    rows = cases(bundles)
     uncertified = (rows["status"] == "measured") & ~rows["certified"]
     rows["status"] = rows["status"].mask(uncertified, "not certified")
     shown = [
@@ -37,16 +35,17 @@ def content(bundles: Mapping[str, tuple[Bundle, Findings]]) -> list[Section]:
         *(Column("status", "status", text=True), sections.STEP, sections.TIMES_FASTEST),
         Column("test accuracy", "test_accuracy", ".2%"),
     ]
-    figure = Figure("bundles", "The cases of each bundle, with 95% intervals", drawn=False)
+    figure = Figure("bundles", "The cases of each bundle, with 95% intervals")
     damage = [
         Note(f"In {name}: {damage}", "warning")
         for name, (bundle, _) in bundles.items()
         if (damage := describe_damage(bundle.problems))
     ]
-    return [
+    content = [
         Section("Cases", [*([damage] if damage else []), figure, Table(shown, rows)]),
         environment_differences(differing({name: bundle for name, (bundle, _) in bundles.items()})),
     ]
+    return Document(joined(list(bundles)), [], INTRODUCTION, content)
 
 
 def differences_table(differences: pd.DataFrame) -> Table:

@@ -7,9 +7,17 @@ import pandas as pd
 from benchmarks.bundle import files
 from benchmarks.reports import sections
 from benchmarks.reports.cases import ranked
-from benchmarks.reports.figures import static
+from benchmarks.reports.figures import charts, marks
 from benchmarks.reports.formats import MS, joined, number, text
-from benchmarks.reports.sections import Column, Figure, Section, Table, columns, image
+from benchmarks.reports.sections import (
+    Column,
+    Document,
+    Figure,
+    Section,
+    Table,
+    columns,
+    image,
+)
 
 INTRODUCTION = """\
 Each factor is varied alone; every point is a bundle of its own under points/, with all that the
@@ -39,10 +47,9 @@ def changes(points: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def by_factor(folder: Path, factor: str, points: pd.DataFrame) -> Section:
-    """One factor of the report; draws its figure."""
+def by_factor(factor: str, points: pd.DataFrame) -> Section:
+    """One factor of the report."""
     figure = Figure(factor.replace(" ", "_"), f"Images a second by {factor}")
-    static.save(static.by_value(points, factor), folder, image(figure.name))
     rows = [
         {factor: f"{value:,}"}
         | {
@@ -58,14 +65,15 @@ def by_factor(folder: Path, factor: str, points: pd.DataFrame) -> Section:
 
 def write(folder: Path, points: pd.DataFrame) -> None:
     """Write report.md and its figures; `points` is sweep.csv."""
-    parts = [
-        by_factor(folder, str(factor), rows)
-        for factor, rows in ranked(points).groupby("factor", sort=False)
-    ]
+    parts = []
+    for factor, rows in ranked(points).groupby("factor", sort=False):
+        parts.append(by_factor(str(factor), rows))
+        figure = marks.specification(charts.by_value(rows, str(factor)))
+        files.write_bytes(folder, image(str(factor).replace(" ", "_")), marks.image(figure))
     missing = points[points["status"] != "measured"]
     if len(missing):
         where = Column("where", "value", lambda row, n: f"{row['factor']} {row[n]:,}", text=True)
         shown = [where, sections.CASE, sections.STATUS, sections.REASON]
         parts.append(Section("Not measured", [Table(shown, missing)]))
-    report = sections.document("Where the ranking changes", [INTRODUCTION], parts)
-    files.write_text(folder, "report.md", report)
+    report = Document("Where the ranking changes", [], INTRODUCTION, parts)
+    files.write_text(folder, "report.md", report.markdown())

@@ -12,7 +12,7 @@ import pytest
 import run_all
 from backends.ladder import Mode
 from backends.registry import BACKENDS
-from benchmarks.commands.report import missing_for_page
+from benchmarks.commands.report import missing_packages
 from tests.support.edited_backends import copy_backend
 
 LIMIT = '''
@@ -103,7 +103,7 @@ def test_a_fifth_backend_is_measured_and_reported(
     packages = json.loads((folder / "environment.json").read_text())["packages"]
     assert "pytest" in packages
 
-    pages = ["report.md", *([] if missing_for_page() else ["report.html"])]
+    pages = ["report.md", *([] if missing_packages() else ["report.html"])]
     for page in pages:
         text = (folder / page).read_text()
         assert "fifth buffered" in text

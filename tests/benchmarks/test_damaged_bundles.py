@@ -95,7 +95,7 @@ def test_a_damaged_row_is_named_in_the_report(table: Table, files: Files, tmp_pa
     lines = lines_of(files, table.name)
     damaged: Files = {f"{table.name}.csv": with_cell(lines, table.names[0], "")}
     bundle = Bundle.read(write_files(files | damaged, tmp_path / "bundle"))
-    text = report.markdown(bundle, compute_findings(bundle))
+    text = report.document(bundle, compute_findings(bundle)).markdown()
     line = f"Left out as damaged: 1 row of {table.name}.csv (line {LINE}, {table.names[0]}: is empt"
     assert line in text
 
@@ -377,8 +377,8 @@ def test_an_older_bundle_says_what_it_lacks(whole: tuple[Bundle, Findings]) -> N
     bundle, found = whole
     older = replace(bundle, environment=replace(bundle.environment, format=None))
     sentence = "Written by an older version of this program: "
-    assert sentence in report.markdown(older, found)
-    assert sentence not in report.markdown(bundle, found)
+    assert sentence in report.document(older, found).markdown()
+    assert sentence not in report.document(bundle, found).markdown()
 
 
 def test_a_row_is_one_line_whatever_its_texts(tmp_path: Path) -> None:
@@ -394,7 +394,7 @@ def test_a_row_is_one_line_whatever_its_texts(tmp_path: Path) -> None:
 def test_little_is_enough_for_a_report(times: dict[str, float], tmp_path: Path) -> None:
     place = write_bundle(tmp_path / "bundle", times, launches=1, rounds=1)
     bundle = Bundle.read(place)
-    assert report.markdown(bundle, compute_findings(bundle))
+    assert report.document(bundle, compute_findings(bundle)).markdown()
 
 
 def test_odd_entries_of_a_ledger_are_no_figures(files: Files, tmp_path: Path) -> None:

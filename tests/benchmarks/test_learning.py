@@ -57,7 +57,7 @@ def test_every_case_of_a_framework_that_learned_has_a_time_to_accuracy(bundle: B
 
 def test_the_report_shows_accuracies_once_and_no_training_as_cut_short(bundle: Bundle) -> None:
     findings = compute_findings(bundle)
-    text = report.markdown(bundle, findings)
+    text = report.document(bundle, findings).markdown()
     ranking, section = text.split("## ")[0], text.split("## Accuracy")[1].split("## ")[0]
     assert "validation" not in ranking.split("|")[1:12]
     assert "Mean of the last 10 readings of the validation accuracy of each pair" in section
@@ -70,6 +70,6 @@ def test_a_run_that_has_not_learned_yet_shows_no_accuracy(tmp_path: Path) -> Non
     bundle = Bundle.read(write_bundle(tmp_path / "bundle", TIMES, learned={}))
     findings = compute_findings(bundle)
     assert findings.accuracies.empty
-    text = report.markdown(bundle, findings)
+    text = report.document(bundle, findings).markdown()
     assert "## Accuracy" not in text
     assert f"{TRAINING_STEPS:,} steps" in text

@@ -11,7 +11,7 @@ from backends.floors import FLOOR_VERSION
 from benchmarks.analysis import limits
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports.run import answer, markdown
+from benchmarks.reports.run import answer, document
 from benchmarks.reports.sentences import cautions
 from tests.synthetic_bundles import identity, write_bundle
 
@@ -140,7 +140,7 @@ def test_a_case_below_the_floor_is_held_back_and_every_reader_told(tmp_path: Pat
         note.severity == "warning" and note.text.startswith("jax compiled is held back")
         for note in cautions(bundle, findings)
     )
-    report = markdown(bundle, findings)
+    report = document(bundle, findings).markdown()
     section = report.partition("## Not ranked")[2].partition("## ")[0]
     assert "held back until it is explained" in section
 
@@ -151,7 +151,7 @@ def test_a_case_near_the_floor_is_ranked(tmp_path: Path, times: float, fused: bo
     row = findings.summary.set_index("case").loc["jax compiled"]
     assert row["held_back"] == ""
     assert row["rank"] == 1
-    assert ("it fuses pieces" in markdown(bundle, findings)) == fused
+    assert ("it fuses pieces" in document(bundle, findings).markdown()) == fused
 
 
 def test_nothing_follows_from_floors_of_the_first_version(tmp_path: Path) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from matplotlib.lines import Line2D
 
 from backends.registry import BACKENDS
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.analysis.limits import BOUNDS
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports.figures import looks, static
+from benchmarks.reports import page, run, summary
+from benchmarks.reports.figures import charts, looks, marks
 from tests.synthetic_bundles import write_bundle
 
 UNKNOWN_MODES = ("traced", "lazy", "vectorised")
@@ -37,12 +38,12 @@ def test_cases_can_be_told_apart_without_colour(backend: str) -> None:
     modes = list(BACKENDS[backend].modes)
     cases = [f"{backend} {mode}" for mode in modes]
     cases += [f"{case} streamed" for case in cases] + [f"{case} stock-adam" for case in cases]
-    styles = [static.style(case) for case in cases]
-    kinds = {(style["marker"], str(style["linestyle"]), style["fillstyle"]) for style in styles}
+    drawn = [looks.look(case) for case in cases]
+    kinds = {(look.marker, str(look.line), look.fill) for look in drawn}
     assert len(kinds) == len(cases)
-    assert len({style["color"] for style in styles}) == 1
+    assert len({look.colour for look in drawn}) == 1
     # Those of the default run by either.
-    standing = {static.style(f"{backend} {mode}")["marker"]
+    standing = {looks.look(f"{backend} {mode}").marker
         for mode in modes if BACKENDS[backend].modes[mode].stands}  # fmt: skip
     assert len(standing) == sum(mode.stands for mode in BACKENDS[backend].modes.values())
 
@@ -59,22 +60,24 @@ def test_further_modes_and_backends_have_looks_of_their_own(
     assert len(colours) == 12
 
 
-def test_both_libraries_know_every_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both refuse a line, marker or pattern that they do not know."""
-    go = pytest.importorskip("plotly.graph_objects", reason="plotly is not installed")
-    from benchmarks.reports.figures import charts
-
+def test_every_look_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vega leaves out what it does not know: each marker gives a path of its own."""
     modes = tuple(f"mode-{number}" for number in range(12))
     monkeypatch.setattr(looks, "modes_of", lambda _: list(modes))
-    for mode, rest in product(modes, ("", " streamed", " stock-adam", " streamed stock-adam")):
-        case = f"jax {mode}{rest}"
-        Line2D([0], [0], **static.style(case))
-        go.Scatter(line=charts.line(case), marker=charts.marker(case))
-        go.Bar(marker=charts.fill(case))
+    cases = [f"jax {mode}" for mode in modes]
+    totals = pd.DataFrame([
+        {"case": case, "steps": steps, "total_seconds": 1.0 + number + steps / 100}
+        for number, case in enumerate(cases)
+        for steps in (1, 10, 100, 1000, 10000, 100000)
+    ])  # fmt: skip
+    svg = marks.image(marks.specification(charts.total_time({"totals": totals}))).decode()
+    legend = svg.partition("mark-group role-legend")[2]
+    assert len(set(re.findall(r'<path transform="[^"]*" d="([^"]+)"', legend))) == len(modes)
 
 
 def test_every_part_of_a_step_has_a_look() -> None:
     assert list(looks.PARTS) == list(BOUNDS)
+    assert list(looks.STARTS) == ["import", "build", "first call"]
 
 
 def test_names_that_are_not_registered_always_have_the_same_look() -> None:
@@ -82,7 +85,7 @@ def test_names_that_are_not_registered_always_have_the_same_look() -> None:
         look = looks.look(f"{backend} {mode} streamed")
         assert look == looks.look(f"{backend} {mode} streamed")
         assert look.colour in looks.SPARE_COLOURS
-        assert look.streamed
+        assert look.fill == looks.PAPER
 
 
 def test_a_registered_backend_keeps_its_colour(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,9 +108,6 @@ def test_colours_stand_out_from_both_pages() -> None:
 
 def test_a_bundle_of_unknown_backends_and_modes_is_drawn(tmp_path: Path) -> None:
     """Reports are computed for known names, which are then replaced in all tables."""
-    pytest.importorskip("plotly", reason="the page needs plotly, which is not installed")
-    from benchmarks.reports import page, run
-
     times = {"jax compiled": 1.0, "jax compiled (control)": 1.0, "pytorch eager": 2.0}
     folder = write_bundle(tmp_path / "bundle", times)
     bundle = Bundle.read(folder)
@@ -119,9 +119,7 @@ def test_a_bundle_of_unknown_backends_and_modes_is_drawn(tmp_path: Path) -> None
             table.replace(names, regex=True, inplace=True)
             table.columns = table.columns.str.replace("jax compiled", "mxnet lazy")
     assert run.title(results) == "One network, one Adam: PyTorch and mxnet"
-    run.write(bundle, results, folder)
-    page.write(bundle, results, folder)
-    assert "mxnet lazy" in (folder / "figures" / "ranking.svg").read_text()
-    text = (folder / "report.html").read_text()
-    assert looks.colours("mxnet")[0] in text
-    assert "jax" not in (folder / "report.md").read_text().split("## Environment")[0]
+    found = summary.summarise(bundle, results)
+    assert "mxnet lazy" in marks.image(charts.drawn(["ranking"], found.tables)["ranking"]).decode()
+    assert looks.colours("mxnet")[0] in page.html(found)
+    assert "jax" not in found.report.markdown().split("## Environment")[0]

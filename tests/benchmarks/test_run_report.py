@@ -10,11 +10,10 @@ import pandas as pd
 import pytest
 
 from benchmarks.analysis.findings import compute_findings
-from benchmarks.analysis.findings import write as write_tables
 from benchmarks.bundle.reader import Bundle
+from benchmarks.commands.report import write_reports
 from benchmarks.errors import UsageError
 from benchmarks.reports import run as report
-from benchmarks.reports.figures import static
 from tests.synthetic_bundles import write_bundle
 
 TIMES = {
@@ -43,10 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "tensorflow graph": [0.1] * 4,
         },
     )
-    bundle = Bundle.read(folder)
-    findings = compute_findings(bundle)
-    write_tables(findings, folder)
-    report.write(bundle, findings, folder)
+    write_reports(folder, page=False)
     return folder
 
 
@@ -104,10 +100,9 @@ def test_every_figure_is_linked_and_every_link_has_its_figure(folder: Path) -> N
     assert len(linked) == len(set(linked))
     assert set(linked) == drawn
     # Without floors there is nothing to set the parts against.
-    assert drawn == {
-        *("ranking.svg", "accuracy.svg", "accuracy-seconds.svg"),
-        *("time-to-accuracy.svg", "total-time.svg"),
-    }
+    names = [*("ranking", "accuracy", "accuracy-seconds", "equivalence", "time-to-accuracy")]
+    names += ["startup", "total-time", "certificates"]
+    assert drawn == {f"{name}.svg" for name in names}
 
 
 @pytest.mark.parametrize("name", ["accuracy", "accuracy-seconds", "ranking"])
@@ -121,8 +116,8 @@ def test_figures_name_the_cases_and_no_control(folder: Path, name: str) -> None:
 
 
 def test_the_same_bundle_gives_the_same_figures(folder: Path, tmp_path: Path) -> None:
-    static.write(compute_findings(Bundle.read(folder)), tmp_path)
-    drawn = list((tmp_path / "figures").iterdir())
+    write_reports(folder, tmp_path / "again", page=False)
+    drawn = list((tmp_path / "again" / "figures").iterdir())
     assert drawn
     for path in drawn:
         assert path.read_bytes() == (folder / "figures" / path.name).read_bytes()
@@ -144,7 +139,7 @@ def test_memory_and_energy_of_a_gpu_are_shown_where_there_are_any(
     launches.to_csv(folder / "launches.csv", index=False)
     bundle = Bundle.read(folder)
     findings = compute_findings(bundle)
-    text = report.markdown(bundle, findings).split("## Start-up and memory")[1]
+    text = report.document(bundle, findings).markdown().split("## Start-up and memory")[1]
     assert ("Peak GPU memory is" in text) == bool(measured)
     table = [line for line in text.splitlines() if line.startswith("|")]
     for number, (title, value) in enumerate(GPU_COLUMNS.items()):
@@ -174,8 +169,8 @@ def test_a_case_certified_with_other_products_is_marked_where_it_is_ranked(tmp_p
     pd.concat([ledger, found]).to_csv(folder / "ledger.csv", index=False)
     bundle = Bundle.read(folder)
     findings = compute_findings(bundle)
-    shown = report.markdown(bundle, findings)
-    ranking = shown.split("## ")[0]
+    shown = report.document(bundle, findings).markdown()
+    ranking = shown.partition("## Ranking")[2].partition("## ")[0]
     assert "pytorch onednn ‡" in ranking
     assert "pytorch eager ‡" not in ranking
     assert "‡ Certified in float64 with another library's products" in ranking

@@ -66,6 +66,7 @@ def findings(
     return Findings(
         summary=summary,
         verdicts=verdicts,
+        ratios=pd.DataFrame(),
         ladders=pd.DataFrame(),
         ledger=pd.DataFrame(),
         unfair=list(unfair),

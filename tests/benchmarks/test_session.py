@@ -155,7 +155,7 @@ def test_a_run_interrupted_in_its_first_launch_reports_what_it_measured(first_la
         assert row[["test_accuracy", "test_loss", "energy_mj_per_step"]].isna().all()
     assert launches.loc[CASE.name, "steps"] == 400
     bundle = Bundle.read(folder)
-    report = run_report.markdown(bundle, compute_findings(bundle))
+    report = run_report.document(bundle, compute_findings(bundle)).markdown()
     for heading in (
         "## Start-up and memory",
         "Incomplete: interrupted after 0 of 2 launches",

@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from benchmarks.commands import running, sweep
@@ -19,7 +18,7 @@ from benchmarks.errors import UsageError
 from benchmarks.plan.data import Dataset, load
 from benchmarks.plan.plan import Plan
 from benchmarks.reports import sweep as sweep_report
-from benchmarks.reports.figures import static
+from benchmarks.reports.figures import charts
 from tests.support.runs import run
 from tests.synthetic_bundles import write_bundle
 
@@ -63,13 +62,7 @@ def test_work_of_a_point_does_not_grow_with_its_size() -> None:
 @pytest.fixture
 def drawn_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures of single points are left out, which take longer than all of the rest."""
-    draw = static.save
-
-    def save(figure: Figure, folder: Path, name: str) -> None:
-        if "points" not in folder.parts:
-            draw(figure, folder, name)
-
-    monkeypatch.setattr(static, "save", save)
+    monkeypatch.setattr(charts, "drawn", lambda *_: {})
 
 
 @pytest.mark.slow

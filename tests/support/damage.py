@@ -180,9 +180,9 @@ def try_all(folder: Path, whole: tuple[Bundle, Findings], target: Path) -> str:
         return "refused" if "\n" not in str(error) else "refused in several lines"
     found = findings.compute_findings(bundle)
     findings.write(found, target)
-    report = run.markdown(bundle, found)
+    report = run.document(bundle, found).markdown()
     assert formats.text(describe_damage(bundle.problems)) in report
-    several.markdown({"one": (bundle, found), "two": (bundle, found)})
+    several.document({"one": (bundle, found), "two": (bundle, found)}).markdown()
     computed = {id(bundle): found, id(whole[0]): whole[1]}
     for sides in ((whole[0], bundle), (bundle, whole[0])):
         # Each is computed once, which spares half of the time.

@@ -192,12 +192,3 @@ class Elements(HTMLParser):
         if self._json:
             self.scripts.append(data)
             self._json = False
-
-
-def labels(chart: Any) -> Iterator[str]:
-    """All texts in the JSON of a figure, but names that are only compared."""
-    for key, value in chart.items() if isinstance(chart, dict) else enumerate(chart):
-        if isinstance(value, str) and key not in ("meta", "legendgroup"):
-            yield value
-        elif isinstance(value, dict | list):
-            yield from labels(value)

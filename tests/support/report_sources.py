@@ -7,6 +7,7 @@ another row or column passes.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -130,7 +131,10 @@ SUMMARY = {
     "peak GPU memory (MiB)": "peak_device_mib",
     "energy (mJ a step)": "energy_mj_per_step",
 }
+SUMMARY |= {"start-up, empty caches (s)": "startup_seconds"}
+"""In the table of the page."""
 SUMMARY_INTERVALS = {
+    "times the fastest of its tier": "times_fastest",
     "ms a step": "step_ms",
     "times the fastest": "times_fastest",
     "times the floor": "x_floor",
@@ -144,8 +148,16 @@ def _of_summary(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     name = cells["case"].removesuffix(f" {MARK}")
     row = _of(source.summary, case=name)
     assert (name == cells["case"]) == pd.isna(row["substituted"]) or "rank" not in cells
+    cut = [] if row["trained_to_end"] or pd.isna(row["test_accuracy"]) else [row["steps"]]
+    lines = source.ladders.set_index("case")["code_lines"].get(name, float("nan"))
+    became = row["status"] if row["status"] != "measured" else ""
+    became = "not certified" if not (became or row["certified"]) else became
+    became = "held back" if row["certified"] and not pd.isna(row["held_back"]) else became
     return {
         **{name: [row[column]] for name, column in {**SUMMARY, **SUMMARY_WORDS}.items()},
+        **{name: [row[SUMMARY[name]], *cut] for name in ("validation", "test")},
+        "lines of code": [lines],
+        "status": [became],
         **{name: _interval(row, column) for name, column in SUMMARY_INTERVALS.items()},
         "case": [cells["case"]],
     }
@@ -156,8 +168,10 @@ def _of_accuracy(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]
     if "case" in cells:
         rows = source.by_seed[source.by_seed["case"] == cells["case"]].set_index("seed")
         columns = ["validation_accuracy", "test_accuracy"]
+        steps = json.loads((source.folder / "environment.json").read_text())["workload"]["steps"]
         expected: dict[str, list[Any]] = {
-            f"seed {seed}": [*row[columns].tolist()] for seed, row in rows.iterrows()
+            f"seed {seed}": [*row[columns].tolist(), *([row["steps"]] * (row["steps"] < steps))]
+            for seed, row in rows.iterrows()
         }
         return expected | {"case": [cells["case"]]}
     if "other" in cells:
@@ -315,6 +329,20 @@ def _of_ladders(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     }
 
 
+def _of_pairs(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """A pair within a tier."""
+    row = _of(source.verdicts, case=cells["case"], other=cells["against"])
+    assert row["relation"] == "tier"
+    return {
+        "case": [row["case"]],
+        "against": [row["other"]],
+        "times as long": _interval(row, "ratio"),
+        "p adjusted": [row["p_adjusted"]],
+        "verdict": [row["verdict"]],
+        "launches": [row["launches_needed"]],
+    }
+
+
 def _of_variants(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     """A variant and its base, or another variant of that."""
     row = _of(source.verdicts, case=cells["case"], other=cells["against"])
@@ -338,6 +366,7 @@ def _of_outcomes(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]
 
 KNOWN: dict[str, Callable[[Sources, dict[str, str]], dict[str, list[Any]]]] = {
     "Ranking": _of_summary,
+    "Which speeds differ": _of_pairs,
     "Ladders": _of_ladders,
     "Variants": _of_variants,
     "Not ranked": _of_outcomes,
@@ -352,25 +381,9 @@ KNOWN: dict[str, Callable[[Sources, dict[str, str]], dict[str, list[Any]]]] = {
 }
 """The functions that say what the cells of a row should show, by heading."""
 
-BEHIND = {
-    "figure-ranking": "summary",
-    "figure-step_parts": "summary",
-    "figure-curves": "curves",
-    "figure-time_to_accuracy": "time_to_accuracy",
-    "figure-equivalence": "equivalences",
-    "figure-startup": "launches",
-    "figure-total_time": "totals",
-    "figure-break_even": "break_even",
-    "figure-certificates": "certificates",
-}
-"""The CSV that the rows behind a figure come from, with its columns."""
-
 
 def doubt(source: Sources, place: str, cells: dict[str, str]) -> str:
     """What is wrong with one row of a table; empty if nothing is."""
-    if place in BEHIND:
-        rows = _matching(getattr(source, BEHIND[place]), cells)
-        return "" if len(rows) else f"{cells} is not a row of {BEHIND[place]}.csv"
     try:
         expected = KNOWN[place](source, cells)
     except (AssertionError, KeyError) as error:

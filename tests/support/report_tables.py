@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 
 
@@ -83,4 +83,11 @@ def in_page(text: str) -> list[ReadTable]:
     """The tables of report.html, including those behind its figures."""
     page = _Page()
     page.feed(text)
-    return page.tables
+    return [_without_nameless(table) for table in page.tables]
+
+
+def _without_nameless(table: ReadTable) -> ReadTable:
+    """A table without the columns that the page's script fills."""
+    named = [place for place, column in enumerate(table.columns) if column]
+    rows = [[row[place] for place in named] for row in table.rows]
+    return replace(table, columns=[table.columns[place] for place in named], rows=rows)

@@ -1,19 +1,18 @@
-"""How backends, modes and the parts of a step look in every figure, static or interactive.
+"""How backends, modes and the parts of a step look in every figure: the one table of looks.
 
-A backend has a colour; its modes are told apart by line, marker and, in bars, by pattern. A name
-that is not registered, as in a bundle from elsewhere, gets a look that is computed from the name.
+A backend has a colour; its modes are told apart by line and marker. A name that is not registered,
+as in a bundle from elsewhere, gets a look that is computed from the name.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from zlib import crc32
 
 from backends.registry import BACKENDS
 
 COLOURS = {
     "pytorch": ("#d55e00", "#ee7a2b"),
-    "tensorflow": ("#c08400", "#e69f00"),
+    "tensorflow": ("#a87400", "#e69f00"),
     "jax": ("#0072b2", "#56a8e0"),
     "numpy": ("#595959", "#a8adb5"),
 }
@@ -30,56 +29,52 @@ DARK = {INK: "#e4e6ea", GRID: "#363b44", SHADE: "#3f4651", PAPER: "#15181d"}
 DARK |= {light: dark for light, dark in COLOURS.values() if light != dark}
 """What each colour becomes on a dark page; colours that are not here stay."""
 
-# Each in matplotlib's words and in plotly's. The numbers of lines, markers and patterns have no
-# common divisor, so that many places pass before two modes look the same.
-LINES: tuple[tuple[Any, str], ...] = (
-    *(("solid", "solid"), ("dashed", "dash"), ((0, (6, 1)), "longdash")),
-    *(("dashdot", "dashdot"), ("dotted", "dot"), ((0, (8, 2, 1, 2)), "longdashdot")),
-    ((0, (2, 4)), "3px,8px"),
-)
+# The numbers of lines and markers have no common divisor, so that many places pass before two
+# modes look the same.
+LINES = ([1, 0], [7, 4], [14, 3], [8, 3, 2, 3], [2, 3], [14, 3, 2, 3, 2, 3], [4, 9])
 MARKERS = (
-    *(("o", "circle"), ("s", "square"), ("D", "diamond"), ("v", "triangle-down")),
-    *(("^", "triangle-up"), ("p", "pentagon"), ("<", "triangle-left"), ("X", "x")),
-    *((">", "triangle-right"), ("h", "hexagon"), ("P", "cross"), ("*", "star")),
+    *("circle", "square", "diamond", "triangle-down", "triangle-up"),
+    "M0,-1L.95,-.31L.59,.81L-.59,.81L-.95,-.31Z",  # pentagon
+    *("triangle-left", "triangle-right", "cross"),
+    "M-.6,-1L0,-.4L.6,-1L1,-.6L.4,0L1,.6L.6,1L0,.4L-.6,1L-1,.6L-.4,0L-1,-.6Z",  # x
+    "M0,-1L.87,-.5L.87,.5L0,1L-.87,.5L-.87,-.5Z",  # hexagon
+    "M0,-1L.26,-.36L.95,-.31L.42,.14L.59,.81L0,.44L-.59,.81L-.42,.14L-.95,-.31L-.26,-.36Z",  # star
 )
-PATTERNS = ("", "/", "x", "-", ".")
-"""Patterns of bars, in plotly's words alone: matplotlib draws no bars of cases."""
+"""Names of Vega's own symbols, and paths of further ones in a square from -1 to 1."""
 PARTS = {
-    "arithmetic": ("#999999", "", ""),
-    "memory": ("#56b4e9", "///", "/"),
-    "dispatch": ("#f0e442", "...", "."),
-    "input": ("#cc79a7", "xxx", "x"),
-    "rest": ("#d9d9d9", "", ""),
+    "arithmetic": "#5b7fa6",
+    "memory": "#e69f00",
+    "dispatch": "#009e73",
+    "input": "#cc79a7",
+    "rest": "#8b9099",
 }
-"""Colour of each part of a step, and its pattern in matplotlib's words and in plotly's."""
+"""Colour of each part of a step; in bars they are named as well, so no colour is needed."""
+STARTS = {"import": "#5b7fa6", "build": "#e69f00", "first call": "#009e73"}
+"""Colour of each part of a start-up."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """The look of a case; line and marker in matplotlib's words and in plotly's.
-
-    Streamed input is drawn hollow, Keras' own Adam half filled or with a dot.
-    """
+    """The look of a case: streamed input is drawn hollow, Keras' own Adam greyed."""
 
     colour: str
-    line: tuple[Any, str]
-    marker: tuple[str, str]
-    pattern: str
-    streamed: bool
-    stock_adam: bool
+    fill: str
+    line: Sequence[int]
+    """Lengths of dashes and gaps in pixels, in turn."""
+    marker: str
 
 
 def look(case: str) -> Look:
     """The look of a case, by its name: backend, mode, and what else sets it apart."""
     backend, mode, *others = [*case.split(), "", ""]
     number = place(mode, modes_of(backend))
+    colour = colours(backend)[0]
+    fills = {(False, False): colour, (True, False): PAPER, (False, True): SHADE, (True, True): GRID}
     return Look(
-        colour=colours(backend)[0],
+        colour=colour,
+        fill=fills["streamed" in others, "stock-adam" in others],
         line=LINES[number % len(LINES)],
         marker=MARKERS[number % len(MARKERS)],
-        pattern=PATTERNS[number % len(PATTERNS)],
-        streamed="streamed" in others,
-        stock_adam="stock-adam" in others,
     )
 
 

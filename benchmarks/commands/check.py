@@ -1,0 +1,161 @@
+"""The command `check`: say whether a bundle may be added to the published results.
+
+It must be complete and undamaged, certified by the version that measured it, name its machine and
+versions, state what it resolves, and hold nothing private. Each thing that is missing has a line;
+without any the code is 0, else 1.
+
+For example:
+  python run_all.py check results/my-machine
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from backends.registry import BACKENDS
+from benchmarks import exit_codes, privacy
+from benchmarks.analysis.findings import Findings, compute_findings, control_of
+from benchmarks.analysis.spoiled import spoiled_by
+from benchmarks.bundle import files
+from benchmarks.bundle.checks import describe_damage
+from benchmarks.bundle.reader import Bundle
+from benchmarks.bundle.records import FORMAT
+from benchmarks.commands import options, report
+from benchmarks.errors import UsageError
+from benchmarks.reports import summary
+from benchmarks.schema.tables import TABLES
+from benchmarks.terminal import results
+
+FEWEST_LAUNCHES = 3
+KNOWN = re.compile(
+    r"environment\.json|report\.md|report\.html|summary\.json|figures/[a-z_-]+\.svg|logs/[\w.-]+"
+    rf"|({'|'.join(TABLES)})\.csv"
+)
+"""The files that a bundle may have."""
+MOST_MIB = 20
+
+
+def parser() -> options.Parser:
+    """The command line of `check`."""
+    parser = options.Parser("check", __doc__)
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the bundle of a run")
+    return parser
+
+
+def main(argv: list[str], console: Console) -> int:
+    """Say what a bundle lacks to be published."""
+    folder: Path = parser().read(argv).bundle
+    bundle = report.read_bundle("check", folder)
+    findings = compute_findings(bundle)
+    missing = [
+        *_of_the_run(bundle, findings),
+        *_of_the_records(bundle),
+        *_of_the_files(folder),
+        *_of_the_summary(folder, bundle, findings),
+    ]
+    for sentence in missing:
+        results.show_line(console, f"✗ {sentence}")
+    if missing:
+        return exit_codes.FAILED
+    results.show_line(console, f"✓ {folder} may be added")
+    return exit_codes.OK
+
+
+def _of_the_run(bundle: Bundle, findings: Findings) -> Iterator[str]:
+    """What speaks against the run itself."""
+    run = bundle.environment.run
+    cases = findings.summary[~control_of(findings.summary)]
+    measured = cases[cases["status"] == "measured"]
+    if run.state != "complete":
+        yield f"the run is not complete: {run.state}"
+    if run.finished_launches < FEWEST_LAUNCHES:
+        yield f"it has {run.finished_launches} launches; {FEWEST_LAUNCHES} are needed"
+    if damage := describe_damage(bundle.problems):
+        yield damage
+    if measured.empty:
+        yield "no case was measured"
+    for case in measured.loc[~measured["certified"], "case"]:
+        yield f"{case} is not certified"
+    for case, why in measured.loc[measured["held_back"] != "", ["case", "held_back"]].to_numpy():
+        yield f"{case} is {why}"
+    if bundle.tables["blocks"].empty:
+        yield "no timed block was certified: measure again with this version"
+    if not np.isfinite(findings.resolution):
+        yield "its resolution is not known: no pair of cases has an interval"
+    if np.isnan(findings.control.low):
+        yield "it has no control with an interval: no case was timed twice"
+    for sentence in (*findings.unfair, *spoiled_by(bundle.environment, bundle.tables["ledger"])):
+        yield f"its times may not be quoted: {sentence}"
+
+
+def _of_the_records(bundle: Bundle) -> Iterator[str]:
+    """What environment.json lacks."""
+    environment, machine = bundle.environment, bundle.environment.machine
+    if (environment.format or 1) < FORMAT:
+        yield "it was written by an older version: measure again with this one"
+    if not environment.workload.data_sha256:
+        yield "the checksum of its data is not recorded"
+    if not environment.git_commit:
+        yield "the commit of the program is not recorded: measure from a checkout"
+    elif environment.git_modified is not False:
+        yield "the program was modified, or it is not known whether: measure from a clean checkout"
+    for name in ("cpu", "cores", "cpus_available", "memory_gib", "system"):
+        if not getattr(machine, name):
+            yield f"machine.{name} is not recorded"
+    if any(case.device == "gpu" for case in environment.run.cases) and not machine.gpus:
+        yield "machine.gpus is not recorded"
+    for backend in dict.fromkeys(case.backend for case in environment.run.cases):
+        if backend not in BACKENDS:
+            yield f"{backend} is no backend of this version"
+        elif not set(BACKENDS[backend].distributions) & set(environment.packages):
+            yield f"no version of {backend} is recorded"
+
+
+def _of_the_files(folder: Path) -> Iterator[str]:
+    """Files that a bundle does not have, and texts that tell who or where its user is."""
+    size = 0
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            continue
+        name = path.relative_to(folder).as_posix()
+        if not KNOWN.fullmatch(name):
+            yield f"{name} is no file of a bundle: remove it"
+            continue
+        try:
+            content = files.read_bytes(folder, name).decode()
+        except (OSError, UsageError, ValueError) as error:
+            yield f"{name} cannot be read: {error}"
+            continue
+        size += len(content)
+        # Both are made from the other files; addresses of documentation are in them.
+        if name.endswith((".csv", ".json", ".txt")) and name != summary.FILE:
+            for number, line in enumerate(content.splitlines(), 1):
+                if privacy.public(line) != line:
+                    yield f"{name}, line {number}: may tell who or where its user is"
+                    break
+    if size > MOST_MIB * 2**20:
+        yield f"its files have {size / 2**20:.0f} MiB; {MOST_MIB} are allowed"
+
+
+def _of_the_summary(folder: Path, bundle: Bundle, findings: Findings) -> Iterator[str]:
+    """Whether what is shown is what was measured."""
+    write = f"write it with: python run_all.py report {folder}"
+    computed = summary.summarise(bundle, findings)
+    expected = {
+        summary.FILE: summary.as_text(computed.to_json()) + "\n",
+        "report.md": computed.report.markdown(),
+    }
+    for name, text in expected.items():
+        try:
+            written = files.read_bytes(folder, name).decode()
+        except (OSError, UsageError, ValueError):
+            yield f"{name} is missing; {write}"
+            continue
+        if written != text:
+            yield f"{name} does not follow from the rows that were measured; {write}"
+    if problem := summary.problem_of(json.loads(expected[summary.FILE])):
+        yield f"{summary.FILE}: {problem}"

@@ -1,0 +1,128 @@
+"""A site of many bundles: by machine, by version and by date, and each bundle's page.
+
+Milliseconds of different machines never stand in one ranking: what is set side by side are ratios
+to the attained floor of the same rounds, of runs on one kind of machine and with one version of the
+floor.
+"""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from benchmarks.reports.cases import comparable_cases
+from benchmarks.reports.formats import as_interval, counted, number, text
+from benchmarks.reports.sections import Column, Document, Note, Part, Section, Table
+from benchmarks.reports.summary import Summary
+
+NO_FLOOR = "without a floor"
+INTRODUCTION = (
+    "Each row is a run of its own; its page has everything. What may be compared: cases of one "
+    "run, by its verdicts; over runs on one kind of machine, ratios to the attained floor, if the "
+    "floor is of one version. What may not: milliseconds of different machines or days."
+)
+BUNDLE = Column("run", "bundle", text=True, link="page")
+RUNS = [
+    BUNDLE,
+    Column("date", "date", text=True),
+    Column("machine", "machine", text=True),
+    Column("workload", "workload", text=True),
+    Column("versions", "versions", text=True),
+    Column("launches", "launches"),
+    Column("resolution", "resolution", ".1%"),
+    Column("fastest at the limit", "fastest", text=True),
+]
+
+
+def machine_of(summary: Summary) -> str:
+    """The kind of machine that a run was measured on, and how much of it."""
+    machine, run = summary.environment.machine, summary.environment.run
+    gpus = [*machine.gpus] if any(case.device == "gpu" for case in run.cases) else []
+    return ", ".join([*gpus, machine.cpu, counted(run.threads, "thread")])
+
+
+def floor_of(summary: Summary) -> str:
+    """The version of the floor that ratios are taken to."""
+    version = summary.environment.run.floor_version
+    return NO_FLOOR if summary.tables["floors"].empty else f"floor version {version or 1}"
+
+
+def versions_of(summary: Summary) -> str:
+    """The versions of the frameworks, as far as they are known."""
+    names = ("torch", "tensorflow", "keras", "jax", "flax", "optax", "numpy")
+    packages = summary.environment.packages
+    return ", ".join(f"{name} {packages[name]}" for name in names if name in packages)
+
+
+def workload_of(summary: Summary) -> str:
+    """The network and the batch."""
+    workload = summary.environment.workload
+    sizes = "-".join(str(size) for size in workload.layer_sizes)
+    return f"{sizes}, batch {workload.batch_size}"
+
+
+def document(summaries: Mapping[str, Summary], pages: Mapping[str, str]) -> Document:
+    """The first page of the site; `pages` has the address of each bundle's page."""
+    rows = pd.DataFrame([
+        {
+            "bundle": name,
+            "page": pages[name],
+            "date": summary.environment.started[:10],
+            "machine": machine_of(summary),
+            "workload": workload_of(summary),
+            "versions": versions_of(summary),
+            "launches": summary.environment.run.finished_launches,
+            "resolution": summary.resolution,
+            "fastest": _fastest(summary),
+            "place": f"{machine_of(summary)}; {workload_of(summary)}; {floor_of(summary)}",
+        }
+        for name, summary in summaries.items()
+    ]).sort_values(["date", "bundle"], ascending=[False, True])  # fmt: skip
+    by_version = rows[["versions", "bundle", "page", "machine", "date"]].sort_values("versions")
+    columns = [Column("versions", "versions", text=True), BUNDLE, *RUNS[1:3]]
+    histories = [_history(str(place), of_place, summaries)
+                 for place, of_place in rows.groupby("place", sort=True)]  # fmt: skip
+    return Document(
+        title="One network, one Adam: results by machine, version and date",
+        lead=[f"{counted(len(rows), 'run')} on {counted(rows['machine'].nunique(), 'machine')}."],
+        rest=INTRODUCTION,
+        sections=[
+            Section("Runs by date", [Table(RUNS, rows)]),
+            Section("Runs by version", [Table(columns, by_version)]),
+            *filter(None, histories),
+        ],
+    )
+
+
+def _fastest(summary: Summary) -> str:
+    """The cases of the last tier that share its first rank."""
+    cases = summary.tables["summary"]
+    first = cases[(cases["rank"] == 1) & (cases["tier"] == "limit")]
+    return ", ".join(first["case"])
+
+
+def _history(place: str, runs: pd.DataFrame, summaries: Mapping[str, Summary]) -> Section | None:
+    """Each case's times the floor, run by run, on one kind of machine; the oldest run first."""
+    if place.endswith(NO_FLOOR):
+        return None
+    names = list(runs.sort_values("date")["bundle"])
+    cells: dict[str, dict[str, str]] = {}
+    for name in names:
+        cases = comparable_cases(summaries[name].tables["summary"])
+        for row in cases.dropna(subset="x_floor").to_dict("records"):
+            cells.setdefault(row["case"], {})[name] = as_interval()(row, "x_floor")
+    if not cells:
+        return None
+    frame = pd.DataFrame([{"case": case, **of_case} for case, of_case in sorted(cells.items())])
+    shown = [Column("case", "case", text=True), *(Column(name, name) for name in names)]
+    floors = [
+        f"{name} {number(summaries[name].tables['floors']['step_ms'].min(), '#.3g')} ms"
+        for name in names
+    ]
+    about = (
+        "Times the attained floor, within the rounds of each run; 95% intervals. The attained "
+        f"floor itself: {', '.join(floors)}."
+    )
+    parts: list[Part] = [text(about), Table(shown, frame)]
+    if len(names) == 1:
+        parts.append([Note("One run alone: there is no history yet.")])
+    return Section(place, parts)
