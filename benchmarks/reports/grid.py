@@ -38,6 +38,8 @@ COLUMNS = {
 """The columns by the names that addresses have for them; on narrow screens the first come first."""
 AT_FIRST = ("case", "ms", "tier", "rank", "times-fastest", "times-floor", "start-up", "status")
 """Those that a reader sees who has chosen none."""
+ALWAYS = ("case", "ms")
+"""Those that are there even where no case has a value."""
 NOT_JUDGED = "not judged"
 """What stands for a verdict on a pair that may be compared and is not judged."""
 
@@ -76,7 +78,7 @@ def of_summary(summary: Summary) -> Grid:
     columns = {
         name: column
         for name, column in COLUMNS.items()
-        if (cases[column.source].notna() & (cases[column.source] != "")).any()
+        if name in ALWAYS or (cases[column.source].notna() & (cases[column.source] != "")).any()
     }
     rows = [
         GridRow(

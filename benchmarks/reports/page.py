@@ -3,6 +3,7 @@
 The page is made from a summary alone and needs no network and no other file.
 """
 
+import gzip
 import json
 import re
 from base64 import b64encode
@@ -57,16 +58,18 @@ def page(document: Document, drawn: Mapping[str, Any], table: Grid | None = None
         "json": _json,
         "colours": lambda case: looks.colours(case.split(" ")[0]),
     }
-    scripts = [_file("table.js")] * bool(table)
-    scripts += [_vega(), _file("figures.js")] if drawn else []
+    scripts = [_file("theme.js"), *[_file("table.js")] * bool(table)]
+    scripts += [_file("figures.js")] * bool(drawn)
+    vega = _vega() if drawn else ""
     return environment.get_template("report.html").render(
         document=document,
         specifications=drawn,
         table=table,
         at_first=grid.AT_FIRST,
         styles=Markup(_file("report.css") + dark_styles()),
-        scripts=[Markup(script) for script in [_file("theme.js"), *scripts]],
-        policy=policy([_file("theme.js"), *scripts]),
+        scripts=[Markup(script) for script in scripts],
+        vega=b64encode(gzip.compress(vega.encode(), mtime=0)).decode(),
+        policy=policy([*scripts, vega]),
     )
 
 

@@ -44,7 +44,7 @@ def ranking(findings: Findings) -> Section:
         variants = (
             "; variants are compared with one another below" if len(findings.verdicts) else ""
         )
-        return Section("Ranking", [f"Nothing could be ranked{variants}."])
+        return Section("Ranking", [f"Nothing could be ranked{variants}.", Tiers([])])
     against_floor = [
         Column("times the floor", "x_floor", as_interval()),
         Column("GFLOP/s", "gflops", ",.0f"),

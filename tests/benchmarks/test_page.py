@@ -1,11 +1,10 @@
-"""report.html in a browser: it needs no other file, and every figure is drawn and reacts."""
+"""report.html in a browser: a table to sort, filter and compare in, figures, and no other file."""
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,27 +13,35 @@ import pandas as pd
 import pytest
 
 import run_all
-from benchmarks.analysis.findings import compute_findings
-from benchmarks.analysis.findings import write as write_tables
-from benchmarks.bundle.reader import Bundle
+from benchmarks.commands.report import write_reports
 from benchmarks.machine.settings import ROOT
+from benchmarks.reports.figures import charts
 from tests.support.hostile import write_hostile_bundle
-from tests.support.pages import NARROW, WIDE, centre, click, colours, one, opened, plots, visible
+from tests.support.pages import (
+    NARROW,
+    WIDE,
+    click,
+    colours,
+    column,
+    drawn,
+    opened,
+    press,
+    shown,
+)
+from tests.support.report_sources import shows
 from tests.synthetic_bundles import write_bundle
-
-pytest.importorskip("plotly", reason="the page needs plotly, which is not installed")
-from benchmarks.reports import page as report_page
-from benchmarks.reports.figures import interactive
 
 pytestmark = pytest.mark.slow
 
-REFERENCE = ROOT / "results" / "reference" / "epyc-2-cores"
+REFERENCE = ROOT / "results" / "reference" / "epyc-zen4-2-cores"
+LARGE = ROOT / "results" / "reference" / "epyc-zen4-2-cores-pytorch"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 TIMES = {"jax compiled": 1.0, "jax compiled (control)": 1.0, "pytorch eager streamed": 2.0}
+MOST_BYTES = 1_200_000
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def paged(folder: Path) -> Path:
     """A bundle with its tables and its page."""
-    bundle = Bundle.read(folder)
-    findings = compute_findings(bundle)
-    write_tables(findings, folder)
-    report_page.write(bundle, findings, folder)
+    write_reports(folder)
     return folder
 
 
@@ -97,110 +101,127 @@ def test_the_page_loads_without_errors_and_without_a_network(page: Any, folder: 
         "return [...document.querySelectorAll('[src], link[href]')].map(e => e.src || e.href)"
     )
     assert all(address.startswith("data:") for address in loaded)
-    assert (folder / "report.html").stat().st_size < 8_000_000
 
 
-def test_every_figure_is_drawn_with_all_that_was_measured(page: Any, folder: Path) -> None:
-    drawn = plots(page, "plot.querySelectorAll('svg.main-svg .trace, .trace.bars').length")
-    assert set(drawn) == set(interactive.FIGURES)
-    assert all(count > 0 for count in drawn.values()), drawn
-    summary = pd.read_csv(folder / "summary.csv")
-    ranked = set(summary.dropna(subset="rank")["case"])
-    # Rungs of a ladder that stand for no tier have no rank.
-    measured = set(summary.query("status == 'measured' and repetition == 0")["case"])
-    assert set(visible(page, "ranking")) == ranked
-    for name in ("curves", "total_time", "certificates"):
-        assert ranked <= set(visible(page, name)) <= measured, name
-    heights = plots(page, "plot._fullLayout._size.h - plot.layout.meta.height")
-    assert all(abs(height) < 1 for height in heights.values()), heights
+@pytest.mark.parametrize("bundle", [REFERENCE, LARGE], ids=lambda path: path.name)
+def test_the_page_is_small(bundle: Path, tmp_path: Path) -> None:
+    write_reports(bundle, tmp_path / "report")
+    assert (tmp_path / "report" / "report.html").stat().st_size <= MOST_BYTES
 
 
-def test_figures_show_the_numbers_of_the_csvs_with_their_intervals(page: Any, folder: Path) -> None:
-    estimates = pd.read_csv(folder / "summary.csv").set_index("case")
-    bars = one(
-        page,
-        "ranking",
-        "plot.data.filter(t => t.meta).map(t => [t.meta, t.x[0], t.error_x?.array[0], "
-        "t.error_x?.arrayminus[0]])",
+def test_every_figure_is_drawn_and_says_what_it_shows(page: Any) -> None:
+    figures = drawn(page)
+    assert set(figures) == set(charts.FIGURES)
+    assert all(marks > 0 for marks in figures.values()), figures
+    texts = page.execute_script(
+        "return [...document.querySelectorAll('figure')].map(one => "
+        "[one.querySelector('p').textContent, one.querySelector('.plot').ariaLabel])"
     )
-    assert bars
-    for case, value, up, down in bars:
-        row = estimates.loc[case]
-        assert value == pytest.approx(row["times_fastest"])
-        assert value + up == pytest.approx(row["times_fastest_high"])
-        assert value - down == pytest.approx(row["times_fastest_low"])
-    curves = pd.read_csv(folder / "curves.csv").set_index(["case", "step"])
-    lines = one(
-        page,
-        "curves",
-        "plot._fullData.filter(t => t.mode !== 'none').map(t => [t.meta, "
-        "Array.from(t.customdata, row => Array.from(row)), Array.from(t.y)])",
+    assert all(finding and finding in label for finding, label in texts), texts
+
+
+def test_a_heading_sorts_and_sorts_the_other_way(page: Any) -> None:
+    steps = [float(cell.split()[0]) for cell in column(page, "ms")]
+    assert steps == sorted(steps)
+    click(page, "#cases th[data-column=ms] button")
+    assert [float(cell.split()[0]) for cell in column(page, "ms")] == steps[::-1]
+    sorted_by = "#cases th[data-column=ms]"
+    assert page.find_element("css selector", sorted_by).get_attribute("aria-sort") == "descending"
+    click(page, "#cases th[data-column=case] button")
+    assert column(page, "case") == sorted(column(page, "case"))
+    assert len(page.find_elements("css selector", "#cases th[aria-sort]")) == 1
+
+
+def test_cases_are_filtered_and_a_link_shows_the_same(page: Any, folder: Path) -> None:
+    whole = column(page, "case")
+    click(page, "#choose summary")
+    click(page, "#controls input[data-facet=framework][data-value=PyTorch]")
+    click(page, "#controls input[data-facet=tier][data-value=taught]")
+    click(page, "#controls input[data-facet=column][data-value=lines]")
+    click(page, '#cases tr[data-case="jax compiled"] button')
+    click(page, "#cases th[data-column=case] button")
+    seen = shown(page)
+    names = [row[0] for row in seen[1:]]
+    assert names
+    assert set(names) < set(whole)
+    assert not any(name.startswith("pytorch") or "streamed" in name for name in names)
+    assert "lines of code" in seen[0]
+    assert "times jax compiled" in seen[0]
+    address = page.current_url
+    again = opened(page, folder / "report.html", part=address.partition("#")[2])
+    assert shown(again) == seen
+    click(again, "#choose summary")
+    click(again, "#reset")
+    assert column(again, "case") == whole
+    assert again.get_log("browser") == []
+
+
+def test_addresses_that_mean_nothing_show_everything(browser: Any, folder: Path) -> None:
+    part = "sort=nothing&baseline=nobody&framework=none&column=x&tier=%3Cscript%3E"
+    page = opened(browser, folder / "report.html", part=part)
+    assert len(column(page, "case")) == page.execute_script(
+        "return document.querySelectorAll('#cases tbody tr').length"
     )
-    for case, points, accuracies in lines:
-        for (step, low, high), accuracy in zip(points, accuracies, strict=True):
-            row = curves.loc[case, step]
-            assert [accuracy, low, high] == pytest.approx(
-                [row[f"validation_accuracy{end}"] for end in ("", "_low", "_high")], nan_ok=True
-            )
-
-
-def test_a_click_on_the_legend_hides_a_case_with_its_band(page: Any) -> None:
-    before = visible(page, "curves")
-    assert before.count("pytorch eager") == 2
-    click(page, "curves", "eager")
-    assert visible(page, "curves") == [case for case in before if case != "pytorch eager"]
-    assert visible(page, "ranking").count("pytorch eager") == 1
-    click(page, "curves", "eager")
-    assert visible(page, "curves") == before
-
-
-def test_a_click_on_a_framework_hides_all_its_cases(page: Any) -> None:
-    before = visible(page, "ranking")
-    click(page, "ranking", "JAX/Flax")
-    assert visible(page, "ranking") == [case for case in before if not case.startswith("jax")]
-    click(page, "ranking", "JAX/Flax")
-    assert visible(page, "ranking") == before
-
-
-def test_a_double_click_shows_a_case_alone(page: Any) -> None:
-    before = visible(page, "total_time")
-    click(page, "total_time", "eager", times=2)
-    assert visible(page, "total_time") == ["pytorch eager"]
-    click(page, "total_time", "eager", times=2)
-    assert visible(page, "total_time") == before
-
-
-def test_every_view_is_a_click_away_and_keeps_what_was_hidden(page: Any) -> None:
-    click(page, "curves", "eager")
-    title = "plot.layout.xaxis.title.text"
-    assert one(page, "curves", title) == "seconds of training"
-    by_training, by_steps = page.find_elements("css selector", "#figure-curves .views button")
-    centre(page, by_steps)
-    by_steps.click()
-    assert one(page, "curves", title) == "steps trained"
-    assert "pytorch eager" not in visible(page, "curves")
-    pressed = [button.get_attribute("aria-pressed") for button in (by_training, by_steps)]
-    assert pressed == ["false", "true"]
-    for button in page.find_elements("css selector", ".views button"):
-        page.execute_script("arguments[0].click()", button)
     assert page.get_log("browser") == []
 
 
-def test_the_data_of_a_figure_open_and_can_be_downloaded(page: Any) -> None:
+def test_every_case_is_seen_against_every_other_as_the_csvs_say(page: Any, folder: Path) -> None:
+    """All ratios, intervals and verdicts, under each baseline, cell by cell."""
+    verdicts = pd.read_csv(folder / "verdicts.csv")
+    others = pd.read_csv(folder / "ratios.csv").assign(verdict="not judged")
+    both = pd.concat([verdicts, others]).set_index(["case", "other"])
+    pairs: Any = both.to_dict("index")
+    turned = {"faster": "slower", "slower": "faster"}
+    cases, compared = column(page, "case"), 0
+    for baseline in cases:
+        click(page, f'#cases tr[data-case="{baseline}"] button')
+        rows = zip(
+            column(page, "case"), column(page, "times"), column(page, "verdict"), strict=True
+        )
+        for case, times, verdict in rows:
+            if case == baseline:
+                assert (times, verdict) == ("1", "baseline")
+            elif (case, baseline) in pairs:
+                row = pairs[case, baseline]
+                values = [row["ratio"], row["ratio_low"], row["ratio_high"]]
+                assert verdict == row["verdict"]
+            elif (baseline, case) in pairs:
+                row = pairs[baseline, case]
+                values = [1 / row["ratio"], 1 / row["ratio_high"], 1 / row["ratio_low"]]
+                assert verdict == turned.get(row["verdict"], row["verdict"])
+            else:
+                assert (times, verdict) == ("–", "not comparable")
+                continue
+            if case != baseline:
+                numbers = times.replace("[", "").replace("]", "").replace(",", "").split()
+                assert all(map(shows, numbers, values)), (case, baseline, times, values)
+                compared += 1
+    assert compared == len(cases) * (len(cases) - 1)
+
+
+def test_it_can_be_used_by_keyboard(page: Any) -> None:
+    order = column(page, "ms")
+    press(page, "#cases th[data-column=ms] button", "\ue007")
+    assert column(page, "ms") == order[::-1]
+    assert page.switch_to.active_element.get_attribute("textContent").startswith("ms a step")
+    press(page, "#cases tbody tr button", " ")
+    assert "baseline" in column(page, "verdict")
+    said = page.find_element("id", "shown")
+    assert said.get_attribute("role") == "status"
+    assert "against" in said.text
+
+
+def test_the_rows_behind_a_figure_open(page: Any) -> None:
+    drawn(page)
     for figure in page.find_elements("css selector", "figure"):
-        details = figure.find_element("css selector", "details")
-        table = details.find_element("css selector", "table")
-        assert not table.is_displayed()
-        centre(page, details)
-        details.find_element("css selector", "summary").click()
-        assert table.is_displayed()
-        link = details.find_element("css selector", "a[download]").get_attribute("href")
-        kind, _, content = link.partition(";base64,")
-        assert kind == "data:text/csv"
-        rows = pd.read_csv(io.BytesIO(base64.b64decode(content)))
-        assert len(rows) == len(table.find_elements("css selector", "tbody tr"))
-        columns = [head.text for head in table.find_elements("css selector", "thead th")]
-        assert list(rows.columns) == columns
+        page.execute_script("arguments[0].querySelector('summary').click()", figure)
+    page.execute_async_script("setTimeout(arguments[0], 300)")
+    lengths = page.execute_script(
+        "return [...document.querySelectorAll('figure details')].map("
+        "one => one.querySelectorAll('tr').length)"
+    )
+    assert all(length > 1 for length in lengths), lengths
+    assert page.get_log("browser") == []
 
 
 def test_the_theme_follows_the_reader_and_the_button(browser: Any, folder: Path) -> None:
@@ -213,74 +234,80 @@ def test_the_theme_follows_the_reader_and_the_button(browser: Any, folder: Path)
     assert colours(page) == light
     button.click()
     assert colours(page) == dark
-    page.execute_script("dispatchEvent(new Event('beforeprint'))")
-    assert colours(page)[1] == light[1]
-    page.execute_script("dispatchEvent(new Event('afterprint'))")
-    assert colours(page) == dark
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert colours(page) == light
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
-CONTRAST = """
-const luminance = (colour) => {
-  const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((c) => {
-    const share = c / 255;
-    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
-  });
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const paper = luminance(getComputedStyle(document.body).backgroundColor);
-const seen = new Map();
-for (const element of document.querySelectorAll("p, a, h1, h2, th, td, dt, dd, summary, button")) {
-  const ink = luminance(getComputedStyle(element).color);
-  const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-  seen.set(`${element.tagName} ${element.className}`, ratio);
-}
-return Object.fromEntries(seen);
-"""
+def test_it_prints_whole(page: Any) -> None:
+    """No table is cut by a frame that scrolls, and what only a screen needs is left out."""
+    drawn(page)
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    cut = page.execute_script(
+        "return [...document.querySelectorAll('section > .scroll')].filter(one => "
+        "getComputedStyle(one).overflow !== 'visible').length"
+    )
+    assert cut == 0
+    assert not page.find_element("id", "theme").is_displayed()
+    assert not page.find_element("id", "choose").is_displayed()
+    printed = page.execute_cdp_cmd("Page.printToPDF", {})
+    assert len(printed["data"]) > 50_000
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The script of axe-core, which finds faults of accessibility."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("needs npm, which is not installed here")
+    place = tmp_path_factory.mktemp("axe")
+    command = [npm, "install", "--silent", "--prefix", str(place), "axe-core@4.14.1"]
+    if subprocess.run(command, timeout=120, check=False, capture_output=True).returncode:
+        pytest.skip("axe-core cannot be installed: no registry answers")
+    return (place / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out(browser: Any, folder: Path, scheme: str) -> None:
-    """WCAG 2 asks for a contrast of 4.5 to 1 at level AA."""
-    ratios = opened(browser, folder / "report.html", scheme=scheme).execute_script(CONTRAST)
-    assert len(ratios) > 5
-    assert min(ratios.values()) >= 4.5, ratios
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_axe_finds_nothing(browser: Any, folder: Path, axe: str, width: int, scheme: str) -> None:
+    """Contrast, names, headings, landmarks, tables, keyboard: by axe-core, all of its rules."""
+    browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+    page = opened(browser, folder / "report.html", width=width, scheme=scheme)
+    drawn(page)
+    page.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
+    page.execute_script(axe)
+    found = page.execute_async_script(
+        "const done = arguments[0]; axe.run().then(result => done(result.violations.map("
+        "one => [one.impact, one.id, one.nodes[0].html.slice(0, 100)])))"
+    )
+    page.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
+    assert found == []
 
 
 @pytest.mark.parametrize("width", [NARROW, WIDE])
 def test_nothing_sticks_out_of_the_window(browser: Any, folder: Path, width: int) -> None:
     page = opened(browser, folder / "report.html", width=width)
+    drawn(page)
     page.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
-    # Content that is wider than the window scrolls inside a frame.
-    inside = page.execute_script(
-        "return [...document.querySelectorAll('svg.main-svg, .views, p, h1, h2, dl, .scroll')]"
-        ".filter(one => one.getBoundingClientRect().right > innerWidth + 1).length"
+    first = page.execute_script(
+        "return [...document.querySelectorAll('#cases thead th')].slice(0, 2).map("
+        "one => one.getBoundingClientRect().right)"
     )
-    assert inside == 0
+    # On a phone, a case and its time come first.
+    assert all(right <= width for right in first), first
 
 
 def test_a_narrow_window_that_grows_is_redrawn(browser: Any, folder: Path) -> None:
     page = opened(browser, folder / "report.html", width=NARROW)
-    assert one(page, "ranking", "plot._fullLayout.width") < NARROW
+    drawn(page)
+    width = "return document.querySelector('#figure-ranking svg').getBoundingClientRect().width"
+    assert page.execute_script(width) < 1.2 * NARROW
     size = {"width": WIDE, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    page.execute_async_script("setTimeout(arguments[0], 400)")
-    assert one(page, "ranking", "plot._fullLayout.width") > 900
-
-
-def test_headings_captions_and_names(page: Any) -> None:
-    levels = [int(one.tag_name[1]) for one in page.find_elements("css selector", "h1, h2, h3, h4")]
-    assert levels[0] == 1
-    assert set(levels[1:]) == {2}
-    assert page.find_element("css selector", "html").get_attribute("lang") == "en"
-    for link in page.find_elements("css selector", "nav a"):
-        anchor = link.get_attribute("href").partition("#")[2]
-        assert page.find_elements("id", anchor), anchor
-    unnamed = page.execute_script(
-        "return [...document.querySelectorAll('table, figure, .plot, .scroll, #theme')].filter("
-        "one => !(one.querySelector('caption, figcaption') || one.ariaLabel)).length"
-    )
-    assert unnamed == 0
+    page.execute_async_script("setTimeout(arguments[0], 1500)")
+    assert page.execute_script(width) > 800
 
 
 @pytest.mark.parametrize(
@@ -298,39 +325,33 @@ def test_whatever_a_run_has_left_there_is_a_page(
 ) -> None:
     folder = paged(write_bundle(tmp_path / "bundle", TIMES, **kept))
     page = opened(browser, folder / "report.html")
+    drawn(page)
     assert page.get_log("browser") == []
-    assert all(plots(page, "plot.querySelectorAll('svg.main-svg').length").values())
+    assert len(column(page, "case")) == len(
+        pd.read_csv(folder / "summary.csv").query("repetition < 1")
+    )
 
 
-HOVER = """
-const found = [];
-for (const plot of document.querySelectorAll('.plot')) {
-  plot._fullData.forEach((trace, curveNumber) => {
-    if (trace.hoverinfo === 'skip') return;
-    Plotly.Fx.hover(plot, [{curveNumber, pointNumber: 0}]);
-    found.push(plot.querySelector('.hoverlayer').textContent);
-  });
-}
-return found.join(' ');
-"""
-ACTING = "svg a, svg image, img, iframe, object, embed, form, link:not([rel=icon]), base"
+ACTING = "svg a, svg image, img, iframe, object, embed, form[action], link:not([rel=icon]), base"
 
 
 def test_names_in_a_bundle_are_text_and_nothing_else(browser: Any, tmp_path: Path) -> None:
     folder = paged(write_hostile_bundle(tmp_path / "bundle"))
     page = opened(browser, folder / "report.html")
-    hovered = page.execute_script(HOVER)
-    for button in page.find_elements("css selector", ".views button"):
-        page.execute_script("arguments[0].click()", button)
+    drawn(page)
+    for row in page.find_elements("css selector", "#cases tbody tr button"):
+        page.execute_script("arguments[0].click()", row)
+    for box in page.find_elements("css selector", "#controls input"):
+        page.execute_script("arguments[0].click()", box)
+    for mark in page.find_elements("css selector", ".plot svg .mark-symbol path")[:40]:
+        page.execute_script("arguments[0].dispatchEvent(new MouseEvent('mousemove', "
+                            "{bubbles: true, clientX: 5, clientY: 5}))", mark)  # fmt: skip
     assert page.title.startswith("One network")
     assert page.get_log("browser") == []
     assert requested(page) == {(folder / "report.html").as_uri()}
     assert page.find_elements("css selector", ACTING) == []
-    assert '<img src=x onerror="document.title=1"><script>' in hovered
-    for name in ("ranking", "curves", "total_time"):
-        texts = one(page, name, "plot.textContent")
-        assert '<img src=x onerror="document.title=1"><script>' in texts
-        assert "%{x}{{" in texts
+    texts = page.execute_script("return document.querySelector('#figure-ranking').textContent")
+    assert '<img src=x onerror="document.title=1"><script>' in texts
     assert "[a](https://evil.example)" in page.find_element("id", "environment").text
 
 
@@ -359,6 +380,5 @@ def test_reports_of_several_bundles_have_a_page_too(
     )
     page = opened(browser, tmp_path / "both" / "report.html")
     assert page.get_log("browser") == []
-    assert visible(page, "bundles") == ["bundle", "other"]
-    click(page, "bundles", "other")
-    assert visible(page, "bundles") == ["bundle"]
+    assert drawn(page)["bundles"] > 0
+    assert page.get_log("browser") == []

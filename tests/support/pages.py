@@ -5,76 +5,78 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-NARROW, WIDE = 390, 1400
-DOUBLE_CLICK_SECONDS = 0.4
-"""Longer than the pause between the clicks of a double click."""
+NARROW, WIDE = 390, 1280
 
 
-def opened(browser: Any, path: Path, width: int = WIDE, scheme: str = "light") -> Any:
-    """The browser with a page just opened."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+def opened(
+    browser: Any, path: Path, width: int = WIDE, scheme: str = "light", part: str = ""
+) -> Any:
+    """The browser with a page just opened, at a `part` of its address."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == NARROW}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     preferred = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": preferred})
+    # A page that is open already would only be scrolled.
+    browser.get("about:blank")
     for kind in ("browser", "performance"):
         browser.get_log(kind)
-    browser.get(path.as_uri())
+    browser.get(f"{path.as_uri()}#{part}" if part else path.as_uri())
     return browser
 
 
-def plots(page: Any, script: str) -> dict[str, Any]:
-    """The result of a script for each figure, by the figure's name; `plot` is its element."""
-    results: dict[str, Any] = page.execute_script(
-        "return Object.fromEntries([...document.querySelectorAll('.plot')].map("
-        f"plot => [plot.closest('figure').id.replace('figure-', ''), {script}]))"
+def drawn(page: Any) -> dict[str, int]:
+    """The number of marks in each figure, by its name, once all are drawn."""
+    marks: dict[str, int] = page.execute_async_script(
+        "const done = arguments[0], figures = [...document.querySelectorAll('figure')];"
+        "const look = () => figures.every(one => one.dataset.drawn) ? done(Object.fromEntries("
+        "figures.map(one => [one.id.replace('figure-', ''), one.querySelectorAll("
+        "'.plot svg .role-mark > *').length]))) : setTimeout(look, 50); look();"
     )
-    return results
+    return marks
 
 
-def one(page: Any, name: str, script: str) -> Any:
-    """The result of a script for one figure; `plot` is its element."""
-    return page.execute_script(
-        f"const plot = document.querySelector('#figure-{name} .plot'); return {script}"
+def shown(page: Any) -> list[list[str]]:
+    """The table of cases as it is seen: its headings, then its rows."""
+    cells: list[list[str]] = page.execute_script(
+        "return [...document.querySelectorAll('#cases tr')].filter(row => !row.hidden).map("
+        "row => [...row.cells].filter(one => !one.hidden).map(one => one.innerText.trim()))"
     )
+    return cells
 
 
-def visible(page: Any, name: str) -> list[str]:
-    """The cases that a figure shows, one for each trace."""
-    script = "plot._fullData.filter(t => t.visible === true).map(t => t.meta ?? t.name)"
-    shown: list[str] = one(page, name, script)
-    return shown
+def column(page: Any, name: str) -> list[str]:
+    """The texts of one column of the table of cases, as they are ordered."""
+    cells: list[str] = page.execute_script(
+        "const place = [...document.querySelectorAll('#cases thead th')].findIndex("
+        "one => one.dataset.column === arguments[0]);"
+        "return [...document.querySelectorAll('#cases tbody tr')].filter(row => !row.hidden).map("
+        "row => row.cells[place].textContent.trim())",
+        name,
+    )
+    return cells
 
 
-def centre(page: Any, element: Any) -> None:
-    """Scroll to an element."""
+def click(page: Any, selector: str) -> None:
+    """Click an element, brought into view first."""
+    element = page.find_element("css selector", selector)
     script = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})"
     page.execute_script(script, element)
+    element.click()
 
 
-def click(page: Any, name: str, text: str, *, times: int = 1) -> None:
-    """Click an entry of a figure's legend or the title of a group, apart from any earlier click."""
-    from selenium.webdriver import ActionChains
-
-    entry = page.execute_script(
-        "return [...document.querySelectorAll(`#figure-${arguments[0]} .legend .traces`)].find("
-        "group => group.textContent === arguments[1]).querySelector('.legendtoggle')",
-        name,
-        text,
-    )
-    page.execute_script(
-        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", entry
-    )
-    actions = ActionChains(page).move_to_element(entry)
-    for _ in range(times):
-        actions.click()
-    actions.pause(DOUBLE_CLICK_SECONDS).perform()
+def press(page: Any, selector: str, key: str) -> None:
+    """Give an element the focus and press a key."""
+    element = page.find_element("css selector", selector)
+    page.execute_script("arguments[0].focus()", element)
+    element.send_keys(key)
 
 
 def colours(page: Any) -> tuple[str, str]:
     """The colours of the page and of the text in a figure."""
+    drawn(page)
     script = (
         "return [getComputedStyle(document.body).backgroundColor, "
-        "document.querySelector('#figure-ranking .xtick text').style.fill]"
+        "getComputedStyle(document.querySelector('#figure-ranking .role-axis-label text')).fill]"
     )
     page_colour, text = page.execute_script(script)
     return page_colour, text

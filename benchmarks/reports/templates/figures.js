@@ -26,16 +26,20 @@
   async function draw(figure) {
     const plot = figure.querySelector(".plot");
     // Expressions are interpreted: the page allows no code that is made of texts.
-    await window.draw(plot, sized(figure), { ast: true, actions: false, renderer: "svg", logLevel: 1 });
-    plot.querySelector("svg").setAttribute("aria-hidden", "true");
+    await window.draw(plot.firstElementChild, sized(figure), { ast: true, actions: false, renderer: "svg", logLevel: 1 });
     figure.dataset.drawn = "true";
   }
 
   // The rows behind a figure, for who cannot see it or wants to go on with them.
   function rows(figure) {
-    const shown = JSON.parse(figure.querySelector("script").textContent);
+    const found = [];
+    const look = (node) => {
+      if (Array.isArray(node) && "value" in Object(node[0])) found.push(...node);
+      else if (node && typeof node === "object") Object.values(node).forEach(look);
+    };
     // Marks such as a floor's line have data of their own, which are in the figure's text.
-    return Object.values(shown.datasets).filter((one) => "value" in (one[0] ?? {})).flat();
+    look(JSON.parse(figure.querySelector("script").textContent));
+    return found;
   }
 
   function tabulate(figure) {
@@ -53,6 +57,16 @@
     figure.querySelector("details .scroll").replaceChildren(table);
   }
 
+  // Vega comes compressed, which halves the page; its policy allows this one script.
+  async function load() {
+    const packed = document.getElementById("vega").textContent;
+    const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const script = document.createElement("script");
+    script.textContent = await new Response(stream).text();
+    document.head.append(script);
+  }
+
   async function drawAll() {
     for (const figure of figures) {
       await draw(figure);
@@ -64,7 +78,7 @@
   for (const figure of figures) {
     figure.querySelector("details").addEventListener("toggle", () => tabulate(figure), { once: true });
   }
-  setTimeout(drawAll);
+  load().then(drawAll);
   let resized, width = innerWidth;
   addEventListener("resize", () => {
     if (innerWidth === width) return;
