@@ -15,6 +15,9 @@ COMMANDS = {
     "report": "rewrite the report of a bundle, or make one report of several bundles",
     "compare": "say what became faster or slower between runs",
     "ab": "run two revisions of this program by turns, and say what became faster or slower",
+    "export": "write a run's results in the format of another program",
+    "gallery": "make a site of many bundles: by machine, by version, by date",
+    "check": "say whether a bundle may be added to the published results",
     "list": "show what can run here, and why the rest cannot",
 }
 """Every command and what it does; `measure` is the default."""
