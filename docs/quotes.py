@@ -15,10 +15,10 @@ from backends.ladder import TIERS
 from backends.registry import BACKENDS, title_of
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports import ladders, leads, sentences
 from benchmarks.reports.cases import comparable_groups
-from benchmarks.reports.certificates import CASE_MARKED, footnote
 from benchmarks.reports.formats import as_interval, bullets, joined, number
+from benchmarks.reports.run import ladders, leads, sentences
+from benchmarks.reports.run.certificates import CASE_MARKED, footnote
 from benchmarks.reports.sections import STEP, TIMES_FASTEST, Column, Table, markdown
 from benchmarks.validation import blocks
 

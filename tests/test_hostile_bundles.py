@@ -23,10 +23,10 @@ from benchmarks.bundle.reader import MOST_LINE, Bundle, end_of_output
 from benchmarks.commands import report
 from benchmarks.errors import UsageError
 from benchmarks.reports import page as report_page
-from benchmarks.reports import run as run_report
 from benchmarks.reports import sections, summary
 from benchmarks.reports.figures import charts, marks
 from benchmarks.reports.formats import block, code, text
+from benchmarks.reports.run import document as run_report
 from benchmarks.reports.sections import CASE, Column, Table
 from benchmarks.terminal import results
 from benchmarks.texts import harmless

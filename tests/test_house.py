@@ -19,6 +19,7 @@ GROUND = {
     "backends.registry",
     *(f"backends.{name}.ladder" for name in ("jax", "numpy", "pytorch", "tensorflow")),
     "benchmarks.errors",
+    "benchmarks.exit_codes",
     "benchmarks.privacy",
     "benchmarks.schema",
     "benchmarks.texts",
@@ -56,8 +57,8 @@ MAY_IMPORT = {
 }
 """The other folders that a folder may use; nothing uses commands."""
 
-FREE = {"benchmarks.test_training"}
-"""Modules that are programs of their own."""
+FREE = {"benchmarks", "benchmarks.test_training"}
+"""Modules that are programs of their own, and the package: it has `load_bundle`, for notebooks."""
 
 
 def modules(root: Path) -> dict[str, Path]:

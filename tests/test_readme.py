@@ -13,7 +13,7 @@ import run_all
 from benchmarks.bundle.reader import Bundle
 from benchmarks.commands import COMMANDS
 from benchmarks.machine.settings import ROOT
-from benchmarks.reports.run import document
+from benchmarks.reports.run.document import document
 from docs import quotes
 
 BUNDLES = sorted(path.parent for path in (ROOT / "results" / "reference").glob("*/report.md"))
@@ -101,7 +101,17 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.fixture
 def help_texts(capsys: pytest.CaptureFixture[str]) -> str:
-    for command in ([], ["certify"], ["versions"], ["sweep"], ["report"], ["compare"], ["ab"]):
+    for command in (
+        [],
+        ["certify"],
+        ["versions"],
+        ["sweep"],
+        ["report"],
+        ["compare"],
+        ["ab"],
+        ["export"],
+        ["gallery"],
+    ):
         with contextlib.suppress(SystemExit):
             run_all.main([*command, "--help"])
     return capsys.readouterr().out

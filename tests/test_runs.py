@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -43,13 +45,34 @@ def test_the_bundle_is_complete(bundle: Path) -> None:
     tables = {
         *("samples", "accuracy", "readings", "certificates", "ledger", "rounds", "launches"),
         *("outcomes", "parts", "pieces", "summary", "verdicts", "ladders", "floors", "bounds"),
-        *("break_even", "totals", "blocks", "learning", "trainings"),
+        *("break_even", "totals", "blocks", "learning", "trainings", "ratios"),
         *("curves", "accuracies", "equivalences", "time_to_accuracy"),
     }
-    expected = {"environment.json", "report.md", "figures"} | {f"{name}.csv" for name in tables}
+    expected = {"environment.json", "summary.json", "report.md", "figures"} | {
+        f"{name}.csv" for name in tables
+    }
     if not missing_packages():
         expected |= {"report.html"}
     assert {path.name for path in bundle.iterdir()} == expected
+
+
+def test_a_dry_run_says_what_would_run_and_measures_nothing(
+    small: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = run(capsys, *small, "--dry-run", "--output", tmp_path / "none")
+    assert done.code == 0
+    assert "numpy eager (control)" in done.output
+    assert "would run" in done.output
+    assert re.search(r"about \d+:\d\d minutes: \d+ launches of \d+ rounds", done.output)
+    assert not (tmp_path / "none").exists()
+
+
+def test_no_cell_says_missing_in_another_way_than_by_being_empty(bundle: Path) -> None:
+    for path in bundle.glob("*.csv"):
+        cells = {cell for line in csv.reader(path.open()) for cell in line}
+        assert not {cell.lower() for cell in cells} & {"nan", "none", "na", "n/a", "null"}, (
+            path.name
+        )
 
 
 def test_data_and_program_are_identified(bundle: Path, images: Path) -> None:

@@ -26,7 +26,7 @@ from benchmarks.errors import StoppedError
 from benchmarks.machine import interrupts, probe
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan import data
-from benchmarks.reports import run as run_report
+from benchmarks.reports.run import document as run_report
 from benchmarks.session import launch, member
 from tests.support.runs import Running, own_workers, run, table, workers_of
 from tests.support.surroundings import full_after, interrupted_after, no_file_longer_than

@@ -99,7 +99,9 @@ class BundleWriter:
         row = {n: LINE_ENDS.sub(" ", v) if isinstance(v, str) else v for n, v in row.items()}
         for name in FREE_TEXT & row.keys():
             row[name] = public(row[name]) if isinstance(row[name], str) else row[name]
-        self._write(table, [row.get(name, "") for name in names])
+        # What is missing has one spelling, the empty cell.
+        cells = [row.get(name, "") for name in names]
+        self._write(table, ["" if cell != cell else cell for cell in cells])
         self.blocks += table == "samples"
 
     def _write(self, table: str, cells: list[Any]) -> None:

@@ -27,7 +27,7 @@ from benchmarks.machine import lock
 from benchmarks.machine.advice import together
 from benchmarks.plan.blocks import STEPS_PER_CALL
 from benchmarks.reports.formats import stage_title
-from benchmarks.reports.sentences import block_departure, departure
+from benchmarks.reports.run.sentences import block_departure, departure
 from benchmarks.schema import (
     ACCURACY_MARGIN_POINTS,
     BLOCK_CHECKS,

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -24,6 +25,7 @@ from benchmarks.bundle import files
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
 from benchmarks.bundle.records import FORMAT
+from benchmarks.bundle.writer import NAMED_BY_PLAN
 from benchmarks.commands import options, report
 from benchmarks.errors import UsageError
 from benchmarks.reports import summary
@@ -131,14 +133,31 @@ def _of_the_files(folder: Path) -> Iterator[str]:
             yield f"{name} cannot be read: {error}"
             continue
         size += len(content)
-        # Both are made from the other files; addresses of documentation are in them.
-        if name.endswith((".csv", ".json", ".txt")) and name != summary.FILE:
-            for number, line in enumerate(content.splitlines(), 1):
-                if privacy.public(line) != line:
-                    yield f"{name}, line {number}: may tell who or where its user is"
-                    break
+        for place, text in _texts(name, content):
+            if privacy.public(text) != text:
+                yield f"{name}, {place}: may tell who or where its user is"
+                break
     if size > MOST_MIB * 2**20:
         yield f"its files have {size / 2**20:.0f} MiB; {MOST_MIB} are allowed"
+
+
+def _texts(name: str, content: str) -> Iterator[tuple[str, str]]:
+    """The texts of a file and their places; none of those that are made from the other files."""
+    if name == "environment.json":
+        yield from _leaves(json.loads(content))
+    elif name.endswith((".csv", ".txt")):
+        yield from ((f"line {n}", line) for n, line in enumerate(content.splitlines(), 1))
+
+
+def _leaves(content: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """The texts of a JSON value, but for checksums and names of cases."""
+    entries = content.items() if isinstance(content, dict) else enumerate(content)
+    for key, value in entries:
+        inner = f"{place}.{key}".lstrip(".")
+        if isinstance(value, dict | list) and key not in NAMED_BY_PLAN:
+            yield from _leaves(value, inner)
+        elif isinstance(value, str) and key not in NAMED_BY_PLAN:
+            yield inner, value
 
 
 def _of_the_summary(folder: Path, bundle: Bundle, findings: Findings) -> Iterator[str]:

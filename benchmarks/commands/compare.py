@@ -29,7 +29,7 @@ from benchmarks.bundle import files
 from benchmarks.bundle.folders import check_report
 from benchmarks.commands import options, report
 from benchmarks.errors import UnjudgedError, UsageError
-from benchmarks.reports import comparison as comparison_report
+from benchmarks.reports.between_runs import comparison as comparison_report
 from benchmarks.terminal import results
 
 

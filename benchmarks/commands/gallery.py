@@ -17,7 +17,8 @@ from benchmarks.bundle import files
 from benchmarks.bundle.folders import check_folder, create_folder
 from benchmarks.commands import options, report
 from benchmarks.errors import UsageError
-from benchmarks.reports import gallery, summary
+from benchmarks.reports import summary
+from benchmarks.reports.between_runs import gallery
 from benchmarks.reports.summary import Summary
 from benchmarks.terminal import results
 
@@ -39,6 +40,7 @@ def main(argv: list[str], console: Console) -> int:
         raise UsageError(f"gallery: needs what is not installed: {', '.join(missing)}")
     # Not above: what it needs may be missing.
     from benchmarks.reports import page
+    from benchmarks.reports.figures import charts, marks
 
     found = _read(arguments.folder, console)
     if not found:
@@ -50,7 +52,13 @@ def main(argv: list[str], console: Console) -> int:
             files.write_text(site / name, page.FILE, page.html(read))
             summary.write(read, site / name)
         pages = {name: f"{name}/{page.FILE}" for name in found}
-        files.write_text(site, "index.html", page.page(gallery.document(found, pages), {}))
+        first, histories = gallery.document(found, pages)
+        drawn = {
+            name: marks.specification(charts.history(rows, rows["run"].unique()))
+            for name, rows in histories.items()
+            if name in first.figures
+        }
+        files.write_text(site, "index.html", page.page(first, drawn))
     except OSError as error:
         raise UsageError(f"{site}: cannot be written ({error.strerror})") from None
     results.show_line(console, f"{len(found)} bundles: {site / 'index.html'}")

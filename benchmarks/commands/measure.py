@@ -3,6 +3,7 @@
 For example:
   python run_all.py                                   the default comparison, on the CPU
   python run_all.py --preset quick                    a first look, in two minutes
+  python run_all.py --dry-run                         what would run, and for how long
   python run_all.py --device gpu                      the same on the GPU
   python run_all.py --backends jax pytorch --modes handwritten --hidden 1024 1024
   python run_all.py --modes eager compiled --input resident streamed --steps 1000
@@ -16,6 +17,7 @@ from time import monotonic
 
 from rich.console import Console
 
+from benchmarks import exit_codes
 from benchmarks.commands import COMMANDS, options
 from benchmarks.commands.list import list_backends
 from benchmarks.errors import StoppedError, UsageError
@@ -39,6 +41,9 @@ def parser() -> options.Parser:
     more.add_argument("--profile", action="store_true",
         help="leave a trace of some steps of each case in the bundle's profiles/, written by the "
         "framework's own profiler after training; Perfetto or TensorBoard opens it")  # fmt: skip
+    more.add_argument("--dry-run", action="store_true",
+        help="show which cases would run, which cannot and why, and about how long the run would "
+        "take; measure nothing")  # fmt: skip
     more.add_argument("--list", action="store_true",
         help="as the command list: show what can run here, and why the rest cannot")  # fmt: skip
     more.add_argument("--version", action="version", version=f"run_all.py {VERSION}",
@@ -51,6 +56,8 @@ def main(argv: list[str], console: Console) -> int:
     arguments = parser().read(argv)
     if arguments.list:
         return list_backends(arguments, console)
+    if arguments.dry_run:
+        return measure(arguments, console)
     with lock.held(wait=arguments.wait, say=console.out):
         return measure(arguments, console)
 
@@ -66,6 +73,10 @@ def measure(arguments: argparse.Namespace, console: Console) -> int:
     plan, dataset = running.prepare(arguments, running.choose_cases(arguments, preset.inputs))
     cases = list(plan.cases)
     plan = replace(plan, cases=tuple(with_control(cases)))
+    if arguments.dry_run:
+        running.show_notes(plan, console)
+        running.show_plan(plan, console)
+        return exit_codes.OK
     return run_and_report(arguments, plan, dataset, console, started)
 
 

@@ -31,8 +31,8 @@ from benchmarks.bundle.folders import check_folder, create_folder
 from benchmarks.bundle.reader import Bundle
 from benchmarks.commands import options
 from benchmarks.errors import StoppedError, UsageError
-from benchmarks.reports import several
 from benchmarks.reports import summary as summaries
+from benchmarks.reports.between_runs import several
 from benchmarks.reports.sections import image
 from benchmarks.reports.summary import Summary, summarise
 from benchmarks.terminal import results

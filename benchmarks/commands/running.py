@@ -9,10 +9,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
 from backends.contract import Adam, Network
-from backends.registry import BACKENDS, missing_packages
+from backends.registry import BACKENDS, missing_packages, tier_of
 from benchmarks import exit_codes
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.analysis.spoiled import spoiled_by
@@ -26,15 +27,19 @@ from benchmarks.machine import environment, probe, project
 from benchmarks.machine.advice import together
 from benchmarks.machine.disturbance import other_load
 from benchmarks.machine.settings import ROOT, available_cpus, default_threads
-from benchmarks.plan import data
+from benchmarks.plan import data, expected
 from benchmarks.plan.cases import Case, floors_of, select_cases, with_variants
+from benchmarks.plan.expected import clock
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.plan.variants import Variant
 from benchmarks.plan.workload import Workload
+from benchmarks.reports import sections
+from benchmarks.reports.sections import Table
 from benchmarks.schema import OTHER_SHARE
 from benchmarks.session.session import Session
 from benchmarks.terminal.progress import RunProgress
+from benchmarks.terminal.results import rich_table
 from benchmarks.texts import harmless
 
 
@@ -136,6 +141,25 @@ def show_notes(plan: Plan, console: Console) -> None:
     """Say what a user should know of the plan before it starts."""
     for note in plan.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_plan(plan: Plan, console: Console) -> None:
+    """Show what a run would do: its cases, what cannot run, and about how long it would take."""
+    rows = [
+        {"case": case.name, "tier": tier_of(case.backend, case.mode), "status": "would run"}
+        for case in (*plan.cases, *plan.floors)
+    ]
+    missing = {**plan.skipped, **plan.floors_skipped}
+    rows += [{"case": case.name, "tier": "", "status": f"cannot: {why}"}
+             for case, why in missing.items()]  # fmt: skip
+    table = Table([sections.CASE, sections.TIER, sections.STATUS], pd.DataFrame(rows))
+    console.print(rich_table(table, box=None))
+    more = ", and more while a verdict is open" if plan.until_settled else ""
+    console.print(
+        f"about {clock(expected.seconds(plan))} minutes: {plan.launches} launches of "
+        f"{plan.rounds} rounds{more}; at most {clock(plan.time_limit_seconds)}",
+        highlight=False,
+    )
 
 
 def choose_processors(threads: int | None, named: list[int] | None) -> tuple[int, tuple[int, ...]]:

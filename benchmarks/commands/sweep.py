@@ -45,7 +45,7 @@ from benchmarks.plan.cases import with_control
 from benchmarks.plan.data import EMBEDDED, Dataset
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
-from benchmarks.reports import sweep as sweep_report
+from benchmarks.reports.between_runs import sweep as sweep_report
 from benchmarks.schema.frames import in_order
 from benchmarks.session.description import describe_run
 from benchmarks.terminal import results

@@ -12,9 +12,9 @@ from backends.registry import title_of
 from benchmarks.analysis.findings import control_of
 from benchmarks.analysis.statistics import both_ways
 from benchmarks.reports import sections
-from benchmarks.reports.certificates import CASE_MARKED
 from benchmarks.reports.figures.looks import colours
 from benchmarks.reports.formats import MISSING, as_interval
+from benchmarks.reports.run.certificates import CASE_MARKED
 from benchmarks.reports.sections import Column
 from benchmarks.reports.summary import Summary
 from benchmarks.texts import harmless

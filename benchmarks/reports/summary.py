@@ -19,7 +19,8 @@ from benchmarks.bundle import files
 from benchmarks.bundle.reader import RESTORE, Bundle
 from benchmarks.bundle.records import Environment
 from benchmarks.errors import UsageError
-from benchmarks.reports import certificates, run
+from benchmarks.reports.run import certificates
+from benchmarks.reports.run import document as run
 from benchmarks.reports.sections import Document
 from benchmarks.schema import frames
 from benchmarks.schema.tables import COMPUTED, TABLES

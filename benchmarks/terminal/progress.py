@@ -1,6 +1,8 @@
 """Progress of a run: a live bar and table in a terminal, lines of text elsewhere."""
 
-from typing import Self
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -11,21 +13,29 @@ from rich.table import Table as RichTable
 
 from backends.registry import tier_of
 from benchmarks.analysis import statistics
+from benchmarks.plan import expected
 from benchmarks.plan.cases import Case
+from benchmarks.plan.expected import clock
 from benchmarks.plan.plan import Plan
-from benchmarks.reports.sections import CASE, STEP, TIER, TIMES_FASTEST, Column, Table
+from benchmarks.reports.formats import MS, as_interval
+from benchmarks.reports.sections import CASE, TIER, Column, Table
 from benchmarks.terminal.results import rich_table
 from benchmarks.worker.messages import Block, Certified, Ready
 
-LINES_A_LAUNCH = 4
-"""The number of lines that plain output has for a launch's rounds."""
+LINE_SECONDS = 6.0
+"""The least time between two lines of plain output that tell nothing but how far the run is."""
+CONTROL = "(control): one case a second time; what it differs by, this run cannot tell apart."
+SHORT = [
+    *(CASE, TIER, Column("ms a step", "step_ms", MS)),
+    Column("× fastest", "times_fastest", as_interval()),
+]
+"""The columns of the live table, for 80 characters."""
 
 
 class LiveTable:
     """The blocks timed so far, and the table of estimates from them."""
 
     def __init__(self, cases: tuple[Case, ...]) -> None:
-        """`cases` are in the order of the table's rows."""
         self._tiers = {case.name: tier_of(case.backend, case.mode) for case in cases}
         self._seconds: dict[tuple[int, int], dict[str, float]] = {}
 
@@ -37,10 +47,10 @@ class LiveTable:
         return begins
 
     def table(self) -> RichTable:
-        """Step times and ratios to the fastest of the tier, over the rounds that are complete.
+        """Step times and ratios to the fastest of the tier, the fastest first, tier by tier.
 
-        Intervals come with the second launch, as in the report. Disturbed rounds, which the report
-        excludes, are included.
+        They are of the rounds that are complete. Intervals come with the second launch, as in the
+        report. Disturbed rounds, which the report excludes, are included.
         """
         # In the round that is under way, cases may lack a block.
         complete = list(self._seconds)[:-1]
@@ -53,104 +63,108 @@ class LiveTable:
         medians = seconds.median().fillna(np.inf)
         by_tier = medians.groupby(list(self._tiers.values()))
         fastest = {str(tier): str(of_tier.idxmin()) for tier, of_tier in by_tier}
+        places = list(dict.fromkeys(self._tiers.values()))
         rows = []
-        for name, tier in self._tiers.items():
+        for name in sorted(self._tiers, key=lambda n: (places.index(self._tiers[n]), medians[n])):
             step = statistics.interval_of_logs(np.log(1000 * seconds[name]))
-            ratio = statistics.ratio(seconds, name, fastest[tier])
-            row = {"case": name, "tier": tier, "rounds": seconds[name].count()}
+            ratio = statistics.ratio(seconds, name, fastest[self._tiers[name]])
+            row: dict[str, Any] = {"case": name, "tier": self._tiers[name]}
             row |= statistics.with_interval("step_ms", step)
             rows.append(row | statistics.with_interval("times_fastest", ratio))
-        columns = [CASE, TIER, Column("rounds", "rounds"), STEP, TIMES_FASTEST]
-        shown = Table(columns, pd.DataFrame(rows))
-        looks = {"box": None, "padding": (0, 2), "title": "so far", "title_justify": "left"}
-        return rich_table(shown, **looks)
+        title = f"so far, after {len(complete)} rounds"
+        looks: dict[str, Any] = {"box": None, "padding": (0, 1), "title": title, "title_justify": "left"}
+        looks |= {"caption": CONTROL, "caption_justify": "left"}
+        return rich_table(Table(SHORT, pd.DataFrame(rows)), **looks)
 
 
 class RunProgress:
-    """Shows the steps trained so far, the case at work, the time left, and the estimates so far."""
+    """Shows how far the run has come, the case at work, the time left, the estimates so far."""
 
-    def __init__(self, plan: Plan, console: Console) -> None:
-        self._plan = plan
-        self._console = console
+    def __init__(
+        self, plan: Plan, console: Console, clock_of: Callable[[], float] = monotonic
+    ) -> None:
+        """`clock_of` tells the time in seconds."""
+        self._plan, self._console, self._now = plan, console, clock_of
         self._live = console.is_terminal
         self._launch, self._launches = 0, plan.launches
+        self._began = self._launch_began = self._said = clock_of()
+        self._took: list[float] = []
         spinner = "line" if console.options.ascii_only else "dots"
         self._bar = progress.Progress(
-            *(progress.SpinnerColumn(spinner), "{task.description}", progress.BarColumn()),
-            *(progress.MofNCompleteColumn(), "steps ·", progress.TimeElapsedColumn()),
-            *("· left", progress.TimeRemainingColumn()),
+            *(progress.SpinnerColumn(spinner), progress.BarColumn(16)),
+            *(progress.TextColumn("{task.fields[time]}"), "{task.description}"),
             console=console,
         )
-        self._per_launch = plan.rounds * plan.block.steps * len((*plan.cases, *plan.floors))
-        self._task = self._bar.add_task("starting", total=plan.launches * self._per_launch)
+        self._task = self._bar.add_task("starting", total=self.expected, time="")
         self._table = LiveTable(plan.cases)
         # Twice a second is enough to read, and takes next to no CPU time from what is measured.
         self._display = Live(self._bar, console=console, refresh_per_second=2, transient=True)
 
+    @property
+    def expected(self) -> float:
+        """The seconds that the whole run is expected to take."""
+        return max(expected.seconds(self._plan, self._took), self._now() - self._began)
+
     def __enter__(self) -> Self:
         if self._live:
             self._display.start()
+        self._say(f"about {clock(self.expected)} minutes in all", at_once=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._display.stop()
 
+    def _say(self, text: str, *, at_once: bool = False) -> None:
+        """Show what happens now; in plain output a line with the time, if not too many."""
+        spent = self._now() - self._began
+        time = f"{clock(spent)} of about {clock(self.expected)}"
+        if self._live:
+            looks = {"description": text, "completed": spent, "time": time}
+            self._bar.update(self._task, total=self.expected, **looks)  # type: ignore[arg-type]
+        elif at_once or self._now() - self._said >= LINE_SECONDS:
+            self._said = self._now()
+            self._console.print(f"[{time}] {text}", highlight=False, markup=False)
+
+    def _always(self, text: str) -> None:
+        """Show a line that stays."""
+        self._console.print(text, highlight=False, markup=False)
+
     def launch(self, number: int, seed: int) -> None:
         """A launch begins."""
-        self._launch = number + 1
+        if number:
+            self._took.append(self._now() - self._launch_began)
+        self._launch_began, self._launch = self._now(), number + 1
         self._launches = max(self._plan.launches, self._launch)
-        self._bar.update(self._task, total=self._launches * self._per_launch)
-        if not self._live:
-            text = f"launch {self._launch} of {self._launches} (seed {seed})"
-            self._console.print(text, highlight=False)
+        self._say(f"launch {self._launch} of {self._launches} (seed {seed})", at_once=True)
 
     def starting(self, case: Case) -> None:
         """A case's worker is being started."""
-        if self._live:
-            description = f"launch {self._launch}/{self._launches} · starting {case.name}"
-            self._bar.update(self._task, description=description)
+        self._say(f"launch {self._launch}/{self._launches} · starting {case.name}")
 
     def ready(self, case: Case, ready: Ready, certified: Certified) -> None:
         """A case is ready to be timed."""
-        if not self._live:
-            # A floor has no certificate.
-            verdict = f", certificate {'passed' if certified.passed else 'FAILED'}"
-            self._console.print(
-                f"  {case.name}: import {ready.import_seconds:.1f} s, build "
-                f"{ready.build_seconds:.1f} s, first call {ready.first_call_seconds:.1f} s"
-                f"{verdict if certified.checks else ''}",
-                highlight=False,
-            )
-        elif not certified.passed:
-            self._console.print(f"{case.name}: certificate FAILED; it will not be ranked")
+        if not certified.passed:
+            self._always(f"{case.name}: certificate FAILED; it will not be ranked")
+            return
+        start = ready.import_seconds + ready.build_seconds + ready.first_call_seconds
+        passed = ", certificate passed" if certified.checks else ""
+        self._say(f"{case.name}: started in {start:.1f} s{passed}")
 
     def departed(self, case: Case) -> None:
         """A timed block that was checked was not the training."""
-        self._console.print(
-            f"{case.name}: a timed block departs from the training; it will not be ranked",
-            highlight=False,
-        )
+        self._always(f"{case.name}: a timed block departs from the training; it will not be ranked")
 
     def learning(self, case: Case, seed: int) -> None:
         """A whole seed is about to be trained."""
-        text = f"learning from seed {seed}: {case.name}"
-        if self._live:
-            self._bar.update(self._task, description=text)
-        else:
-            self._console.print(f"  {text}", highlight=False)
+        self._say(f"learning from seed {seed}: {case.name}")
 
     def block(self, case: Case, round_number: int, block: Block) -> None:
         """A block was timed."""
-        where = f"launch {self._launch}/{self._launches} · round {round_number + 1}"
-        every = max(1, self._plan.rounds // LINES_A_LAUNCH)
-        if self._live:
-            if self._table.add(case, self._launch, round_number, block):
-                self._display.update(Group(self._bar, self._table.table()))
-            text = f"{where}/{self._plan.rounds} · {case.name}"
-            self._bar.update(self._task, advance=self._plan.block.steps, description=text)
-        elif case == self._plan.cases[0] and (round_number + 1) % every == 0:
-            self._console.print(f"  {where} of {self._plan.rounds}", highlight=False)
+        text = f"launch {self._launch}/{self._launches} · round {round_number + 1}"
+        if self._table.add(case, self._launch, round_number, block) and self._live:
+            self._display.update(Group(self._bar, self._table.table()))
+        self._say(f"{text} · {case.name}" if self._live else f"{text} of {self._plan.rounds}")
 
     def failed(self, case: Case, reason: str) -> None:
         """A case has failed."""
-        self._console.print(f"{case.name} failed: {reason}", highlight=False, markup=False)
+        self._always(f"{case.name} failed: {reason}")

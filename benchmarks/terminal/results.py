@@ -12,11 +12,13 @@ from benchmarks.analysis.between_runs.comparison import Comparison
 from benchmarks.analysis.between_runs.gate import Gate
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports import accuracy, comparison, ladders, run
+from benchmarks.reports.between_runs import comparison
+from benchmarks.reports.between_runs.several import differences_table
 from benchmarks.reports.formats import text
+from benchmarks.reports.run import accuracy, ladders
+from benchmarks.reports.run import document as run
+from benchmarks.reports.run.sentences import cautions
 from benchmarks.reports.sections import Note, Table
-from benchmarks.reports.sentences import cautions
-from benchmarks.reports.several import differences_table
 from benchmarks.texts import harmless
 
 

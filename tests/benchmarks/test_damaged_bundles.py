@@ -17,7 +17,7 @@ from benchmarks.bundle.checks import check_table, describe_damage
 from benchmarks.bundle.reader import Bundle, read_environment
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.errors import UsageError
-from benchmarks.reports import run as report
+from benchmarks.reports.run import document as report
 from benchmarks.schema.tables import IDENTITY, MEASURED, Column, Table
 from tests.support import runs
 from tests.support.damage import Files, damage, read_files, small_bundle, try_all, write_files

@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports import ladders, run
+from benchmarks.reports.run import document as run
+from benchmarks.reports.run import ladders
 from benchmarks.reports.sections import Column, Table, markdown
 from tests.support.ladders import register
 from tests.synthetic_bundles import write_bundle

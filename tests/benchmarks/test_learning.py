@@ -9,7 +9,7 @@ import pytest
 from benchmarks.analysis import learning
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports import run as report
+from benchmarks.reports.run import document as report
 from tests.synthetic_bundles import TRAINING_STEPS, write_bundle
 
 TIMES = {"pytorch eager": 3.0, "pytorch fused": 2.0, "jax compiled": 1.0, "tensorflow graph": 2.0}

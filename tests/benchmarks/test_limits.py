@@ -11,8 +11,8 @@ from backends.floors import FLOOR_VERSION
 from benchmarks.analysis import limits
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports.run import answer, document
-from benchmarks.reports.sentences import cautions
+from benchmarks.reports.run.document import answer, document
+from benchmarks.reports.run.sentences import cautions
 from tests.synthetic_bundles import identity, write_bundle
 
 FLOPS = 1e8

@@ -13,8 +13,9 @@ from backends.registry import BACKENDS
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.analysis.limits import BOUNDS
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports import page, run, summary
+from benchmarks.reports import page, summary
 from benchmarks.reports.figures import charts, looks, marks
+from benchmarks.reports.run import document as run
 from tests.synthetic_bundles import write_bundle
 
 UNKNOWN_MODES = ("traced", "lazy", "vectorised")
@@ -104,6 +105,10 @@ def test_colours_stand_out_from_both_pages() -> None:
     pairs = {**looks.COLOURS, **{colour: (colour, colour) for colour in looks.SPARE_COLOURS}}
     assert all(contrast(light, looks.PAPER) >= 3 for light, _ in pairs.values())
     assert all(contrast(dark, dark_paper) >= 3 for _, dark in pairs.values())
+    for colour in (*looks.PARTS.values(), *looks.STARTS.values()):
+        assert min(contrast(colour, looks.PAPER), contrast(colour, dark_paper)) >= 3, colour
+        # A part's name stands upon it in black.
+        assert contrast(colour, "#000000") >= 4.5, colour
 
 
 def test_a_bundle_of_unknown_backends_and_modes_is_drawn(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports import ladders, sections
-from benchmarks.reports import run as report
+from benchmarks.reports import sections
+from benchmarks.reports.run import document as report
+from benchmarks.reports.run import ladders
 from benchmarks.schema import OVERRIDES
 from benchmarks.terminal import results
 from tests.synthetic_bundles import identity, write_bundle

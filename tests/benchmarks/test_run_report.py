@@ -13,7 +13,7 @@ from benchmarks.analysis.findings import compute_findings
 from benchmarks.bundle.reader import Bundle
 from benchmarks.commands.report import write_reports
 from benchmarks.errors import UsageError
-from benchmarks.reports import run as report
+from benchmarks.reports.run import document as report
 from tests.synthetic_bundles import write_bundle
 
 TIMES = {

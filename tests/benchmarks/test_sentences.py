@@ -12,8 +12,9 @@ import pytest
 from benchmarks.analysis import statistics
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.reader import Bundle
-from benchmarks.reports import formats, leads, sentences
+from benchmarks.reports import formats
 from benchmarks.reports.cases import comparable_groups
+from benchmarks.reports.run import leads, sentences
 from benchmarks.reports.sections import Note
 from tests.synthetic_bundles import environment_record
 

@@ -30,7 +30,7 @@ from benchmarks.plan.workload import (
     initial_parameters,
     rows_of,
 )
-from benchmarks.reports import run as run_report
+from benchmarks.reports.run import document as run_report
 from benchmarks.session.jobs import horizon_of, make_job, make_references
 from benchmarks.session.session import Session
 from benchmarks.worker import messages

@@ -17,7 +17,7 @@ from benchmarks.bundle.reader import Bundle
 from benchmarks.commands import running
 from benchmarks.machine import processor
 from benchmarks.machine.disturbance import Monitor
-from benchmarks.reports.sentences import cautions
+from benchmarks.reports.run.sentences import cautions
 from tests.support.runs import SMALL, run
 from tests.synthetic_bundles import environment_record, identity, write_bundle
 

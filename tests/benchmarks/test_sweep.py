@@ -17,7 +17,7 @@ from benchmarks.commands import running, sweep
 from benchmarks.errors import UsageError
 from benchmarks.plan.data import Dataset, load
 from benchmarks.plan.plan import Plan
-from benchmarks.reports import sweep as sweep_report
+from benchmarks.reports.between_runs import sweep as sweep_report
 from benchmarks.reports.figures import charts
 from tests.support.runs import run
 from tests.synthetic_bundles import write_bundle

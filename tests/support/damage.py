@@ -26,8 +26,10 @@ from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle
 from benchmarks.errors import UnjudgedError, UsageError
-from benchmarks.reports import comparison as comparison_report
-from benchmarks.reports import formats, run, several
+from benchmarks.reports import formats
+from benchmarks.reports.between_runs import comparison as comparison_report
+from benchmarks.reports.between_runs import several
+from benchmarks.reports.run import document as run
 from benchmarks.schema.tables import MEASURED
 from tests.synthetic_bundles import write_bundle
 

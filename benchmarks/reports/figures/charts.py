@@ -74,11 +74,12 @@ def _lines(
     tooltip: list[alt.Tooltip],
     *,
     band: bool = False,
+    every: int = EVERY,
 ) -> Chart:
     """A line a case with markers here and there; a click in the legend leaves one bright."""
     number = rows.groupby("case").cumcount()
     place = rows.groupby("case", sort=False).ngroup()
-    base = alt.Chart(data(rows.assign(marked=(number + place) % EVERY == 0)))
+    base = alt.Chart(data(rows.assign(marked=(number + place) % every == 0)))
     picked = alt.selection_point(fields=["case"], bind="legend")
     bright = alt.condition(picked, alt.value(1.0), alt.value(0.08))
     line = base.mark_line(clip=True, strokeWidth=2).encode(
@@ -291,6 +292,16 @@ def bundles(rows: pd.DataFrame) -> Chart:
     shown = alt.layer(marks.dots(y, x, tooltip, **looks), data=data(ratios))
     step = alt.Step(16 * rows["bundle"].nunique(), **{"for": "position"})
     return shown.properties(width=marks.WIDTH, height=step)
+
+
+def history(rows: pd.DataFrame, order: Iterable[str]) -> Chart:
+    """Times the attained floor of each case, run by run; `rows` have case, run and x_floor."""
+    ratios = estimates(rows, "x_floor", ".2f", run=rows["run"].map(plain))
+    names = [plain(name) for name in order]
+    x = alt.X("run:O", sort=names, title="run, the oldest first", axis=alt.Axis(labelAngle=-30))
+    y = alt.Y("value:Q", title="times the attained floor", scale=alt.Scale(zero=False))
+    tooltip = [CASE, alt.Tooltip("run:N"), alt.Tooltip(SHOWN, title="times the floor")]
+    return _lines(ratios, x, y, marks.looks(rows["case"].unique()), tooltip, every=1)
 
 
 def by_value(points: pd.DataFrame, factor: str) -> Chart:

@@ -43,13 +43,13 @@ MARKERS = (
 """Names of Vega's own symbols, and paths of further ones in a square from -1 to 1."""
 PARTS = {
     "arithmetic": "#5b7fa6",
-    "memory": "#e69f00",
+    "memory": "#b57f00",
     "dispatch": "#009e73",
     "input": "#cc79a7",
     "rest": "#8b9099",
 }
 """Colour of each part of a step; in bars they are named as well, so no colour is needed."""
-STARTS = {"import": "#5b7fa6", "build": "#e69f00", "first call": "#009e73"}
+STARTS = {"import": "#5b7fa6", "build": "#b57f00", "first call": "#009e73"}
 """Colour of each part of a start-up."""
 
 

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from benchmarks.analysis.statistics import ends
 from benchmarks.reports.cases import comparable_cases
-from benchmarks.reports.formats import as_interval, counted, number, text
-from benchmarks.reports.sections import Column, Document, Note, Part, Section, Table
+from benchmarks.reports.formats import MS, as_interval, counted, number, text
+from benchmarks.reports.sections import Column, Document, Figure, Part, Section, Table
 from benchmarks.reports.summary import Summary
 
+TITLE = "One network, one Adam: results by machine, version and date"
 NO_FLOOR = "without a floor"
 INTRODUCTION = (
     "Each row is a run of its own; its page has everything. What may be compared: cases of one "
@@ -60,8 +62,13 @@ def workload_of(summary: Summary) -> str:
     return f"{sizes}, batch {workload.batch_size}"
 
 
-def document(summaries: Mapping[str, Summary], pages: Mapping[str, str]) -> Document:
-    """The first page of the site; `pages` has the address of each bundle's page."""
+def document(
+    summaries: Mapping[str, Summary], pages: Mapping[str, str]
+) -> tuple[Document, dict[str, pd.DataFrame]]:
+    """The first page of the site, and the rows behind each of its figures, by name.
+
+    `pages` has the address of each bundle's page.
+    """
     rows = pd.DataFrame([
         {
             "bundle": name,
@@ -79,18 +86,18 @@ def document(summaries: Mapping[str, Summary], pages: Mapping[str, str]) -> Docu
     ]).sort_values(["date", "bundle"], ascending=[False, True])  # fmt: skip
     by_version = rows[["versions", "bundle", "page", "machine", "date"]].sort_values("versions")
     columns = [Column("versions", "versions", text=True), BUNDLE, *RUNS[1:3]]
-    histories = [_history(str(place), of_place, summaries)
-                 for place, of_place in rows.groupby("place", sort=True)]  # fmt: skip
-    return Document(
-        title="One network, one Adam: results by machine, version and date",
-        lead=[f"{counted(len(rows), 'run')} on {counted(rows['machine'].nunique(), 'machine')}."],
-        rest=INTRODUCTION,
-        sections=[
-            Section("Runs by date", [Table(RUNS, rows)]),
-            Section("Runs by version", [Table(columns, by_version)]),
-            *filter(None, histories),
-        ],
-    )
+    sections, histories = [], {}
+    for place_number, (place, of_place) in enumerate(rows.groupby("place", sort=True)):
+        names = list(of_place.sort_values("date")["bundle"])
+        history = _history(names, summaries)
+        if len(history) and not str(place).endswith(NO_FLOOR):
+            name = f"history_{place_number}"
+            sections.append(Section(str(place), _of_place(name, names, history, summaries)))
+            histories[name] = history
+    lead = f"{counted(len(rows), 'run')} on {counted(rows['machine'].nunique(), 'machine')}."
+    by_date = [Section("Runs by date", [Table(RUNS, rows)])]
+    by_date += [Section("Runs by version", [Table(columns, by_version)])]
+    return Document(TITLE, [lead], INTRODUCTION, [*by_date, *sections]), histories
 
 
 def _fastest(summary: Summary) -> str:
@@ -100,29 +107,36 @@ def _fastest(summary: Summary) -> str:
     return ", ".join(first["case"])
 
 
-def _history(place: str, runs: pd.DataFrame, summaries: Mapping[str, Summary]) -> Section | None:
-    """Each case's times the floor, run by run, on one kind of machine; the oldest run first."""
-    if place.endswith(NO_FLOOR):
-        return None
-    names = list(runs.sort_values("date")["bundle"])
+def _history(names: list[str], summaries: Mapping[str, Summary]) -> pd.DataFrame:
+    """Each case's times the floor in each of these runs."""
+    of_runs = [
+        comparable_cases(summaries[name].tables["summary"])
+        .dropna(subset="x_floor")
+        .assign(run=name)
+        for name in names
+    ]
+    return pd.concat(of_runs)[["case", "run", *ends("x_floor")]].sort_values("case", kind="stable")
+
+
+def _of_place(
+    figure: str, names: list[str], history: pd.DataFrame, summaries: Mapping[str, Summary]
+) -> list[Part]:
+    """The runs on one kind of machine, the oldest first."""
     cells: dict[str, dict[str, str]] = {}
-    for name in names:
-        cases = comparable_cases(summaries[name].tables["summary"])
-        for row in cases.dropna(subset="x_floor").to_dict("records"):
-            cells.setdefault(row["case"], {})[name] = as_interval()(row, "x_floor")
-    if not cells:
-        return None
-    frame = pd.DataFrame([{"case": case, **of_case} for case, of_case in sorted(cells.items())])
-    shown = [Column("case", "case", text=True), *(Column(name, name) for name in names)]
+    for row in history.to_dict("records"):
+        cells.setdefault(row["case"], {})[row["run"]] = as_interval()(row, "x_floor")
+    frame = pd.DataFrame([{"case": case, **of_case} for case, of_case in cells.items()])
     floors = [
-        f"{name} {number(summaries[name].tables['floors']['step_ms'].min(), '#.3g')} ms"
+        f"{name} {number(summaries[name].tables['floors']['step_ms'].min(), MS)} ms"
         for name in names
     ]
     about = (
         "Times the attained floor, within the rounds of each run; 95% intervals. The attained "
         f"floor itself: {', '.join(floors)}."
     )
-    parts: list[Part] = [text(about), Table(shown, frame)]
+    shown = [Column("case", "case", text=True), *(Column(name, name) for name in names)]
     if len(names) == 1:
-        parts.append([Note("One run alone: there is no history yet.")])
-    return Section(place, parts)
+        return [text(about), Table(shown, frame)]
+    finding = f"{counted(len(names), 'run')}, from {names[0]} to {names[-1]}."
+    drawn = Figure(figure, "Times the attained floor, run by run", finding)
+    return [text(about), drawn, Table(shown, frame)]

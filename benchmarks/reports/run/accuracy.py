@@ -8,8 +8,8 @@ from benchmarks.bundle.reader import Bundle
 from benchmarks.plan.blocks import READ_EVERY
 from benchmarks.reports.cases import in_summary_order, span
 from benchmarks.reports.formats import as_interval, counted, joined, number
+from benchmarks.reports.run.sentences import equivalence
 from benchmarks.reports.sections import CASE, STEPS, Column, Figure, Part, Section, Table, columns
-from benchmarks.reports.sentences import equivalence
 
 BACKEND = Column("backend", "group", text=True)
 SEEDS = Column("seeds", "seeds")

@@ -9,8 +9,8 @@ from benchmarks.analysis.findings import control_of
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.cases import Group
 from benchmarks.reports.formats import MISSING, stage_title, text
+from benchmarks.reports.run.sentences import block_departure, departure, substitutions
 from benchmarks.reports.sections import CASE, Column, Figure, Part, Section, Table
-from benchmarks.reports.sentences import block_departure, departure, substitutions
 from benchmarks.schema import BLOCK_CHECKS, EVIDENCE, EXACT_BOUND, HORIZON, LEVELS, STAGES
 
 MARK = "‡"

@@ -4,7 +4,7 @@ from backends.registry import BACKENDS, title_of
 from benchmarks.analysis.environments import commit
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.bundle.reader import Bundle, end_of_output
-from benchmarks.reports import accuracy, certificates, costs, ladders, leads, sections, sentences
+from benchmarks.reports import sections
 from benchmarks.reports.cases import comparable_groups, measured, ranked, span
 from benchmarks.reports.formats import (
     MISSING,
@@ -19,6 +19,7 @@ from benchmarks.reports.formats import (
     number,
     text,
 )
+from benchmarks.reports.run import accuracy, certificates, costs, ladders, leads, sentences
 from benchmarks.reports.sections import CASE, Column, Document, Figure, Section, Table, Tiers
 from benchmarks.schema import TIER
 

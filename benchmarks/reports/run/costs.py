@@ -5,9 +5,9 @@ import pandas as pd
 from backends.registry import BACKENDS, title_of
 from benchmarks.analysis import break_even, limits
 from benchmarks.analysis.findings import Findings, control_of
-from benchmarks.reports import sentences
 from benchmarks.reports.cases import span
 from benchmarks.reports.formats import MISSING, MS, as_interval, as_text, joined, number, text
+from benchmarks.reports.run import sentences
 from benchmarks.reports.sections import CASE, Column, Figure, Part, Section, Table
 
 STARTUP = {

@@ -1,0 +1,1 @@
+"""The report of one run: its sections, and the sentences in them."""
