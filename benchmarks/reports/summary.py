@@ -56,7 +56,10 @@ class Summary:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """The summary that `to_json` has written; raises ValueError for what cannot be one."""
-        tables = {name: _table_from_json(name, table) for name, table in content["tables"].items()}
+        tables = {
+            name: _typed(name, pd.DataFrame(table["rows"], columns=table["columns"]))
+            for name, table in content["tables"].items()
+        }
         resolution = content["resolution"]
         return cls(
             environment=Environment.from_json(content["environment"]),
@@ -71,19 +74,19 @@ def _table_to_json(rows: pd.DataFrame) -> dict[str, Any]:
     return {"columns": list(rows.columns), "rows": frames.plain_rows(rows)}
 
 
-def _table_from_json(name: str, content: dict[str, Any]) -> pd.DataFrame:
-    rows = pd.DataFrame(content["rows"], columns=content["columns"])
+def _typed(name: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """A table whose columns have the types of the schema; texts that are not known are empty."""
+    typed = rows.copy()
     kinds = {column.name: column for column in TABLES[name].columns} if name in TABLES else {}
-    for column in rows:
-        if str(column) in kinds:
-            kind = kinds[str(column)]
-            if kind.kind == "text":
-                rows[column] = rows[column].fillna("") if kind.may_be_empty else rows[column]
-            else:
-                rows[column] = rows[column].astype(cast(Any, kind.dtype))
-        elif rows[column].isna().all():
-            rows[column] = rows[column].astype(float)
-    return rows
+    for column in typed:
+        kind = kinds.get(str(column))
+        if kind is None:
+            typed[column] = typed[column].infer_objects()
+        elif kind.kind == "text":
+            typed[column] = typed[column].astype(object).where(typed[column].notna(), "")
+        else:
+            typed[column] = typed[column].astype(cast(Any, kind.dtype))
+    return typed
 
 
 def summarise(bundle: Bundle, findings: Findings) -> Summary:
@@ -91,10 +94,11 @@ def summarise(bundle: Bundle, findings: Findings) -> Summary:
     tables = {name: getattr(findings, name) for name in COMPUTED if hasattr(findings, name)}
     if findings.tutorial.empty:
         del tables["tutorial"]
+    tables |= {MARGINS: certificates.margins(bundle.tables["certificates"])}
     return Summary(
         environment=bundle.environment,
         resolution=findings.resolution,
-        tables=tables | {MARGINS: certificates.margins(bundle.tables["certificates"])},
+        tables={name: _typed(name, rows) for name, rows in tables.items()},
         report=run.document(bundle, findings),
     )
 
@@ -150,4 +154,5 @@ def problem_of(content: Any) -> str:
     error = jsonschema.exceptions.best_match(
         jsonschema.Draft202012Validator(schema).iter_errors(content)
     )
-    return f"{error.json_path} {error.message[:100]}" if error else ""
+    # Of a long message, the end says what is wrong.
+    return f"{error.json_path}: {error.message[-100:]}" if error else ""

@@ -72,7 +72,12 @@ class LiveTable:
             row |= statistics.with_interval("step_ms", step)
             rows.append(row | statistics.with_interval("times_fastest", ratio))
         title = f"so far, after {len(complete)} rounds"
-        looks: dict[str, Any] = {"box": None, "padding": (0, 1), "title": title, "title_justify": "left"}
+        looks: dict[str, Any] = {
+            "box": None,
+            "padding": (0, 1),
+            "title": title,
+            "title_justify": "left",
+        }
         looks |= {"caption": CONTROL, "caption_justify": "left"}
         return rich_table(Table(SHORT, pd.DataFrame(rows)), **looks)
 

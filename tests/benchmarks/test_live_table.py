@@ -74,6 +74,6 @@ def test_eighty_characters_hold_the_longest_name_and_the_control_is_explained() 
     printed = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert all(len(line) <= 80 for line in printed)
     for case in (longest, control):
-        (row,) = [line for line in printed if line.startswith(case.name)]
-        assert row.endswith("]")
+        (row,) = [line for line in printed if line.strip().startswith(case.name)]
+        assert row.rstrip().endswith("]")
     assert "(control): one case a second time" in " ".join(printed)

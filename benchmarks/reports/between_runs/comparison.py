@@ -104,6 +104,7 @@ def markdown(comparison: Comparison, before: str, after: str, *, gate: Gate | No
     shown = table(replace(comparison, rows=rows.head(MOST_ROWS)))
     said = notes(comparison, gate)
     verdict = gate_notes(gate) if gate else [note for note in said if note.severity == "warning"]
+    verdict.sort(key=lambda note: note.severity == "note")
     first = verdict[:MOST_NOTES] or said[:1]
     differences = [
         f"{index}: {joined([str(value) for value in row])}"
