@@ -12,6 +12,7 @@ INTRODUCTION = """\
 # The files of a bundle
 
 A run's bundle is one folder. It holds `environment.json`, one CSV file for each table below,
+`summary.json` with all that was computed ([its schema](../benchmarks/schema/summary.schema.json)),
 `report.md` and `report.html` with their figures, and `logs/` with what the workers of failed cases
 printed. A sweep's folder holds a bundle for each point, and `sweep.csv`.
 
@@ -19,7 +20,7 @@ Every CSV file can be read by itself, with `pandas.read_csv` for example: one ro
 a cell. Measured tables are written while the run goes on, each row before the next block starts.
 Computed tables follow from them; `python run_all.py report FOLDER` computes them again.
 
-- A cell that is empty or `nan` says that the value is not known or does not apply.
+- An empty cell says that the value is not known or does not apply; in older bundles `nan` does too.
 - A share is a number from 0 to 1; points are percentage points.
 - `_low` and `_high` are the ends of the 95% interval of the estimate before them. They are empty
   where there are fewer than two launches.

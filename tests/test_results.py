@@ -183,6 +183,13 @@ def test_parquet_has_every_table(bundle: Path, tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(written, rows, check_dtype=False)
 
 
+def test_every_figure_is_exported_as_an_image(bundle: Path, tmp_path: Path) -> None:
+    assert main("export", bundle, "--to", "png", "--output", tmp_path / "images") == 0
+    images = {path.stem: path.read_bytes() for path in (tmp_path / "images").iterdir()}
+    assert set(images) == {path.stem for path in (bundle / "figures").iterdir()}
+    assert all(content.startswith(b"\x89PNG") for content in images.values())
+
+
 def test_an_export_needs_its_summary(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (copy / "summary.json").unlink()
     assert main("export", copy, "--to", "bmf") == exit_codes.REFUSED

@@ -7,6 +7,7 @@ For example:
 
   json                     summary.json, which benchmarks/schema/summary.schema.json describes
   parquet                  each of its tables as a file, into the folder --output
+  png                      each figure of the report as an image, into the folder --output
   bmf                      Bencher Metric Format: the time of a step and its interval
   github-action-benchmark  the list that it reads as customSmallerIsBetter
 """
@@ -24,16 +25,16 @@ from benchmarks.errors import UsageError
 from benchmarks.reports import exports, summary
 from benchmarks.terminal import results
 
-PARQUET = "parquet"
-
 
 def parser() -> options.Parser:
     """The command line of `export`."""
     parser = options.Parser("export", __doc__)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle with its report")
-    parser.add_argument("--to", required=True, choices=[*exports.TEXTS, PARQUET], help="the format")
+    parser.add_argument(
+        "--to", required=True, choices=[*exports.TEXTS, *exports.FOLDERS], help="the format"
+    )
     parser.add_argument("--output", type=Path, metavar="PATH",
-        help="the file, or for parquet the folder, to write; default: standard output")  # fmt: skip
+        help="the file to write, or for parquet and png the folder; default: standard output")  # fmt: skip
     return parser
 
 
@@ -41,15 +42,15 @@ def main(argv: list[str], console: Console) -> int:
     """Write the results of a bundle in another format."""
     arguments = parser().read(argv)
     output: Path | None = arguments.output
-    if arguments.to == PARQUET and output is None:
-        raise UsageError("--to parquet: name the folder for its files: --output FOLDER")
+    write = exports.FOLDERS.get(arguments.to)
+    if write and output is None:
+        raise UsageError(f"--to {arguments.to}: name the folder for its files: --output FOLDER")
     read = summary.read(arguments.bundle)
     try:
-        if arguments.to == PARQUET:
+        if write:
             check_folder(output)
             folder = create_folder(output, Path(), "")
-            written = exports.write_parquet(read, folder)
-            results.show_line(console, f"{len(written)} tables: {folder}")
+            results.show_line(console, f"{len(write(read, folder))} files: {folder}")
             return exit_codes.OK
         text = exports.TEXTS[arguments.to](read) + "\n"
         if output is None:

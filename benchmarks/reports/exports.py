@@ -72,6 +72,23 @@ def write_parquet(summary: Summary, folder: Path) -> list[Path]:
     return paths
 
 
+def write_images(summary: Summary, folder: Path) -> list[Path]:
+    """Write each figure of the report as a PNG into a folder that exists."""
+    # Not above: it takes time to import.
+    from benchmarks.reports.figures import charts, marks
+
+    paths = []
+    for name, figure in charts.drawn(summary.report.figures, summary.tables).items():
+        paths.append(folder / f"{name.replace('_', '-')}.png")
+        paths[-1].write_bytes(marks.image(figure, "png"))
+    return paths
+
+
+FOLDERS: dict[str, Callable[[Summary, Path], list[Path]]] = {
+    "parquet": write_parquet,
+    "png": write_images,
+}
+"""The formats that are several files, by name."""
 TEXTS: dict[str, Callable[[Summary], str]] = {
     "json": as_json,
     "bmf": as_bmf,

@@ -14,7 +14,7 @@ from typing import Any, Self, cast
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis.findings import Findings, compute_findings
+from benchmarks.analysis.findings import Findings
 from benchmarks.bundle import files
 from benchmarks.bundle.reader import RESTORE, Bundle
 from benchmarks.bundle.records import Environment
@@ -101,11 +101,6 @@ def summarise(bundle: Bundle, findings: Findings) -> Summary:
         tables={name: _typed(name, rows) for name, rows in tables.items()},
         report=run.document(bundle, findings),
     )
-
-
-def of_bundle(bundle: Bundle) -> Summary:
-    """The summary of a bundle, computed from its rows."""
-    return summarise(bundle, compute_findings(bundle))
 
 
 def write(summary: Summary, folder: Path) -> None:

@@ -207,7 +207,7 @@ def _of_times(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
         "seeds that reached it": [row["reached"], row["seeds"]],
         "steps": [row["steps"]],
         "training (s)": _interval(row, "train_seconds"),
-        "start-up (s)": [row["startup_seconds"]],
+        "start-up, empty caches (s)": [row["startup_seconds"]],
         "together (s)": [row["total_seconds"]],
     }
 

@@ -167,7 +167,7 @@ def time_to_accuracy(findings: Findings) -> Section | None:
         Column("seeds that reached it", "reached", lambda row, n: f"{row[n]} of {row['seeds']}"),
         STEPS,
         Column("training (s)", "train_seconds", as_interval()),
-        Column("start-up (s)", "startup_seconds", ".2f"),
+        Column("start-up, empty caches (s)", "startup_seconds", ".2f"),
         Column("together (s)", "total_seconds", ".2f"),
     ]
     reached = times.groupby("target")["reached"].any()

@@ -27,8 +27,10 @@ from benchmarks.reports.formats import (
     text,
 )
 from benchmarks.reports.sections import Note
-from benchmarks.schema import OTHER_SHARE
+from benchmarks.schema import OTHER_SHARE, TIER
 
+MOST_PAIRS = 6
+"""Up to this number, pairs that are not decided are named."""
 MOST_NAMED = 2
 """Up to this number, differences in accuracy are named one by one."""
 
@@ -232,7 +234,7 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
             f"Incomplete: {run.state} after {run.finished_launches} of {run.launches} "
             "launches; the figures rest on what had been measured by then.",
         )
-    notes = other_speeds(findings, run.finished_launches)
+    notes = [*_undecided(findings), *other_speeds(findings, run.finished_launches)]
     notes += [*_limits_of_time(run, measured, findings.apart), *_disturbances(bundle)]
     if (bundle.environment.format or 1) < FORMAT:
         notes.append(
@@ -251,6 +253,19 @@ def cautions(bundle: Bundle, findings: Findings) -> list[Note]:
             "as the reference."
         )
     return [*(Note(warning, "warning") for warning in warnings), *map(Note, notes)]
+
+
+def _undecided(findings: Findings) -> list[str]:
+    """Which pairs within a tier are not decided."""
+    verdicts = findings.verdicts
+    if "relation" not in verdicts:
+        return []
+    pairs = verdicts[(verdicts["relation"] == TIER) & (verdicts["verdict"] == "undecided")]
+    named = [f"{row['case']} and {row['other']}" for _, row in pairs.iterrows()]
+    more = len(named) - MOST_PAIRS
+    if more > 0:
+        named = [*named[:MOST_PAIRS], counted(more, "further pair")]
+    return [f"Which is faster is not decided of {'; '.join(named)}."] if named else []
 
 
 def _limits_of_time(run: Run, measured: pd.DataFrame, apart: bool) -> list[str]:
