@@ -33,8 +33,8 @@ def parser() -> options.Parser:
     parser.add_argument(
         "--to", required=True, choices=[*exports.TEXTS, *exports.FOLDERS], help="the format"
     )
-    parser.add_argument("--output", type=Path, metavar="PATH",
-        help="the file to write, or for parquet and png the folder; default: standard output")  # fmt: skip
+    where = "the file to write, or for parquet and png the folder; default: standard output"
+    parser.add_argument("--output", type=Path, metavar="PATH", help=where)
     return parser
 
 

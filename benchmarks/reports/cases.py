@@ -91,5 +91,6 @@ def span(rows: pd.DataFrame, column: str, form: str, unit: str) -> str:
     if known.empty:
         return "nothing is known"
     ends = known.iloc[[0, -1]] if len(known) > 1 else known
-    named = [f"{number(row[column], form)} {unit} ({row['case']})" for _, row in ends.iterrows()]
+    unit = f" {unit}" * bool(unit)
+    named = [f"{number(row[column], form)}{unit} ({row['case']})" for _, row in ends.iterrows()]
     return "from " + " to ".join(named) if len(named) > 1 else named[0]

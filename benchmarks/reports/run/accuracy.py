@@ -92,8 +92,7 @@ def _ends_at(findings: Findings) -> str:
     curves = findings.curves[~control_of(findings.curves)]
     last = curves[curves["step"] == curves["step"].max()]
     steps = f"After {curves['step'].max():,} steps: "
-    reach = span(last.assign(percent=100 * last["validation_accuracy"]), "percent", ".2f", "%")
-    return f"{steps}{reach}."
+    return f"{steps}{span(last, 'validation_accuracy', '.2%', '')}."
 
 
 def _sooner(findings: Findings) -> str:
