@@ -1,5 +1,6 @@
 """When a slower start pays off: start-up and steps together, for any number of steps."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -8,6 +9,8 @@ import pandas as pd
 from benchmarks.analysis import statistics
 from benchmarks.schema import frames
 
+WIDEST = 1000.0
+"""Intervals that span more than this factor are left out."""
 STARTUP = ["import_seconds", "build_seconds", "first_call_seconds"]
 """The columns of launches.csv that sum up to the start-up."""
 
@@ -36,6 +39,9 @@ def find_overtakings(
             continue
         later = steps[steps.index > 0]
         estimate = statistics.interval_of_medians(np.log(later.to_numpy()))
+        if not estimate.high <= WIDEST * estimate.low:
+            # It says nothing, with numbers that nobody can read.
+            estimate = replace(estimate, low=np.nan, high=np.nan)
         row = {"case": case, "overtakes": other, "first_steps": steps.get(0, np.nan)}
         rows.append(row | statistics.with_interval("steps", estimate))
     return frames.from_rows("break_even", rows)

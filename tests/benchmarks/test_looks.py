@@ -49,6 +49,16 @@ def test_cases_can_be_told_apart_without_colour(backend: str) -> None:
     assert len(standing) == sum(mode.stands for mode in BACKENDS[backend].modes.values())
 
 
+def test_what_stands_for_the_frameworks_differs_without_colour() -> None:
+    drawn = [
+        looks.look(f"{name} {mode}")
+        for name, backend in BACKENDS.items()
+        for mode, about in backend.modes.items()
+        if about.stands
+    ]
+    assert len({(look.marker, str(look.line)) for look in drawn}) == len(drawn) >= 9
+
+
 def test_further_modes_and_backends_have_looks_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

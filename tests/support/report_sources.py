@@ -118,7 +118,7 @@ SUMMARY = {
     "dispatch": "dispatch_ms",
     "input": "input_ms",
     "waited": "waited_ms",
-    "fixed cost of a block": "fixed_ms",
+    "fixed cost of a block (ms)": "fixed_ms",
     "import (s)": "import_seconds",
     "build (s)": "build_seconds",
     "first call (s)": "first_call_seconds",

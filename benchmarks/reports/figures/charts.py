@@ -32,7 +32,7 @@ def ranking(tables: Tables) -> Chart:
     steps = [f"{number(step, MS)} ms" for step in cases["step_ms"]]
     tiers = cases["tier"].fillna("").astype(str)
     rows = estimates(cases, "times_fastest", ".2f", step=steps, tier=tiers)
-    title = "times the fastest of the tier, within rounds; 95% intervals (right: step time)"
+    title = "times the fastest of the tier, within rounds; right: step time"
     tooltip = [CASE, alt.Tooltip(SHOWN, title="times the fastest"), alt.Tooltip("step:N")]
     channels = only(marks.looks(cases["case"], legend=False), "color", "fill", "shape")
 
@@ -283,7 +283,7 @@ def bundles(rows: pd.DataFrame) -> Chart:
     """
     ratios = estimates(rows, "times_fastest", ".2f", bundle=rows["bundle"].map(plain))
     y = marks.rows_by("case", list(ratios["case"].unique()))
-    x = marks.across("value", "times the fastest of its bundle and tier; 95% intervals", log=True)
+    x = marks.across("value", "times the fastest of its bundle and tier", log=True)
     offset = alt.YOffset("bundle:N", sort=list(ratios["bundle"].unique()))
     tooltip = [alt.Tooltip("bundle:N"), CASE, alt.Tooltip(SHOWN, title="times the fastest")]
     legend = alt.Legend(title=None)

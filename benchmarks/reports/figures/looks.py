@@ -41,6 +41,8 @@ MARKERS = (
     "M0,-1L.26,-.36L.95,-.31L.42,.14L.59,.81L0,.44L-.59,.81L-.42,.14L-.95,-.31L-.26,-.36Z",  # star
 )
 """Names of Vega's own symbols, and paths of further ones in a square from -1 to 1."""
+APART = 7
+"""Places by which the first marker of each framework is from that of the one before it."""
 PARTS = {
     "arithmetic": "#5b7fa6",
     "memory": "#b57f00",
@@ -67,6 +69,8 @@ class Look:
 def look(case: str) -> Look:
     """The look of a case, by its name: backend, mode, and what else sets it apart."""
     backend, mode, *others = [*case.split(), "", ""]
+    # Markers of frameworks begin at different places, so that those of one tier differ too.
+    first = APART * place(backend, list(BACKENDS))
     number = place(mode, modes_of(backend))
     colour = colours(backend)[0]
     fills = {(False, False): colour, (True, False): PAPER, (False, True): SHADE, (True, True): GRID}
@@ -74,7 +78,7 @@ def look(case: str) -> Look:
         colour=colour,
         fill=fills["streamed" in others, "stock-adam" in others],
         line=LINES[number % len(LINES)],
-        marker=MARKERS[number % len(MARKERS)],
+        marker=MARKERS[(number + first) % len(MARKERS)],
     )
 
 

@@ -26,7 +26,7 @@ LONGEST = 60
 INKS: dict[str, Any] = {"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal"}
 INKS |= {"labelFontSize": 12, "titleFontSize": 12}
 AXIS: dict[str, Any] = INKS | {"gridColor": GRID, "domainColor": GRID, "tickColor": GRID}
-AXIS |= {"labelLimit": 330, "labelOverlap": True}
+AXIS |= {"labelLimit": 330, "labelOverlap": True, "labelFlush": False}
 LEGEND: dict[str, Any] = INKS | {"labelLimit": 300, "symbolLimit": 0, "symbolOpacity": 1}
 LEGEND |= {"orient": "bottom", "direction": "horizontal", "columns": 3}
 
@@ -147,7 +147,8 @@ def across(
     """
     kind: dict[str, Any] = {"type": "log", "nice": False, "padding": 8} if log else {"zero": True}
     written = alt.Axis(format=form or "~g") if form or log else alt.Axis()
-    axis, lines = (written, title.split("; ")) if shown else (GRID_ALONE, None)
+    said = f"{title}; logarithmic" if log else title
+    axis, lines = (written, said.split("; ")) if shown else (GRID_ALONE, None)
     return alt.X(f"{field}:Q", title=lines, scale=alt.Scale(**kind | scale), axis=axis)
 
 

@@ -74,7 +74,8 @@ def accuracy(bundle: Bundle, findings: Findings) -> Section | None:
     parts += [
         Figure("accuracy", "Validation accuracy against steps", _ends_at(findings)),
         Figure("accuracy_seconds", "Validation accuracy against seconds", _sooner(findings)),
-        "Validation / test accuracy of each seed, at the last step trained.",
+        f"Validation{f' (the last {learning.LAST} readings)' * findings.apart} / test accuracy of "
+        "each seed, at the end of its training.",
         _by_seed(trainings, bundle.environment.workload.steps),
     ]
     return Section("Accuracy", parts)

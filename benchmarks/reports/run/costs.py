@@ -36,7 +36,7 @@ def where_the_time_goes(findings: Findings) -> Section | None:
     columns = [
         CASE,
         *(Column(part, f"{part}_ms", ".2f") for part in (*limits.BOUNDS, "waited")),
-        Column("fixed cost of a block", "fixed_ms", ".1f"),
+        Column("fixed cost of a block (ms)", "fixed_ms", ".1f"),
         Column("times the floor of its library", "x_own_floor", as_interval()),
         Column("bound by", "bound", lambda row, name: as_text(row, name) or MISSING, text=True),
     ]
@@ -51,7 +51,8 @@ def where_the_time_goes(findings: Findings) -> Section | None:
         "Milliseconds of a step. "
         + " ".join(f"*{name.capitalize()}*: {about}." for name, about in limits.BOUNDS.items())
         + " *Waited*: time from the call's return until the device had finished. *Fixed cost of a "
-        "block*: what each block costs once, in its lead-in and so in no step time.",
+        "block*: what each block costs once, in its lead-in and so in no step time; less than none "
+        "where noise is larger.",
         Figure("step_parts", "The parts of a step", _largest_parts(measured)),
         Table(columns, measured),
         sentences.bounds(measured),
@@ -61,7 +62,8 @@ def where_the_time_goes(findings: Findings) -> Section | None:
 
 def _largest_parts(measured: pd.DataFrame) -> str:
     """Which part of a step is the largest, of how many cases."""
-    counts = measured.loc[measured["bound"] != "", "bound"].value_counts()
+    named = (measured["bound"] != "") & ~control_of(measured)
+    counts = measured.loc[named, "bound"].value_counts()
     largest = [f"{part} in {count}" for part, count in counts.items()]
     return f"The largest part, by cases: {joined(largest)}." if largest else ""
 
@@ -89,6 +91,7 @@ def bound(findings: Findings) -> list[Part]:
         f"The *bound* is {number(limits.bound_ms(bounds), MS)} ms: the sum of a step's pieces, "
         "each alone, with warm caches, by the fastest library of any framework. The attained "
         f"floor, {number(attained, MS)} ms, is the fastest sequence of them within one framework. "
+        "Neither is a limit of the hardware: a better library would lower both. "
         "pieces.csv has every library.",
         Table(columns, rows),
     ]
@@ -163,7 +166,7 @@ def paying_off(findings: Findings) -> Section | None:
 
 def _soonest(pairs: pd.DataFrame) -> str:
     """Which slower starter has overtaken another first."""
-    known = pairs.dropna(subset="steps")
+    known = pairs.dropna(subset=["steps_low", "steps_high"])
     if known.empty:
         return ""
     row = known.sort_values("steps").iloc[0]

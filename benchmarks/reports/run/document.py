@@ -57,10 +57,31 @@ def ranking(findings: Findings) -> Section:
         *([] if findings.apart else LEARNED),
     ]
     spans = [f"{group.name}: {span(group.rows, 'step_ms', MS, 'ms a step')}." for group in groups]
-    title = "Times the fastest of the tier, with 95% intervals"
+    title = "Times the fastest of the tier, with the intervals of the verdicts"
     tables = [(group.markdown, Table(columns, group.rows)) for group in groups]
     figure = Figure("ranking", title, " ".join(spans))
-    return Section("Ranking", [Tiers(tables), *certificates.footnote(groups), figure])
+    about = [words(findings), Tiers(tables), *certificates.footnote(groups), figure]
+    return Section("Ranking", about)
+
+
+def words(findings: Findings) -> str:
+    """What a reader must know to read the tables of cases."""
+    level = findings.verdicts["confidence"].max() if len(findings.verdicts) else float("nan")
+    adjusted = (
+        f", with the {number(level, '.1%')} intervals of the verdicts, whose level is adjusted for "
+        "the number of pairs"
+        if level == level
+        else ""
+    )
+    return (
+        "A case is a framework in one way of writing the training; *streamed* ones are handed each "
+        "batch by the host, the others have all images on the device. In a *round* every case is "
+        "timed once, in random order; a *launch* is a set of fresh processes. *Times the fastest* "
+        "and other ratios are taken within rounds, where what slows the machine slows both, so "
+        "they may differ from the ratio of two times, whose 95% intervals also hold how the "
+        f"machine varies{adjusted}. The *floor* is a step of nothing but its gather, matrix "
+        "products and Adam's pass."
+    )
 
 
 def pairs_of_speeds(findings: Findings) -> Section | None:
@@ -141,7 +162,8 @@ def environment(bundle: Bundle) -> Section:
     run, workload = recorded.run, recorded.workload
     entries = {
         "started": recorded.started,
-        "cpu": f"{machine.cpu}, {run.threads} of {machine.cpus_available} CPUs used"
+        "cpu": f"{machine.cpu}, {counted(run.threads, 'thread')} on {run.threads} of "
+        f"{machine.cpus_available} CPUs"
         f"{f' ({run.cpus})' if run.cpus else ''}, "
         + (f"{counted(machine.numa_nodes, 'NUMA node')}, " if machine.numa_nodes else "")
         + ", ".join(machine.instructions),

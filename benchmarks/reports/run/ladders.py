@@ -21,13 +21,15 @@ BRINGS = {
 }
 """What is said of a change, by the verdict on its rung against the one below it."""
 ABOUT = (
-    "Each rung of a ladder changes one thing of the rung below it. *Times the rung below* is the "
+    "Each rung of a ladder changes one thing of the rung below it, which stands above it in the "
+    "table. Where a run lacks the rungs between two, *with* names them, and the ratio holds what "
+    "they change too. *Times the rung below* is the "
     "ratio within rounds, under 1 where the change *helps* and over 1 where it *costs*: both are "
     "verdicts, as is *makes no difference*, which is a tie. Rungs below a rung are counted by the "
     "dots before its name; a change links to the page that teaches it. *Lines* are those of code "
-    "that train, without blank lines, comments and docstrings. *Undocumented* is what a rung "
-    "calls that its framework does not document."
+    "that train, without blank lines, comments and docstrings."
 )
+UNDOCUMENTED = " *Undocumented* is what a rung calls that its framework does not document."
 
 
 def _rung(row: Row, _: str) -> str:
@@ -119,7 +121,8 @@ def ladders(findings: Findings) -> Section | None:
     parts: list[Part] = []
     for backend, rungs in of_each_backend(findings):
         parts += [f"**{text(title_of(backend))}**", ladder_table(rungs)]
-    return Section("Ladders", [ABOUT, *parts]) if parts else None
+    private = UNDOCUMENTED if (findings.ladders["private"] != "").any() else ""
+    return Section("Ladders", [ABOUT + private, *parts]) if parts else None
 
 
 def variants_table(bundle: Bundle, findings: Findings) -> Table | None:

@@ -173,13 +173,9 @@ def resolution(findings: Findings) -> str:
     if math.isnan(findings.resolution):
         told = "No pair has an interval, so this run's resolution is unknown."
     else:
-        told = f"The typical interval reaches {number(findings.resolution, '.1%')} to either side."
-    launches = int(findings.verdicts["launches"].max()) if len(findings.verdicts) else 0
-    if findings.other_speeds.empty and launches >= FEWEST_LAUNCHES:
-        unseen = number(1 - 0.05 ** (1 / launches), ".0%")
-        told += (
-            f" No process was seen to run on another speed than its case's others; with {launches} "
-            f"launches, up to {unseen} of them might."
+        told = (
+            f"The interval of a typical ratio reaches {number(findings.resolution, '.1%')} to "
+            "either side."
         )
     control = findings.control
     if math.isnan(control.low):
@@ -190,7 +186,14 @@ def resolution(findings: Findings) -> str:
 
 
 def other_speeds(findings: Findings, launches: int) -> list[str]:
-    """The processes that ran on another speed."""
+    """The processes that ran on another speed, or how many might have without being seen."""
+    if findings.other_speeds.empty:
+        unseen = number(1 - 0.05 ** (1 / max(launches, 1)), ".0%")
+        said = (
+            f"Of {launches} launches none had a process that was slower than its case's others; up "
+            f"to {unseen} of all processes may be, and not be seen."
+        )
+        return [said] if launches >= FEWEST_LAUNCHES else []
     return [
         f"{case} ran on another speed in {len(rows)} of {launches} launches: "
         f"{joined([number(times, '.2f') for times in rows['times']])} times its usual step time. "
