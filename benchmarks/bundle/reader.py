@@ -35,8 +35,16 @@ class Bundle:
 
     @property
     def undisturbed_samples(self) -> pd.DataFrame:
-        """The samples that estimates rest on."""
-        return undisturbed(self.tables["samples"], self.tables["rounds"])
+        """The samples that estimates rest on; with their `node`, where there are several."""
+        samples = undisturbed(self.tables["samples"], self.tables["rounds"])
+        nodes = self.nodes
+        return samples.assign(node=samples["launch"].map(nodes)) if nodes.nunique() > 1 else samples
+
+    @property
+    def nodes(self) -> pd.Series:
+        """The node of each launch; empty where the run does not say."""
+        launches = self.tables["launches"].drop_duplicates("launch").set_index("launch")
+        return launches["node"].dropna()
 
     @classmethod
     def read(cls, folder: Path) -> Self:

@@ -239,6 +239,13 @@ class Run(Record):
         "steps",
     ] = None
     time_limit_seconds: Annotated[float, "Time limit of the whole run.", "s", ANY_SIZE]
+    part: Annotated[
+        int | None, "Number of the one launch of a larger run that this bundle is; else left out."
+    ] = None
+    seeds: Annotated[
+        tuple[int, ...] | None,
+        "Seeds of the launches of a run that was merged from parts; else they follow `seed`.",
+    ] = None
     accuracy_margin_points: Annotated[
         float | None, "Margin within which test accuracies are equivalent.", "points", ANY_SIZE
     ] = None
@@ -260,6 +267,12 @@ class Run(Record):
     session_cpu_share: Annotated[
         float | None, "CPU time of the measuring process while it waited for blocks.", "share"
     ] = None
+
+    def seed_of(self, launch: int) -> int:
+        """The seed of a launch, by its number."""
+        if self.seeds and launch < len(self.seeds):
+            return self.seeds[launch]
+        return self.seed + launch
 
     @classmethod
     def from_json(cls, content: dict[str, Any], within: str = "") -> Self:

@@ -30,9 +30,9 @@ def parser() -> options.Parser:
     """The command line of `export`."""
     parser = options.Parser("export", __doc__)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle with its report")
-    parser.add_argument(
-        "--to", required=True, choices=[*exports.TEXTS, *exports.FOLDERS], help="the format"
-    )
+    formats = [*exports.TEXTS, *exports.FOLDERS]
+    parser.add_argument("--to", required=True, type=options.word(formats), choices=formats,
+        help="the format")  # fmt: skip
     where = "the file to write, or for parquet and png the folder; default: standard output"
     parser.add_argument("--output", type=Path, metavar="PATH", help=where)
     return parser

@@ -11,6 +11,7 @@ For example:
 """
 
 import argparse
+import platform
 from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
@@ -37,6 +38,7 @@ def parser() -> options.Parser:
     options.add_case_options(parser)
     options.add_variants(parser)
     options.add_run_options(parser)
+    options.add_cluster_options(parser)
     more = parser.add_argument_group("other options")
     more.add_argument("--profile", action="store_true",
         help="leave a trace of some steps of each case in the bundle's profiles/, written by the "
@@ -58,6 +60,10 @@ def main(argv: list[str], console: Console) -> int:
         return list_backends(arguments, console)
     if arguments.dry_run:
         return measure(arguments, console)
+    if arguments.on:
+        with interrupts.deferred():
+            from benchmarks.cluster import spread
+        return spread.run(arguments, argv, console)
     with lock.held(wait=arguments.wait, say=console.out):
         return measure(arguments, console)
 
@@ -73,11 +79,30 @@ def measure(arguments: argparse.Namespace, console: Console) -> int:
     plan, dataset = running.prepare(arguments, running.choose_cases(arguments, preset.inputs))
     cases = list(plan.cases)
     plan = replace(plan, cases=tuple(with_control(cases)))
+    if arguments.part is not None:
+        plan = part_of(plan, arguments.part, limited=arguments.time_limit is not None)
     if arguments.dry_run:
         running.show_notes(plan, console)
         running.show_plan(plan, console)
         return exit_codes.OK
     return run_and_report(arguments, plan, dataset, console, started)
+
+
+def part_of(plan: Plan, number: int, *, limited: bool) -> Plan:
+    """The plan of one launch of a run: the first of them asks what is learned.
+
+    Unless the time is `limited`, a part has half as much more than its share of the run's.
+    """
+    share = 1.0 if limited else min(1.5 / plan.launches, 1.0)
+    return replace(
+        plan,
+        name=f"{plan.name}-part-{number}",
+        seed=plan.seed + number,
+        launches=1,
+        until_settled=False,
+        learning_seeds=0 if number else plan.learning_seeds,
+        time_limit_seconds=share * plan.time_limit_seconds,
+    )
 
 
 def run_and_report(
@@ -95,7 +120,13 @@ def run_and_report(
     described = describe_run(plan)
     # The session lets an interrupt through where that loses nothing; the report is then written.
     with interrupts.deferred("the report is being written; to give it up, interrupt once more"):
+        if (part := getattr(arguments, "part", None)) is not None:
+            described = described.with_run(part=part)
         writer = running.create_bundle(described, arguments.output, plan.name)
+        if part is not None:
+            # Beside the bundle, which does not hold it.
+            beside = writer.folder.with_name(writer.folder.name + ".node")
+            beside.write_text(f"{platform.node()}\n", encoding="utf-8")
         if arguments.profile:
             plan = replace(plan, profile=writer.folder.resolve() / "profiles")
         try:

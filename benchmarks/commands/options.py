@@ -284,6 +284,24 @@ def add_case_options(parser: argparse.ArgumentParser, *, backends: bool = True) 
         help="a folder with four files in MNIST's format; default: the embedded MNIST")  # fmt: skip
 
 
+def add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of the nodes that launches run on, as jobs."""
+    group = parser.add_argument_group("launches as jobs on the nodes of a cluster (submitit)")
+    group.add_argument("--on", type=word(("slurm", "local")), choices=("slurm", "local"),
+        help="make each launch a job, merge them, and report that; needs --output. `local` runs "
+        "them here, one after the other")  # fmt: skip
+    group.add_argument("--continue", action="store_true", dest="go_on",
+        help="go on with what a call that was cut off has made: its command, and this")  # fmt: skip
+    group.add_argument("--partition", default="", metavar="NAME", help="Slurm's partition")
+    group.add_argument("--account", default="", metavar="NAME", help="Slurm's account")
+    group.add_argument("--job-minutes", type=positive_float, default=60, metavar="MINUTES",
+        help="time limit of a job; default: %(default)s")  # fmt: skip
+    group.add_argument("--shared-nodes", action="store_true",
+        help="let other jobs run on the same nodes, which disturb what is measured")  # fmt: skip
+    group.add_argument("--jobs-at-once", type=positive_int, default=64, metavar="NUMBER",
+        help="jobs that are in the queue at once; default: %(default)s")  # fmt: skip
+
+
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the choice of how much is measured and where the results go."""
     effort = parser.add_argument_group("how it is measured")
@@ -298,6 +316,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     effort.add_argument("--seed", type=seed_number, default=0,
         help="seed of the first launch, raised by one for each further launch; "
         "default: %(default)s")  # fmt: skip
+    effort.add_argument("--part", type=seed_number, metavar="NUMBER",
+        help="make only the launch of this number, counted from 0, as a part of a larger run: "
+        "`report` merges parts into one bundle")  # fmt: skip
     effort.add_argument("--accuracy-margin", type=positive_float, metavar="POINTS",
         default=ACCURACY_MARGIN_POINTS,
         help="backends are equivalent if their test accuracies are shown to lie within this many "

@@ -3,6 +3,9 @@
 One bundle: writes the reports, the figures and the computed tables again, from the rows that were
 measured. Use it after a run that was killed, or with a newer version of this program.
 
+Parts of one run (made with --part, as by --on): merged into one bundle, whose intervals cover how
+nodes differ as well.
+
 Several bundles: writes one report with the cases of all of them side by side, each with its ratio
 to the fastest of its own bundle, and what the environments differ in. Nothing is ranked across
 bundles.
@@ -24,11 +27,12 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks import exit_codes
+from benchmarks.analysis.between_runs import parts
 from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.analysis.findings import write as write_tables
 from benchmarks.bundle import files
 from benchmarks.bundle.folders import check_folder, create_folder
-from benchmarks.bundle.reader import Bundle
+from benchmarks.bundle.reader import Bundle, read_environment
 from benchmarks.commands import options
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.reports import summary as summaries
@@ -184,6 +188,26 @@ def _report_several(folders: list[Path], output: Path, console: Console) -> None
     _announce(output, console)
 
 
+def merge(folders: list[Path], output: Path, console: Console) -> None:
+    """Merge the parts of a run into one bundle, and report that."""
+    found = parts.read_parts(folders)
+    folder = _made(output)
+    pseudonyms = parts.merge(found, folder)
+    if pseudonyms:
+        # Beside the bundle, which names nobody's machine.
+        rows = ["name,node", *(f"{name},{node}" for node, name in pseudonyms.items()), ""]
+        files.write_text(folder.parent, f"{folder.name}-nodes.csv", "\n".join(rows))
+    _report_one(folder, None, console)
+
+
+def _are_parts(folders: list[Path]) -> bool:
+    """Whether any of these folders has a part of a run."""
+    try:
+        return any(read_environment(folder).run.part is not None for folder in folders)
+    except UsageError:
+        return False
+
+
 def _made(output: Path) -> Path:
     """The folder of `--output`, made if it is missing."""
     return create_folder(output, output.parent, output.name)
@@ -210,7 +234,9 @@ def main(argv: list[str], console: Console) -> int:
         problem = "a report of several bundles goes to a folder of its own: --output"
         raise UsageError(f"report: {problem}")
     try:
-        if output and len(folders) > 1:
+        if output and len(folders) > 1 and _are_parts(folders):
+            merge(folders, output, console)
+        elif output and len(folders) > 1:
             _report_several(folders, output, console)
         else:
             _report_one(folders[0], output, console)

@@ -71,7 +71,9 @@ def test_every_table_of_a_run_is_as_the_schema_has_it(run: Path) -> None:
 
 def test_every_column_of_a_run_has_values(run: Path) -> None:
     """So a column that stands in the schema alone is found, even one that may be empty."""
-    expected = EMPTY_WITHOUT_GPU | EMPTY_WITHOUT_FAILURES | EMPTY_WITHOUT_FLOORS | {"variant"}
+    expected = (
+        EMPTY_WITHOUT_GPU | EMPTY_WITHOUT_FAILURES | EMPTY_WITHOUT_FLOORS | {"variant", "node"}
+    )
     # A tutorial's cases learn while they are timed: see test_runs.py.
     for name in MEASURED.keys() - {"outcomes", "learning", "trainings"}:
         content = pd.read_csv(run / f"{name}.csv")

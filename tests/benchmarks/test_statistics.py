@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.analysis import statistics
+from benchmarks.analysis import means, statistics
 from benchmarks.analysis.between_runs import comparison
 from benchmarks.analysis.noise import Variance
 from benchmarks.analysis.statistics import Estimate
@@ -259,12 +259,12 @@ def test_intervals_cover_the_truth_where_processes_differ(launches: int) -> None
 
 
 def test_mean_of_launches() -> None:
-    estimate = statistics.mean_of_launches(pd.Series([0.97, 0.98, 0.99]))
+    estimate = means.mean_of_launches(pd.Series([0.97, 0.98, 0.99]))
     assert estimate.value == pytest.approx(0.98)
     # Student's t with 2 degrees of freedom: 4.303 standard errors.
     assert estimate.high - estimate.value == pytest.approx(4.303 * 0.01 / 3**0.5, rel=1e-3)
-    assert np.isnan(statistics.mean_of_launches(pd.Series([0.97])).low)
-    assert np.isnan(statistics.mean_of_launches(pd.Series(dtype=float)).value)
+    assert np.isnan(means.mean_of_launches(pd.Series([0.97])).low)
+    assert np.isnan(means.mean_of_launches(pd.Series(dtype=float)).value)
 
 
 def test_launches_that_are_all_equal_are_no_reason_for_a_warning(

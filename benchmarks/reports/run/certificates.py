@@ -79,10 +79,15 @@ def _nearest(bundle: Bundle) -> str:
         if len(found)
     ]
     named = [
-        f"{row['share']:.2g} of it ({row['case']}, {stage_title(row['stage'])}, {row['level']})"
+        f"{_share(row['share'])} ({row['case']}, {stage_title(row['stage'])}, {row['level']})"
         for row in worst
     ]
     return f"The error closest to its bound is {joined(named)}." if named else ""
+
+
+def _share(share: float) -> str:
+    """An error as a share of its bound, in words."""
+    return f"{share:.2g} of it" if np.isfinite(share) else "not finite"
 
 
 def _many_steps(exact: pd.DataFrame) -> str:

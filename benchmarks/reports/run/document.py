@@ -19,7 +19,7 @@ from benchmarks.reports.formats import (
     number,
     text,
 )
-from benchmarks.reports.run import accuracy, certificates, costs, ladders, leads, sentences
+from benchmarks.reports.run import accuracy, certificates, costs, ladders, leads, method, sentences
 from benchmarks.reports.sections import CASE, Column, Document, Figure, Section, Table, Tiers
 from benchmarks.schema import TIER
 
@@ -180,6 +180,8 @@ def environment(bundle: Bundle) -> Section:
     if run.session_cpu_share is not None:
         share = number(run.session_cpu_share, ".1%")
         entries["the session itself"] = f"{share} of a CPU while it waited for blocks"
+    if (nodes := bundle.nodes).size:
+        entries["nodes"] = f"{counted(nodes.nunique(), 'node')} of this kind, {len(nodes)} launches"
     if (others := bundle.tables["rounds"]["other_share"].dropna()).size:
         median, worst = (number(share, ".1%") for share in (others.median(), others.max()))
         entries["other processes"] = f"{median} of the processors' time in the median round, "
@@ -229,7 +231,7 @@ def document(bundle: Bundle, findings: Findings) -> Document:
         certificates.certificates(bundle),
         what_differs(findings),
         environment(bundle),
-        Section("How it was measured", [sentences.METHOD]),
+        Section("How it was measured", [method.METHOD]),
     ]
     recorded, machine = bundle.environment.run, bundle.environment.machine
     where = machine.gpus or [f"{machine.cpu}, {recorded.threads} threads"]

@@ -1,0 +1,79 @@
+"""A run whose launches are jobs: `run_all.py --on slurm`, or `local`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import exit_codes
+from benchmarks.bundle.folders import check_folder
+from benchmarks.cluster.jobs import Cluster, Jobs, finished
+from benchmarks.commands import report
+from benchmarks.commands.running import choose_processors
+from benchmarks.errors import StoppedError, UsageError
+from benchmarks.plan.presets import PRESETS
+from benchmarks.terminal import results
+
+OWN = {"--on": 1, "--output": 1, "--continue": 0, "--partition": 1, "--account": 1,
+       "--job-minutes": 1, "--shared-nodes": 0, "--jobs-at-once": 1, "--launches": 1,
+       "--wait": 0}  # fmt: skip
+"""The options that are not those of each launch, and how many values each has."""
+
+
+def run(arguments: argparse.Namespace, argv: Sequence[str], console: Console) -> int:
+    """Make the launches as jobs, merge them into a bundle, and report it; returns the exit code."""
+    output: Path | None = arguments.output
+    if output is None:
+        raise UsageError("--on: name the folder of the bundle: --output FOLDER")
+    if arguments.part is not None:
+        raise UsageError("--on: makes all parts; leave out --part")
+    check_folder(output)
+    place = output.with_name(f"{output.name}-parts").resolve()
+    if place.exists() and not arguments.go_on:
+        raise UsageError(f"{place}: exists; go on with it by --continue, or name another --output")
+    if not place.exists() and arguments.go_on:
+        raise UsageError(f"--continue: {place} does not exist; nothing was begun")
+    place.mkdir(parents=True, exist_ok=True)
+    launches = arguments.launches or PRESETS[arguments.preset].launches
+    threads, _ = choose_processors(arguments.threads, arguments.cpus)
+    cluster = Cluster(
+        where=arguments.on,
+        minutes=arguments.job_minutes,
+        threads=threads,
+        partition=arguments.partition,
+        account=arguments.account,
+        exclusive=not arguments.shared_nodes,
+        at_once=arguments.jobs_at_once,
+    )
+    given = without(argv, OWN)
+    commands = {
+        number: [
+            *(sys.executable, "run_all.py", *given, "--launches", str(launches), "--wait"),
+            *("--part", str(number), "--output", str(place / f"part-{number}")),
+        ]
+        for number in range(launches)
+    }
+    say = partial(results.show_line, console)
+    say(f"{launches} launches as jobs ({arguments.on}); parts: {place}")
+    failed = Jobs(cluster, commands, place, say).run()
+    made = [folder for n in commands if finished(folder := place / f"part-{n}")]
+    if not made:
+        raise StoppedError(f"no part was made: {failed.get(0, 'see the logs')}; logs: {place}/jobs")
+    report.merge(made, output, console)
+    return exit_codes.FAILED if failed else exit_codes.OK
+
+
+def without(argv: Sequence[str], options: dict[str, int]) -> list[str]:
+    """The arguments without some options and their values."""
+    kept, words = [], list(argv)
+    while words:
+        word = words.pop(0)
+        name, has_value, _ = word.partition("=")
+        if name not in options:
+            kept.append(word)
+        elif not has_value:
+            del words[: options[name]]
+    return kept

@@ -1,0 +1,166 @@
+"""Launches as jobs: here, and on a real Slurm of one node that the tests start themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks import exit_codes
+from benchmarks.bundle.reader import Bundle
+from benchmarks.cluster.spread import OWN, without
+from benchmarks.machine.settings import ROOT
+from tests.support import slurm
+from tests.support.runs import SMALL
+
+pytest.importorskip("submitit", reason="submitit is not installed")
+
+
+def command(images: Path, output: Path, where: str, *more: str) -> list[str]:
+    few = ("--steps", "120", "--data-dir", str(images), *SMALL)
+    return [sys.executable, "run_all.py", "--on", where, *few, "--output", str(output), *more]
+
+
+def environment(place: Path, **more: str) -> dict[str, str]:
+    """That of a run whose lock is its own."""
+    return os.environ | {"BENCHMARK_LOCK_FOLDER": str(place)} | more
+
+
+def test_the_options_of_jobs_are_not_those_of_launches() -> None:
+    argv = ["--on", "slurm", "--steps=5", "--output=x", "--hidden", "3", "--continue", "--launches",
+            "9", "--wait"]  # fmt: skip
+    assert without(argv, OWN) == ["--steps=5", "--hidden", "3"]
+
+
+@pytest.mark.slow
+def test_jobs_on_this_machine_make_one_bundle(images: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        command(images, tmp_path / "run", "local", "--launches", "2"),
+        cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == exit_codes.OK, done.stderr
+    bundle = Bundle.read(tmp_path / "run")
+    assert bundle.problems == ()
+    assert bundle.environment.run.finished_launches == 2
+    assert set(bundle.tables["launches"]["node"]) == {"node 1"}
+
+
+@pytest.fixture(scope="module")
+def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm.Slurm]:
+    if problem := slurm.missing():
+        pytest.skip(problem)
+    with slurm.cluster(tmp_path_factory.mktemp("slurm")) as started:
+        yield started
+
+
+class Going:
+    """A run that goes on, and what it has said so far."""
+
+    def __init__(self, arguments: list[str], variables: dict[str, str], log: Path) -> None:
+        self.log = log
+        self.file = log.open("w")
+        self.process = subprocess.Popen(
+            arguments, cwd=ROOT, env=variables, stdout=self.file, stderr=self.file,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def until(self, text: str, seconds: float = 120.0) -> str:
+        """Wait until it has said something; raises TimeoutError with what it said instead."""
+        end = time.monotonic() + seconds
+        while text not in (said := self.log.read_text()):
+            if time.monotonic() > end or self.process.poll() is not None:
+                raise TimeoutError(said)
+            time.sleep(0.2)
+        return said
+
+    def ended(self) -> tuple[int, str]:
+        code = self.process.wait(240)
+        self.file.close()
+        return code, self.log.read_text()
+
+
+def queue(controller: slurm.Slurm) -> list[str]:
+    """The ids of the jobs that wait or run."""
+    listed = subprocess.run(
+        ["squeue", "-h", "-o", "%i", "--states=PENDING,RUNNING"],
+        env=controller.environment, capture_output=True, text=True, timeout=30, check=True,
+    )  # fmt: skip
+    return listed.stdout.split()
+
+
+@pytest.mark.slow
+def test_slurm_makes_a_bundle_whatever_happens_to_a_job_and_to_the_controller(
+    controller: slurm.Slurm, images: Path, tmp_path: Path
+) -> None:
+    """One job is killed and made again; the controller is away for a while."""
+    variables = environment(tmp_path, **controller.environment)
+    run = Going(command(images, tmp_path / "run", "slurm", "--launches", "2"), variables,
+                tmp_path / "log")  # fmt: skip
+    run.until("launches as jobs")
+    end = time.monotonic() + 60
+    while not (jobs := queue(controller)) and time.monotonic() < end:
+        time.sleep(0.2)
+    subprocess.run(["scancel", "--signal=KILL", jobs[0]], env=controller.environment, check=True)
+    run.until("once more")
+    controller.stop("slurmctld")
+    time.sleep(5)
+    controller.run("slurmctld", "-D")
+    code, said = run.ended()
+    assert code == exit_codes.OK, said
+    bundle = Bundle.read(tmp_path / "run")
+    assert bundle.problems == ()
+    assert bundle.environment.run.finished_launches == 2
+    tries = json.loads((tmp_path / "run-parts" / "jobs.json").read_text())
+    assert sorted(map(len, tries.values())) == [1, 2]
+    assert len(pd.read_csv(tmp_path / "run-nodes.csv")) == 1
+
+
+@pytest.mark.slow
+def test_an_interrupt_cancels_the_jobs_and_continue_goes_on(
+    controller: slurm.Slurm, images: Path, tmp_path: Path
+) -> None:
+    variables = environment(tmp_path, **controller.environment)
+    arguments = command(images, tmp_path / "run", "slurm", "--launches", "2")
+    run = Going(arguments, variables, tmp_path / "log")
+    run.until("part 0 is there")
+    run.process.send_signal(signal.SIGINT)
+    code, said = run.ended()
+    assert code == exit_codes.INTERRUPTED
+    assert "its jobs are cancelled; go on with the same command and --continue" in said
+    end = time.monotonic() + 30
+    while queue(controller) and time.monotonic() < end:
+        time.sleep(0.5)
+    assert queue(controller) == []
+    before = (tmp_path / "run-parts" / "part-0" / "samples.csv").stat().st_mtime_ns
+    again = subprocess.run([*arguments], cwd=ROOT, env=variables, capture_output=True, text=True,
+                           timeout=60)  # fmt: skip
+    assert again.returncode == exit_codes.REFUSED
+    assert "go on with it by --continue" in again.stderr
+    done = Going([*arguments, "--continue"], variables, tmp_path / "log2").ended()
+    assert done[0] == exit_codes.OK, done[1]
+    assert Bundle.read(tmp_path / "run").environment.run.finished_launches == 2
+    # What was there was not made again.
+    assert (tmp_path / "run-parts" / "part-0" / "samples.csv").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_twice_is_said_in_a_line(
+    controller: slurm.Slurm, images: Path, tmp_path: Path
+) -> None:
+    """What its launches are asked cannot be, as only the node that has the data can tell."""
+    variables = environment(tmp_path, **controller.environment)
+    wrong = ("--launches", "1", "--batch-size", "100000")
+    done = Going(command(images, tmp_path / "run", "slurm", *wrong), variables,
+                 tmp_path / "log").ended()  # fmt: skip
+    assert done[0] == exit_codes.STOPPED
+    last = done[1].strip().splitlines()[-1]
+    assert last.startswith("run_all.py: no part was made: ")
+    assert "--batch-size 100000: the training set has only" in last
