@@ -140,6 +140,19 @@ def margins(found: pd.DataFrame) -> str:
     return f"{title.partition(';')[0]}.\n\n{markdown(Table(columns, rows))}"
 
 
+def nodes(found: pd.DataFrame) -> str:
+    """How intervals narrow with nodes and with launches, where nodes are as usual."""
+    columns = [
+        *(Column("nodes", "nodes"), Column("launches a node", "launches a node")),
+        Column("interval of a ratio", "interval ±", lambda row, n: f"±{number(row[n], '.1%')}"),
+        Column("holds the truth", "holds the truth", ".0%"),
+        Column("over launches alone", "without nodes", ".0%"),
+        Column("node hours", "node hours", ".1f"),
+        Column("MiB", "MiB", ".0f"),
+    ]
+    return markdown(Table(columns, found[found["nodes are"] == "usual"]))
+
+
 def calls(found: pd.DataFrame) -> str:
     """How often a gate over runs by turns errs, a row for each scenario."""
     names = {"scenario": "how runs differ", "cases": "cases", "median runs a side": "runs a side"}
@@ -159,6 +172,8 @@ def quoted(page: Path, kind: str, source: str) -> str:
         return margins(pd.read_csv(ROOT / source))
     if kind == "calls":
         return calls(pd.read_csv(ROOT / source))
+    if kind == "nodes":
+        return nodes(pd.read_csv(ROOT / source))
     if kind == "changes":
         # Each framework's ladder is a run of its own.
         return "\n".join(changes(findings(folder)) for folder in sorted(ROOT.glob(source)))

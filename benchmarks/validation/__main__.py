@@ -10,6 +10,8 @@ Run these by hand, on a machine that does nothing else:
                                                   minutes
     python -m benchmarks.validation learning      whether real trainings that learn alike are called
                                                   equivalent, and wrong ones different; ten minutes
+    python -m benchmarks.validation nodes         how intervals narrow with nodes and launches, on
+                                                  simulated clusters; minutes
     python -m benchmarks.validation real          verdicts on real runs of one case under several
                                                   names, and of that case slowed on purpose; an hour
     python -m benchmarks.validation widths        intervals of interleaved and of separate runs
@@ -30,7 +32,16 @@ import pandas as pd
 from benchmarks.errors import UsageError
 from benchmarks.machine import environment, lock
 from benchmarks.machine.settings import ROOT, default_threads
-from benchmarks.validation import bare_loops, blocks, clock, learning, real, synthetic, whole_runs
+from benchmarks.validation import (
+    bare_loops,
+    blocks,
+    clock,
+    learning,
+    nodes,
+    real,
+    synthetic,
+    whole_runs,
+)
 
 WHICH = (
     *(
@@ -38,6 +49,7 @@ WHICH = (
         "verdicts",
         "gate",
         "learning",
+        "nodes",
         "real",
         "widths",
         "clock",
@@ -114,6 +126,9 @@ def validate(arguments: argparse.Namespace) -> None:
         for found, seeds in learning.validate():
             title = "Runs of real trainings, each until it is decided what the frameworks learn"
             write("learning", {title: found}, seeds.reset_index())
+    elif arguments.which == "nodes":
+        table = pd.DataFrame(nodes.rows())
+        write("nodes", {f"{nodes.SAMPLES} simulated clusters a line": table}, table)
     elif arguments.which == "widths":
         for runs in real.compare_widths(arguments.runs):
             medians = runs.drop(columns="seed").median().to_frame("median").T
