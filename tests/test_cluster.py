@@ -14,9 +14,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import run_all
 from benchmarks import exit_codes
 from benchmarks.bundle.reader import Bundle
+from benchmarks.cluster import spread
+from benchmarks.cluster.jobs import Jobs
 from benchmarks.cluster.spread import OWN, without
+from benchmarks.commands import versions
 from benchmarks.machine.settings import ROOT
 from tests.support import slurm
 from tests.support.runs import SMALL
@@ -38,6 +42,49 @@ def test_the_options_of_jobs_are_not_those_of_launches() -> None:
     argv = ["--on", "slurm", "--steps=5", "--output=x", "--hidden", "3", "--continue", "--launches",
             "9", "--wait"]  # fmt: skip
     assert without(argv, OWN) == ["--steps=5", "--hidden", "3"]
+
+
+def test_each_job_makes_one_launch_of_what_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With releases, they are installed before anything is submitted."""
+    seen: list[object] = []
+
+    class Recorded(Jobs):
+        def run(self) -> dict[int, str]:
+            seen.append(self)
+            return {0: "nothing was submitted"}
+
+    monkeypatch.setattr(spread, "Jobs", Recorded)
+    monkeypatch.setattr(versions, "install", lambda *_: seen.append("installed"))
+    wanted = ["versions", "jax", "0.9.*", "0.10.*", "--steps", "50", "--on", "local", "--launches",
+              "2", "--output", str(tmp_path / "run")]  # fmt: skip
+    assert run_all.main(wanted) == exit_codes.STOPPED
+    installed, jobs = seen
+    assert installed == "installed"
+    assert isinstance(jobs, Jobs)
+    for number, made in jobs.commands.items():
+        assert made[1:8] == ["run_all.py", "versions", "jax", "0.9.*", "0.10.*", "--steps", "50"]
+        assert made[8:] == ["--launches", "2", "--wait", "--part", str(number), "--output",
+                            str(tmp_path / "run-parts" / f"part-{number}")]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ((), "--on: name the folder of the bundle"),
+        (("--output", "x", "--part", "1"), "leave out --part"),
+        (("--output", "x", "--continue"), "nothing was begun"),
+    ],
+)
+def test_what_cannot_be_spread_is_refused(
+    more: tuple[str, ...], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert run_all.main(["--on", "local", *more]) == exit_codes.REFUSED
+    assert problem in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

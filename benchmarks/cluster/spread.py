@@ -19,12 +19,15 @@ from benchmarks.terminal import results
 
 OWN = {"--on": 1, "--output": 1, "--continue": 0, "--partition": 1, "--account": 1,
        "--job-minutes": 1, "--shared-nodes": 0, "--jobs-at-once": 1, "--launches": 1,
-       "--wait": 0}  # fmt: skip
+       "--wait": 0, "--refresh": 0}  # fmt: skip
 """The options that are not those of each launch, and how many values each has."""
 
 
 def run(arguments: argparse.Namespace, argv: Sequence[str], console: Console) -> int:
-    """Make the launches as jobs, merge them into a bundle, and report it; returns the exit code."""
+    """Make the launches as jobs, merge them into a bundle, and report it; returns the exit code.
+
+    `argv` is the command and its arguments, which each job has too, but for those of jobs.
+    """
     output: Path | None = arguments.output
     if output is None:
         raise UsageError("--on: name the folder of the bundle: --output FOLDER")
@@ -48,10 +51,10 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], console: Console) ->
         exclusive=not arguments.shared_nodes,
         at_once=arguments.jobs_at_once,
     )
-    given = without(argv, OWN)
+    command, *given = without(argv, OWN)
     commands = {
         number: [
-            *(sys.executable, "run_all.py", *given, "--launches", str(launches), "--wait"),
+            *(sys.executable, "run_all.py", command, *given, "--launches", str(launches), "--wait"),
             *("--part", str(number), "--output", str(place / f"part-{number}")),
         ]
         for number in range(launches)

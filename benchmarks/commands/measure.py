@@ -63,7 +63,7 @@ def main(argv: list[str], console: Console) -> int:
     if arguments.on:
         with interrupts.deferred():
             from benchmarks.cluster import spread
-        return spread.run(arguments, argv, console)
+        return spread.run(arguments, ["measure", *argv], console)
     with lock.held(wait=arguments.wait, say=console.out):
         return measure(arguments, console)
 
@@ -79,8 +79,6 @@ def measure(arguments: argparse.Namespace, console: Console) -> int:
     plan, dataset = running.prepare(arguments, running.choose_cases(arguments, preset.inputs))
     cases = list(plan.cases)
     plan = replace(plan, cases=tuple(with_control(cases)))
-    if arguments.part is not None:
-        plan = part_of(plan, arguments.part, limited=arguments.time_limit is not None)
     if arguments.dry_run:
         running.show_notes(plan, console)
         running.show_plan(plan, console)
@@ -116,11 +114,13 @@ def run_and_report(
         from benchmarks.commands import report, running
         from benchmarks.session.description import describe_run
 
+    if (part := arguments.part) is not None:
+        plan = part_of(plan, part, limited=arguments.time_limit is not None)
     running.show_notes(plan, console)
     described = describe_run(plan)
     # The session lets an interrupt through where that loses nothing; the report is then written.
     with interrupts.deferred("the report is being written; to give it up, interrupt once more"):
-        if (part := getattr(arguments, "part", None)) is not None:
+        if part is not None:
             described = described.with_run(part=part)
         writer = running.create_bundle(described, arguments.output, plan.name)
         if part is not None:

@@ -287,6 +287,9 @@ def add_case_options(parser: argparse.ArgumentParser, *, backends: bool = True) 
 def add_cluster_options(parser: argparse.ArgumentParser) -> None:
     """Add the choice of the nodes that launches run on, as jobs."""
     group = parser.add_argument_group("launches as jobs on the nodes of a cluster (submitit)")
+    group.add_argument("--part", type=seed_number, metavar="NUMBER",
+        help="make only the launch of this number, counted from 0, as a part of a larger run: "
+        "`report` merges parts into one bundle")  # fmt: skip
     group.add_argument("--on", type=word(("slurm", "local")), choices=("slurm", "local"),
         help="make each launch a job, merge them, and report that; needs --output. `local` runs "
         "them here, one after the other")  # fmt: skip
@@ -316,9 +319,6 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     effort.add_argument("--seed", type=seed_number, default=0,
         help="seed of the first launch, raised by one for each further launch; "
         "default: %(default)s")  # fmt: skip
-    effort.add_argument("--part", type=seed_number, metavar="NUMBER",
-        help="make only the launch of this number, counted from 0, as a part of a larger run: "
-        "`report` merges parts into one bundle")  # fmt: skip
     effort.add_argument("--accuracy-margin", type=positive_float, metavar="POINTS",
         default=ACCURACY_MARGIN_POINTS,
         help="backends are equivalent if their test accuracies are shown to lie within this many "

@@ -44,6 +44,7 @@ def parser() -> options.Parser:
         "more")  # fmt: skip
     options.add_case_options(parser, backends=False)
     options.add_run_options(parser)
+    options.add_cluster_options(parser)
     parser.set_defaults(profile=False)
     return parser
 
@@ -60,6 +61,12 @@ def main(argv: list[str], console: Console) -> int:
     arguments = parser().read(argv)
     if len(arguments.specs) < 2:
         raise UsageError("versions: name at least two releases; one named twice runs twice")
+    if arguments.on:
+        # Installed once, into what all nodes share.
+        install(arguments, console)
+        with interrupts.deferred():
+            from benchmarks.cluster import spread
+        return spread.run(arguments, ["versions", *argv], console)
     with lock.held(wait=arguments.wait, say=console.out):
         return compare(arguments, console)
 
@@ -69,19 +76,8 @@ def compare(arguments: argparse.Namespace, console: Console) -> int:
     with interrupts.deferred():
         from benchmarks.commands import running
 
-    backend = BACKENDS[arguments.backend]
-    bases = base_cases(arguments, backend)
-    installed = {
-        spec: releases.install(
-            backend,
-            spec,
-            partial(results.show_line, console),
-            modes=[base.mode for base in bases],
-            refresh=arguments.refresh,
-        )
-        for spec in dict.fromkeys(arguments.specs)
-    }
-    names = named(arguments.specs, installed)
+    bases = base_cases(arguments, BACKENDS[arguments.backend])
+    names = named(arguments.specs, install(arguments, console))
     cases = [
         replace(base, variant=name, overrides=Overrides(python=one.python))
         for base in bases
@@ -91,6 +87,21 @@ def compare(arguments: argparse.Namespace, console: Console) -> int:
     plan, dataset = running.prepare(arguments, cases)
     plan = replace(plan, cases=tuple(with_control(list(plan.cases))), releases=tuple(names))
     return measure.run_and_report(arguments, plan, dataset, console, started)
+
+
+def install(arguments: argparse.Namespace, console: Console) -> dict[str, Release]:
+    """Install the releases that are not there yet; returns each by what it was named."""
+    backend = BACKENDS[arguments.backend]
+    return {
+        spec: releases.install(
+            backend,
+            spec,
+            partial(results.show_line, console),
+            modes=[base.mode for base in base_cases(arguments, backend)],
+            refresh=arguments.refresh,
+        )
+        for spec in dict.fromkeys(arguments.specs)
+    }
 
 
 def base_cases(arguments: argparse.Namespace, backend: Backend) -> list[Case]:
