@@ -63,9 +63,10 @@ def test_each_job_makes_one_launch_of_what_was_asked(
     installed, jobs = seen
     assert installed == "installed"
     assert isinstance(jobs, Jobs)
+    begin = [str(ROOT / "run_all.py"), "versions", "jax", "0.9.*", "0.10.*", "--steps", "50"]
     for number, made in jobs.commands.items():
-        assert made[1:8] == ["run_all.py", "versions", "jax", "0.9.*", "0.10.*", "--steps", "50"]
-        assert made[8:] == ["--launches", "2", "--wait", "--part", str(number), "--output",
+        assert made[1:8] == begin
+        assert made[8:] == ["--wait", "--launches", "2", "--part", str(number), "--output",
                             str(tmp_path / "run-parts" / f"part-{number}")]  # fmt: skip
 
 
@@ -167,6 +168,8 @@ def test_slurm_makes_a_bundle_whatever_happens_to_a_job_and_to_the_controller(
     assert bundle.environment.run.finished_launches == 2
     tries = json.loads((tmp_path / "run-parts" / "jobs.json").read_text())
     assert sorted(map(len, tries.values())) == [1, 2]
+    # A launch has all CPUs of its node.
+    assert bundle.environment.machine.cpus_available == os.cpu_count()
     assert len(pd.read_csv(tmp_path / "run-nodes.csv")) == 1
 
 

@@ -16,7 +16,7 @@ STARTUP = ["import_seconds", "build_seconds", "first_call_seconds"]
 
 
 def find_overtakings(
-    samples: pd.DataFrame, launches: pd.DataFrame, cases: list[str]
+    samples: pd.DataFrame, launches: pd.DataFrame, cases: list[str], *, apart: bool = False
 ) -> pd.DataFrame:
     """The table `break_even`: after how many steps a case overtakes one that starts faster.
 
@@ -37,8 +37,7 @@ def find_overtakings(
         slower_start = (startup[case] > startup[other]).loc[steps.index]
         if steps.empty or not (slower_start.all() and (steps > 0).all()):
             continue
-        # Where each launch ran as a job of its own, caches were empty in all of them.
-        apart = launches["node"].notna().any()
+        # Where each launch ran as a job of its own, `apart`, caches were empty in all of them.
         first = steps.median() if apart else steps.get(0, np.nan)
         later = steps[steps.index > 0] if not apart else steps.iloc[:0]
         estimate = statistics.interval_of_medians(np.log(later.to_numpy()))

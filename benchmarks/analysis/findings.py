@@ -86,14 +86,13 @@ def control_of(rows: pd.DataFrame) -> pd.Series:
     return rows["case"].map(repetition_in) > 0
 
 
-def _startup(launches: pd.DataFrame) -> dict[Any, Any]:
+def _startup(launches: pd.DataFrame, *, apart: bool) -> dict[Any, Any]:
     """The parts of a case's start-up: medians over launches, but for the first call.
 
     Compilers may keep what they have compiled: `first_call_seconds` is the first launch's, with
     empty caches, `first_call_again_seconds` the median of the later ones.
     """
-    # Where each launch ran as a job of its own, caches were empty in all of them.
-    apart = bool(launches["node"].notna().any())
+    # Where each launch ran as a job of its own, `apart`, caches were empty in all of them.
     is_first = (launches["launch"] == 0) | apart
     first, later = launches[is_first], launches[~is_first]
     medians = launches[
@@ -188,7 +187,7 @@ def _case_row(
         **statistics.with_interval("step_ms", step, scale=1000),
         "fixed_ms": _fixed_seconds(timed) * 1000,
         "images_per_second": workload.batch_size / step.value,
-        **_startup(launches),
+        **_startup(launches, apart=bundle.environment.run.seeds is not None),
         **launches[["peak_rss_mib", "peak_device_mib", "energy_mj_per_step"]].median().to_dict(),
     }
     for figure in ("validation_accuracy", "test_accuracy"):
@@ -263,7 +262,9 @@ def compute_findings(bundle: Bundle) -> Findings:
         floors=floors,
         bounds=bounds,
         # Of cases that are ranked: the pairs of all rungs are too many to read.
-        break_even=break_even.find_overtakings(samples, launches, list(ranks)),
+        break_even=break_even.find_overtakings(
+            samples, launches, list(ranks), apart=run.seeds is not None
+        ),
         totals=break_even.totals(
             summary[summary["rank"].notna() & summary["startup_seconds"].notna()],
             MOST_TRAININGS * workload.steps,

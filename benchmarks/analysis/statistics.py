@@ -242,12 +242,15 @@ def verdicts(samples: pd.DataFrame, judged: Iterable[tuple[str, str, str]]) -> p
     ):
         together = interval_of_medians(values, variance, confidence)
         outcome = verdict(together, p_adjusted)
+        launches = ratios.index.get_level_values("launch").nunique()
         needed = launches_needed(values, variance) if outcome == "undecided" else np.nan
+        # Of several nodes, each value is one of several launches.
+        needed *= max(round(launches / max(len(values), 1)), 1)
         row: dict[str, Any] = dict(zip(("case", "other", "relation"), pair, strict=True))
         row |= with_interval("ratio", together) | {"confidence": confidence}
         row |= {"reach": estimate.high / estimate.value - 1}
         row |= {"p_value": estimate.p_value, "p_adjusted": p_adjusted}
-        row |= {"launches": len(values), "rounds": len(ratios)}
+        row |= {"launches": launches, "rounds": len(ratios)}
         rows.append(row | {"verdict": outcome, "launches_needed": needed})
     return frames.from_rows("verdicts", rows)
 

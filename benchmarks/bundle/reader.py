@@ -38,7 +38,11 @@ class Bundle:
         """The samples that estimates rest on; with their `node`, where there are several."""
         samples = undisturbed(self.tables["samples"], self.tables["rounds"])
         nodes = self.nodes
-        return samples.assign(node=samples["launch"].map(nodes)) if nodes.nunique() > 1 else samples
+        if nodes.nunique() < 2:
+            return samples
+        # A launch whose node is not known is taken for one of another node.
+        unknown = "of launch " + samples["launch"].astype(str)
+        return samples.assign(node=samples["launch"].map(nodes).fillna(unknown))
 
     @property
     def nodes(self) -> pd.Series:

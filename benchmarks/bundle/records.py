@@ -242,6 +242,7 @@ class Run(Record):
     part: Annotated[
         int | None, "Number of the one launch of a larger run that this bundle is; else left out."
     ] = None
+    parts: Annotated[int | None, "Launches of the run that this bundle is a part of."] = None
     seeds: Annotated[
         tuple[int, ...] | None,
         "Seeds of the launches of a run that was merged from parts; else they follow `seed`.",

@@ -5,6 +5,7 @@ What a job has made lies in the folder of the run's parts, where a later call fi
 """
 
 import json
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,10 +14,12 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import psutil
+
 from benchmarks.bundle import files
 from benchmarks.bundle.reader import read_environment
 from benchmarks.errors import StoppedError, UsageError
-from benchmarks.machine.settings import ROOT
+from benchmarks.machine import interrupts
 
 LOOK_SECONDS = 2.0
 """Pause between two looks at the jobs."""
@@ -26,6 +29,10 @@ TRIES = 2
 """How often a part is submitted."""
 UNHEARD_SECONDS = 600.0
 """How long the controller may not answer before the run gives up waiting; its jobs stay."""
+LOCAL_SECONDS = 60.0
+"""What a job on this machine has to end in."""
+SILENT = ("Unable to contact", "timed out", "Zero Bytes", "Connection refused", "not responding")
+"""What errors of Slurm say where its controller does not answer."""
 STATE = "jobs.json"
 
 
@@ -37,7 +44,9 @@ class Cluster:
     """`slurm` or `local`."""
     minutes: float
     """Time limit of a job."""
-    threads: int
+    threads: int = 0
+    """CPUs that a job asks for; 0 for what its node gives."""
+    gpus: int = 0
     partition: str = ""
     account: str = ""
     exclusive: bool = True
@@ -61,47 +70,83 @@ class Jobs:
         """Run until every part is there or has failed; returns why each of the latter has.
 
         Raises UsageError where submitit is missing, StoppedError where the controller is silent for
-        too long, and KeyboardInterrupt, by which the jobs are cancelled.
+        too long or refuses a job, and KeyboardInterrupt, by which the jobs are cancelled.
         """
         self._read()
         executor = self._executor()
         waiting = [part for part in self.commands if not finished(self.part(part))]
-        running: dict[int, Any] = self._still_running(waiting)
+        running = self._still_running(waiting)
         # What failed in an earlier call may be tried as often as anything else.
         self.tries = {part: self.tries[part] for part in running}
         failed: dict[int, str] = {}
         said = heard = monotonic()
         try:
             while running or waiting:
-                while (due := [one for one in waiting if one not in running]) and len(
-                    running
-                ) < self._at_once:
-                    running[due[0]] = self._submit(executor, due[0])
+                answered = self._submit_due(executor, waiting, running)
                 ended = self._ended(running)
-                heard = monotonic() if ended is not None else heard
-                if monotonic() - heard > UNHEARD_SECONDS:
+                if answered and ended is not None:
+                    heard = monotonic()
+                elif monotonic() - heard > UNHEARD_SECONDS:
                     raise StoppedError(f"the controller does not answer; {self.again}")
                 for part in ended or ():
                     del running[part]
-                    if finished(self.part(part)):
-                        waiting.remove(part)
-                        self.say(f"part {part} is there; {len(waiting)} to go")
-                    elif len(self.tries[part]) >= TRIES:
-                        waiting.remove(part)
-                        failed[part] = self._why(part)
-                        self.say(f"part {part} failed: {failed[part]}")
-                    else:
-                        self.say(f"part {part} failed: {self._why(part)}; once more")
+                    if why := self._settled(part, waiting):
+                        failed[part] = why
                 if monotonic() - said > SAY_SECONDS:
                     said = monotonic()
                     self.say(f"{len(running)} jobs in the queue, {len(waiting)} parts to go")
-                sleep(LOOK_SECONDS if running else 0)
+                sleep(LOOK_SECONDS if running or waiting else 0)
         except KeyboardInterrupt:
-            for job in running.values():
-                with suppress(OSError, subprocess.SubprocessError):
-                    job.cancel(check=False)
-            raise KeyboardInterrupt(f"interrupted; its jobs are cancelled; {self.again}") from None
+            told = self._cancel(running)
+            raise KeyboardInterrupt(f"interrupted; {told}; {self.again}") from None
         return failed
+
+    def _settled(self, part: int, waiting: list[int]) -> str:
+        """What became of a part whose job is over: why it has failed for good; else empty."""
+        if finished(self.part(part)):
+            waiting.remove(part)
+            self.say(f"part {part} is there; {len(waiting)} to go")
+            return ""
+        why = self._why(part)
+        if len(self.tries[part]) < TRIES:
+            self.say(f"part {part} failed: {why}; once more")
+            return ""
+        waiting.remove(part)
+        self.say(f"part {part} failed: {why}")
+        return why
+
+    def _submit_due(self, executor: Any, waiting: list[int], running: dict[int, Any]) -> bool:
+        """Submit parts as long as more may be in the queue; returns whether all went in."""
+        for part in [one for one in waiting if one not in running]:
+            if len(running) >= self._at_once:
+                return True
+            # An interrupt waits until it is known which job was made.
+            with interrupts.deferred():
+                job = self._submit(executor, part)
+                if job is None:
+                    return False
+                running[part] = job
+        return True
+
+    def _cancel(self, running: Mapping[int, Any]) -> str:
+        """Cancel jobs, and say what became of them."""
+        if self.cluster.where == "local":
+            for job in running.values():
+                # Also what the job has started, which reports what it has before it ends.
+                with suppress(psutil.Error):
+                    for process in psutil.Process(job._process.pid).children(recursive=True):
+                        process.send_signal(signal.SIGINT)
+                with suppress(subprocess.SubprocessError):
+                    job._process.wait(LOCAL_SECONDS)
+            return "its jobs are ended"
+        ids = [str(job.job_id) for job in running.values()]
+        if not ids:
+            return "no job was in the queue"
+        try:
+            subprocess.run(["scancel", *ids], timeout=60, check=True, capture_output=True)
+        except (OSError, subprocess.SubprocessError):
+            return f"its jobs could not be cancelled: scancel {' '.join(ids)}"
+        return "its jobs are cancelled"
 
     @property
     def again(self) -> str:
@@ -126,27 +171,39 @@ class Jobs:
             executor = submitit.AutoExecutor(self.folder / "jobs", cluster=self.cluster.where)
         except RuntimeError as error:
             raise UsageError(f"--on {self.cluster.where}: {error}") from None
-        executor.update_parameters(timeout_min=max(1, round(self.cluster.minutes)), name="launch")
-        if self.cluster.where == "slurm":
-            own = self.cluster
-            named = {"slurm_partition": own.partition, "slurm_account": own.account}
-            options: dict[str, Any] = {name: value for name, value in named.items() if value}
-            if self.cluster.exclusive:
-                options["slurm_exclusive"] = True
+        own = self.cluster
+        executor.update_parameters(timeout_min=max(1, round(own.minutes)), name="launch")
+        if own.gpus:
+            executor.update_parameters(gpus_per_node=own.gpus)
+        if own.where == "slurm":
+            named = {
+                "slurm_partition": own.partition,
+                "slurm_account": own.account,
+                "slurm_exclusive": own.exclusive,
+                "cpus_per_task": own.threads,
+            }
             executor.update_parameters(
-                slurm_cpus_per_task=self.cluster.threads, slurm_ntasks_per_node=1, **options
+                # A job that is begun again by itself would find its own folder.
+                slurm_additional_parameters={"no-requeue": True},
+                # Within a step of srun's, a launch would have one CPU of its node.
+                slurm_use_srun=False,
+                slurm_ntasks_per_node=1,
+                **{name: value for name, value in named.items() if value},
             )
         return executor
 
     def _submit(self, executor: Any, part: int) -> Any:
+        """Submit a part; None where the controller does not answer."""
         from submitit.helpers import CommandFunction
 
         # What an earlier job has left unfinished.
         files.remove(self.part(part))
-        command = CommandFunction(list(self.commands[part]), verbose=False, cwd=str(ROOT))
+        command = CommandFunction(list(self.commands[part]), verbose=False)
         try:
             job = executor.submit(command)
         except Exception as error:
+            if any(word in str(error) for word in SILENT):
+                return None
             raise StoppedError(f"a job cannot be submitted: {_line(error)}; {self.again}") from None
         self.tries.setdefault(part, []).append(str(job.job_id))
         self._write()
@@ -168,9 +225,14 @@ class Jobs:
         return over
 
     def _still_running(self, waiting: Sequence[int]) -> dict[int, Any]:
-        """The jobs of an earlier call that are in the queue."""
-        if self.cluster.where != "slurm" or not (queued := _queued()):
+        """The jobs of an earlier call that are in the queue; StoppedError where that is unknown."""
+        if self.cluster.where != "slurm" or not any(map(self.tries.get, waiting)):
             return {}
+        began = monotonic()
+        while (queued := _queued()) is None:
+            if monotonic() - began > UNHEARD_SECONDS:
+                raise StoppedError(f"the controller does not answer; {self.again}")
+            sleep(LOOK_SECONDS)
         import submitit
 
         place = self.folder / "jobs"
@@ -187,10 +249,12 @@ class Jobs:
         told = [line.partition("run_all.py: ")[2].strip() for line in lines]
         if told := list(filter(None, told)):
             return told[-1][:300]
-        return "it was ended from outside, by its limits of time or memory or by somebody"
+        said = [line.strip() for line in lines if line.strip() and "submitit INFO" not in line]
+        ended = "it was ended from outside, by its limits of time or memory or by somebody"
+        return f"{ended} (its last line: {said[-1][:200]})" if said else ended
 
     def _read(self) -> None:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, AttributeError, TypeError):
             content = json.loads((self.folder / STATE).read_text("utf-8"))
             self.tries = {int(part): list(map(str, ids))[-1:] for part, ids in content.items()}
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import exit_codes
+from benchmarks.bundle import files
 from benchmarks.bundle.folders import check_folder
+from benchmarks.bundle.reader import read_environment
 from benchmarks.cluster.jobs import Cluster, Jobs, finished
 from benchmarks.commands import report
-from benchmarks.commands.running import choose_processors
 from benchmarks.errors import StoppedError, UsageError
+from benchmarks.machine.settings import ROOT
 from benchmarks.plan.presets import PRESETS
 from benchmarks.terminal import results
 
@@ -33,30 +35,32 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], console: Console) ->
         raise UsageError("--on: name the folder of the bundle: --output FOLDER")
     if arguments.part is not None:
         raise UsageError("--on: makes all parts; leave out --part")
+    output = output.resolve()
+    if arguments.go_on and _is_merged(output):
+        files.remove(output)
     check_folder(output)
-    place = output.with_name(f"{output.name}-parts").resolve()
+    place = output.with_name(f"{output.name}-parts")
     if place.exists() and not arguments.go_on:
         raise UsageError(f"{place}: exists; go on with it by --continue, or name another --output")
     if not place.exists() and arguments.go_on:
         raise UsageError(f"--continue: {place} does not exist; nothing was begun")
     place.mkdir(parents=True, exist_ok=True)
     launches = arguments.launches or PRESETS[arguments.preset].launches
-    threads, _ = choose_processors(arguments.threads, arguments.cpus)
     cluster = Cluster(
         where=arguments.on,
         minutes=arguments.job_minutes,
-        threads=threads,
+        threads=arguments.threads or 0,
+        gpus=int(arguments.device == "gpu"),
         partition=arguments.partition,
         account=arguments.account,
         exclusive=not arguments.shared_nodes,
         at_once=arguments.jobs_at_once,
     )
     command, *given = without(argv, OWN)
+    launch = [sys.executable, str(ROOT / "run_all.py"), command, *given, "--wait"]
+    launch += ["--launches", str(launches)]
     commands = {
-        number: [
-            *(sys.executable, "run_all.py", command, *given, "--launches", str(launches), "--wait"),
-            *("--part", str(number), "--output", str(place / f"part-{number}")),
-        ]
+        number: [*launch, "--part", str(number), "--output", str(place / f"part-{number}")]
         for number in range(launches)
     }
     say = partial(results.show_line, console)
@@ -65,8 +69,18 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], console: Console) ->
     made = [folder for n in commands if finished(folder := place / f"part-{n}")]
     if not made:
         raise StoppedError(f"no part was made: {failed.get(0, 'see the logs')}; logs: {place}/jobs")
-    report.merge(made, output, console)
-    return exit_codes.FAILED if failed else exit_codes.OK
+    summary = report.merge(made, output, console).summary
+    uncertified = (summary["status"] == "measured") & ~summary["certified"]
+    lost = uncertified.any() or (summary["status"] == "failed").any()
+    return exit_codes.FAILED if failed or lost else exit_codes.OK
+
+
+def _is_merged(output: Path) -> bool:
+    """Whether a bundle lies there that was merged from parts, which can be merged again."""
+    try:
+        return read_environment(output).run.seeds is not None
+    except UsageError:
+        return False
 
 
 def without(argv: Sequence[str], options: dict[str, int]) -> list[str]:

@@ -86,12 +86,13 @@ def measure(arguments: argparse.Namespace, console: Console) -> int:
     return run_and_report(arguments, plan, dataset, console, started)
 
 
-def part_of(plan: Plan, number: int, *, limited: bool) -> Plan:
+def part_of(plan: Plan, number: int, usual: int, *, limited: bool) -> Plan:
     """The plan of one launch of a run: the first of them asks what is learned.
 
-    Unless the time is `limited`, a part has half as much more than its share of the run's.
+    Unless the time is `limited`, a part has half as much more than a launch has of the time of a
+    run with the `usual` number of launches.
     """
-    share = 1.0 if limited else min(1.5 / plan.launches, 1.0)
+    share = 1.0 if limited else min(1.5 / usual, 1.0)
     return replace(
         plan,
         name=f"{plan.name}-part-{number}",
@@ -115,13 +116,14 @@ def run_and_report(
         from benchmarks.session.description import describe_run
 
     if (part := arguments.part) is not None:
-        plan = part_of(plan, part, limited=arguments.time_limit is not None)
+        planned, limited = plan.launches, arguments.time_limit is not None
+        plan = part_of(plan, part, PRESETS[arguments.preset].launches, limited=limited)
     running.show_notes(plan, console)
     described = describe_run(plan)
     # The session lets an interrupt through where that loses nothing; the report is then written.
     with interrupts.deferred("the report is being written; to give it up, interrupt once more"):
         if part is not None:
-            described = described.with_run(part=part)
+            described = described.with_run(part=part, parts=planned)
         writer = running.create_bundle(described, arguments.output, plan.name)
         if part is not None:
             # Beside the bundle, which does not hold it.

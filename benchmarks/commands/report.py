@@ -188,16 +188,28 @@ def _report_several(folders: list[Path], output: Path, console: Console) -> None
     _announce(output, console)
 
 
-def merge(folders: list[Path], output: Path, console: Console) -> None:
-    """Merge the parts of a run into one bundle, and report that."""
-    found = parts.read_parts(folders)
-    folder = _made(output)
-    pseudonyms = parts.merge(found, folder)
+def merge(folders: list[Path], output: Path, console: Console) -> Findings:
+    """Merge the parts of a run into one bundle, and report that.
+
+    Raises UsageError where they cannot be merged, and leaves nothing then.
+    """
+    found, folder = parts.read_parts(folders), _made(output).resolve()
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    files.remove(unfinished)
+    try:
+        unfinished.mkdir()
+        pseudonyms = parts.merge(found, unfinished)
+        unfinished.replace(folder)
+    finally:
+        files.remove(unfinished)
     if pseudonyms:
         # Beside the bundle, which names nobody's machine.
         rows = ["name,node", *(f"{name},{node}" for node, name in pseudonyms.items()), ""]
         files.write_text(folder.parent, f"{folder.name}-nodes.csv", "\n".join(rows))
-    _report_one(folder, None, console)
+    bundle, findings = write_reports(folder)
+    results.show_findings(console, bundle, findings)
+    _announce(folder, console)
+    return findings
 
 
 def _are_parts(folders: list[Path]) -> bool:

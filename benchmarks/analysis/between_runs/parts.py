@@ -70,7 +70,7 @@ def read_parts(folders: Sequence[Path]) -> list[Part]:
         if environment.run.state != "complete":
             raise UsageError(f"{folder}: {environment.run.state}; make this part again")
         beside = folder.with_name(folder.name + NODE)
-        node = beside.read_text("utf-8").strip() if beside.is_file() else ""
+        node = beside.read_text("utf-8", "replace").strip() if beside.is_file() else ""
         parts.append(Part(folder, environment, node))
     parts.sort(key=lambda part: part.number)
     for one, other in pairwise(parts):
@@ -91,8 +91,9 @@ def unlike(one: Environment, other: Environment) -> str:
     ]
     if abs(one.machine.memory_gib - other.machine.memory_gib) >= GIB:
         differing.append(f"memory {one.machine.memory_gib:g} / {other.machine.memory_gib:g} GiB")
-    if [case.case for case in one.run.cases] != [case.case for case in other.run.cases]:
-        differing.append("cases")
+    for what in ("cases", "floors"):
+        if getattr(one.run, what) != getattr(other.run, what):
+            differing.append(what)
     more = f" and {len(differing) - MOST_NAMED} more" if len(differing) > MOST_NAMED else ""
     return ", ".join(differing[:MOST_NAMED]) + more
 
@@ -113,37 +114,53 @@ def merge(parts: Sequence[Part], folder: Path) -> dict[str, str]:
             file.write((",".join(MEASURED[name].names) + "\n").encode())
         for launch, part in enumerate(parts):
             for name, file in tables.items():
-                file.writelines(_rows(part, name, launch, pseudonyms))
+                if name != "outcomes":
+                    file.writelines(_rows(part, name, launch, pseudonyms))
+        tables["outcomes"].writelines(_outcomes(parts))
     files.write_text(folder, "environment.json", _environment(parts))
     for part in parts:
         for log in sorted((part.folder / "logs").glob("*.txt")):
-            name = f"logs/{log.stem}-launch-{part.number}.txt"
-            files.write_bytes(folder, name, files.read_bytes(part.folder, f"logs/{log.name}"))
+            # Of a case that failed in several, what it printed first.
+            if not (folder / "logs" / log.name).exists():
+                content = files.read_bytes(part.folder, f"logs/{log.name}")
+                files.write_bytes(folder, f"logs/{log.name}", content)
     return pseudonyms
+
+
+def _lines(part: Part, name: str) -> list[bytes]:
+    """The rows of one table of a part, without the ends of their lines and without empty ones."""
+    lines = files.read_bytes(part.folder, f"{name}.csv").split(b"\n")
+    if lines[0].rstrip(b"\r") != ",".join(MEASURED[name].names).encode():
+        raise UsageError(f"{part.folder}/{name}.csv: has other columns; make this part again")
+    return [line for one in lines[1:] if (line := one.rstrip(b"\r"))]
 
 
 def _rows(part: Part, name: str, launch: int, pseudonyms: Mapping[str, str]) -> Iterator[bytes]:
     """The rows of one table of a part, with the number of its launch in the whole run."""
-    table = MEASURED[name]
-    lines = files.read_bytes(part.folder, f"{name}.csv").splitlines(keepends=True)
-    if not lines or lines[0].strip().decode() != ",".join(table.names):
-        raise UsageError(f"{part.folder}/{name}.csv: has other columns; make this part again")
-    if name == "outcomes":
-        # Alone without its launch at the beginning; there are few.
-        yield from _renumbered(lines[1:], table.names.index("launch"), launch)
-        return
     node = pseudonyms.get(part.node, "").encode() if name == "launches" else b""
     number = f"{launch},".encode()
-    for line in lines[1:]:
+    for line in _lines(part, name):
         _, _, rest = line.partition(b",")
-        yield number + (rest.rstrip(b"\n") + node + b"\n" if node else rest)
+        yield number + rest + node + b"\n"
 
 
-def _renumbered(lines: Sequence[bytes], column: int, launch: int) -> Iterator[bytes]:
-    for cells in csv.reader(line.decode() for line in lines):
-        cells[column] = str(launch) if cells[column] else ""
+def _outcomes(parts: Sequence[Part]) -> Iterator[bytes]:
+    """A row for each case that was skipped, or that failed in any part, with the first reason."""
+    names = MEASURED["outcomes"].names
+    found: dict[str, list[tuple[int, dict[str, str]]]] = {}
+    for launch, part in enumerate(parts):
+        lines = (line.decode("utf-8", "replace") for line in _lines(part, "outcomes"))
+        for cells in csv.reader(lines):
+            row = dict(zip(names, cells, strict=False))
+            found.setdefault(row.get("case", ""), []).append((launch, row))
+    for rows in found.values():
+        launch, row = rows[0]
+        if row.get("status") == "failed":
+            row["launch"] = str(launch)
+            if len(rows) < len(parts):
+                row["reason"] = f"{row['reason']} (in {len(rows)} of {len(parts)} launches)"
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(cells)
+        csv.writer(text, lineterminator="\n").writerow([row.get(name, "") for name in names])
         yield text.getvalue().encode()
 
 
@@ -153,7 +170,8 @@ def _environment(parts: Sequence[Part]) -> str:
     run = replace(
         first.run,
         part=None,
-        launches=max(part.number for part in parts) + 1,
+        parts=None,
+        launches=max(max(part.number + 1, part.environment.run.parts or 0) for part in parts),
         finished_launches=len(parts),
         seeds=tuple(part.environment.run.seed for part in parts),
         out_of_time=any(part.environment.run.out_of_time for part in parts),

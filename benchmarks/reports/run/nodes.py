@@ -14,6 +14,8 @@ def notes(bundle: Bundle) -> list[str]:
     said = []
     if missing := run.launches - run.finished_launches:
         said.append(f"Launches that are missing: {missing} of {run.launches}.")
+    if unknown := run.finished_launches - len(nodes):
+        said.append(f"Of {unknown} launches it is not known on which node they were made.")
     if nodes.nunique() > 1:
         said.append(
             f"Intervals are over {nodes.nunique()} nodes of one kind: the launches of a node count "
