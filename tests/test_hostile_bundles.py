@@ -134,6 +134,14 @@ def test_the_page_of_a_hostile_bundle_has_the_elements_of_a_tame_one(
         assert not [one for one in expressions(json.loads(script)) if "evil" in one]
 
 
+def test_characters_that_end_the_drawing_program_are_not_handed_to_it() -> None:
+    """A control character in a text ends it by a signal, and this process with it."""
+    odd = "".join(map(chr, (0, 7, 27, 0x9B, 0xFFFE))) + "odd"
+    totals = pd.DataFrame({"case": [f"jax {odd}"] * 2, "steps": [1, 10], "total_seconds": [1.0, 2]})
+    drawn = marks.image(marks.specification(charts.total_time({"totals": totals.assign(x=odd)})))
+    assert b"odd" in drawn
+
+
 def expressions(content: Any) -> Iterator[str]:
     """The expressions in a specification: those of filters, signals and conditions."""
     for key, value in content.items() if isinstance(content, dict) else enumerate(content):

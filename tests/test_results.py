@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -277,15 +279,31 @@ def edited(name: str, old: str, new: str) -> Callable[[Path], object]:
     [
         (edited("environment.json", '"state": "complete"', '"state": "interrupted"'), "complete"),
         (edited("environment.json", '"git_modified": false', '"git_modified": true'), "modified"),
-        (edited("environment.json", '"data_sha256"', '"data_sha257"'), "checksum of its data"),
-        (edited("environment.json", '"cores"', '"kores"'), "machine.cores"),
+        (edited("environment.json", '"data_sha256": "', '"data_sha256": "0'), "other data"),
+        (edited("environment.json", '"cores": 2', '"cores": null'), "machine.cores"),
         (edited("certificates.csv", "True", "False"), "is not certified"),
         (edited("samples.csv", "jax", "jaxx"), "damaged"),
         (edited("ledger.csv", "jax", "/home/somebody/x"), "who or where"),
         (lambda folder: (folder / "blocks.csv").unlink(), "no timed block was certified"),
         (lambda folder: (folder / "notes.txt").write_text("x"), "notes.txt is no file"),
-        (lambda folder: (folder / "summary.json").unlink(), "summary.json is missing"),
-        (edited("summary.json", "fastest", "slowest"), "summary.json does not follow"),
+        (lambda folder: (folder / "report.html").write_text("x"), "report.html is no file"),
+        (
+            lambda folder: (folder / "figures" / "more.svg").write_text("x"),
+            "no figure of its report",
+        ),
+        (edited("verdicts.csv", ",slower,", ",faster,"), "verdicts.csv does not follow"),
+        (edited("figures/ranking.svg", "jax", "jxa"), "figures/ranking.svg does not follow"),
+        (
+            edited("environment.json", '"packages": {', '"packages": {"me@example.org": "1",'),
+            "who or",
+        ),
+        (edited("environment.json", '"format"', '"owner": {"cases": "/home/a"}, "format"'), "read"),
+        (
+            edited("environment.json", '"git_commit": "', '"git_commit": "x'),
+            "commit of the program",
+        ),
+        (lambda folder: (folder / "summary.json").unlink(), "summary.json: cannot be read"),
+        (edited("summary.json", "One network", "No network"), "summary.json does not follow"),
         (edited("report.md", "fastest", "slowest"), "report.md does not follow"),
     ],
 )
@@ -317,3 +335,24 @@ def test_a_comparison_is_a_comment_of_thirty_lines(tmp_path: Path) -> None:
         table = next(number for number, line in enumerate(lines) if line.startswith("|"))
         assert any("annot judge" in line for line in lines[:table])
         assert "<details>" in "".join(lines[table:])
+
+
+def test_every_changed_file_must_be_one_of_a_bundle(tmp_path: Path) -> None:
+    """By the script of the workflow, in a folder with a bundle and files beside and below it."""
+    program = ROOT / ".github" / "check_results.py"
+    (tmp_path / "run_all.py").write_text("import sys; sys.exit(int('bad' in sys.argv[-1]))")
+    for name in ("good", "bad"):
+        (tmp_path / "results" / "contributed" / name / "extra").mkdir(parents=True)
+        (tmp_path / "results" / "contributed" / name / "environment.json").write_text("{}")
+    expected = {
+        "results/contributed/good/samples.csv": 0,
+        "results/README.md\0results/validation/gate.csv\0docs/x.md": 0,
+        "results/contributed/bad/extra/evil.html": 1,
+        "results/contributed/evil.html": 1,
+        "results/contributed/new\nline/x.csv": 1,
+    }
+    for names, code in expected.items():
+        (tmp_path / "changed").write_text(f"{names}\0")
+        done = subprocess.run([sys.executable, program, "changed"], cwd=tmp_path, check=False,
+                              capture_output=True)  # fmt: skip
+        assert done.returncode == code, names

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from benchmarks import exit_codes
 from benchmarks.bundle import files
-from benchmarks.bundle.folders import check_folder, create_folder
+from benchmarks.bundle.folders import check_folder, check_report, create_folder
 from benchmarks.commands import options
 from benchmarks.errors import UsageError
 from benchmarks.reports import exports, summary
@@ -52,6 +52,7 @@ def main(argv: list[str], console: Console) -> int:
             folder = create_folder(output, Path(), "")
             results.show_line(console, f"{len(write(read, folder))} files: {folder}")
             return exit_codes.OK
+        check_report(output)
         text = exports.TEXTS[arguments.to](read) + "\n"
         if output is None:
             sys.stdout.write(text)

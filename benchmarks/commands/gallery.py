@@ -47,9 +47,15 @@ def main(argv: list[str], console: Console) -> int:
         raise UsageError(f"{arguments.folder}: holds no bundle with a {summary.FILE}")
     site = create_folder(arguments.output, arguments.output.parent, arguments.output.name)
     try:
-        for name, read in found.items():
+        for name, read in list(found.items()):
+            try:
+                shown = page.html(read)
+            except UsageError as error:
+                results.show_line(console, f"left out: {name}: {error}")
+                del found[name]
+                continue
             (site / name).mkdir()
-            files.write_text(site / name, page.FILE, page.html(read))
+            files.write_text(site / name, page.FILE, shown)
             summary.write(read, site / name)
         pages = {name: f"{name}/{page.FILE}" for name in found}
         first, histories = gallery.document(found, pages)

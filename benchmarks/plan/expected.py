@@ -36,7 +36,8 @@ def seconds(plan: Plan, launches: Sequence[float] = ()) -> float:
     elif launches:
         later *= launches[0] / first
     spent = sum(launches) or first
-    left = max(plan.launches - max(len(launches), 1), 0)
+    # Beyond those that are planned, one that is under way is all that is known of.
+    left = max(plan.launches - max(len(launches), 1), 1 if launches else 0)
     return min(spent + left * later + CLOSING_SECONDS, plan.time_limit_seconds)
 
 

@@ -62,10 +62,13 @@ def comparable_cases(summary: pd.DataFrame) -> pd.DataFrame:
 
 def comparable_groups(findings: Findings) -> list[Group]:
     """The ranked cases in groups that are ranked together, tier by tier."""
+    return groups_of(ranked(findings.summary))
+
+
+def groups_of(cases: pd.DataFrame) -> list[Group]:
+    """Rows of the summary in groups that are ranked together."""
     groups = []
-    for (precision, device, adam, tier), rows in ranked(findings.summary).groupby(
-        list(GROUP), sort=False
-    ):
+    for (precision, device, adam, tier), rows in cases.groupby(list(GROUP), sort=False):
         optimizer = "" if adam == TEXTBOOK else " with Keras' own Adam"
         where = f"in {precision} on the {str(device).upper()}{optimizer}"
         groups.append(Group(tier=str(tier), where=where, rows=rows))

@@ -27,6 +27,8 @@ from benchmarks.schema.tables import COMPUTED, TABLES
 
 FILE, FORMAT = "summary.json", 1
 SCHEMA = Path(__file__).parents[1] / "schema" / "summary.schema.json"
+LARGEST_COUNT, LARGEST_NUMBER = 10**15, 1e300
+"""No count and no number of a table is larger."""
 MARGINS = "margins"
 """The table beside those of the schema: of certificates.csv, what came closest to its bound."""
 
@@ -56,10 +58,7 @@ class Summary:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """The summary that `to_json` has written; raises ValueError for what cannot be one."""
-        tables = {
-            name: _typed(name, pd.DataFrame(table["rows"], columns=table["columns"]))
-            for name, table in content["tables"].items()
-        }
+        tables = {name: _read_table(name, table) for name, table in content["tables"].items()}
         resolution = content["resolution"]
         return cls(
             environment=Environment.from_json(content["environment"]),
@@ -72,6 +71,40 @@ class Summary:
 def _table_to_json(rows: pd.DataFrame) -> dict[str, Any]:
     """A table as its columns' names and its rows."""
     return {"columns": list(rows.columns), "rows": frames.plain_rows(rows)}
+
+
+def _columns(name: str) -> list[str]:
+    """The columns of a table of a summary; raises ValueError for a name that it has none of."""
+    if name == MARGINS:
+        return list(certificates.MARGINS)
+    if name not in COMPUTED:
+        raise ValueError(f"there is no table {name[:30]!r}")
+    return TABLES[name].names
+
+
+def _read_table(name: str, content: dict[str, Any]) -> pd.DataFrame:
+    """A table as it was written; raises ValueError where it is not one of this version."""
+    names = _columns(name)
+    if content["columns"] != names:
+        raise ValueError(f"the table {name} has other columns")
+    kinds = {column.name: column.kind for column in TABLES[name].columns} if name in TABLES else {}
+    for row in content["rows"]:
+        if len(row) != len(names):
+            raise ValueError(f"a row of the table {name} has {len(row)} cells")
+        for column, value in zip(names, row, strict=True):
+            if not _fits(value, kinds.get(column, "")):
+                raise ValueError(f"the table {name} has a {column} that cannot be {value!r:.30}")
+    return _typed(name, pd.DataFrame(content["rows"], columns=names))
+
+
+def _fits(value: Any, kind: str) -> bool:
+    """Whether a column of this kind may hold a value."""
+    if value is None or not kind:
+        return True
+    if kind in ("text", "flag"):
+        return isinstance(value, str if kind == "text" else bool)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) <= (LARGEST_COUNT if kind == "integer" else LARGEST_NUMBER)
 
 
 def _typed(name: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -127,7 +160,9 @@ def read(folder: Path) -> Summary:
     path = folder / FILE
     write_it = f"write it with: python run_all.py report {folder}"
     try:
-        content = json.loads(files.read_bytes(folder, FILE))
+        content = json.loads(files.read_bytes(folder, FILE), parse_constant=_refuse)
+        # Half of a surrogate pair is nothing that can be written.
+        json.dumps(content, ensure_ascii=False).encode()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); {write_it}") from None
     except (ValueError, RecursionError):
@@ -136,8 +171,13 @@ def read(folder: Path) -> Summary:
         raise UsageError(f"{path}: {problem}; {write_it}")
     try:
         return Summary.from_json(content)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise UsageError(f"{path}: {error}; {RESTORE}") from None
+
+
+def _refuse(constant: str) -> float:
+    """Raise ValueError for NaN and the infinities, which JSON does not have."""
+    raise ValueError(f"{constant} is no number")
 
 
 def problem_of(content: Any) -> str:

@@ -100,12 +100,13 @@ def markdown(comparison: Comparison, before: str, after: str, *, gate: Gate | No
     bundles of each side.
     """
     rows = comparison.rows.sort_values("verdict", key=lambda column: column.map(DECISIVE.index))
-    left_out = len(rows) - MOST_ROWS
-    shown = table(replace(comparison, rows=rows.head(MOST_ROWS)))
     said = notes(comparison, gate)
     verdict = gate_notes(gate) if gate else [note for note in said if note.severity == "warning"]
     verdict.sort(key=lambda note: note.severity == "note")
     first = verdict[:MOST_NOTES] or said[:1]
+    most = MOST_ROWS - max(len(first) - 2, 0)
+    left_out = len(rows) - most
+    shown = table(replace(comparison, rows=rows.head(most)))
     differences = [
         f"{index}: {joined([str(value) for value in row])}"
         for index, row in zip(

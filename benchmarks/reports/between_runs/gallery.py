@@ -48,6 +48,13 @@ def floor_of(summary: Summary) -> str:
     return NO_FLOOR if summary.tables["floors"].empty else f"floor version {version or 1}"
 
 
+def precision_of(summary: Summary) -> str:
+    """The precision and the device of the run's cases."""
+    cases = summary.tables["summary"]
+    named = dict.fromkeys(zip(cases["precision_found"], cases["device"], strict=True))
+    return ", ".join(f"{precision} on the {device.upper()}" for precision, device in named)
+
+
 def versions_of(summary: Summary) -> str:
     """The versions of the frameworks, as far as they are known."""
     names = ("torch", "tensorflow", "keras", "jax", "flax", "optax", "numpy")
@@ -80,7 +87,8 @@ def document(
             "launches": summary.environment.run.finished_launches,
             "resolution": summary.resolution,
             "fastest": _fastest(summary),
-            "place": f"{machine_of(summary)}; {workload_of(summary)}; {floor_of(summary)}",
+            "place": "; ".join([machine_of(summary), workload_of(summary), precision_of(summary),
+                                floor_of(summary)]),
         }
         for name, summary in summaries.items()
     ]).sort_values(["date", "bundle"], ascending=[False, True])  # fmt: skip

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.analysis.statistics import ends
-from benchmarks.reports.cases import measured, names_of, ranked
+from benchmarks.errors import UsageError
+from benchmarks.reports.cases import groups_of, measured, names_of, ranked
 from benchmarks.reports.figures import marks
 from benchmarks.reports.figures.looks import INK, PARTS, SHADE, STARTS
 from benchmarks.reports.figures.marks import Chart, data, estimates, only, plain
@@ -30,7 +31,8 @@ def ranking(tables: Tables) -> Chart:
     """Each ranked case's time as a multiple of its tier's fastest, with its interval."""
     cases = ranked(tables["summary"])
     steps = [f"{number(step, MS)} ms" for step in cases["step_ms"]]
-    tiers = cases["tier"].fillna("").astype(str)
+    groups = {case: group.name for group in groups_of(cases) for case in group.rows["case"]}
+    tiers = cases["case"].map(groups)
     rows = estimates(cases, "times_fastest", ".2f", step=steps, tier=tiers)
     title = "times the fastest of the tier, within rounds; right: step time"
     tooltip = [CASE, alt.Tooltip(SHOWN, title="times the fastest"), alt.Tooltip("step:N")]
@@ -332,4 +334,7 @@ FIGURES: dict[str, Callable[[Tables], Chart]] = {
 
 def drawn(names: Iterable[str], tables: Tables) -> dict[str, dict[str, Any]]:
     """The specifications of a run's figures, by name."""
-    return {name: marks.specification(FIGURES[name](tables)) for name in names}
+    known = list(names)
+    if unknown := set(known) - set(FIGURES):
+        raise UsageError(f"there is no figure {min(unknown)[:30]!r}")
+    return {name: marks.specification(FIGURES[name](tables)) for name in known}

@@ -94,8 +94,13 @@ def data(rows: pd.DataFrame) -> alt.Data:
 
 
 def _short(value: Any) -> Any:
-    """A number with as many digits as a figure can show."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    """A number with as many digits as a figure can show; a text without control characters.
+
+    These end the program that draws, and the process with it.
+    """
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    return harmless(value) if isinstance(value, str) else value
 
 
 def estimates(rows: pd.DataFrame, column: str, form: str, **others: Any) -> pd.DataFrame:
@@ -210,7 +215,7 @@ def panels(
     plots = [
         draw(rows[rows[field] == value], value == values[-1]).properties(
             data=data(rows[rows[field] == value]),
-            title=alt.Title(value, anchor="start", frame="group", fontSize=12),
+            title=alt.Title(plain(value), anchor="start", frame="group", fontSize=12),
             width=WIDTH,
         )
         for value in values

@@ -59,23 +59,29 @@ def certificates(bundle: Bundle) -> Section | None:
     return Section("Certificates", parts)
 
 
+MARGINS = ("case", "level", "stage", "relative_error", "bound", "share")
+"""The columns of `margins`."""
+
+
 def margins(checks: pd.DataFrame) -> pd.DataFrame:
     """The check of each case, level and stage that came closest to its bound, as a `share`."""
     read = checks[checks["not_read"].isna()]
     share = (read["relative_error"] / read["bound"]).fillna(np.inf)
-    worst = read.assign(share=share).sort_values("share").groupby(["level", "case", "stage"])
-    return worst.tail(1)[["case", "level", "stage", "relative_error", "bound", "share"]]
+    ordered = read.assign(share=share).sort_values("share", kind="stable")
+    return ordered.groupby(["level", "case", "stage"]).tail(1)[list(MARGINS)]
 
 
 def _nearest(bundle: Bundle) -> str:
     """The errors that came closest to their bounds: before timing, and in timed blocks."""
     rows = margins(bundle.tables["certificates"])
     blocks = bundle.tables["blocks"]
-    share = blocks["error"] / blocks["bound"].where(blocks["bound"] > 0)
+    # Nothing of an error is allowed where a bound is zero.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = (blocks["error"] / blocks["bound"]).fillna(0.0)
     of_blocks = blocks.assign(share=share, stage=blocks["check"], level="in a timed block")
     worst = [
-        found.sort_values("share").iloc[-1]
-        for found in (rows[~control_of(rows)], of_blocks.dropna(subset="share"))
+        found.sort_values("share", kind="stable").iloc[-1]
+        for found in (rows[~control_of(rows)], of_blocks[~control_of(of_blocks)])
         if len(found)
     ]
     named = [

@@ -66,21 +66,21 @@ def ranking(findings: Findings) -> Section:
 
 def words(findings: Findings) -> str:
     """What a reader must know to read the tables of cases."""
-    level = findings.verdicts["confidence"].max() if len(findings.verdicts) else float("nan")
+    known = findings.verdicts[findings.verdicts["ratio_low"].notna()]
     adjusted = (
-        f", with the {number(level, '.1%')} intervals of the verdicts, whose level is adjusted for "
-        "the number of pairs"
-        if level == level
+        f" Its intervals are those of the verdicts, with a level of "
+        f"{number(known['confidence'].max(), '.1%')}, adjusted for the number of pairs; all others "
+        "have 95%."
+        if len(known)
         else ""
     )
     return (
         "A case is a framework in one way of writing the training; *streamed* ones are handed each "
         "batch by the host, the others have all images on the device. In a *round* every case is "
         "timed once, in random order; a *launch* is a set of fresh processes. *Times the fastest* "
-        "and other ratios are taken within rounds, where what slows the machine slows both, so "
-        "they may differ from the ratio of two times, whose 95% intervals also hold how the "
-        f"machine varies{adjusted}. The *floor* is a step of nothing but its gather, matrix "
-        "products and Adam's pass."
+        "is taken within rounds, where what slows the machine slows both, so it may differ from "
+        f"the ratio of two times, whose intervals also hold how the machine varies.{adjusted} The "
+        "*floor* is a step of nothing but its gather, matrix products and Adam's pass."
     )
 
 
@@ -89,10 +89,16 @@ def pairs_of_speeds(findings: Findings) -> Section | None:
     pairs = findings.verdicts[findings.verdicts["relation"] == TIER]
     if pairs.empty:
         return None
+    has_any = pairs["ratio_low"].notna().any()
+    level = (
+        f" have a level of {number(pairs['confidence'].iloc[0], '.1%')}, adjusted for how many "
+        "pairs are judged"
+        if has_any
+        else " need a second launch"
+    )
     about = (
         "How many times as long a step of the first takes as one of the second, within rounds; the "
-        f"intervals have a level of {number(pairs['confidence'].iloc[0], '.1%')}, adjusted for how "
-        "many pairs are judged. *Launches* is how many a new run would likely need to decide."
+        f"intervals{level}. *Launches* is how many a new run would likely need to decide."
     )
     columns = [
         *(CASE, Column("against", "other", text=True)),
@@ -234,7 +240,9 @@ def document(bundle: Bundle, findings: Findings) -> Document:
         Section("How it was measured", [method.METHOD]),
     ]
     recorded, machine = bundle.environment.run, bundle.environment.machine
-    where = machine.gpus or [f"{machine.cpu}, {recorded.threads} threads"]
+    on_gpu = any(case.device == "gpu" for case in recorded.cases)
+    threads = [f"{machine.cpu}, {counted(recorded.threads, 'thread')}"]
+    where = list(machine.gpus) if on_gpu and machine.gpus else threads
     return Document(
         title=title(findings),
         lead=leads.fastest(findings),

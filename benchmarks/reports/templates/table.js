@@ -51,14 +51,16 @@
     history.replaceState(null, "", `#${said}`);
   }
 
+  // Rows by their places among the cases, before anything is sorted.
+  const places = new Map(rows.map((row, place) => [row, place]));
+
   function seenAgainst(row) {
-    const baseline = against.cases.indexOf(state.baseline);
-    return against.cells[against.cases.indexOf(row.dataset.case)][baseline];
+    return against.cells[places.get(row)][against.cases.indexOf(state.baseline)];
   }
 
   function key(row, column) {
     if (column === "times" || column === "verdict") {
-      if (row.dataset.case === state.baseline) return 1;
+      if (against.cases[places.get(row)] === state.baseline) return 1;
       return seenAgainst(row)?.[2] ?? "";
     }
     const value = row.cells[columns.indexOf(column)].dataset.key;
@@ -76,7 +78,7 @@
   function fill() {
     const [times, verdict] = ["times", "verdict"].map((name) => columns.indexOf(name));
     for (const row of rows) {
-      const own = row.dataset.case === state.baseline;
+      const own = against.cases[places.get(row)] === state.baseline;
       const seen = state.baseline && !own ? seenAgainst(row) : null;
       const nothing = state.baseline && !own ? ["not comparable", "–"] : ["", ""];
       row.cells[times].textContent = own ? "1" : seen ? seen[0] : nothing[1];
@@ -92,7 +94,10 @@
 
   function show() {
     fill();
+    const focused = document.activeElement;
     for (const row of [...rows].sort(compare)) table.tBodies[0].append(row);
+    // A row that is moved loses the focus.
+    if (table.contains(focused)) focused.focus({ preventScroll: true });
     let count = 0;
     for (const row of rows) {
       row.hidden = Object.entries(state.shown).some(
@@ -153,7 +158,8 @@
   }));
   for (const row of rows) {
     button(row.querySelector("th"), () => {
-      state.baseline = state.baseline === row.dataset.case ? "" : row.dataset.case;
+      const name = against.cases[places.get(row)];
+      state.baseline = state.baseline === name ? "" : name;
     });
   }
   for (const [name, values] of Object.entries(facets)) {
@@ -173,11 +179,17 @@
   });
   document.getElementById("choose").hidden = false;
   addEventListener("hashchange", () => {
-    // A link to a section changes nothing in the table.
-    if (!location.hash.includes("=")) return;
     read();
     show();
   });
+  // A link to a section leaves in the address how the table is shown.
+  for (const link of document.querySelectorAll("nav a")) {
+    link.addEventListener("click", (event) => {
+      if (!location.hash.includes("=")) return;
+      event.preventDefault();
+      document.getElementById(link.hash.slice(1)).scrollIntoView();
+    });
+  }
   read();
   show();
 })();
