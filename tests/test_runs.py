@@ -197,7 +197,7 @@ def test_workers_are_bound_to_the_cpus_that_are_named(
     entries = table(tmp_path / "out", "ledger")
     bound = entries.loc[entries["entry"] == "cpus_allowed", "value"]
     assert set(bound.astype(str)) == {"1"}
-    assert f"1 of {available_cpus()} CPUs used ({last})" in (
+    assert f"1 thread on 1 of {available_cpus()} CPUs ({last})" in (
         tmp_path / "out" / "report.md"
     ).read_text(encoding="utf-8")
 
