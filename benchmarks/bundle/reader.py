@@ -102,12 +102,12 @@ def read_environment(folder: Path) -> Environment:
         content = json.loads(
             files.read_bytes(folder, path.name),
             object_pairs_hook=_without_repetition,
-            parse_constant=_refuse_constant,
+            parse_constant=refuse_constant,
         )
     except OSError as error:
         raise _unreadable(path, error) from None
     except (ValueError, RecursionError) as error:
-        why = f" ({error})" if isinstance(error, EnvironmentDamageError) else ""
+        why = f" ({error})" if isinstance(error, DamagedJSONError) else ""
         raise UsageError(f"{path}: is not JSON{why}; {RESTORE}") from None
     version = content.get("format") if isinstance(content, dict) else None
     if type(version) is int and version > FORMAT:
@@ -123,8 +123,8 @@ def read_environment(folder: Path) -> Environment:
         raise UsageError(f"{path}: {error}; {RESTORE}") from None
 
 
-class EnvironmentDamageError(ValueError):
-    """environment.json can be parsed, but is not what JSON allows."""
+class DamagedJSONError(ValueError):
+    """A file can be parsed, but is not what JSON allows."""
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -134,13 +134,13 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         repeated = next(
             name for name, times in Counter(name for name, _ in pairs).items() if times > 1
         )
-        raise EnvironmentDamageError(f"it has {shown(repeated)} twice")
+        raise DamagedJSONError(f"it has {shown(repeated)} twice")
     return content
 
 
-def _refuse_constant(name: str) -> float:
+def refuse_constant(name: str) -> float:
     """Raise ValueError for NaN and the infinities, which JSON does not have."""
-    raise EnvironmentDamageError(f"{name} is no number")
+    raise DamagedJSONError(f"{name} is no number")
 
 
 def end_of_output(folder: Path, case: str, lines: int = 8) -> list[str]:

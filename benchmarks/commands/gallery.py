@@ -55,9 +55,9 @@ def main(argv: list[str], console: Console) -> int:
                 del found[name]
                 continue
             (site / name).mkdir()
-            files.write_text(site / name, page.FILE, shown)
+            files.write_text(site / name, report.PAGE, shown)
             summary.write(read, site / name)
-        pages = {name: f"{name}/{page.FILE}" for name in found}
+        pages = {name: f"{name}/{report.PAGE}" for name in found}
         first, histories = gallery.document(found, pages)
         drawn = {
             name: marks.specification(charts.history(rows, rows["run"].unique()))

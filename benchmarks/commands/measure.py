@@ -112,6 +112,7 @@ def run_and_report(
     `started` is the time by `time.monotonic` from which the time limit counts.
     """
     with interrupts.deferred():
+        from benchmarks.analysis.between_runs import parts
         from benchmarks.commands import report, running
         from benchmarks.session.description import describe_run
 
@@ -127,7 +128,7 @@ def run_and_report(
         writer = running.create_bundle(described, arguments.output, plan.name)
         if part is not None:
             # Beside the bundle, which does not hold it.
-            beside = writer.folder.with_name(writer.folder.name + ".node")
+            beside = writer.folder.with_name(writer.folder.name + parts.NODE)
             beside.write_text(f"{platform.node()}\n", encoding="utf-8")
         if arguments.profile:
             plan = replace(plan, profile=writer.folder.resolve() / "profiles")

@@ -164,10 +164,12 @@ def report_run(folder: Path, console: Console) -> None:
     _announce(folder, console)
 
 
-def _report_one(folder: Path, output: Path | None, console: Console) -> None:
+def _report_one(folder: Path, output: Path | None, console: Console) -> Findings:
     """Write what is computed from a bundle's rows, by default into it, and show it."""
-    results.show_findings(console, *write_reports(folder, output))
+    bundle, findings = write_reports(folder, output)
+    results.show_findings(console, bundle, findings)
     _announce(output or folder, console)
+    return findings
 
 
 def _report_several(folders: list[Path], output: Path, console: Console) -> None:
@@ -206,10 +208,7 @@ def merge(folders: list[Path], output: Path, console: Console) -> Findings:
         # Beside the bundle, which names nobody's machine.
         rows = ["name,node", *(f"{name},{node}" for node, name in pseudonyms.items()), ""]
         files.write_text(folder.parent, f"{folder.name}-nodes.csv", "\n".join(rows))
-    bundle, findings = write_reports(folder)
-    results.show_findings(console, bundle, findings)
-    _announce(folder, console)
-    return findings
+    return _report_one(folder, None, console)
 
 
 def _are_parts(folders: list[Path]) -> bool:

@@ -6,6 +6,7 @@ then on what the run itself took.
 
 from collections.abc import Sequence
 
+from benchmarks.plan.blocks import READ_EVERY
 from benchmarks.plan.cases import Case
 from benchmarks.plan.plan import Plan
 
@@ -20,6 +21,7 @@ CERTIFICATE_SECONDS, CHECK_SECONDS = 6.0, 2.2
 FLOPS = 5e10
 """Operations a second and thread in a typical training step."""
 READING_SECONDS = 0.05
+"""A reading of a training whose learning is measured."""
 CLOSING_SECONDS = 6.0
 """For the report."""
 
@@ -57,8 +59,8 @@ def _later(plan: Plan) -> float:
 def _first(plan: Plan) -> float:
     """The first launch, which certifies programs, compiles them anew and learns."""
     frameworks = {case.backend for case in plan.cases}
-    steps = plan.workload.steps
-    learning = plan.learning_seeds * len(frameworks) * steps * (_step(plan) + READING_SECONDS / 50)
+    learned_steps = plan.learning_seeds * len(frameworks) * plan.workload.steps
+    learning = learned_steps * (_step(plan) + READING_SECONDS / READ_EVERY)
     compiling = sum(FIRST_SECONDS.get(case.backend, OTHER_SECONDS) for case in plan.cases)
     return _later(plan) + learning + compiling + CERTIFICATE_SECONDS * len(plan.cases)
 

@@ -1,5 +1,6 @@
 """Which cases a table or figure shows, and in which order."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -8,6 +9,7 @@ from backends.contract import TEXTBOOK
 from backends.ladder import EXPERT, LIMIT, TAUGHT
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.analysis.pairs import GROUP
+from benchmarks.analysis.statistics import both_ways
 from benchmarks.reports.formats import number, text
 
 TIERS = {
@@ -16,6 +18,8 @@ TIERS = {
     LIMIT: "the fastest program known in each framework",
 }
 """What the cases of each tier are."""
+NOT_JUDGED = "not judged"
+"""What stands for a verdict on a pair that may be compared and is not judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,16 @@ def comparable_cases(summary: pd.DataFrame) -> pd.DataFrame:
     """The cases whose times may be quoted: measured, certified and not held back; no controls."""
     trusted = (summary["status"] == "measured") & summary["certified"]
     return summary[trusted & (summary["held_back"] == "") & ~control_of(summary)]
+
+
+def compared(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Every pair that a run compares, both ways, with its verdict or NOT_JUDGED.
+
+    Where the tables have a pair twice, that with a verdict stands.
+    """
+    unjudged = tables["ratios"].assign(verdict=NOT_JUDGED)
+    pairs = both_ways(pd.concat([tables["verdicts"], unjudged], join="inner"))
+    return pairs.drop_duplicates(["case", "other"])
 
 
 def comparable_groups(findings: Findings) -> list[Group]:

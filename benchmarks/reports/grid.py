@@ -10,10 +10,10 @@ import pandas as pd
 
 from backends.registry import title_of
 from benchmarks.analysis.findings import control_of
-from benchmarks.analysis.statistics import both_ways
 from benchmarks.reports import sections
+from benchmarks.reports.cases import compared
 from benchmarks.reports.figures.looks import colours
-from benchmarks.reports.formats import MISSING, as_interval
+from benchmarks.reports.formats import as_interval
 from benchmarks.reports.run.certificates import CASE_MARKED
 from benchmarks.reports.sections import Column
 from benchmarks.reports.summary import Summary
@@ -40,8 +40,6 @@ AT_FIRST = ("case", "ms", "tier", "rank", "times-fastest", "times-floor", "start
 """Those that a reader sees who has chosen none."""
 ALWAYS = ("case", "ms")
 """Those that are there even where no case has a value."""
-NOT_JUDGED = "not judged"
-"""What stands for a verdict on a pair that may be compared and is not judged."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +104,8 @@ def _against(cases: list[str], summary: Summary) -> dict[str, Any]:
     """Each case against each other, by their places in `cases`; null where two are not compared."""
     place = {case: number for number, case in enumerate(cases)}
     cells: list[list[Any]] = [[None] * len(cases) for _ in cases]
-    for name in ("ratios", "verdicts"):
-        rows = summary.tables[name]
-        rows = rows if "verdict" in rows else rows.assign(verdict=NOT_JUDGED)
-        for row in both_ways(rows).to_dict("records"):
-            if row["case"] in place and row["other"] in place and pd.notna(row["ratio"]):
-                shown = [as_interval()(row, "ratio"), row["verdict"], row["ratio"]]
-                cells[place[row["case"]]][place[row["other"]]] = shown
-    return {"cases": cases, "cells": cells, "missing": MISSING}
+    for row in compared(summary.tables).to_dict("records"):
+        if row["case"] in place and row["other"] in place and pd.notna(row["ratio"]):
+            shown = [as_interval()(row, "ratio"), row["verdict"], row["ratio"]]
+            cells[place[row["case"]]][place[row["other"]]] = shown
+    return {"cases": cases, "cells": cells}

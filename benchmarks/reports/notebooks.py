@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from benchmarks.analysis.statistics import both_ways, ends
+from benchmarks.analysis.statistics import ends
 from benchmarks.errors import UsageError
 from benchmarks.reports import summary
+from benchmarks.reports.cases import compared
 from benchmarks.reports.formats import joined
-from benchmarks.reports.grid import NOT_JUDGED
 from benchmarks.reports.summary import Summary
 from benchmarks.words import similar_to
 
@@ -79,14 +79,12 @@ class Run:
         names = set(self.summary.tables["summary"]["case"])
         for name in (case, other):
             _known(name, names, "case")
-        for name in ("verdicts", "ratios"):
-            rows = self.summary.tables[name]
-            rows = both_ways(rows if "verdict" in rows else rows.assign(verdict=NOT_JUDGED))
-            rows = rows[(rows["case"] == case) & (rows["other"] == other)]
-            if len(rows):
-                row = rows.iloc[0]
-                return Verdict(row["verdict"], *(float(row[end]) for end in ends("ratio")))
-        raise UsageError(f"{case} and {other} are not compared in this run")
+        rows = compared(self.summary.tables)
+        rows = rows[(rows["case"] == case) & (rows["other"] == other)]
+        if rows.empty:
+            raise UsageError(f"{case} and {other} are not compared in this run")
+        row = rows.iloc[0]
+        return Verdict(row["verdict"], *(float(row[end]) for end in ends("ratio")))
 
     @property
     def figures(self) -> list[str]:

@@ -25,7 +25,6 @@ from benchmarks.reports.grid import Grid
 from benchmarks.reports.sections import Document
 from benchmarks.reports.summary import Summary
 
-FILE = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
 EXPORTED = "window.draw = (at, shown, options) => vegaEmbed(at, shown, options);"
 """What the page uses of Vega."""

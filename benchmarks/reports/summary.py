@@ -16,19 +16,19 @@ import pandas as pd
 
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle import files
-from benchmarks.bundle.reader import RESTORE, Bundle
+from benchmarks.bundle.reader import RESTORE, Bundle, refuse_constant
 from benchmarks.bundle.records import Environment
 from benchmarks.errors import UsageError
 from benchmarks.reports.run import certificates
 from benchmarks.reports.run import document as run
 from benchmarks.reports.sections import Document
 from benchmarks.schema import frames
-from benchmarks.schema.tables import COMPUTED, TABLES
+from benchmarks.schema.tables import COMPUTED, LARGEST, TABLES
 
 FILE, FORMAT = "summary.json", 1
 SCHEMA = Path(__file__).parents[1] / "schema" / "summary.schema.json"
-LARGEST_COUNT, LARGEST_NUMBER = 10**15, 1e300
-"""No count and no number of a table is larger."""
+LARGEST_NUMBER = 1e300
+"""No number of a table is larger; no count is larger than LARGEST."""
 MARGINS = "margins"
 """The table beside those of the schema: of certificates.csv, what came closest to its bound."""
 
@@ -104,7 +104,7 @@ def _fits(value: Any, kind: str) -> bool:
     if kind in ("text", "flag"):
         return isinstance(value, str if kind == "text" else bool)
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) <= (LARGEST_COUNT if kind == "integer" else LARGEST_NUMBER)
+    return number and abs(value) <= (LARGEST if kind == "integer" else LARGEST_NUMBER)
 
 
 def _typed(name: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -160,7 +160,7 @@ def read(folder: Path) -> Summary:
     path = folder / FILE
     write_it = f"write it with: python run_all.py report {folder}"
     try:
-        content = json.loads(files.read_bytes(folder, FILE), parse_constant=_refuse)
+        content = json.loads(files.read_bytes(folder, FILE), parse_constant=refuse_constant)
         # Half of a surrogate pair is nothing that can be written.
         json.dumps(content, ensure_ascii=False).encode()
     except OSError as error:
@@ -173,11 +173,6 @@ def read(folder: Path) -> Summary:
         return Summary.from_json(content)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise UsageError(f"{path}: {error}; {RESTORE}") from None
-
-
-def _refuse(constant: str) -> float:
-    """Raise ValueError for NaN and the infinities, which JSON does not have."""
-    raise ValueError(f"{constant} is no number")
 
 
 def problem_of(content: Any) -> str:
