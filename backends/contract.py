@@ -4,6 +4,8 @@ Frozen dataclasses and NumPy arrays go in and out, so nothing of a framework lea
 backend. The module that the registry names has:
 
     TRAINERS              the modes it offers: {mode: TrainerMaker}
+    GROUP_TRAINERS        those that train in a group of ranks, which share each batch; may be left
+                          out
     Floor                 the least that a step can be in this framework: a subclass of floors.Floor
     versions()            the versions of the packages it runs on: {package: version}
     configure(execution)  makes the process-wide settings, before anything is built; called again
@@ -13,12 +15,21 @@ backend. The module that the registry names has:
     unusable(device)      the modes that cannot run in this process and why, found by trying what
                           they need: {mode: reason}; may be left out where a backend that computes
                           can run all its modes
+    join(execution, addresses)
+                          enters the group of ranks that meet at these addresses, one a rank, as in
+                          "127.0.0.1:4711"; called once, before anything is built; only where a
+                          mode trains in a group
+    reduction(execution, count)
+                          a function that sums up `count` numbers over all ranks, by the library
+                          that the framework has for it, and waits until it is done; called in all
+                          ranks; only where a mode trains in a group, and for shared memory in NumPy
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from time import process_time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -166,6 +177,12 @@ class Execution:
     steps_per_call: int = 50  # where the mode's entry in the registry says many_steps
     products: dict[str, str] = field(default_factory=dict)
     """The library of each product of `product_names`; empty where it is chosen by measurement."""
+    rank: int = 0  # the number of this process in its group, from 0
+    ranks: int = 1  # the processes that train together, each its share of every batch
+
+    def share(self, rows: Array) -> Array:
+        """The rank's part of each batch: `rows` (steps, batch_size) cut as evenly as possible."""
+        return np.array_split(rows, self.ranks, axis=1)[self.rank]
 
     @property
     def stored(self) -> str:
@@ -225,6 +242,10 @@ class Timed(ABC):
     def synchronise(self) -> None:
         """Return only when the device has finished all its work."""
 
+    def cpu_seconds(self) -> float:
+        """CPU time that all threads which train have used so far."""
+        return process_time()
+
     def products(self) -> dict[str, str]:
         """The library of each product of `product_names`, where there was a choice."""
         return {}
@@ -278,7 +299,8 @@ class Trainer(Timed):
     def losses(self) -> Array:
         """The loss of each step of the framework's last call, (steps,), before its update.
 
-        Raises NotKeptError where a mode keeps less than that.
+        In a group the mean over its ranks is the loss of the whole batch. Raises NotKeptError where
+        a mode keeps less than that.
         """
 
     @abstractmethod

@@ -33,6 +33,7 @@ class Mode:
     many_steps: bool = False  # whether `train` works in calls of Execution.steps_per_call steps
     packages: tuple[str, ...] = ()  # what it imports besides the backend's packages
     environment: dict[str, str] = field(default_factory=dict)  # variables that it is started with
+    overlaps: bool = False  # whether a group sums up gradients while others are still computed
     libraries: tuple[str, ...] = ()  # those that all its products can be told to take, if any
 
 
@@ -46,6 +47,7 @@ class Backend:
     packages: tuple[str, ...]  # the names that it imports
     distributions: tuple[str, ...]  # names on PyPI, whose versions a run records
     modes: dict[str, Mode]  # its ladder; a mode comes after the one below it
+    group_modes: dict[str, Mode] = field(default_factory=dict)  # those of a group of ranks
     renamed: dict[str, str] = field(default_factory=dict)  # modes' former names
     devices: tuple[str, ...] = ("cpu", "gpu")
     precisions: tuple[str, ...] = tuple(PRECISIONS)
@@ -54,14 +56,19 @@ class Backend:
 
     def steps_per_call(self, execution: Execution) -> int:
         """The number of steps that one call of the framework trains."""
-        many_steps = execution.mode == FLOOR or self.modes[execution.mode].many_steps
+        mode = self.mode(execution.mode)
+        many_steps = execution.mode == FLOOR or (mode is not None and mode.many_steps)
         return execution.steps_per_call if many_steps else 1
 
-    def standing_for(self, tier: str, device: str) -> tuple[str, ...]:
-        """The modes that stand for a tier on a device: one, or none."""
+    def mode(self, name: str) -> Mode | None:
+        """Its mode of this name, in one process or in a group; None where it has none."""
+        return self.modes.get(name) or self.group_modes.get(name)
+
+    def standing_for(self, tier: str, device: str, *, group: bool = False) -> tuple[str, ...]:
+        """The modes that stand for a tier on a device, or do in a `group`: one, or none."""
         return tuple(
             name
-            for name, mode in self.modes.items()
+            for name, mode in (self.group_modes if group else self.modes).items()
             if mode.stands and mode.tier == tier and device in mode.devices
         )
 
@@ -73,4 +80,5 @@ class Backend:
     def from_json(cls, text: str) -> Self:
         """The entry that `to_json` has written."""
         fields = json.loads(text)
-        return cls(**fields | {"modes": {key: Mode(**m) for key, m in fields["modes"].items()}})
+        ladders = ("modes", "group_modes")
+        return cls(**fields | {n: {k: Mode(**m) for k, m in fields[n].items()} for n in ladders})

@@ -20,8 +20,10 @@ BACKENDS = {entry.name: entry for entry in (PYTORCH, TENSORFLOW, JAX, NUMPY)}
 
 
 def mode_names() -> tuple[str, ...]:
-    """Every mode of any backend, once."""
-    return tuple(dict.fromkeys(mode for entry in BACKENDS.values() for mode in entry.modes))
+    """Every mode of any backend, once; those of groups last."""
+    entries = BACKENDS.values()
+    ladders = (*(entry.modes for entry in entries), *(entry.group_modes for entry in entries))
+    return tuple(dict.fromkeys(mode for ladder in ladders for mode in ladder))
 
 
 def renamed(mode: str) -> dict[str, str]:
@@ -36,7 +38,7 @@ def title_of(backend: str) -> str:
 
 def mode_of(backend: str, mode: str) -> Mode | None:
     """A backend's mode; None where the registry does not have it, as in old bundles."""
-    return BACKENDS[backend].modes.get(mode) if backend in BACKENDS else None
+    return BACKENDS[backend].mode(mode) if backend in BACKENDS else None
 
 
 def tier_of(backend: str, mode: str) -> str:
@@ -56,7 +58,8 @@ def missing_packages(backend: Backend, mode: str = "") -> list[str]:
 
     Nothing is imported to tell.
     """
-    packages = backend.modes[mode].packages if mode else backend.packages
+    of_mode = backend.mode(mode)
+    packages = of_mode.packages if of_mode else backend.packages
     return [package for package in packages if find_spec(package) is None]
 
 

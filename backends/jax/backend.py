@@ -15,9 +15,20 @@ from backends.contract import Execution, Trainer, TrainerMaker, Training
 from backends.jax.expert import Ahead, Compiled, Eager, NNXCached, NNXSplit, Undonated
 from backends.jax.floor import Floor
 from backends.jax.limit import Handwritten, Scan, ScanUnrolled
+from backends.jax.ranks import GROUP_TRAINERS, join, reduction
 from backends.jax.taught import NNX, NNXBare, NNXResident
 
-__all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
+__all__ = [
+    "GROUP_TRAINERS",
+    "TRAINERS",
+    "Floor",
+    "configure",
+    "join",
+    "profiled",
+    "reduction",
+    "unusable",
+    "versions",
+]
 
 
 def keras_fit(training: Training, execution: Execution) -> Trainer:
@@ -72,4 +83,4 @@ def unusable(_device: str) -> dict[str, str]:
     if isinstance(seen[0], jax.core.Tracer):
         return {}
     reason = "jax.jit is switched off here: unset JAX_DISABLE_JIT"
-    return {mode: reason for mode in TRAINERS if mode != "eager"}
+    return {mode: reason for mode in (*TRAINERS, *GROUP_TRAINERS) if mode != "eager"}

@@ -121,5 +121,24 @@ JAX = Backend(
             environment={"KERAS_BACKEND": "jax"},
         ),
     },
+    group_modes={
+        "sharded": Mode(
+            tier=TAUGHT,
+            about="a jitted step whose batch is sharded over the ranks, by NamedSharding",
+            source="https://docs.jax.dev/en/latest/sharded-computation.html",
+            stands=True,
+            inputs=RESIDENT,
+        ),
+        "shard-map": Mode(
+            tier=LIMIT,
+            about="many steps in one shard_map, by hand, with one psum of all gradients a step",
+            below="sharded",
+            change="shard_map, derivative and Adam by hand, one psum, the loop in the program",
+            source="https://docs.jax.dev/en/latest/notebooks/shard_map.html",
+            stands=True,
+            inputs=RESIDENT,
+            many_steps=True,
+        ),
+    },
     renamed={"multistep": "scan"},
 )

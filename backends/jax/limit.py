@@ -68,13 +68,22 @@ class Handwritten(Scan):
         weight, bias = layers[-1]
         log_shares = jax.nn.log_softmax((outputs[-1] @ weight + bias).astype(images.dtype))
         truth = jax.nn.one_hot(labels, len(bias), dtype=images.dtype)
-        loss = -(log_shares * truth).sum() / len(labels)
-        delta = cast((jnp.exp(log_shares) - truth) / len(labels))
+        size = self._averaged_over(labels)
+        loss = -(log_shares * truth).sum() / size
+        delta = cast(self._delta(log_shares, truth) / size)
         gradients = [(self._turned_product(outputs[-1], delta), delta.sum(0))]
         for layer in reversed(range(len(layers) - 1)):
             delta = jnp.where(outputs[layer + 1] > 0, delta @ layers[layer + 1][0].T, 0)
             gradients.insert(0, (outputs[layer].T @ delta, delta.sum(0)))
         return loss, gradients
+
+    def _averaged_over(self, labels: jax.Array) -> int:
+        """The images over which loss and gradients are means."""
+        return len(labels)
+
+    def _delta(self, log_shares: jax.Array, truth: jax.Array) -> jax.Array:
+        """The derivative of each image's loss by its logits."""
+        return jnp.exp(log_shares) - truth
 
     def _turned_product(self, inputs: jax.Array, delta: jax.Array) -> jax.Array:
         """The last weight's gradient, inputsᵀ · delta, computed as (deltaᵀ · inputs)ᵀ.

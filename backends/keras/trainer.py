@@ -67,7 +67,9 @@ class KerasTrainer(Trainer):
     def state(self) -> State:
         self._settle()
         parameters, first, second = map(as_layers, self._variables_of_state())
-        return State(parameters, first, second, int(self._optimizer.iterations))
+        return State(
+            parameters, first, second, int(keras.ops.convert_to_numpy(self._optimizer.iterations))
+        )
 
     def logits(self, images: Array) -> Array:
         result = self._model(images, training=False)

@@ -8,9 +8,19 @@ import numpy as np
 
 from backends.contract import Execution, Trainer
 from backends.numpy.floor import Floor
+from backends.numpy.ranks import join, reduction
 from backends.numpy.taught import Eager
 
-__all__ = ["TRAINERS", "Eager", "Floor", "configure", "profiled", "versions"]
+__all__ = [
+    "TRAINERS",
+    "Eager",
+    "Floor",
+    "configure",
+    "join",
+    "profiled",
+    "reduction",
+    "versions",
+]
 
 TRAINERS: dict[str, type[Trainer]] = {"eager": Eager}
 

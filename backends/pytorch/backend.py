@@ -31,9 +31,20 @@ from backends.pytorch.limit import (
     HandwrittenPrivate,
     OneDNN,
 )
+from backends.pytorch.ranks import GROUP_TRAINERS, join, reduction
 from backends.pytorch.taught import Eager, Flushed, Fused, Quickstart
 
-__all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
+__all__ = [
+    "GROUP_TRAINERS",
+    "TRAINERS",
+    "Floor",
+    "configure",
+    "join",
+    "profiled",
+    "reduction",
+    "unusable",
+    "versions",
+]
 
 
 def keras_fit(training: Training, execution: Execution) -> Trainer:
@@ -75,7 +86,8 @@ def configure(execution: Execution) -> None:
     # "highest" is the default, made explicit: float32 on a GPU too, not TF32, which is "high".
     torch.set_float32_matmul_precision("high" if execution.precision == "tf32" else "highest")
     # Before the first parallel operation, since threads inherit it when they start.
-    flushes = execution.mode == FLOOR or getattr(TRAINERS.get(execution.mode), "flushes", False)
+    trainer = (TRAINERS | GROUP_TRAINERS).get(execution.mode)
+    flushes = execution.mode == FLOOR or getattr(trainer, "flushes", False)
     torch.set_flush_denormal(flushes)
 
 
@@ -90,12 +102,12 @@ def profiled(folder: Path) -> Iterator[None]:
 def unusable(device: str) -> dict[str, str]:
     """The modes that torch.compile cannot serve here, and why."""
     reason = _not_traced() or _without_compiler(device) or _not_loaded()
-    return {mode: reason for mode in TRAINERS if _compiles(mode)} if reason else {}
+    trainers = TRAINERS | GROUP_TRAINERS
+    return {mode: reason for mode in trainers if _compiles(trainers[mode])} if reason else {}
 
 
-def _compiles(mode: str) -> bool:
+def _compiles(trainer: TrainerMaker) -> bool:
     """Whether a mode needs torch.compile."""
-    trainer = TRAINERS[mode]
     return isinstance(trainer, type) and issubclass(trainer, Compiled)
 
 

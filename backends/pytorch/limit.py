@@ -184,9 +184,13 @@ class HandwrittenMM(Flushed):
         memory = products.Memory(self._network.layer_sizes, batch_size, self._choice, self._images)
         # Each label as the share of the loss that the logarithm of each probability has.
         classes = F.one_hot(self._labels, self._network.layer_sizes[-1])
-        memory.shares = classes.to(self._flat.dtype) / -batch_size
+        memory.shares = classes.to(self._flat.dtype) / -self._averaged_over(batch_size)
         self._memory[batch_size] = memory
         return memory
+
+    def _averaged_over(self, size: int) -> int:
+        """The images over which loss and gradients are means, where a step has `size` of them."""
+        return size
 
     # 0.99 of a step without gradients alone (two cores of an Intel Xeon with AVX-512).
     @torch.inference_mode()
@@ -197,7 +201,7 @@ class HandwrittenMM(Flushed):
 
     def _find_gradients(self, rows: Tensor) -> Tensor:
         """Forward and backward; the loss."""
-        size = len(rows)
+        size, total = len(rows), self._averaged_over(len(rows))
         memory = self._memory.get(size) or self._prepare(size)
         images = torch.index_select(self._images, 0, rows, out=memory.images)
         shares = torch.index_select(memory.shares, 0, rows)
@@ -206,7 +210,7 @@ class HandwrittenMM(Flushed):
 
         log_probabilities = torch.log_softmax(logits, 1, dtype=shares.dtype)
         loss = torch.dot(log_probabilities.view(-1), shares.view(-1))
-        delta = torch.add(shares, log_probabilities.exp_(), alpha=1 / size, out=memory.deltas[-1])
+        delta = torch.add(shares, log_probabilities.exp_(), alpha=1 / total, out=memory.deltas[-1])
 
         for n in reversed(range(len(inputs))):
             weights_product, inputs_product = self._backwards[n]

@@ -139,7 +139,7 @@ class Eager(Trainer):
 
     def _forward(self, images: Tensor, model: Callable[..., Tensor] | None = None) -> Tensor:
         """The logits of the trainer's own model, or of `model`."""
-        model = model or self._model
+        model = self._model if model is None else model
         if self._execution.precision != "bfloat16":
             return model(images)
         with torch.autocast(self._device.type, torch.bfloat16):

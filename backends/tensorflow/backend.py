@@ -25,9 +25,20 @@ from backends.tensorflow.limit import (
     HandwrittenPrivate,
     XlaLoop,
 )
+from backends.tensorflow.ranks import GROUP_TRAINERS, join, reduction
 from backends.tensorflow.taught import Fit, Function, TrainOnBatch
 
-__all__ = ["TRAINERS", "Floor", "configure", "profiled", "unusable", "versions"]
+__all__ = [
+    "GROUP_TRAINERS",
+    "TRAINERS",
+    "Floor",
+    "configure",
+    "join",
+    "profiled",
+    "reduction",
+    "unusable",
+    "versions",
+]
 
 TRAINERS: dict[str, type[Trainer]] = {
     "keras-fit": Fit,
@@ -77,4 +88,4 @@ def unusable(_device: str) -> dict[str, str]:
     if not tf.function(lambda: tf.constant(tf.executing_eagerly()))():
         return {}
     reason = "tf.function is switched off here: something has called run_functions_eagerly"
-    return {mode: reason for mode in TRAINERS if mode != "eager"}
+    return {mode: reason for mode in (*TRAINERS, *GROUP_TRAINERS) if mode != "eager"}

@@ -18,6 +18,7 @@ class Floor(floors.Floor):
 
     def __init__(self, training: Training, batch_size: int, execution: Execution) -> None:
         self._steps_per_call = execution.steps_per_call
+        self._in_group = execution.ranks > 1
         self._network, self._adam, self._batch_size = training.network, training.adam, batch_size
         self._images = tf.cast(training.training_set.images, execution.product_type)
         self._labels = tf.constant(training.training_set.labels)
@@ -78,7 +79,11 @@ class Floor(floors.Floor):
         self._update(self._gradients)
 
     def synchronise(self) -> None:
-        tf.test.experimental.sync_devices()
+        if self._in_group:
+            # There TensorFlow has no function that waits for devices: what is read is done.
+            self._images[0, 0].numpy()
+        else:
+            tf.test.experimental.sync_devices()
 
     def products(self) -> dict[str, str]:
         return self._products

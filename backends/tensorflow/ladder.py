@@ -161,6 +161,15 @@ TENSORFLOW = Backend(
             many_steps=True,
         ),
     },
+    group_modes={
+        "multi-worker": Mode(
+            tier=TAUGHT,
+            about="a gradient tape in MultiWorkerMirroredStrategy",
+            source="https://www.tensorflow.org/tutorials/distribute/multi_worker_with_ctl",
+            stands=True,
+            inputs=RESIDENT,
+        ),
+    },
     renamed={"multistep": "xla-loop", "fit": "keras-fit-xla"},
     adam_forms=(TEXTBOOK, EPSILON_HAT),
 )

@@ -21,21 +21,21 @@ from benchmarks.analysis import (
     limits,
     means,
     pairs,
+    scaling,
     statistics,
 )
+from benchmarks.analysis.certified import certified_groups, is_certified
 from benchmarks.bundle import files
 from benchmarks.bundle.reader import Bundle
 from benchmarks.schema import (
     ACCURACY_MARGIN_POINTS,
-    HORIZON,
-    LEVELS,
-    block_figures,
-    figures,
     frames,
     repetition_in,
 )
 from benchmarks.schema.tables import COMPUTED, IDENTITY
 
+NOT_IN_ALL = ("tutorial", "group_floors", "scaling")
+"""The tables that a bundle has only where there is anything in them."""
 MOST_TRAININGS = 10
 """Total times are computed for up to this many times the steps of the run."""
 
@@ -62,6 +62,9 @@ class Findings:
     """The launches of cases whose processes ran on another speed: see noise.py."""
     floors: pd.DataFrame
     bounds: pd.DataFrame
+    group_floors: pd.DataFrame
+    scaling: pd.DataFrame
+    """These two without rows unless groups of ranks were timed: see scaling.py."""
     break_even: pd.DataFrame
     totals: pd.DataFrame
     curves: pd.DataFrame
@@ -107,41 +110,6 @@ def _startup(launches: pd.DataFrame, *, apart: bool) -> dict[Any, Any]:
     }
 
 
-def _certified(certificates: pd.DataFrame, launches: set[int], layers: int) -> bool:
-    """Whether a case has passed every check that it must have passed in `launches` to be trusted.
-
-    `certificates` are its rows, which are all of the first launch. In older bundles, which do not
-    tell their steps, later launches have the last level too. A check that is missing or was left
-    out as damaged proves nothing.
-    """
-    older = certificates["steps"].isna().all()
-    expected = {
-        (launch, level, *figure)
-        for launch in ({0, *launches} if older else {0})
-        for level in (LEVELS if launch == 0 else LEVELS[-1:])
-        for figure in figures(level, layers)
-        if not (older and figure[0] == HORIZON)
-    }
-    return _all_passed(certificates, ["launch", "level", "stage", "parameter"], expected)
-
-
-def _all_passed(checks: pd.DataFrame, key: list[str], expected: set[tuple[Any, ...]]) -> bool:
-    """Whether every check has passed, and all that are `expected` by their `key` are there."""
-    passed = checks[checks["passed"]].fillna({"parameter": ""})
-    found = set(passed[key].itertuples(index=False, name=None))
-    return expected <= found and bool(checks["passed"].all())
-
-
-def _blocks_certified(blocks: pd.DataFrame, launches: pd.DataFrame, layers: int) -> bool:
-    """Whether a timed block of a case has passed every check, in each launch that made them.
-
-    Bundles from before these checks have none, and a launch that was cut short made none.
-    """
-    checked = launches.loc[launches["checking_seconds"].notna(), "launch"]
-    expected = {(launch, *figure) for launch in checked for figure in block_figures(layers)}
-    return _all_passed(blocks, ["launch", "check", "parameter"], expected)
-
-
 def _fixed_seconds(samples: pd.DataFrame) -> float:
     """What a block costs beside its steps: what its lead-in took beyond as many timed steps."""
     expected = samples["lead_in_steps"].astype(float) * samples["seconds"] / samples["steps"]
@@ -176,8 +144,7 @@ def _case_row(
         "tier": tier_of(case["backend"], case["mode"]),
         "status": status,
         "reason": reason,
-        "certified": _certified(certificates, {*launches["launch"], *timed["launch"]}, layers)
-        and _blocks_certified(blocks, launches, layers),
+        "certified": is_certified(certificates, blocks, launches, timed, layers),
         # As it was asked for where it was not read.
         "precision_found": str(next(iter(products), case["precision"])),
         "launches": len(launches),
@@ -197,18 +164,23 @@ def _case_row(
 
 def compute_findings(bundle: Bundle) -> Findings:
     """Estimates, verdicts and ranks, from the bundle's measured tables."""
-    samples = bundle.undisturbed_samples
+    every_sample = bundle.undisturbed_samples
+    # Cases with batches of their own train something else: see scaling.py.
+    samples = every_sample[every_sample["batch"].isna()]
     step_seconds, other_speeds = statistics.on_main_speed(samples)
     apart = learning.trained_apart(bundle)
     run, workload = bundle.environment.run, bundle.environment.workload
-    cases = pd.DataFrame([case.to_json() for case in run.cases], columns=list(IDENTITY))
+    alike = [case.to_json() for case in run.cases if not case.batch]
+    cases = pd.DataFrame(alike, columns=list(IDENTITY)).fillna({"ranks": 1})
+    cases = cases.astype({"ranks": int})
     trainings = learning.trainings(bundle)
     summary = pd.DataFrame(
         [_case_row(bundle, case, step_seconds, trainings) for _, case in cases.iterrows()]
     )
     flops = Network(layer_sizes=workload.layer_sizes).step_flops(workload.batch_size)
     bounds = limits.compute_bounds(bundle.tables["pieces"])
-    floors, limited = limits.compute_limits(flops, samples, bundle.tables["parts"], bounds)
+    alone = samples[samples["ranks"].isna()]
+    floors, limited = limits.compute_limits(flops, alone, bundle.tables["parts"], bounds)
     held_back = (
         accuracy.apart(bundle.tables["accuracy"])
         | limits.late(samples)
@@ -261,6 +233,15 @@ def compute_findings(bundle: Bundle) -> Findings:
         other_speeds=other_speeds,
         floors=floors,
         bounds=bounds,
+        group_floors=scaling.group_floors(samples),
+        scaling=scaling.scaling(
+            run.cases,
+            every_sample,
+            bundle.tables["parts"],
+            comparable,
+            certified_groups(bundle),
+            workload.batch_size,
+        ),
         # Of cases that are ranked: the pairs of all rungs are too many to read.
         break_even=break_even.find_overtakings(
             samples, launches, list(ranks), apart=run.seeds is not None
@@ -330,5 +311,5 @@ def write(findings: Findings, folder: Path) -> None:
     """Write the computed tables; that of the tutorial only where there is anything in it."""
     for name in COMPUTED.keys() - {"sweep"}:
         table: pd.DataFrame = getattr(findings, name)
-        if name != "tutorial" or len(table):
+        if name not in NOT_IN_ALL or len(table):
             files.write_text(folder, f"{name}.csv", table.to_csv(index=False))

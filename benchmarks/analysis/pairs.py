@@ -84,7 +84,7 @@ def rung_below(case: pd.Series, comparable: pd.DataFrame) -> tuple[str, list[str
             same_input = found[found["input"] == case["input"]]
             return str((same_input if len(same_input) else found)["case"].iloc[0]), passed_over
         passed_over.append(mode.below)
-        mode = entry.modes[mode.below]
+        mode = mode_of(case["backend"], mode.below)
     return "", passed_over
 
 
@@ -146,7 +146,8 @@ def find_ladders(
     below = {rung["case"]: rung_below(rung, comparable) for rung in rungs}
     rows = []
     for rung, depth in _in_tree_order(rungs, {case: name for case, (name, _) in below.items()}):
-        case, mode = rung["case"], BACKENDS[rung["backend"]].modes[rung["mode"]]
+        case, mode = rung["case"], mode_of(rung["backend"], rung["mode"])
+        assert mode is not None, "it is a rung"
         name, passed_over = below[case]
         failed = rung["status"] == "measured" and not rung["certified"]
         row: dict[str, Any] = {column: rung[column] for column in FROM_SUMMARY}
@@ -160,7 +161,8 @@ def find_ladders(
 
 def _place(backend: str, mode: str) -> tuple[int, int]:
     """The place of a rung in the registry."""
-    return list(BACKENDS).index(backend), list(BACKENDS[backend].modes).index(mode)
+    entry = BACKENDS[backend]
+    return list(BACKENDS).index(backend), [*entry.modes, *entry.group_modes].index(mode)
 
 
 def _is_rung(row: pd.Series) -> bool:

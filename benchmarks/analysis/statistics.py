@@ -42,7 +42,7 @@ STOPPING_LEVEL = 0.005
 most STOPPING_LEVEL may end a run early. A run looks at its verdicts after each launch: these levels
 keep the share of equal pairs that are ever called different under 5%, as `benchmarks.validation`
 shows."""
-MATCHED = ("precision_found", "device", "adam")
+MATCHED = ("precision_found", "device", "adam", "ranks")
 """Only cases that have these in common are compared: the precision of products by their effect, the
 device, and the form of Adam. `pairs.py` says which of them are."""
 

@@ -259,7 +259,8 @@ def _check_agreement(
     if (row.get("launch") or 0) > run.finished_launches:
         finished = f"{run.finished_launches} finished by environment.json, counted from 0"
         raise DamageError("launch", f"'{row['launch']}' is beyond the {finished}")
-    if row.get("batch_size", size := environment.workload.batch_size) != size:
+    size = row.get("batch") or environment.workload.batch_size
+    if row.get("batch_size", size) != size:
         raise DamageError(
             "batch_size", f"'{row['batch_size']}' is not {size}, as in environment.json"
         )

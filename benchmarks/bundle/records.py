@@ -132,6 +132,12 @@ class CaseRecord(Record):
     adam: Annotated[str, "Form of Adam."]
     repetition: Annotated[int, "0, or the number of this repetition of another case."]
     variant: Annotated[str | None, "What it is called as a variant of another case."] = None
+    ranks: Annotated[
+        int | None, "Processes that train it together; left out for one.", POSITIVE
+    ] = None
+    batch: Annotated[
+        int | None, "Images of its batches where these are not the workload's.", "images", POSITIVE
+    ] = None
 
     @classmethod
     def from_json(cls, content: dict[str, Any], within: str = "") -> Self:

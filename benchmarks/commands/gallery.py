@@ -40,7 +40,7 @@ def main(argv: list[str], console: Console) -> int:
         raise UsageError(f"gallery: needs what is not installed: {', '.join(missing)}")
     # Not above: what it needs may be missing.
     from benchmarks.reports import page
-    from benchmarks.reports.figures import charts, marks
+    from benchmarks.reports.figures import between_runs, marks
 
     found = _read(arguments.folder, console)
     if not found:
@@ -60,7 +60,7 @@ def main(argv: list[str], console: Console) -> int:
         pages = {name: f"{name}/{report.PAGE}" for name in found}
         first, histories = gallery.document(found, pages)
         drawn = {
-            name: marks.specification(charts.history(rows, rows["run"].unique()))
+            name: marks.specification(between_runs.history(rows, rows["run"].unique()))
             for name, rows in histories.items()
             if name in first.figures
         }

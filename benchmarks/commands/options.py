@@ -15,7 +15,7 @@ from benchmarks.errors import UsageError
 from benchmarks.machine import processor
 from benchmarks.machine.project import device_problem
 from benchmarks.machine.settings import default_threads
-from benchmarks.plan import data, variants
+from benchmarks.plan import data, seats, variants
 from benchmarks.plan.cases import KERAS_ADAM
 from benchmarks.plan.presets import PRESETS
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
@@ -64,6 +64,7 @@ def number(
 
 positive_int = number(int, lambda value: value >= 1, "a positive whole number", LARGEST)
 positive_float = number(float, lambda value: value > 0, "a positive number", 1e100)
+several = number(int, lambda value: value >= 2, "a whole number of 2 or more", LARGEST)
 seed_number = number(int, lambda value: value >= 0, "a whole number of 0 or more", LARGEST)
 
 
@@ -273,6 +274,17 @@ def add_case_options(parser: argparse.ArgumentParser, *, backends: bool = True) 
     machine.add_argument("--wait", action="store_true",
         help="start when the run that is going on has ended, instead of refusing to start beside "
         "it")  # fmt: skip
+    groups = parser.add_argument_group("groups of ranks, which share each batch")
+    groups.add_argument("--ranks", nargs="+", type=listed(several), action="extend", default=[],
+        metavar="NUMBER", help="train in groups of so many processes as well, by each framework's "
+        "own engine, each on CPUs or a GPU of its own")  # fmt: skip
+    groups.add_argument("--weak", action="store_true",
+        help="groups train a second time with a whole batch for each rank")  # fmt: skip
+    groups.add_argument("--hosts", nargs="+", type=listed(str), action="extend", default=[],
+        metavar="ADDRESS", help="machines of the ranks besides the first of each group, which runs "
+        "here")  # fmt: skip
+    groups.add_argument("--launcher", default=seats.LAUNCHER, metavar="COMMAND",
+        help="what starts a command on another machine; default: \"%(default)s\"")  # fmt: skip
     work = parser.add_argument_group("what is trained")
     work.add_argument("--hidden", nargs="*", type=listed(positive_int), default=[512, 512],
         metavar="SIZE",

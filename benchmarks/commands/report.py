@@ -182,9 +182,9 @@ def _report_several(folders: list[Path], output: Path, console: Console) -> None
         files.write_text(unfinished, "report.md", report.markdown(drawn=drawn))
         if drawn:
             from benchmarks.reports import page
-            from benchmarks.reports.figures import charts, marks
+            from benchmarks.reports.figures import between_runs, marks
 
-            figure = marks.specification(charts.bundles(several.cases(named)))
+            figure = marks.specification(between_runs.bundles(several.cases(named)))
             files.write_bytes(unfinished, image("bundles"), marks.image(figure))
             files.write_text(unfinished, PAGE, page.page(report, {"bundles": figure}))
     _announce(output, console)

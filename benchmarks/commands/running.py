@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -28,10 +29,11 @@ from benchmarks.machine.advice import together
 from benchmarks.machine.disturbance import other_load
 from benchmarks.machine.settings import ROOT, available_cpus, default_threads
 from benchmarks.plan import data, expected
-from benchmarks.plan.cases import Case, floors_of, select_cases, with_variants
+from benchmarks.plan.cases import Case, floors_of, group_cases, select_cases, with_variants
 from benchmarks.plan.expected import clock
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
+from benchmarks.plan.seats import Hosts
 from benchmarks.plan.variants import Variant
 from benchmarks.plan.workload import Workload
 from benchmarks.reports import sections
@@ -52,17 +54,25 @@ def choose_cases(
     only their base cases run beside them.
     """
     variants: list[Variant] = getattr(arguments, "variant", [])
+    preset = replace(PRESETS[arguments.preset], inputs=inputs)
+    which: dict[str, Any] = {"backends": arguments.backends, "modes": arguments.modes}
+    where: dict[str, Any] = {"precision": arguments.precision, "device": arguments.device}
+    groups = group_cases(
+        preset=preset, **which, **where, ranks=arguments.ranks,
+        batch_of_rank=arguments.batch_size if arguments.weak else 0,
+    )  # fmt: skip
     cases = []
     if not variants or arguments.backends or arguments.modes or arguments.input:
         cases = select_cases(
-            preset=replace(PRESETS[arguments.preset], inputs=inputs),
-            backends=arguments.backends,
-            modes=arguments.modes,
-            inputs=arguments.input,
-            precision=arguments.precision,
-            device=arguments.device,
+            preset=preset, **which, **where, inputs=arguments.input,
             keras_adam=arguments.keras_adam,
-        )
+        )  # fmt: skip
+        if not (cases or groups):
+            raise UsageError(
+                "no case has these backends, modes and inputs together; `run_all.py list` shows "
+                "them"
+            )
+    cases = [*cases, *groups]
     return with_variants(cases, variants, precision=arguments.precision, device=arguments.device)
 
 
@@ -76,7 +86,15 @@ def prepare(
     preset, device = PRESETS[arguments.preset], arguments.device
     dataset = data.load(arguments.data_dir)
     check_batch_size("--batch-size", arguments.batch_size, dataset)
-    threads, cpus = choose_processors(arguments.threads, arguments.cpus)
+    ranks = max([case.ranks for case in cases if not arguments.hosts], default=1)
+    threads, cpus = choose_processors(arguments.threads, arguments.cpus, ranks)
+    for case in cases:
+        if case.ranks > arguments.batch_size:
+            raise UsageError(
+                f"{case.name}: a batch of {arguments.batch_size} images cannot be shared by "
+                f"{case.ranks} ranks"
+            )
+        check_batch_size("--weak: a batch of", case.batch, dataset)
     most = len(cpus) or available_cpus()
     for case in cases:
         if (own := case.overrides.threads) > most:
@@ -88,7 +106,12 @@ def prepare(
     cases = [run_by(case, pythons) for case in cases]
     floors = [
         run_by(floor, pythons)
-        for floor in floors_of(floors_wanted(arguments), arguments.precision, device)
+        for floor in floors_of(
+            floors_wanted(arguments),
+            arguments.precision,
+            device,
+            sorted({case.ranks for case in cases if case.ranks > 1}),
+        )
     ]
     programs = {program_of(case) for case in (*cases, *floors)}
     probes = probe.probe_each(sorted(programs), device)
@@ -130,6 +153,7 @@ def prepare(
         seed=arguments.seed,
         threads=threads,
         named_cpus=cpus,
+        hosts=Hosts(names=tuple(arguments.hosts), launcher=arguments.launcher),
         time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),
     )
     if problem := plan.memory_problem(in_turn=in_turn):
@@ -162,13 +186,22 @@ def show_plan(plan: Plan, console: Console) -> None:
     )
 
 
-def choose_processors(threads: int | None, named: list[int] | None) -> tuple[int, tuple[int, ...]]:
+def choose_processors(
+    threads: int | None, named: list[int] | None, ranks: int = 1
+) -> tuple[int, tuple[int, ...]]:
     """The threads of each worker, and the CPUs named for them; UsageError where they are too few.
 
-    `named` are the CPUs of --cpus, `threads` the value of --threads.
+    `named` are the CPUs of --cpus, `threads` the value of --threads. Where groups of so many
+    `ranks` run here, each rank has CPUs of its own, as many as a case of one process.
     """
     cpus = tuple(dict.fromkeys(named or ()))
-    threads = threads or len(cpus) or default_threads()
+    threads = threads or max((len(cpus) or default_threads()) // ranks, 1)
+    if threads * ranks > (most := len(cpus) or available_cpus()) and ranks > 1:
+        each = f"{threads} thread{'s' if threads > 1 else ''}"
+        raise UsageError(
+            f"--ranks {ranks}: ranks of {each} each need {threads * ranks} CPUs, and {most} may "
+            "be used"
+        )
     if cpus and threads > len(cpus):
         raise UsageError(f"--threads {threads}: --cpus names only {len(cpus)}")
     if threads > available_cpus():

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 from backends.contract import EPSILON_HAT, TEXTBOOK
 from backends.ladder import FLOOR, LIMIT
-from backends.registry import BACKENDS, tier_of
+from backends.registry import BACKENDS, mode_of, tier_of
 from benchmarks.errors import UsageError
 from benchmarks.plan.presets import Preset
 from benchmarks.plan.variants import NOTHING, Overrides, Variant
@@ -32,6 +32,10 @@ class Case:
     adam: str = TEXTBOOK
     repetition: int = 0
     """0, or the number of this repetition of another case: a control."""
+    ranks: int = 1
+    """The processes that train it together, each its share of every batch."""
+    batch: int = 0
+    """The images of its batches where these are not the workload's, else 0."""
     slowed_by: float = 0.0
     """The share of steps that each block trains without counting them; for validation."""
     variant: str = ""
@@ -47,6 +51,10 @@ class Case:
             parts.append("streamed")
         if self.adam == EPSILON_HAT:
             parts.append("stock-adam")
+        if self.ranks > 1:
+            parts.append(f"{self.ranks} ranks")
+        if self.batch:
+            parts.append(f"batch {self.batch}")
         if self.slowed_by:
             parts.append(f"slowed by {100 * self.slowed_by:g}%")
         if self.variant:
@@ -56,14 +64,14 @@ class Case:
     @property
     def many_steps(self) -> bool:
         """Whether it trains many steps in one call of the framework."""
-        return self.mode == FLOOR or BACKENDS[self.backend].modes[self.mode].many_steps
+        mode = mode_of(self.backend, self.mode)
+        return self.mode == FLOOR or (mode is not None and mode.many_steps)
 
     @property
     def environment(self) -> dict[str, str]:
         """The environment variables that it is started with besides those of every case."""
-        modes = BACKENDS[self.backend].modes
-        of_mode = modes[self.mode].environment if self.mode in modes else {}
-        return of_mode | dict(self.overrides.environment)
+        mode = mode_of(self.backend, self.mode)
+        return (mode.environment if mode else {}) | dict(self.overrides.environment)
 
     @property
     def differs_in(self) -> str:
@@ -74,7 +82,11 @@ class Case:
         """The columns of every table that say which case a row belongs to."""
         columns = asdict(self)
         del columns["slowed_by"], columns["overrides"]
-        return {"case": self.name, **columns, "variant": self.variant or None}
+        # Empty where there is nothing to say, as in bundles from before these columns.
+        later = {"variant": "", "ranks": 1, "batch": 0}
+        given = {name: columns.pop(name) for name in later}
+        last = {name: given[name] if given[name] != none else None for name, none in later.items()}
+        return {"case": self.name, **columns, **last}
 
 
 def select_cases(
@@ -110,11 +122,40 @@ def select_cases(
             cases += [
                 replace(case, input=i, adam=form) for i in chosen for form in forms or [TEXTBOOK]
             ]
-    if not cases:
-        raise UsageError(
-            "no case has these backends, modes and inputs together; `run_all.py list` shows them"
-        )
     return list(dict.fromkeys(cases))
+
+
+def group_cases(
+    *,
+    preset: Preset,
+    backends: list[str] | None,
+    modes: list[str] | None,
+    precision: str,
+    device: str,
+    ranks: Collection[int],
+    batch_of_rank: int = 0,
+) -> list[Case]:
+    """The cases of groups of so many `ranks`: the preset's, unless backends or modes are named.
+
+    Where there is a `batch_of_rank`, each group trains a second time with that batch for each rank.
+    Raises UsageError where a mode is named that trains in a group, and there is no number of ranks.
+    """
+    every = {mode for entry in BACKENDS.values() for mode in entry.group_modes}
+    named = [mode for mode in modes or () if mode in every]
+    if named and not ranks:
+        raise UsageError(f"{named[0]} trains in a group: say of how many, as in --ranks 2")
+    of_preset, cases = preset.group_modes(device), []
+    for name in backends or of_preset:
+        offered = BACKENDS[name].group_modes
+        # Modes of single processes choose among these alone.
+        for mode in named or (() if modes else of_preset.get(name, ())):
+            if mode in offered and device in offered[mode].devices:
+                case = Case(
+                    backend=name, mode=mode, input="resident", precision=precision, device=device
+                )
+                cases += [replace(case, ranks=count) for count in ranks]
+    wider = [replace(case, batch=case.ranks * batch_of_rank) for case in cases if batch_of_rank]
+    return [*cases, *wider]
 
 
 def with_variants(
@@ -153,16 +194,26 @@ def with_control(cases: list[Case]) -> list[Case]:
 
     It repeats a variant only where there is nothing else.
     """
-    plain = [case for case in cases if not case.variant] or cases
+    alone = [case for case in cases if case.ranks == 1] or cases
+    plain = [case for case in alone if not case.variant] or alone
     textbook = [case for case in plain if case.adam == TEXTBOOK]
     at_limit = [case for case in textbook if tier_of(case.backend, case.mode) == LIMIT]
     return [*cases, replace((at_limit or plain)[-1], repetition=1)]
 
 
-def floors_of(backends: Collection[str], precision: str, device: str) -> list[Case]:
-    """The floors of these backends, as far as they have one in a precision and on a device."""
+def floors_of(
+    backends: Collection[str], precision: str, device: str, ranks: Collection[int] = ()
+) -> list[Case]:
+    """The floors of these backends, as far as they have one in a precision and on a device.
+
+    Those of single processes, and those of groups of so many `ranks`.
+    """
     return [
-        Case(backend=name, mode=FLOOR, input="resident", precision=precision, device=device)
+        Case(
+            backend=name, mode=FLOOR, input="resident", precision=precision, device=device,
+            ranks=count,
+        )
+        for count in (1, *ranks)
         for name, backend in BACKENDS.items()
         if name in backends and precision in backend.precisions and device in backend.devices
-    ]
+    ]  # fmt: skip

@@ -10,6 +10,7 @@ from benchmarks.machine.settings import best_cpus
 from benchmarks.plan.blocks import STEPS_PER_CALL, BlockLength, block_length
 from benchmarks.plan.cases import Case
 from benchmarks.plan.presets import BatchReadings
+from benchmarks.plan.seats import Hosts, Seat, seats_here
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
 
@@ -62,14 +63,28 @@ class Plan:
     releases: tuple[str, ...] = ()
     """The variants that are releases of one framework, in the order of their comparison."""
 
+    hosts: Hosts = field(default_factory=Hosts)
+    """Where the ranks of groups run, besides the first of each."""
+
     @property
     def cpus(self) -> tuple[int, ...]:
         """The CPUs that workers are bound to; empty where processes cannot be bound."""
-        return self._cpus(self.threads)
+        most = max((case.ranks for case in self.cases), default=1)
+        return self._cpus(self.threads * (1 if self.hosts.names else most))
 
     def cpus_of(self, case: Case) -> tuple[int, ...]:
-        """The CPUs that a case's worker is bound to: the run's, unless it has its own threads."""
+        """The CPUs that a case's worker is bound to: the run's, unless it has its own threads.
+
+        Of a group it is the first rank's.
+        """
         return self._cpus(case.overrides.threads or self.threads)
+
+    def seats_of(self, case: Case) -> tuple[Seat, ...]:
+        """Where the ranks of a group run besides the first, each on CPUs or a GPU of its own."""
+        if self.hosts.names:
+            return tuple(self.hosts.seat(rank) for rank in range(1, case.ranks))
+        threads = case.overrides.threads or self.threads
+        return seats_here(self._cpus(threads * case.ranks), case.ranks, threads, case.device)
 
     def _cpus(self, threads: int) -> tuple[int, ...]:
         return self.named_cpus[:threads] or best_cpus(threads)
@@ -148,7 +163,8 @@ class Plan:
         workload = self.workload
         needed = 32 * workload.network.parameter_count + 4 * workload.steps * workload.batch_size
         present = psutil.virtual_memory().total
-        workers = 1 if in_turn else len(self.cases) + len(self.floors)
+        ranks = [case.ranks for case in (*self.cases, *self.floors)]
+        workers = max(ranks) if in_turn else sum(ranks)
         if self.cases[0].device == "cpu" and workers > (fitting := present // WORKER_BYTES):
             return (
                 f"{workers} cases and floors live side by side, and the {present / 2**30:,.0f} GiB "

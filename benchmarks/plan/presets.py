@@ -12,13 +12,30 @@ Modes = dict[str, tuple[str, ...]]
 """Modes of each backend."""
 
 
-def standing(tiers: tuple[str, ...], device: str) -> Modes:
-    """The modes that stand for these tiers on a device, of the backends that have any."""
+def standing(tiers: tuple[str, ...], device: str, *, group: bool = False) -> Modes:
+    """The modes that stand for these tiers on a device, of the backends that have any.
+
+    Those of one process, or those of a `group` of ranks.
+    """
     found = {
-        name: tuple(mode for tier in tiers for mode in entry.standing_for(tier, device))
+        name: tuple(
+            mode for tier in tiers for mode in entry.standing_for(tier, device, group=group)
+        )
         for name, entry in BACKENDS.items()
     }
     return {name: modes for name, modes in found.items() if modes}
+
+
+standing_in_groups = partial(standing, TIERS, group=True)
+
+
+def groups(device: str) -> Modes:
+    """All modes in which a group of ranks trains on a device."""
+    return {
+        name: tuple(mode for mode, about in entry.group_modes.items() if device in about.devices)
+        for name, entry in BACKENDS.items()
+        if entry.group_modes
+    }
 
 
 def rungs(device: str) -> Modes:
@@ -59,6 +76,8 @@ class Preset:
     about: str
     modes: Callable[[str], Modes]
     """The modes of each backend on a device."""
+    group_modes: Callable[[str], Modes] = standing_in_groups
+    """Those of groups of ranks, where any are asked for."""
     inputs: tuple[str, ...] | None
     """The inputs of every mode that offers them; None for the first that a mode offers."""
     steps: int
@@ -98,6 +117,7 @@ PRESETS = {
     "ladders": Preset(
         about="every rung of every framework's ladder; under 40 minutes",
         modes=rungs,
+        group_modes=groups,
         inputs=None,
         steps=1000,
         time_limit_minutes=39.0,
@@ -106,6 +126,7 @@ PRESETS = {
         about="every mode with every input, and what they learn in 4,000 steps; up to an hour and "
         "a half",
         modes=every,
+        group_modes=groups,
         inputs=("resident", "streamed"),
         steps=4000,
         time_limit_minutes=90.0,

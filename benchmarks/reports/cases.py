@@ -82,9 +82,11 @@ def comparable_groups(findings: Findings) -> list[Group]:
 def groups_of(cases: pd.DataFrame) -> list[Group]:
     """Rows of the summary in groups that are ranked together."""
     groups = []
-    for (precision, device, adam, tier), rows in cases.groupby(list(GROUP), sort=False):
+    for (precision, device, adam, _, tier), rows in cases.groupby(list(GROUP), sort=False):
         optimizer = "" if adam == TEXTBOOK else " with Keras' own Adam"
-        where = f"in {precision} on the {str(device).upper()}{optimizer}"
+        ranks = int(rows["ranks"].iloc[0])
+        together = f", {ranks} ranks together" if ranks > 1 else ""
+        where = f"in {precision} on the {str(device).upper()}{optimizer}{together}"
         groups.append(Group(tier=str(tier), where=where, rows=rows))
     return groups
 

@@ -14,7 +14,7 @@ from typing import Any, Self, cast
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis.findings import Findings
+from benchmarks.analysis.findings import NOT_IN_ALL, Findings
 from benchmarks.bundle import files
 from benchmarks.bundle.reader import RESTORE, Bundle, refuse_constant
 from benchmarks.bundle.records import Environment
@@ -125,8 +125,9 @@ def _typed(name: str, rows: pd.DataFrame) -> pd.DataFrame:
 def summarise(bundle: Bundle, findings: Findings) -> Summary:
     """The summary of a bundle."""
     tables = {name: getattr(findings, name) for name in COMPUTED if hasattr(findings, name)}
-    if findings.tutorial.empty:
-        del tables["tutorial"]
+    for name in NOT_IN_ALL:
+        if tables[name].empty:
+            del tables[name]
     tables |= {MARGINS: certificates.margins(bundle.tables["certificates"])}
     return Summary(
         environment=bundle.environment,

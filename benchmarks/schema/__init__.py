@@ -61,6 +61,8 @@ HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS = "host_seconds", "input_seconds", "peak
 """The parts by their names in parts.csv: what the host takes for a step of any size and, where it
 can be measured apart, what fetching its batch takes (both in seconds a step); and a floor's rate
 for a large matrix product (operations a second)."""
+COMMUNICATION_SECONDS = "communication_seconds"
+"""The part of a group's step that a sum of all gradients over its ranks takes alone, in seconds."""
 
 OTHER_SHARE = 0.05
 """The share of the processors' time above which other processes disturb a round or spoil a run.

@@ -24,6 +24,7 @@ from benchmarks.session.jobs import (
     make_ready,
     make_references,
     start_worker,
+    workload_of,
 )
 from benchmarks.session.member import ANSWER_TIMEOUT_SECONDS, check_drawn_block
 from benchmarks.session.worker_process import WorkerError, WorkerProcess
@@ -98,7 +99,8 @@ def _certify(
             _, certified, warmup = make_ready(worker, job, horizons)
             if certified.products:
                 products.setdefault(kind, certified.products)
-            block, checked = train_and_check(worker, warmup.block, plan.workload, training)
+            work = workload_of(plan, case)
+            block, checked = train_and_check(worker, warmup.block, work, training)
             outcome = CertifiedCase(case=case, certified=certified, block=block, checked=checked)
             failure = first_failure(certified.checks)
             cannot_be_judged = failure is not None and failure.reason

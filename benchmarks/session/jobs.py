@@ -19,6 +19,7 @@ from benchmarks.plan.blocks import STEPS_PER_CALL, BlockLength
 from benchmarks.plan.cases import Case
 from benchmarks.plan.data import Split
 from benchmarks.plan.plan import Plan
+from benchmarks.plan.seats import gpu_of
 from benchmarks.plan.variants import Overrides
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import EVIDENCE
@@ -29,9 +30,10 @@ from benchmarks.worker.messages import Certified, Job, Ready, WarmUp
 START_TIMEOUT_SECONDS = 300.0
 """Time limit of each part of a worker's start: build and first call, certificate, warm-up."""
 
-References = dict[tuple[str, str], Reference]
-"""The reference for each precision and form of Adam."""
-Horizons = dict[tuple[str, str], Horizon]
+Arithmetic = tuple[str, str, int]
+"""What a reference depends on: precision, form of Adam, and batch size."""
+References = dict[Arithmetic, Reference]
+Horizons = dict[Arithmetic, Horizon]
 """The horizon for each of them that was needed."""
 
 
@@ -46,6 +48,8 @@ class Kind(NamedTuple):
     overrides: Overrides
     precision: str
     device: str
+    ranks: int
+    batch: int
 
 
 Products = dict[str, str]
@@ -54,18 +58,23 @@ Products = dict[str, str]
 
 def kind_of(case: Case) -> Kind:
     """The kind of a case: its first worker chooses the libraries for all others."""
-    return Kind(case.backend, case.mode, case.overrides, case.precision, case.device)
+    return Kind(
+        case.backend, case.mode, case.overrides, case.precision, case.device, case.ranks, case.batch
+    )
 
 
 def workload_of(plan: Plan, case: Case) -> Workload:
-    """The plan's workload, with the case's form of Adam."""
+    """The plan's workload, with the case's form of Adam and its batch."""
     work = plan.workload
-    return replace(work, adam=replace(work.adam, form=case.adam))
+    adam = replace(work.adam, form=case.adam)
+    return replace(work, adam=adam, batch_size=case.batch or work.batch_size)
 
 
 def make_references(plan: Plan, training: Split) -> References:
     """Make every reference that the plan's cases need."""
-    by_kind = {(case.precision, case.adam): case for case in plan.cases}
+    by_kind = {
+        (case.precision, case.adam, workload_of(plan, case).batch_size): case for case in plan.cases
+    }
     # Where the training diverges, so does the reference; its bounds then prove nothing and say so.
     with np.errstate(all="ignore"):
         return {
@@ -92,7 +101,7 @@ def make_job(
     named = case.overrides.products
     if named:
         products = dict.fromkeys(product_names(plan.workload.network), named)
-    is_floor, first = case.mode == FLOOR, launch == 0
+    is_floor, first, work = case.mode == FLOOR, launch == 0, workload_of(plan, case)
     return Job(
         backend=BACKENDS[case.backend],
         execution=Execution(
@@ -103,14 +112,16 @@ def make_job(
             threads=case.overrides.threads or plan.threads,
             steps_per_call=STEPS_PER_CALL,
             products=products or {},
+            ranks=case.ranks,
         ),
-        workload=workload_of(plan, case),
+        workload=work,
         seed=plan.seed + launch,
         block=block or plan.block,
         # With shorter blocks than the others, a case would not reach the last batch readings.
         calibrate=block is None and plan.readings is None,
-        reference=None if is_floor else references[case.precision, case.adam],
+        reference=(None if is_floor else references[case.precision, case.adam, work.batch_size]),
         products=named,
+        seats=plan.seats_of(case),
         profile=str(plan.profile / file_name(case.name)) if plan.profile and first else None,
         first=first,
         machine=processor_text(),
@@ -129,9 +140,12 @@ def start_worker(plan: Plan, case: Case, scratch: Path) -> WorkerProcess:
     folder, overrides = scratch / file_name(case.name), case.overrides
     folder.mkdir(parents=True, exist_ok=True)
     threads = overrides.threads or plan.threads
+    own = case.environment
+    if case.ranks > 1 and case.device == "gpu":
+        own = own | dict(gpu_of(0))
     return WorkerProcess(
         log=folder / "output.txt",
-        environment=worker_environment(case.device, threads, folder, case.environment),
+        environment=worker_environment(case.device, threads, folder, own),
         cpus=plan.cpus_of(case),
         python=overrides.program,
     )
@@ -156,9 +170,10 @@ def make_ready(
 
 def horizon_of(job: Job, horizons: Horizons) -> Horizon:
     """The horizon of a job, which is added to `horizons` if it is not there."""
-    kind, reference = (job.execution.precision, job.workload.adam.form), job.reference
+    work, reference = job.workload, job.reference
+    kind = job.execution.precision, work.adam.form, work.batch_size
     assert reference is not None, "only a floor has no certificate"
     if kind not in horizons:
         with np.errstate(all="ignore"):
-            horizons[kind] = make_horizon(job.workload, reference, job.block, STEPS_PER_CALL)
+            horizons[kind] = make_horizon(work, reference, job.block, STEPS_PER_CALL)
     return horizons[kind]

@@ -17,6 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
+from backends.contract import Array
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.machine.disturbance import Monitor, other_share, steal_share
 from benchmarks.plan.blocks import BlockLength
@@ -154,8 +155,7 @@ class Launch:
             self._each_that_trains(Member.read)
         else:
             self._set_out()
-        workers = [worker.pid for worker in self._workers.values()]
-        self.state.monitor.watch(plan.cpus, workers)
+        self.state.monitor.watch(plan.cpus, [pid for one in self._members for pid in one.pids])
         for number in range(plan.rounds):
             began = monotonic()
             if number and began + longest_round > deadline:
@@ -187,7 +187,7 @@ class Launch:
         the fastest.
         """
         step, state = self.plan.middle, None
-        guides = [member for member in self._members if member.trains]
+        guides = [member for member in self._members if member.trains and not member.case.batch]
         guides.sort(key=lambda member: (member.case in self.state.uncertified, member.flushes,
             member.warmup.step_seconds))  # fmt: skip
         for member in guides:
@@ -240,10 +240,14 @@ class Launch:
     def _check_blocks(self) -> None:
         """Check a timed block of every case that trains."""
         began, work = monotonic(), self.plan.workload
-        rows = batch_rows(work.training_images, work.batch_size, work.steps, self.seed)
+        rows_of: dict[int, Array] = {}
         passed: list[Member] = []
 
         def check(member: Member) -> None:
+            size = member.case.batch or work.batch_size
+            if size not in rows_of:
+                rows_of[size] = batch_rows(work.training_images, size, work.steps, self.seed)
+            rows = rows_of[size]
             if member.check_block(self.state.training, rows, passed):
                 passed.append(member)
             else:
@@ -294,14 +298,15 @@ class Launch:
 
     def _block(self, member: Member, round_number: int, position: int) -> bool:
         """Train the next block of a case, and write its sample; True if nothing else computed."""
-        others = [worker.pid for worker in self._workers.values() if worker is not member.worker]
+        others = [pid for one in self._members if one is not member for pid in one.pids]
         quiet = wait_until_quiet(others)
         began, cpu_began = monotonic(), process_time()
         block = member.train_block()
         self.state.waited_seconds += monotonic() - began
         self.state.waiting_cpu_seconds += process_time() - cpu_began
         row = {"round": round_number, "position": position}
-        member.rows.append("samples", block, quiet, **row, batch_size=self.plan.workload.batch_size)
+        size = member.case.batch or self.plan.workload.batch_size
+        member.rows.append("samples", block, quiet, **row, batch_size=size)
         self.state.progress.block(member.case, round_number, block)
         return not quiet.running_threads
 

@@ -66,6 +66,11 @@ class Member:
         """Whether this is a case that trains; a floor does not."""
         return self.case.mode != FLOOR
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process ids of its worker, and of a group's other ranks on this machine."""
+        return (self.worker.pid, *self.certified.other_pids)
+
     def write_certificate(self) -> None:
         """Write the checks of the certificate, the parts or pieces of a step, and the ledger."""
         for check in self.certified.checks:
@@ -115,8 +120,9 @@ class Member:
 
     @property
     def compares(self) -> bool:
-        """Whether this is a case of its own: no floor, no control, no variant of another."""
-        return self.trains and not self.case.repetition and not self.case.variant
+        """Whether what it learns is asked: it is no floor, control, variant or group."""
+        case = self.case
+        return self.trains and not (case.repetition or case.variant or case.ranks > 1)
 
     @property
     def flushes(self) -> bool:

@@ -73,7 +73,9 @@ class WorkerProcess:
         late.start()
         try:
             with interrupts.allowed():
-                self._connection.send(request)
+                # A group that has lost a rank says so and ends without being asked.
+                with contextlib.suppress(BrokenPipeError):
+                    self._connection.send(request)
                 wait([self._connection])
             # What has been measured is received even where an interrupt comes now.
             answer: Answer | Failure = self._connection.recv()

@@ -3,7 +3,6 @@
 import gc
 from dataclasses import replace
 from time import perf_counter
-from types import ModuleType
 
 from backends.contract import Parameters, Trainer, TrainingSet, product_names
 from backends.floors import EXCHANGED
@@ -15,18 +14,9 @@ from benchmarks.certificates.horizon import certify as certify_far
 from benchmarks.certificates.reference import Reference
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import SUBSTITUTED
+from benchmarks.worker.making import Maker
 from benchmarks.worker.memory import forget_peak_rss
 from benchmarks.worker.messages import Exact, Job
-
-
-def make_trainer(
-    backend: ModuleType, job: Job, training_set: TrainingSet, start: Parameters
-) -> Trainer:
-    """The trainer of a job, on a training set from initial parameters."""
-    training = job.workload.training(training_set, start)
-    trainer: Trainer = backend.TRAINERS[job.execution.mode](training, job.execution)
-    trainer.synchronise()
-    return trainer
 
 
 def libraries_of(trainer: Trainer) -> set[str]:
@@ -43,8 +33,8 @@ def listed(names: set[str]) -> str:
 class Certifier:
     """Compares a trainer, and its program in float64, with the reference."""
 
-    def __init__(self, backend: ModuleType, job: Job, trainer: Trainer) -> None:
-        self._backend, self._job, self._trainer = backend, job, trainer
+    def __init__(self, maker: Maker, job: Job, trainer: Trainer) -> None:
+        self._maker, self._job, self._trainer = maker, job, trainer
         # Its products as they are timed, so that what is certified is laid out as that is.
         self._in_float64 = replace(job, execution=replace(job.execution, precision="float64"))
         self._subject: evidence.Subject = {}
@@ -70,8 +60,8 @@ class Certifier:
         """
         job = self._job
         self._subject = evidence.about(
-            self._backend,
-            ledger | self._backend.versions(),
+            self._maker.backend,
+            ledger | self._maker.backend.versions(),
             workload=replace(job.workload, data_dir=""),
             execution=job.execution,
             block=job.block,
@@ -82,15 +72,15 @@ class Certifier:
     def exactly(self, far: Horizon) -> Exact:
         """The checks in float64, on the images of the reference alone."""
         start, reference, job = perf_counter(), self._reference, self._in_float64
-        self._backend.configure(job.execution)
+        self._maker.configure(job.execution)
         try:
             batches, adam = reference.batches.stored_as("float64"), job.workload.adam
-            trainer = make_trainer(self._backend, job, batches, reference.start)
+            trainer = self._maker.make(job, batches, reference.start)
             rows = reference.batch_rows
             checks = certificate.certify(trainer, adam, reference, rows, "float64", "exact")
             checks += certify_far(trainer, far, job.workload, reference)
         finally:
-            self._backend.configure(self._job.execution)
+            self._maker.configure(self._job.execution)
         own = libraries_of(trainer)
         without = libraries_of(self._trainer) - own
         by = f"{SUBSTITUTED} {listed(own)} for {listed(without)}" if without else ""
@@ -110,12 +100,12 @@ class Certifier:
             names = product_names(work.network) if library else ()
             execution = replace(wanted.execution, products=dict.fromkeys(names, library))
             of_work = replace(wanted, workload=work, execution=execution)
-            return make_trainer(self._backend, of_work, data, start)
+            return self._maker.make(of_work, data, start)
 
-        self._backend.configure(wanted.execution)
+        self._maker.configure(wanted.execution)
         try:
             return smallest.find(make, job.workload, wanted.execution.precision)
         except Exception as error:  # the certificate itself is what counts
             return f"none was found: {type(error).__name__}: {error}"
         finally:
-            self._backend.configure(job.execution)
+            self._maker.configure(job.execution)

@@ -12,6 +12,7 @@ from benchmarks.machine import process, processor
 from benchmarks.machine.settings import available_cpus, framework_variables
 from benchmarks.schema import CODE_LINES
 from benchmarks.worker.code_lines import code_lines
+from benchmarks.worker.group.leader import GroupTrainer
 
 UNKNOWN = "unknown"
 """The value of an entry that the system does not show."""
@@ -56,7 +57,8 @@ def update_in_memory(trainer: Trainer, rows: Array) -> str:
 def lines_of(trainer: Trainer) -> str:
     """How many lines of code train, where the source can be read."""
     try:
-        return str(code_lines(type(trainer)))
+        own = trainer.own if isinstance(trainer, GroupTrainer) else trainer
+        return str(code_lines(type(own)))
     except (OSError, ImportError, SyntaxError, TypeError):
         return UNKNOWN
 

@@ -15,6 +15,7 @@ from benchmarks.certificates.horizon import Horizon
 from benchmarks.certificates.reference import Reference
 from benchmarks.certificates.replay import BlockChecked
 from benchmarks.plan.blocks import BlockLength
+from benchmarks.plan.seats import Seat
 from benchmarks.plan.workload import BlockData, Workload
 
 ENERGY_SECONDS = 1.5
@@ -36,6 +37,8 @@ class Job:
     """The reference of the certificate; a floor has neither."""
     products: str = ""
     """The library that the case names for all its products; it must then have a choice."""
+    seats: tuple[Seat, ...] = ()
+    """Of a group of ranks: where those besides this worker run."""
     profile: str | None = None
     """The folder for a trace by the framework's own profiler, where one is wanted."""
     first: bool = True
@@ -98,6 +101,8 @@ class Certified:
     """The library of each product; empty where there is no choice: see `Timed.products`."""
     pieces: tuple[Piece, ...] = ()
     """Of a floor in the first launch: what each piece of its step takes alone."""
+    other_pids: tuple[int, ...] = ()
+    """The process ids of a group's other ranks on this machine."""
     needs_exact: bool = False
     """Whether the exact level is still to be taken: see CertifyExactly."""
 
@@ -135,6 +140,8 @@ class Block:
     """Of a floor, the operations a second of a large product, taken just after the block."""
     pass_seconds: float = float("nan")
     """Of a floor, the seconds of one pass over Adam's arrays, taken just after the block."""
+    reduce_seconds: float = float("nan")
+    """Of a group's floor, the seconds of a sum of all gradients over ranks, taken just after it."""
     settling_seconds: float = float("nan")
     """Of a case, how much longer reading its state took after the block than before it."""
     end_state: str = ""

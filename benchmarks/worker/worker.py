@@ -4,16 +4,18 @@ The session sets its environment and affinity before it starts.
 """
 
 import gc
+import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Event, Lock
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from backends import registry
 from backends.contract import Array, State
 from backends.ladder import FLOOR
 from backends.numpy.model import log_softmax
@@ -24,11 +26,14 @@ from benchmarks.plan import workload
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.schema import EVIDENCE
 from benchmarks.worker import clock, energy, ledger, messages, parts
-from benchmarks.worker.certifier import Certifier, make_trainer
-from benchmarks.worker.floor import FloorWorker, load_data
+from benchmarks.worker.certifier import Certifier
+from benchmarks.worker.floor import FloorWorker, GroupFloorWorker, load_data
+from benchmarks.worker.group.leader import maker_of
 from benchmarks.worker.memory import forget_peak_rss, peak_rss_mib
 
 PROFILED_STEPS = 20
+GRACE_SECONDS = 3.0
+"""How long an error in a group waits for news that another rank has ended, which explains it."""
 FEW_IMAGES = 500
 """Training images whose loss is read while learning is measured."""
 
@@ -36,10 +41,10 @@ FEW_IMAGES = 500
 class Worker:
     """A trainer with its data, and how far it has come."""
 
-    def __init__(self, job: messages.Job) -> None:
+    def __init__(self, job: messages.Job, lost: Callable[[str], None] = print) -> None:
         self._job, work = job, job.workload
-        self._backend, self._import_seconds = clock.timed(lambda: registry.load(job.backend))
-        self._backend.configure(job.execution)
+        self._maker, self._import_seconds = clock.timed(lambda: maker_of(job, lost))
+        self._backend = self._maker.backend
 
         dataset = load_data(work)
         stored = job.execution.stored
@@ -57,13 +62,13 @@ class Worker:
         self._start = workload.initial_parameters(work.network, job.seed)
         self._witness = Witness(beginning(training_set, self._start))
         self._trainer, self._build_seconds = clock.timed(
-            lambda: make_trainer(self._backend, job, training_set, self._start)
+            lambda: self._maker.make(job, training_set, self._start)
         )
         products = self._trainer.products()
         job.check_products(products)
         # What is built later for this case, such as its copy in float64, chooses no more.
         self._job = replace(job, execution=replace(job.execution, products=products))
-        self.certifier = Certifier(self._backend, self._job, self._trainer)
+        self.certifier = Certifier(self._maker, self._job, self._trainer)
 
     def first_call(self) -> messages.Ready:
         """Make the first call, which compiles."""
@@ -71,7 +76,7 @@ class Worker:
             self._trainer, self._rows[:0], self._rows[: self._job.steps_per_call]
         )
         self._programs = self._trainer.compilations()
-        self._peak_rss_mib = peak_rss_mib()
+        self._peak_rss_mib = peak_rss_mib() + self._maker.peak_rss_mib()
         # Read now and not at the end, because JAX cannot reset it after the certificate.
         peak = self._trainer.peak_device_bytes()
         # Read only now, because parameters that a step has computed lie where it was computed.
@@ -99,7 +104,7 @@ class Worker:
         entries["drawn"] = workload.checksum(self._start, self._rows)
         costs = {}
         if job.first and not job.anew:
-            costs = parts.measure(self._backend, job, self._trainer)
+            costs = parts.measure(self._maker, job, self._trainer)
         # Memory that only the certificate needed does not count as the training's.
         gc.collect()
         forget_peak_rss()
@@ -110,6 +115,7 @@ class Worker:
             parts=costs,
             seconds=perf_counter() - start,
             products=self._trainer.products(),
+            other_pids=self._maker.pids,
             needs_exact=job.first and kept is None,
         )
 
@@ -234,7 +240,7 @@ class Worker:
             self._profile(Path(self._job.profile))
         counter = nvml.energy_counter() if self._job.execution.device == "gpu" else None
         return messages.Final(
-            peak_rss_mib=max(self._peak_rss_mib, peak_rss_mib()),
+            peak_rss_mib=max(self._peak_rss_mib, peak_rss_mib() + self._maker.peak_rss_mib()),
             energy_mj_per_step=(
                 energy.per_step(lambda: self._train_block(self._block), counter)
                 if counter
@@ -286,6 +292,16 @@ def uncounted_steps(length: BlockLength, slowed_by: float) -> int:
 def serve(connection: Connection) -> None:
     """Answer requests until the session hangs up; the first one builds the worker."""
     worker: Worker | FloorWorker | None = None
+    ranks, sending, group_lost = 1, Lock(), Event()
+
+    def lost(why: str) -> None:
+        """End this process, which may wait for ever for a rank that has ended."""
+        group_lost.set()
+        print(why, file=sys.stderr, flush=True)
+        with sending:
+            connection.send(messages.Failure(message=why))
+            os._exit(1)
+
     while True:
         try:
             request = connection.recv()
@@ -294,15 +310,21 @@ def serve(connection: Connection) -> None:
         answer: object
         try:
             if isinstance(request, messages.Build):
-                kind = FloorWorker if request.job.execution.mode == FLOOR else Worker
-                worker = kind(request.job)
+                ranks = request.job.execution.ranks
+                floor = FloorWorker if ranks == 1 else GroupFloorWorker
+                kind = floor if request.job.execution.mode == FLOOR else Worker
+                worker = kind(request.job, lost)
                 answer = worker.first_call()
             else:
                 answer = answer_to(request, worker)
         except Exception as error:  # every failure of a framework is a result to report
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             answer = messages.Failure(message=advice.failure(error))
-        connection.send(answer)
+            if ranks > 1 and group_lost.wait(GRACE_SECONDS):
+                # That another rank has ended is why this one has failed, and is said instead.
+                continue
+        with sending:
+            connection.send(answer)
 
 
 def answer_to(request: messages.Request[Any], worker: Worker | FloorWorker | None) -> object:

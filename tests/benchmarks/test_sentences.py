@@ -79,6 +79,8 @@ def findings(
         learned=False,
         floors=pd.DataFrame(),
         bounds=pd.DataFrame(),
+        group_floors=pd.DataFrame(),
+        scaling=pd.DataFrame(),
         break_even=pd.DataFrame(),
         totals=pd.DataFrame(),
         curves=pd.DataFrame(),

@@ -7,7 +7,7 @@ import pandas as pd
 from benchmarks.bundle import files
 from benchmarks.reports import sections
 from benchmarks.reports.cases import ranked
-from benchmarks.reports.figures import charts, marks
+from benchmarks.reports.figures import between_runs, marks
 from benchmarks.reports.formats import MS, joined, number, text
 from benchmarks.reports.sections import (
     Column,
@@ -68,7 +68,7 @@ def write(folder: Path, points: pd.DataFrame) -> None:
     parts = []
     for factor, rows in ranked(points).groupby("factor", sort=False):
         parts.append(by_factor(str(factor), rows))
-        figure = marks.specification(charts.by_value(rows, str(factor)))
+        figure = marks.specification(between_runs.by_value(rows, str(factor)))
         files.write_bytes(folder, image(str(factor).replace(" ", "_")), marks.image(figure))
     missing = points[points["status"] != "measured"]
     if len(missing):

@@ -16,7 +16,7 @@ from benchmarks.reports.cases import groups_of, measured, names_of, ranked
 from benchmarks.reports.figures import marks
 from benchmarks.reports.figures.looks import INK, PARTS, SHADE, STARTS
 from benchmarks.reports.figures.marks import Chart, data, estimates, only, plain
-from benchmarks.reports.formats import MS, as_interval, number, stage_title
+from benchmarks.reports.formats import MS, number, stage_title
 from benchmarks.schema import LEVELS, STAGES
 
 Tables = Mapping[str, pd.DataFrame]
@@ -65,10 +65,10 @@ def _curves(tables: Tables, column: str, title: str) -> Chart:
     channels = marks.looks(cases)
     tooltip = [CASE, alt.Tooltip("step:Q", format=","), alt.Tooltip("across:Q", title=title),
                alt.Tooltip(SHOWN, title="validation accuracy")]  # fmt: skip
-    return _lines(rows, x, y, channels, tooltip, band=True)
+    return lines(rows, x, y, channels, tooltip, band=True)
 
 
-def _lines(
+def lines(
     rows: pd.DataFrame,
     x: alt.X,
     y: alt.Y,
@@ -196,6 +196,7 @@ def _shortest_first(rows: pd.DataFrame) -> list[str]:
 def step_parts(tables: Tables) -> Chart:
     """The parts of each case's step, beside the attained floor."""
     cases = measured(tables["summary"])
+    cases = cases[cases["ranks"] == 1]
     names = list(cases["case"].map(plain))
     of_part = [
         pd.DataFrame({"case": names, "part": part, "value": cases[f"{part}_ms"].to_numpy()})
@@ -209,6 +210,24 @@ def step_parts(tables: Tables) -> Chart:
     return (bars + at_floor).properties(width=marks.WIDTH, height=alt.Step(marks.ROW))
 
 
+def scaling(tables: Tables) -> Chart:
+    """Speed-up of each group, with its interval; a mark shows as many times as it has ranks."""
+    groups = tables["scaling"]
+    groups = groups[groups["certified"]]
+    rows = estimates(groups, "speed_up", ".2f", ranks=groups["ranks"].astype(float))
+    y = marks.rows_by("case", list(rows["case"]))
+    x = marks.across("value", "images a second, times one process; │: as many as ranks")
+    ideal = x.copy()
+    ideal.shorthand = "ranks:Q"
+    tooltip = [CASE, alt.Tooltip(SHOWN, title="speed-up"), alt.Tooltip("ranks:Q")]
+    channels = only(marks.looks(groups["case"], legend=False), "color", "fill", "shape")
+    tick = alt.Chart().mark_tick(thickness=2, height=14, opacity=1, color=INK)
+    shown = alt.layer(
+        tick.encode(x=ideal, y=y), marks.dots(y, x, tooltip, **channels), data=data(rows)
+    )
+    return shown.properties(width=marks.WIDTH, height=alt.Step(marks.ROW))
+
+
 def total_time(tables: Tables) -> Chart:
     """Total time against steps, on logarithmic axes."""
     totals = tables["totals"].rename(columns={"total_seconds": "value"})
@@ -220,7 +239,7 @@ def total_time(tables: Tables) -> Chart:
     )
     tooltip = [CASE, alt.Tooltip("steps:Q", format=","),
                alt.Tooltip("value:Q", title="seconds", format=".3~g")]  # fmt: skip
-    return _lines(rows, x, y, marks.looks(totals["case"].unique()), tooltip)
+    return lines(rows, x, y, marks.looks(totals["case"].unique()), tooltip)
 
 
 def break_even(tables: Tables) -> Chart:
@@ -278,55 +297,11 @@ def certificates(tables: Tables) -> Chart:
     )
 
 
-def bundles(rows: pd.DataFrame) -> Chart:
-    """The ranked cases of several bundles, each against the fastest of its own and its tier.
-
-    `rows` are those of their summaries, with the column `bundle`.
-    """
-    ratios = estimates(rows, "times_fastest", ".2f", bundle=rows["bundle"].map(plain))
-    y = marks.rows_by("case", list(ratios["case"].unique()))
-    x = marks.across("value", "times the fastest of its bundle and tier", log=True)
-    offset = alt.YOffset("bundle:N", sort=list(ratios["bundle"].unique()))
-    tooltip = [alt.Tooltip("bundle:N"), CASE, alt.Tooltip(SHOWN, title="times the fastest")]
-    legend = alt.Legend(title=None)
-    looks = {"color": alt.Color("bundle:N", legend=legend), "yOffset": offset,
-             "shape": alt.Shape("bundle:N", legend=legend)}  # fmt: skip
-    shown = alt.layer(marks.dots(y, x, tooltip, **looks), data=data(ratios))
-    step = alt.Step(16 * rows["bundle"].nunique(), **{"for": "position"})
-    return shown.properties(width=marks.WIDTH, height=step)
-
-
-def history(rows: pd.DataFrame, order: Iterable[str]) -> Chart:
-    """Times the attained floor of each case, run by run; `rows` have case, run and x_floor."""
-    ratios = estimates(rows, "x_floor", ".2f", run=rows["run"].map(plain))
-    names = [plain(name) for name in order]
-    x = alt.X("run:O", sort=names, title="run, the oldest first", axis=alt.Axis(labelAngle=-30))
-    y = alt.Y("value:Q", title="times the attained floor", scale=alt.Scale(zero=False))
-    tooltip = [CASE, alt.Tooltip("run:N"), alt.Tooltip(SHOWN, title="times the floor")]
-    return _lines(ratios, x, y, marks.looks(rows["case"].unique()), tooltip, every=1)
-
-
-def by_value(points: pd.DataFrame, factor: str) -> Chart:
-    """Images a second of each case against a factor's value; `points` are rows of sweep.csv."""
-    rows = pd.DataFrame({
-        "case": points["case"].map(plain), "factor": points["value"],
-        "value": points["images_per_second"],
-        "shown": [as_interval(MS)(row, "step_ms") for row in points.to_dict("records")],
-    }).sort_values("factor")  # fmt: skip
-    x = marks.across("factor", factor, log=True)
-    x.axis = alt.Axis(values=sorted(rows["factor"].unique()), format=",")
-    y = alt.Y("value:Q", title="images a second", scale=alt.Scale(type="log"),
-              axis=alt.Axis(format="~s"))  # fmt: skip
-    tooltip = [CASE, alt.Tooltip("factor:Q", title=factor, format=","),
-               alt.Tooltip(SHOWN, title="ms a step")]  # fmt: skip
-    return _lines(rows, x, y, marks.looks(points["case"].unique()), tooltip)
-
-
 FIGURES: dict[str, Callable[[Tables], Chart]] = {
     function.__name__: function
     for function in (
         *(ranking, accuracy, accuracy_seconds, time_to_accuracy, equivalence),
-        *(startup, total_time, break_even, step_parts, certificates),
+        *(startup, total_time, break_even, step_parts, certificates, scaling),
     )
 }
 """The function that draws each figure of a run, by the name that reports use."""

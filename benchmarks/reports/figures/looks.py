@@ -84,7 +84,9 @@ def look(case: str) -> Look:
 
 def modes_of(backend: str) -> list[str]:
     """The modes that share a backend's colour, and must be told apart otherwise."""
-    return list(BACKENDS[backend].modes) if backend in BACKENDS else []
+    if backend not in BACKENDS:
+        return []
+    return [*BACKENDS[backend].modes, *BACKENDS[backend].group_modes]
 
 
 def colours(backend: str) -> tuple[str, str]:

@@ -23,7 +23,9 @@ STARTUP = {
 
 def where_the_time_goes(findings: Findings) -> Section | None:
     """The floors, and the parts of each case's step."""
-    measured = findings.summary[findings.summary["status"] == "measured"]
+    # Groups of ranks have floors of their own: see scaling.py.
+    alone = findings.summary["ranks"] == 1
+    measured = findings.summary[(findings.summary["status"] == "measured") & alone]
     if findings.floors.empty or measured.empty:
         return None
     floors = [

@@ -19,7 +19,16 @@ from benchmarks.reports.formats import (
     number,
     text,
 )
-from benchmarks.reports.run import accuracy, certificates, costs, ladders, leads, method, sentences
+from benchmarks.reports.run import (
+    accuracy,
+    certificates,
+    costs,
+    ladders,
+    leads,
+    method,
+    scaling,
+    sentences,
+)
 from benchmarks.reports.sections import CASE, Column, Document, Figure, Section, Table, Tiers
 from benchmarks.schema import TIER
 
@@ -231,6 +240,7 @@ def document(bundle: Bundle, findings: Findings) -> Document:
         accuracy.accuracy(bundle, findings),
         accuracy.tutorial(bundle, findings),
         accuracy.time_to_accuracy(findings),
+        scaling.scaling(findings),
         costs.where_the_time_goes(findings),
         costs.startup(findings),
         costs.paying_off(findings),

@@ -1,0 +1,124 @@
+"""PyTorch in a group of ranks: DistributedDataParallel, and one all-reduce of all gradients."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from backends.contract import Array, Execution
+from backends.pytorch.expert import CompiledFlushed
+from backends.pytorch.limit import Handwritten
+from backends.pytorch.model import NeuralNetwork
+from backends.pytorch.taught import Eager, Flushed
+
+
+def join(execution: Execution, addresses: tuple[str, ...]) -> None:
+    """Enter the group: over gloo on CPUs, NCCL on GPUs."""
+    distributed.init_process_group(
+        "gloo" if execution.device == "cpu" else "nccl",
+        init_method=f"tcp://{addresses[0]}",
+        rank=execution.rank,
+        world_size=execution.ranks,
+    )
+
+
+def reduction(execution: Execution, count: int) -> Callable[[], None]:
+    """Sum up so many numbers over all ranks."""
+    device = "cpu" if execution.device == "cpu" else "cuda"
+    numbers = torch.ones(count, dtype=getattr(torch, execution.stored), device=device)
+
+    def reduce() -> None:
+        distributed.all_reduce(numbers.zero_())
+        if numbers.is_cuda:
+            torch.cuda.synchronize()
+
+    return reduce
+
+
+class DDP(Eager):
+    """The tutorial's loop around a model in DistributedDataParallel, which averages gradients.
+
+    It reduces a bucket of them while the derivative of the layers below is still computed.
+    """
+
+    options: ClassVar[dict[str, Any]] = {}
+    """What DistributedDataParallel is told besides."""
+
+    def _build(self) -> None:
+        self._in_group: Any = DistributedDataParallel(self._model, **self.options)
+        super()._build()
+
+    def train(self, rows: Array) -> None:
+        share = self._execution.share(rows)
+        # The average over ranks is the mean over the batch only where all shares are equal.
+        self._weight = share.shape[1] * self._execution.ranks / rows.shape[1]
+        super().train(share)
+
+    def _batch_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        loss = super()._batch_loss(images, labels)
+        return loss if self._weight == 1 else loss * self._weight
+
+    def _forward(self, images: Tensor, model: Callable[..., Tensor] | None = None) -> Tensor:
+        # What is read goes through the model itself, which no other rank takes part in.
+        return super()._forward(images, self._in_group if torch.is_grad_enabled() else model)
+
+
+class DDPTuned(DDP, Flushed):
+    """What DistributedDataParallel's page advises for a graph that never changes."""
+
+    # Gradients lie in the buckets that are reduced, and the order of buckets is settled once. One
+    # bucket: gloo's time for 2.7 MB is mostly that of its calls.
+    options: ClassVar = {"static_graph": True, "gradient_as_bucket_view": True}
+
+
+class DDPCompiled(DDPTuned, CompiledFlushed):
+    """The model in DistributedDataParallel by torch.compile."""
+
+    compiler = "torch.compile: model in DistributedDataParallel"
+    # A class of one's own, as in the tutorials: torch.compile skips nn.Sequential's own frame.
+    network = NeuralNetwork
+    # Compiled programs end where a bucket does, so that it is reduced meanwhile.
+    options: ClassVar = {"gradient_as_bucket_view": True}
+
+    def _build(self) -> None:
+        self._in_group = torch.compile(
+            DistributedDataParallel(self._model, **self.options), dynamic=False
+        )
+
+
+class FlatAllReduce(Handwritten):
+    """The derivative by hand, whose gradients lie in one tensor, and one all-reduce of that."""
+
+    compiler = "none: derivative by hand, one all-reduce a step"
+
+    _batch_size = 0
+
+    def train(self, rows: Array) -> None:
+        if rows.shape[1] != self._batch_size:
+            # What is kept for a share of this size holds another batch's mean.
+            self._batch_size, self._memory = rows.shape[1], {}
+        super().train(self._execution.share(rows))
+
+    def _averaged_over(self, size: int) -> int:
+        # Each rank's gradients are its part of the mean over the whole batch: what is summed up
+        # needs no division, and shares may be uneven.
+        return self._batch_size
+
+    def _update(self) -> None:
+        distributed.all_reduce(self._flat_gradients)
+        super()._update()
+
+    # Read by certificate and ledger; never timed.
+
+    def losses(self) -> Array:
+        return super().losses() * self._execution.ranks
+
+
+GROUP_TRAINERS = {
+    "ddp": DDP,
+    "ddp-tuned": DDPTuned,
+    "ddp-compiled": DDPCompiled,
+    "flat-all-reduce": FlatAllReduce,
+}

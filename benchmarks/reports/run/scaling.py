@@ -1,0 +1,72 @@
+"""The section of a report on groups of ranks: how they scale, and against which floor."""
+
+from backends.registry import title_of
+from benchmarks.analysis.findings import Findings
+from benchmarks.reports.cases import span
+from benchmarks.reports.formats import MS, as_interval, joined, number, text
+from benchmarks.reports.sections import CASE, TIER, Column, Figure, Part, Section, Table
+
+ABOUT = (
+    "A group of ranks trains in as many processes, each with threads of its own and its share of "
+    "every batch; the framework sums up the gradients. *Strong* groups divide the workload's batch "
+    "among them, in *weak* ones each rank has a whole one. *Speed-up* is in images a second "
+    "against the fastest case of one process in the same framework, with the threads of one rank; "
+    "*efficiency* is that by the number of ranks. *Communication* is a sum of all gradients alone, "
+    "by the case's own framework; where it overlaps with computing, not all of it is waited for."
+)
+FLOORS = (
+    "The floor of a group is a rank's share of a step, with all of Adam, all ranks at once, and a "
+    "sum of all gradients: each by the fastest library below (NumPy's is through shared memory). "
+    "Where a case sums up gradients while others are still computed, it is the larger of the two."
+)
+FEW_CPUS = (
+    "All ranks of these groups ran on one machine. What they say of networks between machines is "
+    "nothing, and of scaling no more than this machine's cores and memory allow."
+)
+
+
+def scaling(findings: Findings) -> Section | None:
+    """How groups scale, and their floors."""
+    rows = findings.scaling
+    if rows.empty:
+        return None
+    columns = [
+        CASE,
+        TIER,
+        Column("scaling", "scaling", text=True),
+        Column("step (ms)", "step_ms", as_interval(MS)),
+        Column("against", "base", text=True),
+        Column("speed-up", "speed_up", as_interval()),
+        Column("efficiency", "efficiency", as_interval()),
+        Column("communication (ms)", "communication_ms", ".2f"),
+        Column("of its step", "communication_share", ".0%"),
+        Column("times its floor", "x_floor", as_interval()),
+    ]
+    floors = [
+        Column("implemented in", "backend", lambda row, name: title_of(row[name]), text=True),
+        Column("ranks", "ranks"),
+        Column("share of a step (ms)", "share_ms", as_interval(MS)),
+        Column("sum over ranks (ms)", "reduce_ms", ".2f"),
+    ]
+    failed = [text(case) for case in rows.loc[~rows["certified"], "case"]]
+    trusted = rows[rows["certified"]]
+    figure = Figure("scaling", "Speed-up by ranks", f"{span(trusted, 'efficiency', '.0%', '')}.")
+    order = findings.group_floors
+    parts: list[Part] = [ABOUT, Table(columns, trusted)]
+    if failed:
+        parts.append(f"Not certified, and so left out: {joined(failed)}.")
+    parts.append(figure)
+    if len(order):
+        parts += [FLOORS, Table(floors, order)]
+    return Section("Groups of ranks", [*parts, FEW_CPUS])
+
+
+def lead(findings: Findings) -> str:
+    """The best group of each number of ranks, in a sentence; empty without any."""
+    rows = findings.scaling
+    strong = rows[rows["certified"] & (rows["scaling"] == "strong")].sort_values("step_ms")
+    said = [
+        f"{best['ranks']} ranks: {text(best['case'])}, {number(best['efficiency'], '.0%')}"
+        for _, best in strong.drop_duplicates("ranks").sort_values("ranks").iterrows()
+    ]
+    return f"The fastest groups and their efficiency: {'; '.join(said)}." if said else ""
