@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -214,3 +215,23 @@ def test_a_job_that_fails_twice_is_said_in_a_line(
     last = done[1].strip().splitlines()[-1]
     assert last.startswith("run_all.py: no part was made: ")
     assert "--batch-size 100000: the training set has only" in last
+
+
+@pytest.mark.slow
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="each rank has a CPU of its own")
+def test_srun_starts_the_ranks_of_a_group(
+    controller: slurm.Slurm, images: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    launcher = "srun --overlap --nodes 1 --ntasks 1"
+    program = [
+        *(sys.executable, "run_all.py", "certify", "pytorch", "--modes", "flat-all-reduce"),
+        *("--hidden", "16", "--batch-size", "31", "--data-dir", str(images), "--threads", "1"),
+        *("--ranks", "2", "--hosts", "127.0.0.1", "--rank-launcher", launcher),
+    ]
+    log = tmp_path / "log"
+    subprocess.run(
+        ["sbatch", "--wait", "--ntasks", "2", "--output", log, "--wrap", shlex.join(program)],
+        env=environment(tmp_path, **controller.environment), cwd=ROOT, timeout=200, check=True,
+    )  # fmt: skip
+    assert "certified in" in log.read_text()

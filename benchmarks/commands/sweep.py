@@ -64,6 +64,7 @@ STARTED = "sweep.json"
 NAMED_AGAIN = ("python", "data_dir")
 """What a sweep runs and reads: --resume takes it from its own command line, never from a file."""
 NOT_KEPT = {*NAMED_AGAIN, "output", "resume", "wait", "help"}
+NOT_KEPT |= {"ranks", "weak", "hosts", "rank_launcher"}
 """The arguments that are not in the file."""
 
 
