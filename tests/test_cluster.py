@@ -102,6 +102,25 @@ def test_jobs_on_this_machine_make_one_bundle(images: Path, tmp_path: Path) -> N
     assert set(bundle.tables["launches"]["node"]) == {"node 1"}
 
 
+@pytest.mark.slow
+def test_the_points_of_a_sweep_are_jobs(images: Path, tmp_path: Path) -> None:
+    sweep = [sys.executable, "run_all.py", "sweep", *SMALL, "--data-dir", str(images)]
+    sweep += ["--batch-sizes", "16", "32", "--steps", "200", "--launches", "1", "--floors", "none"]
+    sweep += ["--on", "local", "--output", str(tmp_path / "sweep")]
+    for more in ([], ["--continue"]):
+        done = subprocess.run(
+            [*sweep, *more], cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True,
+            timeout=240,
+        )  # fmt: skip
+        assert done.returncode == exit_codes.OK, done.stderr
+    found = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
+    assert sorted(set(found["value"])) == [16, 32]
+    assert (found["status"] == "measured").all()
+    # The second call had nothing to make.
+    tries = json.loads((tmp_path / "sweep/points/batch-16-hidden-16-parts/jobs.json").read_text())
+    assert [*map(len, tries.values())] == [1]
+
+
 @pytest.fixture(scope="module")
 def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm.Slurm]:
     if problem := slurm.missing():

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(available_cpus() < 2, reason="each rank has a CPU of its own"),
 ]
 SMALL = ("--ranks", "2", "--hidden", "16")
-HANGS_AFTER_SECONDS = 30.0
+HANGS_AFTER_SECONDS = 20.0
 UNEVEN = ("--batch-size", "31")
 
 
@@ -78,9 +78,8 @@ MUTANTS = {
         "rank 1 no longer holds",
     ),
     "JAX's mean over shares": (
-        "jax", "shard-map-loop", "        return self._batch_size\n",
-        "        return len(labels)\n",
-        "departs from the reference",
+        "jax", "shard-map", "losses, 0).sum() / self._batch_size",
+        "losses, 0).mean()", "departs from the reference",
     ),
     "TensorFlow's shares averaged alike": (
         "tensorflow", "multi-worker",
