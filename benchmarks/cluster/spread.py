@@ -67,8 +67,19 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], console: Console) ->
     }
     say = partial(results.show_line, console)
     say(f"{launches} launches as jobs ({arguments.on}); parts: {place}")
-    failed = Jobs(cluster, commands, place, say).run()
-    made = [folder for n in commands if finished(folder := place / f"part-{n}")]
+    try:
+        return _made_and_merged(Jobs(cluster, commands, place, say), output, console)
+    except OSError as error:
+        raise StoppedError(
+            f"{error.filename or output.parent}: cannot be written ({error.strerror}); what was "
+            f"made is kept in {place}: go on with the same command and --continue when it can"
+        ) from None
+
+
+def _made_and_merged(jobs: Jobs, output: Path, console: Console) -> int:
+    """Await the jobs and merge what they have made; returns the exit code."""
+    failed, place = jobs.run(), jobs.folder
+    made = [folder for n in jobs.commands if finished(folder := place / f"part-{n}")]
     if not made:
         raise StoppedError(f"no part was made: {failed.get(0, 'see the logs')}; logs: {place}/jobs")
     summary = report.merge(made, output, console).summary
