@@ -17,6 +17,7 @@ import pytest
 
 import run_all
 from benchmarks import exit_codes, load_bundle
+from benchmarks.analysis.findings import NOT_IN_ALL
 from benchmarks.commands.report import write_reports
 from benchmarks.errors import UsageError
 from benchmarks.machine.settings import ROOT
@@ -67,7 +68,7 @@ def test_summary_json_fits_its_schema_and_says_what_the_csvs_say(
     schema = json.loads(summary.SCHEMA.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(content, schema, jsonschema.Draft202012Validator)
-    assert set(content["tables"]) >= set(COMPUTED) - {"sweep", "tutorial"}
+    assert set(content["tables"]) >= set(COMPUTED) - {"sweep", *NOT_IN_ALL}
     for table, rows in summary.read(folder).tables.items():
         if table != summary.MARGINS:
             shown = pd.read_csv(io.StringIO(rows.to_csv(index=False)))

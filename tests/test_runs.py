@@ -150,7 +150,7 @@ def test_a_framework_learns_whole_seeds_on_one_grid(bundle: Path) -> None:
         assert readings["train_loss"].iloc[0] == pytest.approx(2.3, abs=0.1)
         assert readings["train_loss"].iloc[-1] < 0.7 * readings["train_loss"].iloc[0]
     for content in (learning, trainings):
-        assert set(content.columns[content.isna().all()]) == {"variant"}
+        assert set(content.columns[content.isna().all()]) == {"variant", "ranks", "batch"}
 
 
 def test_the_summary_follows_from_the_samples(bundle: Path) -> None:

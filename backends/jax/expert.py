@@ -99,9 +99,15 @@ class Undonated(NNX):
         return self._state, *batch
 
     def _step(self, state: State, batch: Batch) -> tuple[State, jax.Array]:
-        loss, gradients = jax.value_and_grad(self._loss)(state.parameters, batch)
+        found = jax.value_and_grad(self._loss)(state.parameters, batch)
+        loss, gradients = self._of_all_ranks(found)
         updates, adam = self._adam.update(gradients, state.adam, state.parameters)
         return State(optax.apply_updates(state.parameters, updates), adam), loss
+
+    @staticmethod
+    def _of_all_ranks(found: Any) -> Any:
+        """The loss and the gradients; in a group of ranks their sum over all."""
+        return found
 
     def _loss(self, parameters: list[jax.Array], batch: Batch) -> jax.Array:
         return loss_fn(self._model_of(parameters), batch)[0]

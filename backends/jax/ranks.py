@@ -149,10 +149,7 @@ class ShardMap(Sharded):
     def _train_share(self, state: State, images: Any, rows: Any, labels: Any) -> Any:
         return self._step(state, {"image": images[rows], "label": labels})
 
-    def _step(self, state: State, batch: Batch) -> tuple[State, jax.Array]:
-        loss, gradients = summed(jax.value_and_grad(self._loss)(state.parameters, batch))
-        updates, adam = self._adam.update(gradients, state.adam, state.parameters)
-        return State(optax.apply_updates(state.parameters, updates), adam), loss
+    _of_all_ranks = staticmethod(summed)
 
     def _loss(self, parameters: list[jax.Array], batch: Batch) -> jax.Array:
         """A share's part of the mean over the whole batch."""

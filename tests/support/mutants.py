@@ -128,8 +128,8 @@ MUTANTS = {
                 ),
                 ("(prediction, labels)", "(prediction, labels) * len(labels) / 10"),
                 ("(logits, self._labels[rows])", "(logits, self._labels[rows]) * len(rows) / 10"),
-                ("/ -batch_size", "/ -10"),
-                ("alpha=1 / size", "alpha=1 / 10"),
+                ("/ -self._averaged_over(batch_size)", "/ -10"),
+                ("alpha=1 / total", "alpha=1 / 10"),
             ],
             "tensorflow": [
                 (
@@ -153,9 +153,9 @@ MUTANTS = {
             ],
             "jax": [
                 (").mean()\n    return loss, logits", ").sum() / 10\n    return loss, logits"),
-                ("-(log_shares * truth).sum() / len(labels)", "-(log_shares * truth).sum() / 10"),
+                ("-(log_shares * truth).sum() / size", "-(log_shares * truth).sum() / 10"),
                 (
-                    "(jnp.exp(log_shares) - truth) / len(labels)",
+                    "self._delta(log_shares, truth) / size",
                     "(jnp.exp(log_shares) - truth) / 10",
                 ),
             ],
@@ -185,7 +185,7 @@ MUTANTS = {
                     "updates, adam =",
                     "gradients = jax.tree.map(lambda g: 2 * g, gradients)\n        updates, adam =",
                 ),
-                ("cast((jnp.exp(log_shares)", "cast(2 * (jnp.exp(log_shares)"),
+                ("cast(self._delta(log_shares", "cast(2 * self._delta(log_shares"),
             ],
         },
     ),
