@@ -62,6 +62,16 @@ def visible() -> Any:
     return None
 
 
+def name() -> str | None:
+    """What the GPU is called, and the version of its driver; None where there is none."""
+    gpu = visible()
+    if gpu is not None:
+        with suppress(pynvml.NVMLError):
+            driver = pynvml.nvmlSystemGetDriverVersion()
+            return f"{pynvml.nvmlDeviceGetName(gpu)}, driver {driver}"
+    return None
+
+
 def state() -> GpuState:
     """The GPU now."""
     gpu = visible()

@@ -26,6 +26,12 @@ class FakeNvml:
     NVML_CLOCK_MEM = 2
     processes: tuple[object, ...] = ()
 
+    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
+        return "580.1"
+
+    def nvmlDeviceGetName(self, gpu: int) -> str:  # noqa: N802
+        return f"NVIDIA {gpu}"
+
     def nvmlDeviceGetNumGpuCores(self, _: int) -> int:  # noqa: N802
         return 16896
 
@@ -134,6 +140,7 @@ def test_the_energy_counter_is_none_where_the_gpu_does_not_count(install: Any) -
 
 def test_the_limits_of_an_h100_are_those_of_its_data_sheet(install: Any) -> None:
     install(FakeNvml())
+    assert nvml.name() == "NVIDIA 0, driver 580.1"
     limits = nvml.limits()
     assert limits is not None
     assert limits.gflops == pytest.approx(66_900, rel=1e-3)
