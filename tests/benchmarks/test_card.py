@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -59,6 +60,13 @@ def test_the_steps_take_half_an_hour_and_none_more_than_nine_minutes() -> None:
     assert max(step.minutes for step in STEPS) <= 9
     assert len({step.name for step in STEPS}) == len(STEPS)
     assert len({step.archive for step in STEPS}) + 1 <= archives.MOST_FILES  # and the record
+
+
+def test_the_page_names_every_step_and_its_limit() -> None:
+    page = (ROOT / "docs" / "gpu.md").read_text()
+    rows = re.findall(r"^\| (?:`([\w-]+)`)? ?\| ([\d.]+) \|", page, re.MULTILINE)
+    limits = [("", PROBE_MINUTES), *((step.name, step.minutes) for step in STEPS)]
+    assert rows == [(name, f"{minutes:g}") for name, minutes in limits]
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
