@@ -4,8 +4,7 @@ Frozen dataclasses and NumPy arrays go in and out, so nothing of a framework lea
 backend. The module that the registry names has:
 
     TRAINERS              the modes it offers: {mode: TrainerMaker}
-    GROUP_TRAINERS        those that train in a group of ranks, which share each batch; may be left
-                          out
+    GROUP_TRAINERS        those that train in a group of ranks, which share each batch, if any
     Floor                 the least that a step can be in this framework: a subclass of floors.Floor
     versions()            the versions of the packages it runs on: {package: version}
     configure(execution)  makes the process-wide settings, before anything is built; called again
@@ -15,14 +14,8 @@ backend. The module that the registry names has:
     unusable(device)      the modes that cannot run in this process and why, found by trying what
                           they need: {mode: reason}; may be left out where a backend that computes
                           can run all its modes
-    join(execution, addresses)
-                          enters the group of ranks that meet at these addresses, one a rank, as in
-                          "127.0.0.1:4711"; called once, before anything is built; only where a
-                          mode trains in a group
-    reduction(execution, count)
-                          a function that sums up `count` numbers over all ranks, by the library
-                          that the framework has for it, and waits until it is done; called in all
-                          ranks; only where a mode trains in a group, and for shared memory in NumPy
+    join(execution, addresses)    enters the group of the ranks at these addresses: HOST:PORT
+    reduction(execution, count)   makes a function that sums up `count` numbers over all ranks
 """
 
 from abc import ABC, abstractmethod
@@ -195,7 +188,7 @@ class Execution:
         return "bfloat16" if self.precision == "bfloat16" else self.stored
 
     def check_device(self, actual: str) -> None:
-        """Raise RuntimeError where results lie on another device than the requested one."""
+        """Raise RuntimeError where results lie elsewhere."""
         if actual != self.device:
             raise RuntimeError(f"asked for the {self.device}, but results lie on the {actual}")
 
@@ -243,7 +236,7 @@ class Timed(ABC):
         """Return only when the device has finished all its work."""
 
     def cpu_seconds(self) -> float:
-        """CPU time that all threads which train have used so far."""
+        """CPU time of all threads that train, so far."""
         return process_time()
 
     def products(self) -> dict[str, str]:
@@ -299,16 +292,16 @@ class Trainer(Timed):
     def losses(self) -> Array:
         """The loss of each step of the framework's last call, (steps,), before its update.
 
-        In a group the mean over its ranks is the loss of the whole batch. Raises NotKeptError where
-        a mode keeps less than that.
+        A rank's may be others, whose mean over ranks it is. Raises NotKeptError if a mode keeps
+        less than that.
         """
 
     @abstractmethod
     def state(self) -> State:
         """Copy the present state, bit for bit, in the type that parameters are stored in.
 
-        One step after a reset the first moments are (1 − β₁) times that step's gradient, so the
-        gradient inside any compiled program can be read, from the very program that trains.
+        After one step the first moments are (1 − β₁) times its gradient, so the gradient inside
+        any compiled program can be read, from the very program that trains.
         """
 
     def parameters(self) -> Parameters:
@@ -324,18 +317,11 @@ class Trainer(Timed):
         """The matrix product (m, n) of `a` (m, k) and `b` (k, n), computed as the layers do."""
 
     def weight_address(self) -> int | None:
-        """The present memory address of the first weight; None where that cannot be read.
-
-        The ledger tells by it whether a step updates the parameters in place.
-        """
+        """The address of the first weight, which tells of updates in place; None if not known."""
         return None
 
     def peak_device_bytes(self) -> int | None:
-        """The most GPU memory in bytes that the framework has had in use in this process.
-
-        The framework's own count, without its cache and without what CUDA and its libraries take.
-        None where it does not count, as on a CPU.
-        """
+        """The most GPU memory in bytes that the framework has counted; None where it does not."""
         return None
 
     def compilations(self) -> int:

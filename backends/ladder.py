@@ -48,6 +48,7 @@ class Backend:
     distributions: tuple[str, ...]  # names on PyPI, whose versions a run records
     modes: dict[str, Mode]  # its ladder; a mode comes after the one below it
     group_modes: dict[str, Mode] = field(default_factory=dict)  # those of a group of ranks
+    not_in_groups: dict[str, str] = field(default_factory=dict)  # modes that fail in one, and why
     renamed: dict[str, str] = field(default_factory=dict)  # modes' former names
     devices: tuple[str, ...] = ("cpu", "gpu")
     precisions: tuple[str, ...] = tuple(PRECISIONS)

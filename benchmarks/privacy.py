@@ -183,8 +183,15 @@ def _ordinary_words() -> set[str]:
     texts: Iterable[str] = [
         _ANYBODY,
         *(entry.title for entry in ENTRIES.values()),
-        *(" ".join((b.name, b.title, *b.distributions, *b.modes)) for b in BACKENDS.values()),
-        *(f"{mode.about} {mode.tier}" for b in BACKENDS.values() for mode in b.modes.values()),
+        *(
+            " ".join((b.name, b.title, *b.distributions, *b.modes, *b.group_modes))
+            for b in BACKENDS.values()
+        ),
+        *(
+            f"{mode.about} {mode.tier}"
+            for b in BACKENDS.values()
+            for mode in (b.modes | b.group_modes).values()
+        ),
     ]
     words = re.findall(r"[\w-]+", " ".join(texts).lower())
     return set(words) | {"adam", "eager", "model", "compiled"}

@@ -89,7 +89,14 @@ def identity(case: str, precision: str = "float32") -> dict[str, Any]:
         "adam": TEXTBOOK,
         "repetition": repetition_in(case),
         "variant": variant or None,
+        "ranks": _number_at("ranks", -1, others),
+        "batch": _number_at("batch", 1, others),
     }
+
+
+def _number_at(word: str, place: int, words: list[str]) -> int | None:
+    """The number beside a word, as in "2 ranks" and "batch 256"."""
+    return int(words[words.index(word) + place]) if word in words else None
 
 
 def write_bundle(

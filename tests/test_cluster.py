@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -99,6 +100,25 @@ def test_jobs_on_this_machine_make_one_bundle(images: Path, tmp_path: Path) -> N
     assert bundle.problems == ()
     assert bundle.environment.run.finished_launches == 2
     assert set(bundle.tables["launches"]["node"]) == {"node 1"}
+
+
+@pytest.mark.slow
+def test_the_points_of_a_sweep_are_jobs(images: Path, tmp_path: Path) -> None:
+    sweep = [sys.executable, "run_all.py", "sweep", *SMALL, "--data-dir", str(images)]
+    sweep += ["--batch-sizes", "16", "32", "--steps", "200", "--launches", "1", "--floors", "none"]
+    sweep += ["--on", "local", "--output", str(tmp_path / "sweep")]
+    for more in ([], ["--continue"]):
+        done = subprocess.run(
+            [*sweep, *more], cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True,
+            timeout=240,
+        )  # fmt: skip
+        assert done.returncode == exit_codes.OK, done.stderr
+    found = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
+    assert sorted(set(found["value"])) == [16, 32]
+    assert (found["status"] == "measured").all()
+    # The second call had nothing to make.
+    tries = json.loads((tmp_path / "sweep/points/batch-16-hidden-16-parts/jobs.json").read_text())
+    assert [*map(len, tries.values())] == [1]
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +234,23 @@ def test_a_job_that_fails_twice_is_said_in_a_line(
     last = done[1].strip().splitlines()[-1]
     assert last.startswith("run_all.py: no part was made: ")
     assert "--batch-size 100000: the training set has only" in last
+
+
+@pytest.mark.slow
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="each rank has a CPU of its own")
+def test_srun_starts_the_ranks_of_a_group(
+    controller: slurm.Slurm, images: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    launcher = "srun --overlap --nodes 1 --ntasks 1"
+    program = [
+        *(sys.executable, "run_all.py", "certify", "pytorch", "--modes", "flat-all-reduce"),
+        *("--hidden", "16", "--batch-size", "31", "--data-dir", str(images), "--threads", "1"),
+        *("--ranks", "2", "--hosts", "127.0.0.1", "--rank-launcher", launcher),
+    ]
+    log = tmp_path / "log"
+    subprocess.run(
+        ["sbatch", "--wait", "--ntasks", "2", "--output", log, "--wrap", shlex.join(program)],
+        env=environment(tmp_path, **controller.environment), cwd=ROOT, timeout=200, check=True,
+    )  # fmt: skip
+    assert "certified in" in log.read_text()

@@ -25,6 +25,7 @@ GROUND = {
     "benchmarks.texts",
     "benchmarks.words",
     "benchmarks.plan.blocks",
+    "benchmarks.plan.seats",
     "benchmarks.plan.workload",
     "benchmarks.plan.data",
 }

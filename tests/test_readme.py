@@ -24,8 +24,8 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 
-OTHER_PROGRAMS = ("--benchmark", "--check", "--without", "--xla")
-"""How the options of pytest-benchmark, ruff, benchmarks.validation and XLA begin."""
+OTHER_PROGRAMS = ("--benchmark", "--check", "--overlap", "--without", "--xla")
+"""How the options of pytest-benchmark, ruff, srun, benchmarks.validation and XLA begin."""
 
 
 @pytest.mark.parametrize("page", quotes.pages(), ids=lambda page: page.name)

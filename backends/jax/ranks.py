@@ -114,39 +114,73 @@ class Sharded(Compiled):
         return [array.addressable_data(0) for array in super()._parameter_arrays()]
 
 
-class ShardMap(Sharded, Handwritten):
-    """Each rank's steps written out: its share's gradients by hand, and one sum of them all.
+def summed(tree: Any) -> Any:
+    """Sum up all arrays of a tree over the ranks at once."""
+    flat, tree_of = ravel_pytree(tree)
+    return tree_of(lax.psum(flat, RANKS))
+
+
+class ShardMap(Sharded):
+    """Each rank's step written out: its share's gradients, and one sum of them all.
 
     Left to itself, XLA sums up each array apart.
     """
 
+    compiler = "jax.jit: whole step in a shard_map"
+
+    def _build(self) -> None:
+        self._data = placed(self._data, self._whole)
+        whole, by_rank = PartitionSpec(), PartitionSpec(*self._place_of_batch)
+        in_ranks = jax.shard_map(
+            self._train_share,
+            mesh=self._whole.mesh, in_specs=(whole, whole, by_rank, by_rank), out_specs=whole,
+            check_vma=False,
+        )  # fmt: skip
+
+        def train(state: State, data: Batch, rows: Any) -> tuple[State, jax.Array]:
+            self._batch_size = rows.shape[-1]
+            return in_ranks(state, data["image"], *self._filled(rows, data))
+
+        self._program = jax.jit(train, donate_argnums=0, in_shardings=self._whole)
+
+    _place_of_batch: tuple[str | None, ...] = (RANKS,)
+    """Which axis of the rows is cut into shares."""
+
+    def _train_share(self, state: State, images: Any, rows: Any, labels: Any) -> Any:
+        return self._step(state, {"image": images[rows], "label": labels})
+
+    def _step(self, state: State, batch: Batch) -> tuple[State, jax.Array]:
+        loss, gradients = summed(jax.value_and_grad(self._loss)(state.parameters, batch))
+        updates, adam = self._adam.update(gradients, state.adam, state.parameters)
+        return State(optax.apply_updates(state.parameters, updates), adam), loss
+
+    def _loss(self, parameters: list[jax.Array], batch: Batch) -> jax.Array:
+        """A share's part of the mean over the whole batch."""
+        labels, logits = batch["label"], self._model_of(parameters)(batch["image"])
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
+        return jnp.where(labels != NO_LABEL, losses, 0).sum() / self._batch_size
+
+
+class ShardMapLoop(ShardMap, Handwritten):
+    """Many steps in one program, derivative and Adam by hand."""
+
     compiler = "jax.jit: lax.scan over steps in a shard_map, derivative by hand"
+    _place_of_batch = (None, RANKS)
+    train = Handwritten.train
+    _step = Handwritten._step
 
     def _build(self) -> None:
         self.steps_per_call = self._execution.steps_per_call
-        self._data = placed(self._data, self._whole)
-        whole, by_rank = PartitionSpec(), PartitionSpec(None, RANKS)
+        super()._build()
 
-        def train_share(state: State, images: Any, rows: Any, labels: Any) -> Any:
-            def step(state: State, batch: Any) -> tuple[State, jax.Array]:
-                return self._step(state, {"image": images[batch[0]], "label": batch[1]})
+    def _train_share(self, state: State, images: Any, rows: Any, labels: Any) -> Any:
+        def step(state: State, batch: Any) -> tuple[State, jax.Array]:
+            return self._step(state, {"image": images[batch[0]], "label": batch[1]})
 
-            return lax.scan(step, state, (rows, labels))
-
-        in_ranks = jax.shard_map(
-            train_share, mesh=self._whole.mesh, in_specs=(whole, whole, by_rank, by_rank),
-            out_specs=whole, check_vma=False,
-        )  # fmt: skip
-
-        def train_steps(state: State, data: Batch, rows: Any) -> tuple[State, jax.Array]:
-            self._batch_size = rows.shape[1]
-            return in_ranks(state, data["image"], *self._filled(rows, data))
-
-        self._program = jax.jit(train_steps, donate_argnums=0, in_shardings=self._whole)
+        return lax.scan(step, state, (rows, labels))
 
     def _loss_and_gradients(self, *arguments: Any) -> tuple[jax.Array, Any]:
-        flat, parts_of = ravel_pytree(super()._loss_and_gradients(*arguments))
-        loss_and_gradients: tuple[jax.Array, Any] = parts_of(lax.psum(flat, RANKS))
+        loss_and_gradients: tuple[jax.Array, Any] = summed(super()._loss_and_gradients(*arguments))
         return loss_and_gradients
 
     def _averaged_over(self, labels: jax.Array) -> int:
@@ -159,4 +193,4 @@ class ShardMap(Sharded, Handwritten):
         return jnp.exp(log_shares) * truth.sum(1, keepdims=True) - truth
 
 
-GROUP_TRAINERS = {"sharded": Sharded, "shard-map": ShardMap}
+GROUP_TRAINERS = {"sharded": Sharded, "shard-map": ShardMap, "shard-map-loop": ShardMapLoop}

@@ -23,15 +23,15 @@ def join(_execution: Execution, addresses: tuple[str, ...]) -> None:
     meeting = addresses[0].replace(":", "-")
 
 
-def shared(size: int) -> mmap.mmap:
-    """So many bytes that all ranks see, zero at first."""
+def shared(size: int) -> tuple[mmap.mmap, Path]:
+    """So many bytes that all ranks see, zero at first, and the file by which they find them."""
     folder = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     path = folder / f"ranks-{meeting}-{next(numbers)}"
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         # The same size in all ranks, so whoever comes later changes nothing.
         os.ftruncate(file, size)
-        return mmap.mmap(file, size)
+        return mmap.mmap(file, size), path
     finally:
         os.close(file)
 
@@ -41,7 +41,7 @@ def reduction(execution: Execution, count: int) -> Callable[[], None]:
     ranks, rank, number = execution.ranks, execution.rank, np.dtype(execution.stored)
     # An array of each rank, their sum, and in a cache line of each how often it has arrived.
     lines = ranks * 64
-    memory = shared(lines + (ranks + 1) * count * number.itemsize)
+    memory, path = shared(lines + (ranks + 1) * count * number.itemsize)
     arrived: Array = np.frombuffer(memory, np.int64, lines // 8)[::8]
     arrays: Array = np.frombuffer(memory, number, offset=lines).reshape(ranks + 1, count)
     ends = [count * end // ranks for end in (rank, rank + 1)]
@@ -59,4 +59,7 @@ def reduction(execution: Execution, count: int) -> Callable[[], None]:
         wait()
 
     wait()
+    # All ranks have it now.
+    if rank == 0:
+        path.unlink()
     return reduce

@@ -68,8 +68,7 @@ class DDP(Eager):
 class DDPTuned(DDP, Flushed):
     """What DistributedDataParallel's page advises for a graph that never changes."""
 
-    # Gradients lie in the buckets that are reduced, and the order of buckets is settled once. One
-    # bucket: gloo's time for 2.7 MB is mostly that of its calls.
+    # Gradients lie in the buckets that are reduced, and the order of buckets is settled once.
     options: ClassVar = {"static_graph": True, "gradient_as_bucket_view": True}
 
 

@@ -169,6 +169,20 @@ TENSORFLOW = Backend(
             stands=True,
             inputs=RESIDENT,
         ),
+        "multi-worker-flat": Mode(
+            tier=EXPERT,
+            about="derivative by XLA, one all-reduce of all gradients, Adam in each rank",
+            below="multi-worker",
+            change="derivative by XLA, one all-reduce instead of the optimizer's",
+            source=f"{API}/distribute/ReplicaContext#all_reduce",
+            stands=True,
+            inputs=RESIDENT,
+        ),
+    },
+    not_in_groups={
+        # Tried with Keras 3.15.1 and TensorFlow 2.21.0: "unsupported type PerReplica".
+        "keras-fit": "Keras' fit fails in MultiWorkerMirroredStrategy: "
+        "https://github.com/keras-team/keras/issues/20585",
     },
     renamed={"multistep": "xla-loop", "fit": "keras-fit-xla"},
     adam_forms=(TEXTBOOK, EPSILON_HAT),

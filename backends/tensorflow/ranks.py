@@ -1,6 +1,7 @@
 """TensorFlow in a group of ranks: MultiWorkerMirroredStrategy around a loop of one's own."""
 
 import json
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -54,6 +55,13 @@ class MultiWorker(Graph):
         self._program: Any = tf.function(step)
 
     def _step_on_share(self, rows: tf.Tensor, batch_size: int) -> Any:
+        loss, gradients = self._loss_and_gradients(rows, batch_size)
+        variables = self._model.trainable_variables
+        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss
+
+    def _loss_and_gradients(self, rows: tf.Tensor, batch_size: int) -> tuple[tf.Tensor, Any]:
+        """A share's part of the loss, and of its gradients."""
         images, labels = self._gather(rows)
         with tf.GradientTape() as tape:
             predictions = self._model(images, training=True)
@@ -62,9 +70,7 @@ class MultiWorker(Graph):
             # optimizer sums up gradients: that is the mean over the batch if all shares are equal.
             if rows.shape[0] * self._execution.ranks != batch_size:
                 loss *= rows.shape[0] * self._execution.ranks / batch_size
-        variables = self._model.trainable_variables
-        self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return loss
+        return loss, tape.gradient(loss, self._model.trainable_variables)
 
     def _batches(self, rows: Array) -> Any:
         share = tf.constant(self._execution.share(rows))
@@ -77,4 +83,35 @@ class MultiWorker(Graph):
             self._loss.numpy()
 
 
-GROUP_TRAINERS = {"multi-worker": MultiWorker}
+class MultiWorkerFlat(MultiWorker):
+    """A share's gradients by XLA, and one all-reduce of them all and the loss.
+
+    Only the sum knows of the other ranks: variables and optimizer are those of a single process.
+    """
+
+    compiler = "tf.function: sum over ranks and Adam; loss and derivative with XLA"
+
+    def __init__(self, training: Training, execution: Execution) -> None:
+        Graph.__init__(self, training, execution)
+
+    def _build(self) -> None:
+        derivative = tf.function(self._loss_and_gradients, jit_compile=True)
+
+        def summed(rows: tf.Tensor, batch_size: int) -> tf.Tensor:
+            loss, gradients = derivative(rows, batch_size)
+            flat = tf.concat([tf.reshape(array, [-1]) for array in (loss, *gradients)], 0)
+            return tf.distribute.get_replica_context().all_reduce("SUM", flat)
+
+        def step(rows: tf.Tensor, batch_size: int) -> tf.Tensor:
+            of_rank = strategy.run(summed, args=(rows, batch_size))
+            flat = strategy.experimental_local_results(of_rank)[0]
+            variables = self._model.trainable_variables
+            loss, *parts = tf.split(flat, [1, *(math.prod(v.shape) for v in variables)])
+            arrays = [tf.reshape(part, v.shape) for part, v in zip(parts, variables, strict=True)]
+            self._optimizer.apply_gradients(zip(arrays, variables, strict=True))
+            return loss
+
+        self._program = tf.function(step)
+
+
+GROUP_TRAINERS = {"multi-worker": MultiWorker, "multi-worker-flat": MultiWorkerFlat}

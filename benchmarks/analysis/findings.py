@@ -218,6 +218,10 @@ def compute_findings(bundle: Bundle) -> Findings:
         ACCURACY_MARGIN_POINTS if margin is None else margin,
     )
     startup_seconds = summary.set_index("case")["startup_seconds"]
+    # Groups of ranks have more processors, so that no start-up pays off against theirs.
+    ranked_alone = [
+        case for case in ranks if case in set(samples.loc[samples["ranks"].isna(), "case"])
+    ]
     return Findings(
         summary=summary,
         verdicts=verdicts,
@@ -244,10 +248,10 @@ def compute_findings(bundle: Bundle) -> Findings:
         ),
         # Of cases that are ranked: the pairs of all rungs are too many to read.
         break_even=break_even.find_overtakings(
-            samples, launches, list(ranks), apart=run.seeds is not None
+            samples, launches, ranked_alone, apart=run.seeds is not None
         ),
         totals=break_even.totals(
-            summary[summary["rank"].notna() & summary["startup_seconds"].notna()],
+            summary[summary["case"].isin(ranked_alone) & summary["startup_seconds"].notna()],
             MOST_TRAININGS * workload.steps,
         ),
         curves=accuracy.curves(readings),

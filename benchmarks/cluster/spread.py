@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from benchmarks.machine.settings import ROOT
 from benchmarks.plan.presets import PRESETS
 from benchmarks.terminal import results
 
+PARTS = "-parts"
+"""Ends the name of the folder in which a run's parts lie, beside that of the run."""
 OWN = {"--on": 1, "--output": 1, "--continue": 0, "--partition": 1, "--account": 1,
        "--job-minutes": 1, "--shared-nodes": 0, "--jobs-at-once": 1, "--launches": 1,
        "--wait": 0, "--refresh": 0}  # fmt: skip
@@ -39,7 +41,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], console: Console) ->
     if arguments.go_on and _is_merged(output):
         files.remove(output)
     check_folder(output)
-    place = output.with_name(f"{output.name}-parts")
+    place = output.with_name(f"{output.name}{PARTS}")
     if place.exists() and not arguments.go_on:
         raise UsageError(f"{place}: exists; go on with it by --continue, or name another --output")
     if not place.exists() and arguments.go_on:
@@ -83,8 +85,8 @@ def _is_merged(output: Path) -> bool:
         return False
 
 
-def without(argv: Sequence[str], options: dict[str, int]) -> list[str]:
-    """The arguments without some options and their values."""
+def without(argv: Sequence[str], options: Mapping[str, int | None]) -> list[str]:
+    """The arguments without some options and their values; None is for any number of these."""
     kept, words = [], list(argv)
     while words:
         word = words.pop(0)
@@ -92,5 +94,7 @@ def without(argv: Sequence[str], options: dict[str, int]) -> list[str]:
         if name not in options:
             kept.append(word)
         elif not has_value:
-            del words[: options[name]]
+            count = options[name]
+            ends = (n for n, one in enumerate(words) if one.startswith("--"))
+            del words[: next(ends, len(words)) if count is None else count]
     return kept

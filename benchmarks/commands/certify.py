@@ -47,6 +47,7 @@ def parser() -> options.Parser:
     options.add_named_backends(parser)
     options.add_case_options(parser)
     options.add_variants(parser)
+    options.add_group_options(parser)
     parser.set_defaults(
         preset="full", steps=STEPS_PER_CALL, launches=1, seed=0, time_limit=None, output=None,
         accuracy_margin=ACCURACY_MARGIN_POINTS,

@@ -32,8 +32,8 @@ def list_backends(arguments: argparse.Namespace, console: Console) -> int:
     names, device = arguments.backends or list(BACKENDS), arguments.device
     table = Table("backend", "mode", "what it is", "tier", "input", f"on the {device} here")
     for name, probed in probe.probe_all(names, device, dict(arguments.python)).items():
-        said = ""
-        for row, (name_of_mode, mode) in enumerate(BACKENDS[name].modes.items()):
+        said, entry = "", BACKENDS[name]
+        for row, (name_of_mode, mode) in enumerate((entry.modes | entry.group_modes).items()):
             elsewhere = "" if device in mode.devices else f"only on the {mode.devices[0]}"
             problem = elsewhere or probed.problem_of(name_of_mode)
             # The versions are named once, in the first row, and so is each problem.
@@ -43,7 +43,10 @@ def list_backends(arguments: argparse.Namespace, console: Console) -> int:
             said = problem
             inputs = ", ".join(mode.inputs)
             start = "" if row else name
-            table.add_row(start, name_of_mode, mode.about, mode.tier, inputs, escape(answer))
+            about = f"--ranks: {mode.about}" if name_of_mode in entry.group_modes else mode.about
+            table.add_row(start, name_of_mode, about, mode.tier, inputs, escape(answer))
+        for name_of_mode, why in entry.not_in_groups.items():
+            table.add_row("", name_of_mode, "--ranks", "", "", escape(f"no: {why}"))
         table.add_section()
     console.print(table)
     return exit_codes.OK

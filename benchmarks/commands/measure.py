@@ -8,6 +8,7 @@ For example:
   python run_all.py --backends jax pytorch --modes handwritten --hidden 1024 1024
   python run_all.py --modes eager compiled --input resident streamed --steps 1000
   python run_all.py --variant "one core=jax scan,threads=1"
+  python run_all.py --ranks 2 4                       and groups of 2 and of 4 processes
 """
 
 import argparse
@@ -37,6 +38,7 @@ def parser() -> options.Parser:
     parser = options.Parser("measure", f"{__doc__}{commands}")
     options.add_case_options(parser)
     options.add_variants(parser)
+    options.add_group_options(parser)
     options.add_run_options(parser)
     options.add_cluster_options(parser)
     more = parser.add_argument_group("other options")

@@ -243,6 +243,7 @@ def add_case_options(parser: argparse.ArgumentParser, *, backends: bool = True) 
 
     Without `backends`, those and their Pythons are not to be chosen.
     """
+    parser.set_defaults(ranks=None, weak=False, hosts=None, rank_launcher=seats.LAUNCHER)
     cases = parser.add_argument_group("which cases (a case is a backend in a mode)")
     if backends:
         add_backend_options(cases)
@@ -274,17 +275,6 @@ def add_case_options(parser: argparse.ArgumentParser, *, backends: bool = True) 
     machine.add_argument("--wait", action="store_true",
         help="start when the run that is going on has ended, instead of refusing to start beside "
         "it")  # fmt: skip
-    groups = parser.add_argument_group("groups of ranks, which share each batch")
-    groups.add_argument("--ranks", nargs="+", type=listed(several), action="extend", default=[],
-        metavar="NUMBER", help="train in groups of so many processes as well, by each framework's "
-        "own engine, each on CPUs or a GPU of its own")  # fmt: skip
-    groups.add_argument("--weak", action="store_true",
-        help="groups train a second time with a whole batch for each rank")  # fmt: skip
-    groups.add_argument("--hosts", nargs="+", type=listed(str), action="extend", default=[],
-        metavar="ADDRESS", help="machines of the ranks besides the first of each group, which runs "
-        "here")  # fmt: skip
-    groups.add_argument("--launcher", default=seats.LAUNCHER, metavar="COMMAND",
-        help="what starts a command on another machine; default: \"%(default)s\"")  # fmt: skip
     work = parser.add_argument_group("what is trained")
     work.add_argument("--hidden", nargs="*", type=listed(positive_int), default=[512, 512],
         metavar="SIZE",
@@ -294,6 +284,21 @@ def add_case_options(parser: argparse.ArgumentParser, *, backends: bool = True) 
         help="Adam's learning rate; default: the preset's")  # fmt: skip
     work.add_argument("--data-dir", type=Path, default=data.EMBEDDED,
         help="a folder with four files in MNIST's format; default: the embedded MNIST")  # fmt: skip
+
+
+def add_group_options(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of groups of ranks, and of where they run."""
+    group = parser.add_argument_group("groups of ranks, which share each batch")
+    group.add_argument("--ranks", nargs="+", type=listed(several), action="extend",
+        metavar="NUMBER", help="train in groups of so many processes as well, by each framework's "
+        "own engine, each on CPUs or a GPU of its own")  # fmt: skip
+    group.add_argument("--weak", action="store_true",
+        help="groups train a second time with a whole batch for each rank")  # fmt: skip
+    group.add_argument("--hosts", nargs="+", type=listed(str), action="extend",
+        metavar="ADDRESS", help="machines of the ranks besides the first of each group, which runs "
+        "here")  # fmt: skip
+    group.add_argument("--rank-launcher", default=seats.LAUNCHER, metavar="COMMAND",
+        help="what starts a command on another machine; default: \"%(default)s\"")  # fmt: skip
 
 
 def add_cluster_options(parser: argparse.ArgumentParser) -> None:

@@ -27,11 +27,11 @@ from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import environment, probe, project
 from benchmarks.machine.advice import together
 from benchmarks.machine.disturbance import other_load
-from benchmarks.machine.settings import ROOT, available_cpus, default_threads
+from benchmarks.machine.settings import ROOT, available_cpus
 from benchmarks.plan import data, expected
 from benchmarks.plan.cases import Case, floors_of, group_cases, select_cases, with_variants
 from benchmarks.plan.expected import clock
-from benchmarks.plan.plan import Plan
+from benchmarks.plan.plan import Plan, choose_processors
 from benchmarks.plan.presets import PRESETS
 from benchmarks.plan.seats import Hosts
 from benchmarks.plan.variants import Variant
@@ -55,24 +55,21 @@ def choose_cases(
     """
     variants: list[Variant] = getattr(arguments, "variant", [])
     preset = replace(PRESETS[arguments.preset], inputs=inputs)
-    which: dict[str, Any] = {"backends": arguments.backends, "modes": arguments.modes}
+    which: dict[str, Any] = {
+        "preset": preset, "backends": arguments.backends, "modes": arguments.modes,
+    }  # fmt: skip
     where: dict[str, Any] = {"precision": arguments.precision, "device": arguments.device}
     groups = group_cases(
-        preset=preset, **which, **where, ranks=arguments.ranks,
+        **which, **where, ranks=arguments.ranks or (),
         batch_of_rank=arguments.batch_size if arguments.weak else 0,
     )  # fmt: skip
     cases = []
     if not variants or arguments.backends or arguments.modes or arguments.input:
         cases = select_cases(
-            preset=preset, **which, **where, inputs=arguments.input,
-            keras_adam=arguments.keras_adam,
-        )  # fmt: skip
-        if not (cases or groups):
-            raise UsageError(
-                "no case has these backends, modes and inputs together; `run_all.py list` shows "
-                "them"
-            )
-    cases = [*cases, *groups]
+            **which, **where, inputs=arguments.input, keras_adam=arguments.keras_adam, beside=groups
+        )
+    elif groups:
+        cases = groups
     return with_variants(cases, variants, precision=arguments.precision, device=arguments.device)
 
 
@@ -153,7 +150,7 @@ def prepare(
         seed=arguments.seed,
         threads=threads,
         named_cpus=cpus,
-        hosts=Hosts(names=tuple(arguments.hosts), launcher=arguments.launcher),
+        hosts=Hosts(names=tuple(arguments.hosts or ()), launcher=arguments.rank_launcher),
         time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),
     )
     if problem := plan.memory_problem(in_turn=in_turn):
@@ -184,29 +181,6 @@ def show_plan(plan: Plan, console: Console) -> None:
         f"{plan.rounds} rounds{more}; at most {clock(plan.time_limit_seconds)}",
         highlight=False,
     )
-
-
-def choose_processors(
-    threads: int | None, named: list[int] | None, ranks: int = 1
-) -> tuple[int, tuple[int, ...]]:
-    """The threads of each worker, and the CPUs named for them; UsageError where they are too few.
-
-    `named` are the CPUs of --cpus, `threads` the value of --threads. Where groups of so many
-    `ranks` run here, each rank has CPUs of its own, as many as a case of one process.
-    """
-    cpus = tuple(dict.fromkeys(named or ()))
-    threads = threads or max((len(cpus) or default_threads()) // ranks, 1)
-    if threads * ranks > (most := len(cpus) or available_cpus()) and ranks > 1:
-        each = f"{threads} thread{'s' if threads > 1 else ''}"
-        raise UsageError(
-            f"--ranks {ranks}: ranks of {each} each need {threads * ranks} CPUs, and {most} may "
-            "be used"
-        )
-    if cpus and threads > len(cpus):
-        raise UsageError(f"--threads {threads}: --cpus names only {len(cpus)}")
-    if threads > available_cpus():
-        raise UsageError(f"--threads {threads}: only {available_cpus()} CPUs may be used here")
-    return threads, cpus
 
 
 def check_batch_size(option: str, size: int, dataset: data.Dataset) -> None:

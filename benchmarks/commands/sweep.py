@@ -36,13 +36,14 @@ from benchmarks.bundle import files
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.folders import create_folder
 from benchmarks.bundle.reader import Bundle, read_environment
+from benchmarks.commands import measure as one_run
 from benchmarks.commands import options, report, running
 from benchmarks.errors import StoppedError, UsageError
 from benchmarks.machine import interrupts, lock
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan.blocks import block_length
 from benchmarks.plan.cases import with_control
-from benchmarks.plan.data import EMBEDDED, Dataset
+from benchmarks.plan.data import EMBEDDED, Dataset, load
 from benchmarks.plan.plan import Plan
 from benchmarks.plan.presets import PRESETS
 from benchmarks.reports.between_runs import sweep as sweep_report
@@ -64,6 +65,8 @@ STARTED = "sweep.json"
 NAMED_AGAIN = ("python", "data_dir")
 """What a sweep runs and reads: --resume takes it from its own command line, never from a file."""
 NOT_KEPT = {*NAMED_AGAIN, "output", "resume", "wait", "help"}
+NOT_KEPT |= {"ranks", "weak", "hosts", "rank_launcher", "profile", "part", "on", "go_on"}
+NOT_KEPT |= {"partition", "account", "job_minutes", "shared_nodes", "jobs_at_once"}
 """The arguments that are not in the file."""
 
 
@@ -97,7 +100,8 @@ def parser() -> options.Parser:
         "and --data-dir, which are to be named again")  # fmt: skip
     options.add_case_options(parser)
     options.add_run_options(parser)
-    parser.set_defaults(launches=3)
+    options.add_cluster_options(parser)
+    parser.set_defaults(launches=3, profile=False)
     return parser
 
 
@@ -206,8 +210,48 @@ def _parsed(choice: Mapping[str, Any], folder: Path) -> argparse.Namespace:
 def main(argv: list[str], console: Console) -> int:
     """Compare over batch sizes, widths and depths of the network."""
     named = parser().read(argv)
+    if named.on:
+        return spread_over_jobs(argv, named, console)
     with lock.held(wait=named.wait, say=console.out):
-        return measure(argv, named, console)
+        return measure(argv, named, console) if named.part is None else part(named, console)
+
+
+def part(arguments: argparse.Namespace, console: Console) -> int:
+    """Make one launch of the one point that the arguments name, as a part of it."""
+    began = monotonic()
+    inputs = PRESETS[arguments.preset].inputs
+    plan, dataset = running.prepare(arguments, running.choose_cases(arguments, inputs))
+    chosen = points(arguments, dataset.pixels, dataset.classes)
+    if len(chosen) > 1:
+        raise UsageError(f"--part: names a launch of one point, and these are {len(chosen)}")
+    plan = plan_of(chosen[0], plan, arguments.steps)
+    return one_run.run_and_report(arguments, plan, dataset, console, began)
+
+
+def spread_over_jobs(argv: list[str], arguments: argparse.Namespace, console: Console) -> int:
+    """Make the launches of all points as jobs, point by point; returns the exit code."""
+    with interrupts.deferred():
+        from benchmarks.cluster import spread
+
+    folder: Path | None = arguments.output
+    if folder is None or arguments.resume:
+        raise UsageError("--on: name the sweep's folder by --output; go on with it by --continue")
+    dataset = load(arguments.data_dir)
+    given = spread.without(argv, {f"--{factor.replace(' ', '-')}s": None for factor in FACTORS})
+    summaries: dict[Point, pd.DataFrame] = {}
+    code = exit_codes.OK
+    for point in points(arguments, dataset.pixels, dataset.classes):
+        output = folder / "points" / point.name
+        begun = output.with_name(f"{output.name}{spread.PARTS}").exists()
+        own = {**vars(arguments), "output": output, "go_on": arguments.go_on and begun}
+        named = [f"--{point.factor.replace(' ', '-')}s", str(point.value)]
+        output.parent.mkdir(parents=True, exist_ok=True)
+        results.show_line(console, f"{point.factor} {point.value}")
+        ended = spread.run(argparse.Namespace(**own), ["sweep", *given, *named], console)
+        code = max(code, ended)
+        summaries[point] = compute_findings(Bundle.read(output)).summary
+        write(folder, summaries, console)
+    return code
 
 
 def measure(argv: list[str], named: argparse.Namespace, console: Console) -> int:

@@ -148,7 +148,7 @@ if __name__ == "__main__":
         module = load(entry)
         outcome |= {"versions": module.versions(), "problem": trial(module, sys.argv[2])}
         outcome["unusable"] = {} if outcome["problem"] else unusable_modes(module, sys.argv[2])
-        for mode in entry.modes:
+        for mode in (*entry.modes, *entry.group_modes):
             if lacking := missing_packages(entry, mode):
                 outcome["unusable"][mode] = f"not installed: {', '.join(lacking)}"
     print(MARK + json.dumps(outcome))

@@ -1,7 +1,7 @@
 """The cases: the ways to train the workload that are timed, and the choice of them."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from backends.contract import EPSILON_HAT, TEXTBOOK
@@ -98,13 +98,14 @@ def select_cases(
     precision: str,
     device: str,
     keras_adam: str = "textbook",
+    beside: Sequence[Case] = (),
 ) -> list[Case]:
     """The selected cases: the preset's, unless backends, modes or inputs are named.
 
     A named backend without named modes runs the preset's modes, or all its modes if the preset
     leaves the backend out. Without named inputs a mode takes the preset's inputs, or its first if
-    it offers none of those. `keras_adam` is a key of KERAS_ADAM. Raises UsageError where no case is
-    left.
+    it offers none of those. `keras_adam` is a key of KERAS_ADAM. Cases that run `beside` them come
+    last. Raises UsageError where there is no case at all.
     """
     preferred_inputs = tuple(inputs) if inputs else preset.inputs
     cases = []
@@ -122,7 +123,11 @@ def select_cases(
             cases += [
                 replace(case, input=i, adam=form) for i in chosen for form in forms or [TEXTBOOK]
             ]
-    return list(dict.fromkeys(cases))
+    if not (cases or beside):
+        raise UsageError(
+            "no case has these backends, modes and inputs together; `run_all.py list` shows them"
+        )
+    return list(dict.fromkeys([*cases, *beside]))
 
 
 def group_cases(
@@ -194,7 +199,8 @@ def with_control(cases: list[Case]) -> list[Case]:
 
     It repeats a variant only where there is nothing else.
     """
-    alone = [case for case in cases if case.ranks == 1] or cases
+    alike = [case for case in cases if not case.batch] or cases
+    alone = [case for case in alike if case.ranks == 1] or alike
     plain = [case for case in alone if not case.variant] or alone
     textbook = [case for case in plain if case.adam == TEXTBOOK]
     at_limit = [case for case in textbook if tier_of(case.backend, case.mode) == LIMIT]

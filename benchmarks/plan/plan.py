@@ -6,7 +6,8 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.machine.settings import best_cpus
+from benchmarks.errors import UsageError
+from benchmarks.machine.settings import available_cpus, best_cpus, default_threads
 from benchmarks.plan.blocks import STEPS_PER_CALL, BlockLength, block_length
 from benchmarks.plan.cases import Case
 from benchmarks.plan.presets import BatchReadings
@@ -182,3 +183,26 @@ class Plan:
     def rounds(self) -> int:
         """Rounds in a launch that runs to its end: whole blocks between batch readings."""
         return sum(steps // self.block.steps for steps in self._stretches)
+
+
+def choose_processors(
+    threads: int | None, named: list[int] | None, ranks: int = 1
+) -> tuple[int, tuple[int, ...]]:
+    """The threads of each worker, and the CPUs named for them; UsageError where they are too few.
+
+    `named` are the CPUs of --cpus, `threads` the value of --threads. Where groups of so many
+    `ranks` run here, each rank has CPUs of its own, as many as a case of one process.
+    """
+    cpus = tuple(dict.fromkeys(named or ()))
+    threads = threads or max((len(cpus) or default_threads()) // ranks, 1)
+    if threads * ranks > (most := len(cpus) or available_cpus()) and ranks > 1:
+        each = f"{threads} thread{'s' if threads > 1 else ''}"
+        raise UsageError(
+            f"--ranks {ranks}: ranks of {each} each need {threads * ranks} CPUs, and {most} may "
+            "be used"
+        )
+    if cpus and threads > len(cpus):
+        raise UsageError(f"--threads {threads}: --cpus names only {len(cpus)}")
+    if threads > available_cpus():
+        raise UsageError(f"--threads {threads}: only {available_cpus()} CPUs may be used here")
+    return threads, cpus

@@ -28,6 +28,14 @@ class Hosts:
     names: tuple[str, ...] = ()
     launcher: str = LAUNCHER
 
+    def unnamed(self, command: str) -> str:
+        """A command line without names of machines, which a bundle does not hold."""
+        if self.launcher != LAUNCHER:
+            command = command.replace(shlex.quote(self.launcher), "LAUNCHER")
+        for name in sorted(self.names, key=len, reverse=True):
+            command = command.replace(name, "HOST")
+        return command
+
     def seat(self, rank: int) -> Seat:
         """The seat of a rank, from 1 on: one machine after another."""
         host = self.names[(rank - 1) % len(self.names)]

@@ -19,7 +19,7 @@ from benchmarks.reports.sections import Column
 from benchmarks.reports.summary import Summary
 from benchmarks.texts import harmless
 
-FACETS = ("framework", "tier", "mode", "input", "precision", "device", "variant")
+FACETS = ("framework", "tier", "mode", "input", "precision", "device", "ranks", "variant")
 """What the reader may filter by."""
 COLUMNS = {
     "case": CASE_MARKED,

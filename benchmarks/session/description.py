@@ -35,7 +35,7 @@ def describe_run(plan: Plan) -> Environment:
             data_shuffled=work.shuffled or None,
         ),
         run=Run(
-            command=shlex.join(["python", "run_all.py", *sys.argv[1:]]),
+            command=plan.hosts.unnamed(shlex.join(["python", "run_all.py", *sys.argv[1:]])),
             launches=plan.launches,
             seed=plan.seed,
             threads=plan.threads,

@@ -4,7 +4,7 @@ import sys
 from multiprocessing.connection import Connection
 
 from benchmarks.machine.settings import die_with_parent
-from benchmarks.worker.worker import serve
+from benchmarks.worker.serving import serve
 
 if __name__ == "__main__":
     die_with_parent()

@@ -4,36 +4,28 @@ The session sets its environment and affinity before it starts.
 """
 
 import gc
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Event, Lock
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
 from backends.contract import Array, State
-from backends.ladder import FLOOR
 from backends.numpy.model import log_softmax
 from benchmarks.certificates.replay import BlockChecked, check_block
 from benchmarks.certificates.witness import TimedBlock, Witness, beginning, digest
-from benchmarks.machine import advice, nvml
+from benchmarks.machine import nvml
 from benchmarks.plan import workload
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.schema import EVIDENCE
 from benchmarks.worker import clock, energy, ledger, messages, parts
 from benchmarks.worker.certifier import Certifier
-from benchmarks.worker.floor import FloorWorker, GroupFloorWorker, load_data
+from benchmarks.worker.floor import load_data
 from benchmarks.worker.group.leader import maker_of
 from benchmarks.worker.memory import forget_peak_rss, peak_rss_mib
 
 PROFILED_STEPS = 20
-GRACE_SECONDS = 3.0
-"""How long an error in a group waits for news that another rank has ended, which explains it."""
 FEW_IMAGES = 500
 """Training images whose loss is read while learning is measured."""
 
@@ -287,80 +279,3 @@ class Worker:
 def uncounted_steps(length: BlockLength, slowed_by: float) -> int:
     """The steps that a case trains beyond the timed ones where it is slowed on purpose."""
     return round(slowed_by * length.timed)
-
-
-def serve(connection: Connection) -> None:
-    """Answer requests until the session hangs up; the first one builds the worker."""
-    worker: Worker | FloorWorker | None = None
-    ranks, sending, group_lost = 1, Lock(), Event()
-
-    def lost(why: str) -> None:
-        """End this process, which may wait for ever for a rank that has ended."""
-        group_lost.set()
-        print(why, file=sys.stderr, flush=True)
-        with sending:
-            connection.send(messages.Failure(message=why))
-            os._exit(1)
-
-    while True:
-        try:
-            request = connection.recv()
-        except EOFError:
-            return
-        answer: object
-        try:
-            if isinstance(request, messages.Build):
-                ranks = request.job.execution.ranks
-                floor = FloorWorker if ranks == 1 else GroupFloorWorker
-                kind = floor if request.job.execution.mode == FLOOR else Worker
-                worker = kind(request.job, lost)
-                answer = worker.first_call()
-            else:
-                answer = answer_to(request, worker)
-        except Exception as error:  # every failure of a framework is a result to report
-            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            answer = messages.Failure(message=advice.failure(error))
-            if ranks > 1 and group_lost.wait(GRACE_SECONDS):
-                # That another rank has ended is why this one has failed, and is said instead.
-                continue
-        with sending:
-            connection.send(answer)
-
-
-def answer_to(request: messages.Request[Any], worker: Worker | FloorWorker | None) -> object:
-    """Do what a request after the first asks for; raises TypeError where the worker cannot."""
-    match request, worker:
-        case messages.Certify(), Worker() | FloorWorker():
-            return worker.certify()
-        case messages.CertifyExactly(far), Worker():
-            return worker.certifier.exactly(far)
-        case messages.FindSmallest(exact), Worker():
-            return worker.certifier.find_smallest(exact=exact)
-        case messages.RunWarmUp(), Worker() | FloorWorker():
-            return worker.warm_up()
-        case messages.TrainBlock(length, slowed_by), Worker():
-            return worker.train(length, slowed_by)
-        case messages.TrainBlock(length), FloorWorker():
-            return worker.train(length)
-        case messages.TrainRest(), Worker():
-            return worker.train_rest()
-        case messages.TakeReading(), Worker():
-            return worker.read()
-        case messages.TrainTo(step), Worker():
-            return worker.train_to(step)
-        case messages.StartFrom(state, step), Worker():
-            worker.start_from(state, step)
-            return None
-        case messages.Learn(seed, every), Worker():
-            return worker.learn(seed, every)
-        case messages.TakeTest(), Worker():
-            return worker.test()
-        case messages.TakeBatchReading(), Worker():
-            return worker.read_batch()
-        case messages.DrawBlock(), Worker():
-            return worker.draw_block()
-        case messages.CheckBlock(), Worker():
-            return worker.check_block(request)
-        case messages.Finish(), Worker():
-            return worker.finish()
-    raise TypeError(f"{type(worker).__name__} cannot answer {type(request).__name__}")

@@ -386,7 +386,7 @@ def test_a_row_is_one_line_whatever_its_texts(tmp_path: Path) -> None:
     writer.append("ledger", entry="flags", value="--one\r\n--two\0")
     writer.close()
     assert (tmp_path / "ledger.csv").read_text().splitlines()[1:] == [
-        ",,,,,,,,,,,flags,--one --two "
+        f"{',' * len(('launch', 'seed', *IDENTITY))}flags,--one --two "
     ]
 
 

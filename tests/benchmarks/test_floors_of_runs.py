@@ -31,7 +31,7 @@ INSTALLED = {name for name, backend in BACKENDS.items() if not missing_packages(
 PYTORCH = Case(backend="pytorch", mode="eager", input="resident", precision="float32", device="cpu")
 ONE_THREAD = replace(PYTORCH, variant="one", overrides=Overrides(threads=1))
 NO_DATA: Any = None
-REFERENCES: Any = {("float32", "textbook"): None}
+REFERENCES: Any = {("float32", "textbook", size): None for size in (2, 32, 128)}
 LENGTH = BlockLength(lead_in=0, timed=50)
 BLOCK = Block(steps=50, seconds=1.0, dispatch_seconds=1.0, cpu_seconds=1.0)
 WARM = WarmUp(steps=50, seconds=1.0, steady=True, block=LENGTH, last=BLOCK)

@@ -33,7 +33,12 @@ def rows(*cases: str, **columns: Any) -> pd.DataFrame:
                 "tier": tier_of(backend, mode),
             }
         )
-    matched = {"precision_found": "float32", "device": "cpu", "adam": "textbook"}
+    matched: dict[str, Any] = {
+        "precision_found": "float32",
+        "device": "cpu",
+        "adam": "textbook",
+        "ranks": 1,
+    }
     return pd.DataFrame(found).assign(**matched | columns)
 
 
@@ -67,7 +72,7 @@ def test_where_one_framework_alone_stands_for_a_tier_all_its_cases_contend() -> 
 
 @pytest.mark.parametrize(
     ("column", "other"),
-    [("precision_found", "tf32"), ("device", "gpu"), ("adam", "epsilon-hat")],
+    [("precision_found", "tf32"), ("device", "gpu"), ("adam", "epsilon-hat"), ("ranks", 2)],
 )
 def test_what_is_not_alike_is_not_compared(column: str, other: str) -> None:
     cases = ("hare walk", "snail walk", "hare run", "hare run (old)")

@@ -140,7 +140,7 @@ def test_all_that_is_compared_has_blocks_of_one_length() -> None:
 
 def references_for(plan: Plan) -> Any:
     """References that are only handed on."""
-    return {(one.precision, one.adam): None for one in plan.cases}
+    return {(one.precision, one.adam, plan.workload.batch_size): None for one in plan.cases}
 
 
 @pytest.mark.parametrize(

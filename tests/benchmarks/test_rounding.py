@@ -30,4 +30,4 @@ def test_gradient_of_a_learned_batch_is_off_by_the_rounding_of_its_probabilities
     rounded = arrays_of(loss_and_gradients(parameters, images, labels)[1])
     for right, other, noise in zip(gradients, rounded, gradient_noise(exact, outputs), strict=True):
         error = float(np.linalg.norm(other - right)) / unit_of("float32")
-        assert noise < error < SAFETY * noise
+        assert noise / 2 < error < SAFETY * noise

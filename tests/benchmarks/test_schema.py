@@ -20,6 +20,7 @@ from benchmarks.bundle.reader import Bundle, read_table
 from benchmarks.commands import sweep
 from benchmarks.machine.settings import ROOT
 from benchmarks.schema import (
+    COMMUNICATION_SECONDS,
     HORIZON,
     HOST_SECONDS,
     INPUT_SECONDS,
@@ -66,7 +67,7 @@ def run(small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_every_table_of_a_run_is_as_the_schema_has_it(run: Path) -> None:
     assert problems_of(run) == []
     written = {path.stem for path in run.glob("*.csv")}
-    assert written == TABLES.keys() - {"sweep"}
+    assert written == TABLES.keys() - {"sweep", "group_floors", "scaling"}
 
 
 def test_every_column_of_a_run_has_values(run: Path) -> None:
@@ -74,6 +75,7 @@ def test_every_column_of_a_run_has_values(run: Path) -> None:
     expected = (
         EMPTY_WITHOUT_GPU | EMPTY_WITHOUT_FAILURES | EMPTY_WITHOUT_FLOORS | {"variant", "node"}
     )
+    expected |= {"ranks", "batch", "reduce_seconds"}  # there are no groups
     # A tutorial's cases learn while they are timed: see test_runs.py.
     for name in MEASURED.keys() - {"outcomes", "learning", "trainings"}:
         content = pd.read_csv(run / f"{name}.csv")
@@ -104,6 +106,7 @@ def test_a_computed_column_in_code_or_schema_alone_is_found(
 ) -> None:
     """Sabotage of the schema: a column less (so it is in code alone), and one more."""
     times = {"jax compiled": 1.0, "pytorch compiled": 2.0, "numpy floor": 0.5}
+    times |= {"pytorch ddp 2 ranks": 1.5, "numpy floor 2 ranks": 0.4}
     folder = write_bundle(tmp_path / "bundle", times)
     launches = pd.read_csv(folder / "launches.csv")
     # The faster case starts more slowly, so that it overtakes the other.
@@ -244,7 +247,7 @@ def test_columns_are_described_in_sentences(table: Table) -> None:
         ("adam", (TEXTBOOK, EPSILON_HAT)),
         ("level", LEVELS),
         ("stage", (*STAGES, HORIZON)),
-        ("part", (HOST_SECONDS, INPUT_SECONDS, PEAK_FLOPS)),
+        ("part", (HOST_SECONDS, INPUT_SECONDS, COMMUNICATION_SECONDS, PEAK_FLOPS)),
     ],
 )
 def test_choices_are_those_of_the_program(name: str, choices: Iterable[str]) -> None:

@@ -35,6 +35,7 @@ def findings(
             "precision_found": "float32",
             "device": "cpu",
             "adam": "textbook",
+            "ranks": 1,
             "tier": "limit",
             "status": "measured",
             "certified": True,

@@ -35,7 +35,7 @@ from benchmarks.session.jobs import horizon_of, make_job, make_references
 from benchmarks.session.session import Session
 from benchmarks.worker import messages
 from benchmarks.worker.messages import Block, Build, Failure, Job, Request
-from benchmarks.worker.worker import serve
+from benchmarks.worker.serving import serve
 from tests.synthetic_bundles import environment_record
 
 CASE = Case(backend="numpy", mode="eager", input="resident", precision="float32", device="cpu")

@@ -10,7 +10,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from benchmarks.analysis.environments import differing
+from benchmarks.analysis.between_runs.environments import differing
 from benchmarks.analysis.findings import compute_findings
 from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.bundle.reader import Bundle

@@ -30,7 +30,7 @@ from benchmarks.reports import formats
 from benchmarks.reports.between_runs import comparison as comparison_report
 from benchmarks.reports.between_runs import several
 from benchmarks.reports.run import document as run
-from benchmarks.schema.tables import MEASURED
+from benchmarks.schema.tables import IDENTITY, MEASURED
 from tests.synthetic_bundles import write_bundle
 
 LEARNED = {"jax compiled": [0.97, 0.971], "numpy eager": [0.97, 0.972]}
@@ -61,9 +61,11 @@ def small_bundle(folder: Path) -> Path:
     (folder / "environment.json").write_text(json.dumps(record, indent=2))
     # Fewer readings, which are what takes most time to analyse.
     readings = (folder / "accuracy.csv").read_text().splitlines(keepends=True)
-    kept = [row for row in readings[1:] if int(row.split(",")[11]) in (0, 250, 300, 500)]
+    step = MEASURED["accuracy"].names.index("step")
+    kept = [row for row in readings[1:] if int(row.split(",")[step]) in (0, 250, 300, 500)]
     (folder / "accuracy.csv").write_text("".join([readings[0], *kept]))
-    identity = ",".join((folder / "ledger.csv").read_text().splitlines()[1].split(",")[:11])
+    count = len(("launch", "seed", *IDENTITY))
+    identity = ",".join((folder / "ledger.csv").read_text().splitlines()[1].split(",")[:count])
     with (folder / "readings.csv").open("a") as file:
         file.write(f"{identity},0,1,32,2.3,0.125\n{identity},50,51,32,2.0,0.5\n")
     return folder

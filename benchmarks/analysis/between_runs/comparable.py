@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pandas as pd
 
-from benchmarks.analysis.environments import MACHINE
+from benchmarks.analysis.between_runs.environments import MACHINE
 from benchmarks.analysis.statistics import MATCHED
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle

@@ -36,7 +36,7 @@ from benchmarks.analysis.between_runs.comparable import (
     untrusted,
     warnings_of,
 )
-from benchmarks.analysis.environments import differing
+from benchmarks.analysis.between_runs.environments import differing
 from benchmarks.analysis.findings import compute_findings, control_of
 from benchmarks.analysis.noise import Variance
 from benchmarks.analysis.pairs import without_variants

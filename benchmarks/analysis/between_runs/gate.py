@@ -19,7 +19,7 @@ from scipy import stats
 
 from benchmarks.analysis.between_runs.comparable import Sides, cases_of, named, started
 from benchmarks.analysis.between_runs.comparison import LAUNCH, RUN, Comparison
-from benchmarks.analysis.environments import properties
+from benchmarks.analysis.between_runs.environments import properties
 from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.bundle.checks import describe_damage
 

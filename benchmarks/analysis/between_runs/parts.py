@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.analysis import statistics
-from benchmarks.analysis.environments import properties
+from benchmarks.analysis.between_runs.environments import properties
 from benchmarks.bundle import files
 from benchmarks.bundle.reader import Bundle, read_environment
 from benchmarks.bundle.records import Environment

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from benchmarks.analysis.environments import differing
+from benchmarks.analysis.between_runs.environments import differing
 from benchmarks.analysis.findings import Findings
 from benchmarks.bundle.checks import describe_damage
 from benchmarks.bundle.reader import Bundle

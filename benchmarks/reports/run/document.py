@@ -1,7 +1,7 @@
 """The report of a bundle; every figure in it stands in one of the bundle's CSVs."""
 
 from backends.registry import BACKENDS, title_of
-from benchmarks.analysis.environments import commit
+from benchmarks.analysis.between_runs.environments import commit
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.bundle.reader import Bundle, end_of_output
 from benchmarks.reports import sections
