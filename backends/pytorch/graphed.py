@@ -118,7 +118,7 @@ class HandwrittenStreams(HandwrittenGraph):
     ) -> None:
         self._beside(partial(super()._find_weight_gradients, n, delta, inputs, memory))
 
-    def _beside(self, call: Callable[[], None]) -> None:
+    def _beside(self, call: Callable[[], object]) -> None:
         """Make a call after all that was launched until now, and beside what is launched next."""
         if self._other is None:
             call()

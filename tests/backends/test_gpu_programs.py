@@ -278,6 +278,22 @@ def test_a_step_on_an_h100(name: str, mode: str, precision: str, tmp_path: Path)
     assert program.multiplied_in() == {precision.replace("bfloat16", "bf16")}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "in_place", "a_turn"), [("compiled-undonated", 0, 1), ("scan-unrolled", 19, 5)]
+)
+def test_other_rungs_compile_for_an_h100(
+    mode: str, in_place: int, a_turn: int, tmp_path: Path
+) -> None:
+    """Each step has its products in float32, and all kernels of a turn are one CUDA graph."""
+    program = for_h100("jax", mode, "float32", tmp_path)
+    assert len(program.products()) == program.kept_out() == PRODUCTS * a_turn
+    assert program.in_place() == in_place
+    assert sum("gemm" in line for line in program.step()) == PRODUCTS * a_turn
+    if a_turn > 1:
+        assert trip_counts(program.text) == [str(STEPS_PER_CALL // a_turn)]
+
+
 WHOLE_CALL = """
 import sys
 from pathlib import Path

@@ -259,6 +259,11 @@ def test_the_stream_beside_waits_and_is_waited_for(
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: main)
     monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
     update = trainer._update
-    trainer._update = lambda: (said.append("update"), update())
+
+    def updating() -> None:
+        said.append("update")
+        update()
+
+    trainer._update = updating
     trainer.train(problem.rows(1))
     assert said == ["fork", "fork", "fork", "join", "update"]

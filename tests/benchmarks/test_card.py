@@ -19,10 +19,11 @@ from typing import Any
 
 import pytest
 
-from backends.contract import Network
+from backends.contract import PRECISIONS, Execution, Network
 from backends.registry import BACKENDS, load
 from benchmarks import exit_codes
 from benchmarks.commands import certify, measure
+from benchmarks.machine import nvml
 from benchmarks.machine.probe import Probe
 from benchmarks.machine.settings import ROOT
 from benchmarks.plan import variants
@@ -387,7 +388,7 @@ def test_a_check_that_fails_ends_no_other(
     monkeypatch.setattr(checks, "load", lambda _: reference)
     twice = type("Module", (), {**vars(reference), "TRAINERS": {"eager": Hasty}})
     subject = checks.Subject(backend="numpy", module=twice, device="cpu")  # type: ignore[arg-type]
-    wanted = {"float32": checks.PRECISIONS["float32"]}
+    wanted = {"float32": PRECISIONS["float32"]}
     monkeypatch.setattr(checks, "PRECISIONS", wanted)
     assert not checks.check(
         subject, {n: QUICK[n] for n in ("precisions", "captures", "management")}
@@ -400,14 +401,12 @@ def test_a_check_that_fails_ends_no_other(
 
 def test_a_block_faster_than_the_card_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = checks.Subject(backend="numpy", module=NUMPY.module, device="cpu")
-    limits = checks.nvml.GpuLimits(gflops=1e-6, gb_per_s=1.0)
-    monkeypatch.setattr(checks.nvml, "limits", lambda: limits)
+    limits = nvml.GpuLimits(gflops=1e-6, gb_per_s=1.0)
+    monkeypatch.setattr(nvml, "limits", lambda: limits)
     object.__setattr__(subject, "device", "gpu")
-    monkeypatch.setattr(
-        checks.Subject, "configured", lambda *_, **__: checks.Execution(mode="floor")
-    )
+    monkeypatch.setattr(checks.Subject, "configured", lambda *_, **__: Execution(mode="floor"))
     with pytest.raises(checks.Fault, match="of 0 that the card has"):
         checks.synchronises(subject, TINY, 64)
-    monkeypatch.setattr(checks.nvml, "limits", lambda: None)
+    monkeypatch.setattr(nvml, "limits", lambda: None)
     with pytest.raises(checks.Fault, match="without waiting a block takes"):
         checks.synchronises(subject, TINY, 64)
