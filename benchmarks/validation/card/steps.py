@@ -97,18 +97,18 @@ STEPS = (
 
 
 def filled(
-    step: Step, output: Path, usable: Mapping[str, str], pythons: Mapping[str, str]
+    step: Step, output: Path, unusable: Mapping[str, str], pythons: Mapping[str, str]
 ) -> dict[str, Command]:
-    """A step's commands, each with its Python, that can run: `usable` has why a backend cannot.
+    """Those of a step's commands that can run, each with its Python.
 
-    `pythons` has the Python of each backend that does not run by this process's, of which `""` is
-    the key.
+    `unusable` says why a backend cannot compute on the card; `pythons` has this process's Python
+    under "", and those of backends that another one runs.
     """
     others = [f"{name}={python}" for name, python in pythons.items() if name]
     commands = {}
     for log, command in step.commands.items():
         backend = step.backend or log.partition("-")[0]
-        if usable.get(backend, ""):
+        if unusable.get(backend):
             continue
         python = pythons[""]
         if command[: len(CHECK)] == CHECK:
