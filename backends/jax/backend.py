@@ -14,7 +14,14 @@ import optax
 from backends.contract import Execution, Trainer, TrainerMaker, Training
 from backends.jax.expert import Ahead, Compiled, Eager, NNXCached, NNXSplit, Undonated
 from backends.jax.floor import Floor
-from backends.jax.limit import Handwritten, Scan, ScanUnrolled
+from backends.jax.limit import (
+    Handwritten,
+    HandwrittenGraph,
+    Scan,
+    ScanGraph,
+    ScanGraphUnrolled,
+    ScanUnrolled,
+)
 from backends.jax.ranks import GROUP_TRAINERS, join, reduction
 from backends.jax.taught import NNX, NNXBare, NNXResident
 
@@ -50,7 +57,10 @@ TRAINERS: dict[str, TrainerMaker] = {
     "eager": Eager,
     "scan": Scan,
     "scan-unrolled": ScanUnrolled,
+    "scan-graph": ScanGraph,
+    "scan-graph-unrolled": ScanGraphUnrolled,
     "handwritten": Handwritten,
+    "handwritten-graph": HandwrittenGraph,
     "keras-fit": keras_fit,
 }
 

@@ -5,6 +5,13 @@ from backends.ladder import EXPERT, LIMIT, RESIDENT, STREAMED, TAUGHT, Backend, 
 PERFORMANCE = "https://flax.readthedocs.io/en/latest/guides/performance.html"
 JIT = "https://docs.jax.dev/en/latest/jit-compilation.html"
 SCAN = "https://docs.jax.dev/en/latest/_autosummary/jax.lax.scan.html"
+GRAPHS = "https://docs.nvidia.com/jax-toolbox/performance-profiling/gpu-performance"
+
+ONE_GRAPH = "--xla_gpu_enable_command_buffer=+WHILE --xla_gpu_graph_min_graph_size=1"
+"""XLA puts the loop too into a CUDA graph, which it calls a command buffer. The loop is one command
+of the few around it; with the usual least size of five, nothing would be in a graph any more."""
+UNROLLED = "--xla_gpu_command_buffer_unroll_loops=true"
+"""XLA lays the turns of a loop one after another in the graph, where their number is known."""
 
 JAX = Backend(
     name="jax",
@@ -102,6 +109,30 @@ JAX = Backend(
             inputs=RESIDENT,
             many_steps=True,
         ),
+        "scan-graph": Mode(
+            tier=LIMIT,
+            about="many steps in one program, its loop in one CUDA graph",
+            below="scan",
+            change="the loop in one CUDA graph with the steps, by XLA's command buffers",
+            source=GRAPHS,
+            private="XLA's flags for command buffers",
+            inputs=RESIDENT,
+            devices=("gpu",),
+            many_steps=True,
+            environment={"XLA_FLAGS": ONE_GRAPH},
+        ),
+        "scan-graph-unrolled": Mode(
+            tier=LIMIT,
+            about="many steps in one program, one after another in one CUDA graph",
+            below="scan-graph",
+            change="no loop in the graph: its turns one after another",
+            source=GRAPHS,
+            private="XLA's flags for command buffers",
+            inputs=RESIDENT,
+            devices=("gpu",),
+            many_steps=True,
+            environment={"XLA_FLAGS": f"{ONE_GRAPH} {UNROLLED}"},
+        ),
         "handwritten": Mode(
             tier=LIMIT,
             about="many steps in one program, loss, derivative and Adam by hand",
@@ -111,6 +142,18 @@ JAX = Backend(
             stands=True,
             inputs=RESIDENT,
             many_steps=True,
+        ),
+        "handwritten-graph": Mode(
+            tier=LIMIT,
+            about="loss, derivative and Adam by hand, many steps in one CUDA graph",
+            below="handwritten",
+            change="the steps one after another in one CUDA graph",
+            source=GRAPHS,
+            private="XLA's flags for command buffers",
+            inputs=RESIDENT,
+            devices=("gpu",),
+            many_steps=True,
+            environment={"XLA_FLAGS": f"{ONE_GRAPH} {UNROLLED}"},
         ),
         "keras-fit": Mode(
             tier=TAUGHT,

@@ -41,6 +41,21 @@ class ScanUnrolled(Scan):
     unroll = 5
 
 
+class ScanGraph(Scan):
+    """The loop in one CUDA graph with what it repeats, so that the host launches a call as a whole.
+
+    The program is that of `scan`; ladder.py has the flags that it is compiled with.
+    """
+
+    compiler = "jax.jit: lax.scan over steps, in a CUDA graph"
+
+
+class ScanGraphUnrolled(ScanGraph):
+    """No loop is left in the graph, which a GPU would have to ask for its end after each turn."""
+
+    compiler = "jax.jit: lax.scan over steps, unrolled in a CUDA graph"
+
+
 class Handwritten(Scan):
     """The same loop, with loss, derivative and Adam by hand.
 
@@ -113,6 +128,12 @@ class Handwritten(Scan):
         arrays = zip(state.parameters, moments.mu, moments.nu, gradients, strict=True)
         parameters, mu, nu = map(list, zip(*(updated(*four) for four in arrays), strict=True))
         return State(parameters, (moments._replace(count=count, mu=mu, nu=nu), *rest))
+
+
+class HandwrittenGraph(Handwritten):
+    """The loop by hand, its turns one after another in one CUDA graph."""
+
+    compiler = "jax.jit: lax.scan over steps, unrolled in a CUDA graph, derivative by hand"
 
 
 def remainder(beta: float, count: jax.Array) -> jax.Array:

@@ -24,8 +24,15 @@ from backends.pytorch.expert import (
     OneGraph,
 )
 from backends.pytorch.floor import Floor
-from backends.pytorch.limit import (
+from backends.pytorch.graphed import (
     CudaGraph,
+    HandwrittenEpilogues,
+    HandwrittenFused,
+    HandwrittenGraph,
+    HandwrittenStreams,
+    StepGraph,
+)
+from backends.pytorch.limit import (
     Handwritten,
     HandwrittenMM,
     HandwrittenPrivate,
@@ -60,6 +67,7 @@ TRAINERS: dict[str, TrainerMaker] = {
     "fused": Fused,
     "eager-flushed": Flushed,
     "keras-fit": keras_fit,
+    "step-graph": StepGraph,
     "compiled": Compiled,
     "compiled-module": CompiledModule,
     "compiled-adam": CompiledAdam,
@@ -69,6 +77,10 @@ TRAINERS: dict[str, TrainerMaker] = {
     "one-graph": OneGraph,
     "onednn": OneDNN,
     "cuda-graph": CudaGraph,
+    "handwritten-graph": HandwrittenGraph,
+    "handwritten-streams": HandwrittenStreams,
+    "handwritten-epilogues": HandwrittenEpilogues,
+    "handwritten-fused": HandwrittenFused,
     "handwritten-mm": HandwrittenMM,
     "handwritten": Handwritten,
     "handwritten-private": HandwrittenPrivate,
@@ -108,7 +120,9 @@ def unusable(device: str) -> dict[str, str]:
 
 def _compiles(trainer: TrainerMaker) -> bool:
     """Whether a mode needs torch.compile."""
-    return isinstance(trainer, type) and issubclass(trainer, Compiled)
+    return isinstance(trainer, type) and (
+        issubclass(trainer, Compiled) or getattr(trainer, "compiles", False)
+    )
 
 
 def _not_traced() -> str:

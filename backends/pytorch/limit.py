@@ -1,4 +1,4 @@
-"""PyTorch at its limit: one program a step, a CUDA graph of steps, or the step written by hand."""
+"""PyTorch at its limit: one program a step, or the step written by hand; graphed.py adds graphs."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -15,10 +15,9 @@ from backends.contract import (
     Execution,
     Trainer,
     Training,
-    calls,
     product_names,
 )
-from backends.pytorch import graphs, products
+from backends.pytorch import products
 from backends.pytorch.adam import update_by_kernel, updates
 from backends.pytorch.expert import OneGraph
 from backends.pytorch.model import OneDNNLinear, multiply, serves
@@ -68,50 +67,6 @@ class OneDNN(OneProgram):
     def describe(self) -> Description:
         served = serves(next(self._model.parameters()))
         return replace(super().describe(), products="onednn" if served else products.BLAS)
-
-
-class CudaGraph(OneProgram):
-    """Many steps, optimizer included, in one CUDA graph, which graphs.capture makes.
-
-    `graphed` says whether whole calls are replayed so.
-    """
-
-    def _build(self) -> None:
-        super()._build()
-        self.graphed = self._device.type == "cuda"
-        # Its step count must lie on the GPU.
-        self._optimizer.param_groups[0]["capturable"] = self.graphed
-        self._graph: torch.cuda.CUDAGraph | None = None
-
-    def train(self, rows: Array) -> None:
-        steps_per_call = self._execution.steps_per_call
-        for part in calls(torch.from_numpy(rows).to(self._device), steps_per_call):
-            if self.graphed and len(part) == steps_per_call:
-                self._replay(part)
-            else:
-                for batch in part:
-                    self._loss = self._step(batch)
-
-    def _replay(self, rows: Tensor) -> None:
-        """Train through one CUDA graph, which always has `steps_per_call` steps."""
-        if self._graph is None:
-            self._graph_rows = rows.clone()
-            state = [*(weight.detach() for weight in self._weights), *self._optimizer_tensors()]
-            self._graph, self._graph_losses = graphs.capture(self._graph_steps, state)
-        self._graph_rows.copy_(rows)
-        self._graph.replay()
-        self._loss = self._graph_losses
-
-    def _graph_steps(self) -> Tensor:
-        """Train the steps of the graph; their losses."""
-        return torch.stack([self._step(batch) for batch in self._graph_rows])
-
-    # Read by certificate and ledger; never timed.
-
-    def describe(self) -> Description:
-        steps = self._execution.steps_per_call if self.graphed else 1
-        compiler = f"{self.compiler}, CUDA graph over steps"
-        return replace(super().describe(), steps_per_call=steps, compiler=compiler)
 
 
 class HandwrittenMM(Flushed):
@@ -201,27 +156,41 @@ class HandwrittenMM(Flushed):
 
     def _find_gradients(self, rows: Tensor) -> Tensor:
         """Forward and backward; the loss."""
-        size, total = len(rows), self._averaged_over(len(rows))
+        size = len(rows)
         memory = self._memory.get(size) or self._prepare(size)
         images = torch.index_select(self._images, 0, rows, out=memory.images)
-        shares = torch.index_select(memory.shares, 0, rows)
         weights = self._factors()
         *inputs, logits = self._forward_by_hand(weights, images, memory)
+        loss, delta = self._find_loss(logits, rows, memory)
+        for n in reversed(range(len(inputs))):
+            self._find_weight_gradients(n, delta, inputs[n], memory)
+            if inputs_product := self._backwards[n][1]:
+                delta = inputs_product(delta, weights[n], memory.deltas[n - 1])
+                self._pass_relu(n, delta, inputs[n], memory)
+        return loss
 
+    def _find_loss(
+        self, logits: Tensor, rows: Tensor, memory: products.Memory
+    ) -> tuple[Tensor, Tensor]:
+        """The loss, and its derivative by the logits."""
+        shares = torch.index_select(memory.shares, 0, rows)
         log_probabilities = torch.log_softmax(logits, 1, dtype=shares.dtype)
         loss = torch.dot(log_probabilities.view(-1), shares.view(-1))
-        delta = torch.add(shares, log_probabilities.exp_(), alpha=1 / total, out=memory.deltas[-1])
+        share = 1 / self._averaged_over(len(rows))
+        return loss, torch.add(shares, log_probabilities.exp_(), alpha=share, out=memory.deltas[-1])
 
-        for n in reversed(range(len(inputs))):
-            weights_product, inputs_product = self._backwards[n]
-            of_weight, of_bias = self._gradients[2 * n : 2 * n + 2]
-            weights_product(delta.T, inputs[n], of_weight)
-            self._sum(delta, memory.ones, of_bias)
-            if inputs_product:
-                delta = inputs_product(delta, weights[n], memory.deltas[n - 1])
-                # What ReLU gives is positive or zero: its sign is ReLU's derivative.
-                delta.mul_(torch.sign(inputs[n], out=memory.signs[n - 1]))
-        return loss
+    def _find_weight_gradients(
+        self, n: int, delta: Tensor, inputs: Tensor, memory: products.Memory
+    ) -> None:
+        """The gradients of the weight and bias of the layer that has these `inputs`."""
+        of_weight, of_bias = self._gradients[2 * n : 2 * n + 2]
+        self._backwards[n][0](delta.T, inputs, of_weight)
+        self._sum(delta, memory.ones, of_bias)
+
+    def _pass_relu(self, n: int, delta: Tensor, outputs: Tensor, memory: products.Memory) -> None:
+        """Take `delta`, by the outputs of the ReLU before layer `n`, to what went into it."""
+        # What ReLU gives is positive or zero: its sign is ReLU's derivative.
+        delta.mul_(torch.sign(outputs, out=memory.signs[n - 1]))
 
     def _factors(self) -> list[Tensor]:
         """The weights (outputs, inputs) of each layer as factors of products."""

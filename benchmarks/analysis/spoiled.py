@@ -109,6 +109,10 @@ def spoiled_by(environment: Environment, ledger: pd.DataFrame | None = None) -> 
         sentences.append("the frequency governor is powersave, so clocks may stay low")
     if machine.on_battery:
         sentences.append("the machine ran on its battery, so clocks may be low")
+    others = machine.gpu_processes or 0
+    if others and any(case.device == "gpu" for case in environment.run.cases):
+        held = "another process was" if others == 1 else f"{others} other processes were"
+        sentences.append(f"{held} on the GPU when the run started, which slows what shares it")
     return sentences
 
 

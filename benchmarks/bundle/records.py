@@ -180,6 +180,16 @@ class Machine(Record):
     c_library: Annotated[
         str | None, "C library, and what was loaded to replace its allocation of memory."
     ] = None
+    gpu_gflops: Annotated[
+        float | None, "What the GPU can compute in float32 outside tensor cores, by its own "
+        "figures.", "Gflop/s"
+    ] = None  # fmt: skip
+    gpu_gb_per_s: Annotated[
+        float | None, "What the GPU can read and write of its memory, by its own figures.", "GB/s"
+    ] = None
+    gpu_processes: Annotated[
+        int | None, "Other processes that computed on the GPU, or held memory there, at the start."
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

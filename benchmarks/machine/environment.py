@@ -11,7 +11,7 @@ import cpuinfo
 import psutil
 
 from backends.registry import BACKENDS
-from benchmarks.machine import process, processor, repository
+from benchmarks.machine import nvml, process, processor, repository
 from benchmarks.machine.settings import ROOT, available_cpus, framework_variables
 
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
@@ -58,6 +58,7 @@ def describe_machine() -> dict[str, Any]:
     """The fields of the record Machine."""
     cpu = cpuinfo.get_cpu_info()
     flags, cpus = set(cpu.get("flags", [])), processor.allowed_cpus()
+    limits = nvml.limits()
     shared_out = {
         "cores": processor.cores(cpus),
         "numa_nodes": processor.node_count(cpus),
@@ -68,6 +69,9 @@ def describe_machine() -> dict[str, Any]:
         "virtualisation": processor.virtualisation(flags),
         "huge_pages": processor.huge_pages(),
         "c_library": process.libraries(),
+        "gpu_gflops": limits and limits.gflops,
+        "gpu_gb_per_s": limits and limits.gb_per_s,
+        "gpu_processes": nvml.processes(),
     }
     return {
         "system": f"{platform.system()} {platform.release()}",

@@ -31,6 +31,16 @@ class GpuState:
     """Slowed down by heat, or by its hardware's protection."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class GpuLimits:
+    """What the GPU can do at its greatest clocks, by its own figures; nothing is measured."""
+
+    gflops: float
+    """Of float32 outside tensor cores: a multiplication and an addition a core and clock."""
+    gb_per_s: float
+    """From and to its memory, which moves two bits a line of its bus and clock."""
+
+
 def visible() -> Any:
     """NVML's handle of the first GPU that CUDA_VISIBLE_DEVICES allows, the one that frameworks use.
 
@@ -52,6 +62,16 @@ def visible() -> Any:
     return None
 
 
+def name() -> str | None:
+    """What the GPU is called, and the version of its driver; None where there is none."""
+    gpu = visible()
+    if gpu is not None:
+        with suppress(pynvml.NVMLError):
+            driver = pynvml.nvmlSystemGetDriverVersion()
+            return f"{pynvml.nvmlDeviceGetName(gpu)}, driver {driver}"
+    return None
+
+
 def state() -> GpuState:
     """The GPU now."""
     gpu = visible()
@@ -64,6 +84,34 @@ def state() -> GpuState:
                 throttled=bool(reasons & THROTTLED),
             )
     return GpuState()
+
+
+def limits() -> GpuLimits | None:
+    """The limits of the GPU; None where there is none, or it does not tell."""
+    gpu = visible()
+    # An older binding may lack a function.
+    with suppress(AttributeError, *([pynvml.NVMLError] if pynvml else [])):
+        if gpu is not None:
+            cores = pynvml.nvmlDeviceGetNumGpuCores(gpu)
+            lines = pynvml.nvmlDeviceGetMemoryBusWidth(gpu)
+            core_mhz = pynvml.nvmlDeviceGetMaxClockInfo(gpu, pynvml.NVML_CLOCK_SM)
+            memory_mhz = pynvml.nvmlDeviceGetMaxClockInfo(gpu, pynvml.NVML_CLOCK_MEM)
+            return GpuLimits(
+                gflops=2 * cores * core_mhz / 1e3, gb_per_s=2 * lines / 8 * memory_mhz / 1e3
+            )
+    return None
+
+
+def processes() -> int | None:
+    """How many processes compute on the GPU or hold memory there, ours included.
+
+    They are only counted, since in a container their ids are those of another system.
+    """
+    gpu = visible()
+    with suppress(AttributeError, *([pynvml.NVMLError] if pynvml else [])):
+        if gpu is not None:
+            return len(pynvml.nvmlDeviceGetComputeRunningProcesses(gpu))
+    return None
 
 
 def energy_counter() -> Callable[[], float] | None:

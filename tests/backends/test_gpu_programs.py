@@ -9,7 +9,10 @@ programs go through JAX's version of XLA here, as TensorFlow hands them to its o
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -33,6 +36,7 @@ from backends.contract import (
 from backends.floors import Floor
 from backends.ladder import FLOOR
 from backends.registry import BACKENDS
+from benchmarks.machine.settings import ROOT
 from benchmarks.plan.workload import initial_parameters
 from tests.conftest import back_to_float64, configured, set_up
 from tests.support.edited_backends import edited
@@ -68,6 +72,8 @@ gpu_device_info {
   clock_rate_ghz: 1.98
   device_memory_size: 84929347584
   cuda_compute_capability { major: 9 }
+  driver_version: "13.0.0"
+  runtime_version: "13.0.0"
 }
 platform_name: "CUDA"
 dnn_version_info { major: 9 }
@@ -272,7 +278,70 @@ def test_a_step_on_an_h100(name: str, mode: str, precision: str, tmp_path: Path)
     assert program.multiplied_in() == {precision.replace("bfloat16", "bf16")}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "in_place", "a_turn"), [("compiled-undonated", 0, 1), ("scan-unrolled", 19, 5)]
+)
+def test_other_rungs_compile_for_an_h100(
+    mode: str, in_place: int, a_turn: int, tmp_path: Path
+) -> None:
+    """Each step has its products in float32, and all kernels of a turn are one CUDA graph."""
+    program = for_h100("jax", mode, "float32", tmp_path)
+    assert len(program.products()) == program.kept_out() == PRODUCTS * a_turn
+    assert program.in_place() == in_place
+    assert sum("gemm" in line for line in program.step()) == PRODUCTS * a_turn
+    if a_turn > 1:
+        assert trip_counts(program.text) == [str(STEPS_PER_CALL // a_turn)]
+
+
+WHOLE_CALL = """
+import sys
+from pathlib import Path
+from tests.backends.test_gpu_programs import for_h100
+
+folder = Path(sys.argv[2])
+program = for_h100("jax", sys.argv[1], "float32", folder)
+print(len(program.products()), program.in_place(), program.kept_out(), program.temporary_bytes)
+print("\\n".join(program.thunks))
+"""
+
+
+def whole_call(mode: str, flags: str, folder: Path) -> tuple[list[int], list[str]]:
+    """Figures of a mode's program that is compiled with these flags of XLA, and its thunks.
+
+    XLA reads its flags once a process.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", WHOLE_CALL, mode, str(folder)], cwd=ROOT, check=False,
+        env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.fail(done.stderr[-2000:])
+    first, *thunks = [line for line in done.stdout.splitlines() if line.strip()]
+    return [int(number) for number in first.split()], thunks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["scan-graph", "scan-graph-unrolled", "handwritten-graph"])
+def test_a_whole_call_is_one_graph_on_an_h100(mode: str, tmp_path: Path) -> None:
+    """What begins in the first column is what the host launches."""
+    flags = BACKENDS["jax"].modes[mode].environment["XLA_FLAGS"]
+    (products, in_place, kept_out, temporary), thunks = whole_call(mode, flags, tmp_path)
+    assert (products, in_place, kept_out) == (PRODUCTS, 19, PRODUCTS)
+    assert temporary < 10e6
+    assert "kCommandBuffer" in thunks[0]
+    assert [line for line in thunks[1:] if line[0].isdigit()] == []
+    assert sum("kWhile" in line for line in thunks) == 1
+    assert sum("kCommandBuffer" in line for line in thunks) == 1
+
+
 # That this can fail.
+
+
+@pytest.mark.slow
+def test_a_loop_that_stays_outside_the_graph_is_noticed(tmp_path: Path) -> None:
+    _, thunks = whole_call("scan-graph", "--xla_gpu_graph_min_graph_size=1", tmp_path)
+    assert [line for line in thunks[1:] if line[0].isdigit()] != []
 
 
 def test_the_precision_that_jax_takes_unasked_is_noticed(tmp_path: Path) -> None:

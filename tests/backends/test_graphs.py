@@ -19,9 +19,11 @@ import pytest
 from backends.contract import Execution, Trainer, product_names
 from benchmarks.certificates import certificate
 from benchmarks.certificates.reference import STEPS as CERTIFIED_STEPS
-from benchmarks.certificates.reference import make_reference
-from tests.conftest import STEPS_PER_CALL, Problem, configured
-from tests.support.certifying import make_workload, random_images, training_of
+from benchmarks.certificates.reference import Reference, make_candidate, make_reference
+from benchmarks.plan import data
+from benchmarks.plan.workload import Workload
+from tests.conftest import STEPS_PER_CALL, Problem, back_to_float64, configured
+from tests.support.certifying import certify, make_workload, random_images, training_of
 from tests.support.contract_checks import CHECKS, make, reusing
 from tests.support.floors import NETWORK, ROWS, expected, floor_of
 
@@ -75,13 +77,19 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     return FakeCuda(monkeypatch)
 
 
-def cuda_graph(problem: Problem, *, graphed: bool) -> Any:
+def cuda_graph(problem: Problem, *, graphed: bool, mode: str = "cuda-graph") -> Any:
     """A trainer that trains as on a GPU, or as on a CPU."""
-    trainer: Any = make(
-        configured("pytorch").TRAINERS["cuda-graph"], problem, "cuda-graph", "resident"
-    )
+    trainer: Any = make(configured("pytorch").TRAINERS[mode], problem, mode, "resident")
     trainer.graphed = graphed
     return trainer
+
+
+BY_HAND = [
+    "handwritten-graph",
+    "handwritten-streams",
+    "handwritten-epilogues",
+    pytest.param("handwritten-fused", marks=pytest.mark.slow),
+]
 
 
 def leave_trained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,3 +173,97 @@ def test_a_floor_takes_the_requested_steps_through_graphs(fake: FakeCuda) -> Non
     for arrays, references in zip(floor.arrays(), expected(), strict=True):
         for array, reference in zip(arrays, references, strict=True):
             np.testing.assert_allclose(array, reference, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("mode", ["step-graph", *BY_HAND])
+def test_other_rungs_keep_the_contract_through_graphs(mode: str, problem: Problem) -> None:
+    """All checks in one test take less time than one by one."""
+    trainers: list[Trainer] = []
+    for check in CHECKS:
+        check(reusing(lambda p: cuda_graph(p, graphed=True, mode=mode), trainers), problem)
+    steps = trainers[0].describe().steps_per_call
+    assert steps == (1 if mode == "step-graph" else STEPS_PER_CALL)
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_graph_of_a_step_is_captured_once(problem: Problem, fake: FakeCuda) -> None:
+    trainer = cuda_graph(problem, graphed=True, mode="step-graph")
+    trainer.train(problem.rows(3))
+    assert fake.captured == 1
+
+
+@pytest.fixture(scope="module")
+def references() -> tuple[Workload, dict[str, Reference]]:
+    training = data.load().training
+    work = make_workload(64, 48, training=training, batch_size=64, learning_rate=0.01)
+    precisions = ("float32", "bfloat16")
+    return work, {
+        one: make_candidate(work, one, training, CERTIFIED_STEPS, seed=0) for one in precisions
+    }
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("mode", BY_HAND)
+def test_steps_by_hand_for_a_gpu_earn_their_certificate(
+    mode: str, precision: str, references: tuple[Workload, dict[str, Reference]]
+) -> None:
+    work, by_precision = references
+    try:
+        checks = certify("pytorch", mode, work, by_precision[precision], "as timed",
+            timed=precision)  # fmt: skip
+    finally:
+        back_to_float64()
+    assert certificate.first_failure(checks) is None
+
+
+def beside(problem: Problem, mode: str, *, joins: bool = True) -> Trainer:
+    """A trainer that makes what lies beside as late as the streams allow, or never."""
+    trainer: Any = cuda_graph(problem, graphed=False, mode=mode)
+    waiting: list[Callable[[], None]] = []
+
+    def join() -> None:
+        assert len(waiting) == len(problem.network.layer_sizes) - 1
+        while joins and waiting:
+            waiting.pop()()
+        waiting.clear()
+
+    trainer._beside, trainer._join = waiting.append, join
+    return trainer
+
+
+@pytest.mark.parametrize("mode", BY_HAND[1:])
+def test_nothing_is_overwritten_that_is_read_beside(mode: str, problem: Problem) -> None:
+    """Gradients of weights may come at any time before the update, and in any order."""
+    late, plain = beside(problem, mode), cuda_graph(problem, graphed=False, mode=mode)
+    rows = problem.rows(3)
+    for trainer in (late, plain):
+        trainer.train(rows)
+    for layer, other in zip(late.parameters(), plain.parameters(), strict=True):
+        for a, b in zip(layer, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    lost = beside(problem, mode, joins=False)
+    lost.train(rows)
+    assert not np.allclose(lost.parameters()[0][0], plain.parameters()[0][0])
+
+
+def test_the_stream_beside_waits_and_is_waited_for(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each layer it waits for what was launched, and the update waits for all of it."""
+    trainer = cuda_graph(problem, graphed=False, mode="handwritten-streams")
+    torch: Any = import_module("torch")
+    said: list[str] = []
+    main = SimpleNamespace(wait_stream=lambda _: said.append("join"))
+    trainer._other = SimpleNamespace(wait_stream=lambda _: said.append("fork"))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: main)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+    update = trainer._update
+
+    def updating() -> None:
+        said.append("update")
+        update()
+
+    trainer._update = updating
+    trainer.train(problem.rows(1))
+    assert said == ["fork", "fork", "fork", "join", "update"]

@@ -23,6 +23,27 @@ class FakeNvml:
     def __init__(self, reasons: int = 0, energies: Iterator[int] | None = None) -> None:
         self.reasons, self.energies = reasons, energies
 
+    NVML_CLOCK_MEM = 2
+    processes: tuple[object, ...] = ()
+
+    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
+        return "580.1"
+
+    def nvmlDeviceGetName(self, gpu: int) -> str:  # noqa: N802
+        return f"NVIDIA {gpu}"
+
+    def nvmlDeviceGetNumGpuCores(self, _: int) -> int:  # noqa: N802
+        return 16896
+
+    def nvmlDeviceGetMemoryBusWidth(self, _: int) -> int:  # noqa: N802
+        return 5120
+
+    def nvmlDeviceGetMaxClockInfo(self, _: int, clock: int) -> int:  # noqa: N802
+        return {self.NVML_CLOCK_SM: 1980, self.NVML_CLOCK_MEM: 2619}[clock]
+
+    def nvmlDeviceGetComputeRunningProcesses(self, _: int) -> tuple[object, ...]:  # noqa: N802
+        return self.processes
+
     def nvmlInit(self) -> None:  # noqa: N802
         pass
 
@@ -117,8 +138,35 @@ def test_the_energy_counter_is_none_where_the_gpu_does_not_count(install: Any) -
     assert math.isnan(read())
 
 
+def test_the_limits_of_an_h100_are_those_of_its_data_sheet(install: Any) -> None:
+    install(FakeNvml())
+    assert nvml.name() == "NVIDIA 0, driver 580.1"
+    limits = nvml.limits()
+    assert limits is not None
+    assert limits.gflops == pytest.approx(66_900, rel=1e-3)
+    assert limits.gb_per_s == pytest.approx(3352, rel=1e-3)
+
+
+def test_processes_on_the_gpu_are_counted(install: Any) -> None:
+    fake = FakeNvml()
+    install(fake)
+    assert nvml.processes() == 0
+    fake.processes = (object(), object())
+    assert nvml.processes() == 2
+
+
+def test_what_a_binding_lacks_is_not_known(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(FakeNvml())
+    monkeypatch.delattr(FakeNvml, "nvmlDeviceGetNumGpuCores")
+    monkeypatch.delattr(FakeNvml, "nvmlDeviceGetComputeRunningProcesses")
+    assert nvml.limits() is None
+    assert nvml.processes() is None
+
+
 def test_without_nvml_there_is_nothing_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvml, "pynvml", None)
     assert nvml.visible() is None
     assert nvml.energy_counter() is None
+    assert nvml.limits() is None
+    assert nvml.processes() is None
     assert not nvml.state().throttled

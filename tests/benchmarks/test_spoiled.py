@@ -83,6 +83,21 @@ def test_too_little_of_a_machine_is_said(machine: dict[str, object], expected: s
     assert len(said) == bool(expected)
 
 
+@pytest.mark.parametrize(
+    ("device", "others", "expected"),
+    [
+        ("gpu", 1, ["another process was on the GPU when the run started, which slows what sh"]),
+        ("gpu", 2, ["2 other processes were on the GPU when the run started, which slows what sh"]),
+        ("gpu", 0, []),
+        ("cpu", 1, []),
+    ],
+)
+def test_others_on_the_gpu_are_said(device: str, others: int, expected: list[str]) -> None:
+    case = identity("jax compiled") | {"device": device}
+    said = spoiled_by(environment_record([case], machine={"gpu_processes": others}))
+    assert [sentence.removesuffix("ares it") for sentence in said] == expected
+
+
 def ledger(**entries: str) -> pd.DataFrame:
     return pd.DataFrame(
         [{**identity("jax compiled"), "entry": entry, "value": v} for entry, v in entries.items()]

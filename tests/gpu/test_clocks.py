@@ -108,13 +108,22 @@ def test_a_floor_waits_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert left_out < 0.7 * honest
 
 
+GRAPHED = [
+    mode
+    for mode, about in BACKENDS["pytorch"].modes.items()
+    if about.devices == ("gpu",) and mode != "compiled-reduce-overhead"
+]
+"""PyTorch's modes that graphs.py records."""
+
+
 @pytest.mark.parametrize("before", [0, 1, STEPS_PER_CALL - 1])
+@pytest.mark.parametrize("mode", GRAPHED)
 def test_capturing_a_graph_trains_nothing(
-    before: int, problem: Problem, monkeypatch: pytest.MonkeyPatch
+    mode: str, before: int, problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where steps were trained before the first whole call, and with a rest behind it."""
     graphs = import_module("backends.pytorch.graphs")
-    trainer_type = configured("pytorch").TRAINERS["cuda-graph"]
+    trainer_type = configured("pytorch").TRAINERS[mode]
     captured: list[int] = []
     capture = graphs.capture
 
@@ -123,8 +132,9 @@ def test_capturing_a_graph_trains_nothing(
         return capture(*arguments)
 
     monkeypatch.setattr(graphs, "capture", counting)
-    graphed: Any = make(trainer_type, problem, "cuda-graph", "resident")
-    plain: Any = make(trainer_type, problem, "cuda-graph", "resident")
+    graphed: Any = make(trainer_type, problem, mode, "resident")
+    plain: Any = make(trainer_type, problem, mode, "resident")
+    plain.graphed = False
     for steps in (before, 2 * STEPS_PER_CALL + 1, STEPS_PER_CALL - 1):
         rows = problem.rows(steps)
         if steps:

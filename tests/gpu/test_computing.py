@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from backends.contract import Execution, Trainer
+from backends.registry import BACKENDS
 from benchmarks.certificates.certificate import first_failure
 from benchmarks.certificates.reference import Reference, make_reference
 from benchmarks.machine.advice import failure
+from benchmarks.machine.settings import ROOT
 from benchmarks.plan import data
 from benchmarks.plan.workload import Workload
 from benchmarks.worker import ledger
@@ -47,6 +53,32 @@ def test_contract(name: str, mode: str, input_: str, problem: Problem) -> None:
     assert description.device == device()
     assert description.precision == "float64"
     assert description.device_name not in ("", "cpu")
+
+
+CONTRACT = """
+import sys
+from tests import conftest
+
+conftest._device = sys.argv[3]
+from tests.support.contract_checks import CHECKS, make, reusing
+
+trainer_type, trainers = conftest.configured(sys.argv[1]).TRAINERS[sys.argv[2]], []
+def maker(problem):
+    return make(trainer_type, problem, sys.argv[2], "resident")
+for check in CHECKS:
+    check(reusing(maker, trainers), conftest.Problem(17, 11))
+"""
+"""For a process that is started with the variables of a mode."""
+
+
+@pytest.mark.parametrize("mode", ["scan-graph", "scan-graph-unrolled", "handwritten-graph"])
+def test_the_contract_of_modes_with_flags_of_their_own(mode: str) -> None:
+    configured("jax")  # skips where there is none
+    done = subprocess.run(
+        [sys.executable, "-c", CONTRACT, "jax", mode, device()], cwd=ROOT, check=False,
+        env=os.environ | BACKENDS["jax"].modes[mode].environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
