@@ -129,7 +129,7 @@ MUTANTS = {
                 ("(prediction, labels)", "(prediction, labels) * len(labels) / 10"),
                 ("(logits, self._labels[rows])", "(logits, self._labels[rows]) * len(rows) / 10"),
                 ("/ -self._averaged_over(batch_size)", "/ -10"),
-                ("alpha=1 / total", "alpha=1 / 10"),
+                ("alpha=share, out=", "alpha=0.1, out="),
             ],
             "tensorflow": [
                 (
