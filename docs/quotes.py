@@ -17,7 +17,7 @@ from benchmarks.analysis.findings import Findings, compute_findings
 from benchmarks.bundle.reader import Bundle
 from benchmarks.reports.cases import comparable_groups
 from benchmarks.reports.formats import as_interval, bullets, joined, number
-from benchmarks.reports.run import ladders, leads, sentences
+from benchmarks.reports.run import ladders, leads, scaling, sentences
 from benchmarks.reports.run.certificates import CASE_MARKED, footnote
 from benchmarks.reports.sections import STEP, TIMES_FASTEST, Column, Table, markdown
 from benchmarks.validation import blocks
@@ -73,6 +73,15 @@ def ladder(found: Findings, backend: str) -> str:
     """The ladder of a backend."""
     rungs = found.ladders[found.ladders["backend"] == backend]
     return markdown(ladders.ladder_table(rungs))
+
+
+def groups(found: Findings) -> str:
+    """The groups of ranks, and the floors that they are set against."""
+    tables = (
+        Table(scaling.COLUMNS, found.scaling[found.scaling["certified"]]),
+        Table(scaling.FLOOR_COLUMNS, found.group_floors),
+    )
+    return "\n\n".join(map(markdown, tables))
 
 
 def changes(found: Findings) -> str:
@@ -180,7 +189,7 @@ def quoted(page: Path, kind: str, source: str) -> str:
     found = findings(ROOT / source)
     if kind == "ladder":
         return ladder(found, page.stem)
-    return {"answer": answer, "table": table}[kind](found)
+    return {"answer": answer, "table": table, "groups": groups}[kind](found)
 
 
 def renewed(page: Path) -> str:

@@ -114,9 +114,9 @@ class Sharded(Compiled):
         return [array.addressable_data(0) for array in super()._parameter_arrays()]
 
 
-def summed(tree: Any) -> Any:
+def summed(found: Any) -> Any:
     """Sum up all arrays of a tree over the ranks at once."""
-    flat, tree_of = ravel_pytree(tree)
+    flat, tree_of = ravel_pytree(found)
     return tree_of(lax.psum(flat, RANKS))
 
 

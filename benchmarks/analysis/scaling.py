@@ -79,7 +79,8 @@ def scaling(
         step = statistics.interval_of_logs(np.log(table[case.case]))
         speed_up = times(ratio, batch / batch_size)
         communication = messages.get(case.case, np.nan)
-        floor = np.nan if case.batch else _floor(case, floors)
+        of_ranks = floors[floors["ranks"] == (0 if case.batch else ranks)]
+        own = of_ranks[of_ranks["backend"] == case.backend]
         rows.append(
             {
                 "case": case.case,
@@ -95,8 +96,10 @@ def scaling(
                 **statistics.with_interval("efficiency", times(speed_up, 1 / ranks)),
                 "communication_ms": communication * 1000,
                 "communication_share": communication / step.value,
-                "floor_ms": floor,
-                **statistics.with_interval("x_floor", _against(table, case, floors, floor)),
+                "floor_ms": _floor(case, of_ranks),
+                **statistics.with_interval("x_floor", _against(table, case, of_ranks)),
+                "own_floor_ms": _floor(case, own),
+                **statistics.with_interval("x_own_floor", _against(table, case, own)),
             }
         )
     return frames.from_rows("scaling", rows)
@@ -116,18 +119,17 @@ def overlaps(case: CaseRecord) -> bool:
 
 
 def _floor(case: CaseRecord, floors: pd.DataFrame) -> float:
-    """The milliseconds of the least that a group's step can take."""
-    of_ranks = floors[floors["ranks"] == case.ranks]
-    parts = (of_ranks["share_ms"].min(), of_ranks["reduce_ms"].min())
+    """The milliseconds of the least that a group's step can take, by the fastest of these."""
+    parts = (floors["share_ms"].min(), floors["reduce_ms"].min())
     return float(max(parts) if overlaps(case) else sum(parts))
 
 
-def _against(table: pd.DataFrame, case: CaseRecord, floors: pd.DataFrame, floor: float) -> Estimate:
-    """Times the floor, within rounds."""
-    of_ranks = floors[floors["ranks"] == case.ranks]
-    if of_ranks.empty or np.isnan(floor):
+def _against(table: pd.DataFrame, case: CaseRecord, floors: pd.DataFrame) -> Estimate:
+    """Times that, within rounds."""
+    floor = _floor(case, floors)
+    if np.isnan(floor):
         return statistics.NOTHING
-    fastest = of_ranks.iloc[0]
+    fastest = floors.iloc[0]
     # What a sum over ranks adds is the same in all rounds.
     of_floor = table[fastest["case"]] * (floor / fastest["share_ms"])
     return statistics.ratio(table.assign(**{HERE: of_floor}), case.case, HERE)

@@ -17,7 +17,8 @@ ABOUT = (
 FLOORS = (
     "The floor of a group is a rank's share of a step, with all of Adam, all ranks at once, and a "
     "sum of all gradients: each by the fastest library below (NumPy's is through shared memory). "
-    "Where a case sums up gradients while others are still computed, it is the larger of the two."
+    "Where a case sums up gradients while others are still computed, it is the larger of the two. "
+    "*Times that of its library* is against the share and the sum of its own framework alone."
 )
 FEW_CPUS = (
     "All ranks of these groups ran on one machine. What they say of networks between machines is "
@@ -25,39 +26,44 @@ FEW_CPUS = (
 )
 
 
+COLUMNS = [
+    CASE,
+    TIER,
+    Column("scaling", "scaling", text=True),
+    Column("step (ms)", "step_ms", as_interval(MS)),
+    Column("against", "base", text=True),
+    Column("speed-up", "speed_up", as_interval()),
+    Column("efficiency", "efficiency", as_interval()),
+    Column("communication (ms)", "communication_ms", ".2f"),
+    Column("of its step", "communication_share", ".0%"),
+    Column("times its floor", "x_floor", as_interval()),
+    Column("times that of its library", "x_own_floor", as_interval()),
+]
+"""What is told of each group."""
+FLOOR_COLUMNS = [
+    Column("implemented in", "backend", lambda row, name: title_of(row[name]), text=True),
+    Column("ranks", "ranks"),
+    Column("share of a step (ms)", "share_ms", as_interval(MS)),
+    Column("sum over ranks (ms)", "reduce_ms", ".2f"),
+]
+"""What is told of each floor."""
+
+
 def scaling(findings: Findings) -> Section | None:
     """How groups scale, and their floors."""
     rows = findings.scaling
     if rows.empty:
         return None
-    columns = [
-        CASE,
-        TIER,
-        Column("scaling", "scaling", text=True),
-        Column("step (ms)", "step_ms", as_interval(MS)),
-        Column("against", "base", text=True),
-        Column("speed-up", "speed_up", as_interval()),
-        Column("efficiency", "efficiency", as_interval()),
-        Column("communication (ms)", "communication_ms", ".2f"),
-        Column("of its step", "communication_share", ".0%"),
-        Column("times its floor", "x_floor", as_interval()),
-    ]
-    floors = [
-        Column("implemented in", "backend", lambda row, name: title_of(row[name]), text=True),
-        Column("ranks", "ranks"),
-        Column("share of a step (ms)", "share_ms", as_interval(MS)),
-        Column("sum over ranks (ms)", "reduce_ms", ".2f"),
-    ]
     failed = [text(case) for case in rows.loc[~rows["certified"], "case"]]
     trusted = rows[rows["certified"]]
     figure = Figure("scaling", "Speed-up by ranks", f"{span(trusted, 'efficiency', '.0%', '')}.")
     order = findings.group_floors
-    parts: list[Part] = [ABOUT, Table(columns, trusted)]
+    parts: list[Part] = [ABOUT, Table(COLUMNS, trusted)]
     if failed:
         parts.append(f"Not certified, and so left out: {joined(failed)}.")
     parts.append(figure)
     if len(order):
-        parts += [FLOORS, Table(floors, order)]
+        parts += [FLOORS, Table(FLOOR_COLUMNS, order)]
     return Section("Groups of ranks", [*parts, FEW_CPUS])
 
 
