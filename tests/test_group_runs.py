@@ -119,6 +119,27 @@ def test_groups_at_once_do_not_meet_and_ranks_start_by_any_launcher(
         assert "certified in" in one_line(said)
 
 
+def test_ranks_listen_on_the_loopback_interface_alone(
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of PyTorch and of JAX; TensorFlow's own servers do not."""
+    found: list[str] = []
+
+    def look(pid: int, asked: Kind, timeout: float) -> float:
+        if asked is TrainBlock:
+            for process in (worker := psutil.Process(pid), *worker.children()):
+                listening = [c for c in process.net_connections() if c.status == "LISTEN"]
+                found.extend(connection.laddr.ip for connection in listening)
+        return timeout
+
+    before_requests(monkeypatch, look)
+    for name, mode in (("pytorch", "flat-all-reduce"), ("jax", "shard-map")):
+        named = ("--modes", mode, "--ranks", "2", "--hidden", "16", "--data-dir", images)
+        assert run(capsys, "certify", name, *named).code == 0
+    assert len(found) > 3
+    assert {address.removeprefix("::ffff:") for address in found} == {"127.0.0.1"}
+
+
 def test_too_many_ranks_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     cases = {
         ("--ranks", "2", "--threads", str(available_cpus())): "CPUs, and",

@@ -26,7 +26,11 @@ NO_LABEL = -1
 
 def join(execution: Execution, addresses: tuple[str, ...]) -> None:
     """Enter the group: over gloo on CPUs, NCCL on GPUs."""
-    jax.distributed.initialize(addresses[0], execution.ranks, execution.rank)
+    jax.distributed.initialize(
+        addresses[0], execution.ranks, execution.rank,
+        # Left to itself, the service where ranks meet listens on all interfaces.
+        coordinator_bind_address=addresses[0],
+    )  # fmt: skip
 
 
 def mesh() -> Mesh:

@@ -1,5 +1,6 @@
 """PyTorch in a group of ranks: DistributedDataParallel, and one all-reduce of all gradients."""
 
+import socket
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -16,11 +17,16 @@ from backends.pytorch.taught import Eager, Flushed
 
 def join(execution: Execution, addresses: tuple[str, ...]) -> None:
     """Enter the group: over gloo on CPUs, NCCL on GPUs."""
+    host, port = addresses[0].rsplit(":", 1)
+    first = execution.rank == 0
+    # Left to itself, the store where ranks meet listens on all interfaces.
+    listening = socket.create_server((host, int(port))).detach() if first else None
+    store = distributed.TCPStore(
+        host, int(port), execution.ranks, is_master=first, master_listen_fd=listening
+    )
+    kind = "gloo" if execution.device == "cpu" else "nccl"
     distributed.init_process_group(
-        "gloo" if execution.device == "cpu" else "nccl",
-        init_method=f"tcp://{addresses[0]}",
-        rank=execution.rank,
-        world_size=execution.ranks,
+        kind, store=store, rank=execution.rank, world_size=execution.ranks
     )
 
 
