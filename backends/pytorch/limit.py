@@ -108,10 +108,9 @@ class HandwrittenMM(Flushed):
         """Compute each product by the library of this name from now on."""
         self._choice, libraries = choice, products.serving(self.libraries, self._images)
         multiply = {name: products.function_of(choice[name], libraries) for name in choice}
-        self._serving = {
-            product: name if libraries is self.libraries else products.BLAS
-            for product, name in choice.items()
-        }
+        self._serving = choice
+        if libraries is not self.libraries:
+            self._serving = {product: products.blas_for(name) for product, name in choice.items()}
         layers = range(1, len(self._network.layer_sizes))
         self._forwards = [multiply[f"forward {n}"] for n in layers]
         self._backwards = [

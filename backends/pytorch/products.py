@@ -83,6 +83,11 @@ def serving(libraries: Mapping[str, Multiply], like: Tensor) -> Mapping[str, Mul
     return dict.fromkeys(libraries, by_blas)
 
 
+def blas_for(name: str) -> str:
+    """PyTorch's BLAS instead of a library of `names_of`, with operands exchanged as there."""
+    return BLAS + EXCHANGED * name.endswith(EXCHANGED)
+
+
 def function_of(name: str, libraries: Mapping[str, Multiply]) -> Multiply:
     """The function of a name of `names_of`."""
     multiply = libraries[name.removesuffix(EXCHANGED)]
