@@ -78,7 +78,9 @@ def test_a_trainer_describes_itself(name: str, problem: Problem, maker: Maker) -
 
 @pytest.mark.parametrize("name", registry.BACKENDS)
 def test_registry_and_backend_offer_the_same_modes(name: str) -> None:
-    assert list(configured(name).TRAINERS) == list(registry.BACKENDS[name].modes)
+    module, entry = configured(name), registry.BACKENDS[name]
+    assert list(module.TRAINERS) == list(entry.modes)
+    assert list(getattr(module, "GROUP_TRAINERS", ())) == list(entry.group_modes)
 
 
 @pytest.mark.parametrize("name", registry.BACKENDS)
