@@ -220,9 +220,14 @@ def title(findings: Findings) -> str:
     return f"One network, one Adam: {joined(titles) or 'no result'}"
 
 
+def leading(findings: Findings) -> list[str]:
+    """Who is fastest, tier by tier, and what the fastest groups of ranks bring."""
+    return [*leads.fastest(findings), *filter(None, [scaling.lead(findings)])]
+
+
 def answer(findings: Findings) -> str:
     """The answer of a report as one text, for a terminal."""
-    lead = leads.fastest(findings)
+    lead = leading(findings)
     return "\n\n".join([bullets(lead), sentences.overall(findings)])
 
 
@@ -255,7 +260,7 @@ def document(bundle: Bundle, findings: Findings) -> Document:
     where = list(machine.gpus) if on_gpu and machine.gpus else threads
     return Document(
         title=title(findings),
-        lead=leads.fastest(findings),
+        lead=leading(findings),
         rest=sentences.overall(findings),
         sections=[one for one in candidates if one],
         about=[

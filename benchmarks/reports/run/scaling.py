@@ -3,7 +3,7 @@
 from backends.registry import title_of
 from benchmarks.analysis.findings import Findings
 from benchmarks.reports.cases import span
-from benchmarks.reports.formats import MS, as_interval, joined, number, text
+from benchmarks.reports.formats import MS, as_interval, joined, text
 from benchmarks.reports.sections import CASE, TIER, Column, Figure, Part, Section, Table
 
 ABOUT = (
@@ -68,11 +68,12 @@ def scaling(findings: Findings) -> Section | None:
 
 
 def lead(findings: Findings) -> str:
-    """The best group of each number of ranks, in a sentence; empty without any."""
+    """What the fastest group of each number of ranks brings, in a sentence; empty without any."""
     rows = findings.scaling
-    strong = rows[rows["certified"] & (rows["scaling"] == "strong")].sort_values("step_ms")
+    strong = rows[rows["certified"] & (rows["scaling"] == "strong") & (rows["base"] != "")]
     said = [
-        f"{best['ranks']} ranks: {text(best['case'])}, {number(best['efficiency'], '.0%')}"
-        for _, best in strong.drop_duplicates("ranks").sort_values("ranks").iterrows()
+        f"{text(best['case'])} trains {as_interval()(best, 'speed_up')} times as fast as "
+        f"{text(best['base'])}"
+        for _, best in strong.sort_values(["ranks", "step_ms"]).drop_duplicates("ranks").iterrows()
     ]
-    return f"The fastest groups and their efficiency: {'; '.join(said)}." if said else ""
+    return f"Of the groups of ranks, {joined(said)}." if said else ""
