@@ -121,6 +121,32 @@ def test_the_points_of_a_sweep_are_jobs(images: Path, tmp_path: Path) -> None:
     assert [*map(len, tries.values())] == [1]
 
 
+@pytest.mark.slow
+def test_a_full_disk_is_said_and_the_run_goes_on_when_there_is_room(
+    images: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place]).returncode:
+        pytest.skip("may not mount")
+    try:
+        (place / "fill").write_bytes(bytes(2700 * 1024))
+        wanted = command(images, place / "run", "local", "--launches", "2")
+        for more, code in (([], exit_codes.STOPPED), (["--continue"], exit_codes.OK)):
+            done = subprocess.run(
+                [*wanted, *more], cwd=ROOT, env=environment(tmp_path), capture_output=True,
+                text=True, timeout=240,
+            )  # fmt: skip
+            assert done.returncode == code, done.stderr
+            if code:
+                assert "cannot be written (No space left on device)" in done.stderr
+                assert "--continue when it can" in done.stderr
+                (place / "fill").unlink()
+        assert Bundle.read(place / "run").environment.run.finished_launches == 2
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
 @pytest.fixture(scope="module")
 def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm.Slurm]:
     if problem := slurm.missing():
