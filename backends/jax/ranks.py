@@ -52,14 +52,14 @@ def reduction(execution: Execution, count: int) -> Callable[[], None]:
     """Sum up so many numbers over all ranks."""
     whole = NamedSharding(mesh(), PartitionSpec())
     numbers = placed(np.ones(count, execution.stored), whole)
-    summed = jax.jit(
+    program = jax.jit(
         jax.shard_map(
             lambda array: lax.psum(array, RANKS),
             mesh=whole.mesh, in_specs=PartitionSpec(), out_specs=PartitionSpec(),
             check_vma=False,
         )
     )  # fmt: skip
-    return lambda: jax.block_until_ready(summed(numbers))
+    return lambda: jax.block_until_ready(program(numbers))
 
 
 class Sharded(Compiled):
@@ -93,7 +93,7 @@ class Sharded(Compiled):
         missing = -rows.shape[-1] % self._execution.ranks
         at_end = [(0, 0)] * (rows.ndim - 1) + [(0, missing)]
         labels = jnp.pad(data["label"][rows], at_end, constant_values=NO_LABEL)
-        self._filled_up = missing > 0
+        self._batch_size, self._filled_up = rows.shape[-1], missing > 0
         return jnp.pad(rows, at_end), labels
 
     def set_state(self, state: contract.State) -> None:
@@ -101,12 +101,16 @@ class Sharded(Compiled):
         self._state = placed(self._state, self._whole)
 
     def _loss(self, parameters: list[jax.Array], batch: Batch) -> jax.Array:
-        if not self._filled_up:
-            return super()._loss(parameters, batch)
+        filled_up = self._filled_up
+        return (
+            self._part_of_loss(parameters, batch) if filled_up else super()._loss(parameters, batch)
+        )
+
+    def _part_of_loss(self, parameters: list[jax.Array], batch: Batch) -> jax.Array:
+        """What these images have of the mean over the whole batch; the loss, if they are all."""
         labels, logits = batch["label"], self._model_of(parameters)(batch["image"])
-        present = labels != NO_LABEL
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
-        return jnp.where(present, losses, 0).sum() / present.sum()
+        return jnp.where(labels != NO_LABEL, losses, 0).sum() / self._batch_size
 
     # Read by certificate and ledger; never timed, but for what is waited for.
 
@@ -142,7 +146,6 @@ class ShardMap(Sharded):
         )  # fmt: skip
 
         def train(state: State, data: Batch, rows: Any) -> tuple[State, jax.Array]:
-            self._batch_size = rows.shape[-1]
             return in_ranks(state, data["image"], *self._filled(rows, data))
 
         self._program = jax.jit(train, donate_argnums=0, in_shardings=self._whole)
@@ -155,11 +158,7 @@ class ShardMap(Sharded):
 
     _of_all_ranks = staticmethod(summed)
 
-    def _loss(self, parameters: list[jax.Array], batch: Batch) -> jax.Array:
-        """A share's part of the mean over the whole batch."""
-        labels, logits = batch["label"], self._model_of(parameters)(batch["image"])
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
-        return jnp.where(labels != NO_LABEL, losses, 0).sum() / self._batch_size
+    _loss = Sharded._part_of_loss
 
 
 class ShardMapLoop(ShardMap, Handwritten):

@@ -219,9 +219,9 @@ def compute_findings(bundle: Bundle) -> Findings:
     )
     startup_seconds = summary.set_index("case")["startup_seconds"]
     # Groups of ranks have more processors, so that no start-up pays off against theirs.
-    ranked_alone = [
-        case for case in ranks if case in set(samples.loc[samples["ranks"].isna(), "case"])
-    ]
+    timed_alone = set(alone["case"])
+    ranked_alone = [case for case in ranks if case in timed_alone]
+    group_floors = scaling.group_floors(samples)
     return Findings(
         summary=summary,
         verdicts=verdicts,
@@ -237,10 +237,11 @@ def compute_findings(bundle: Bundle) -> Findings:
         other_speeds=other_speeds,
         floors=floors,
         bounds=bounds,
-        group_floors=scaling.group_floors(samples),
+        group_floors=group_floors,
         scaling=scaling.scaling(
             run.cases,
             every_sample,
+            group_floors,
             bundle.tables["parts"],
             comparable,
             certified_groups(bundle),

@@ -54,6 +54,7 @@ def group_floors(samples: pd.DataFrame) -> pd.DataFrame:
 def scaling(
     cases: tuple[CaseRecord, ...],
     samples: pd.DataFrame,
+    floors: pd.DataFrame,
     parts: pd.DataFrame,
     alone: pd.DataFrame,
     certified: set[str],
@@ -61,13 +62,14 @@ def scaling(
 ) -> pd.DataFrame:
     """The table `scaling`: one row for each measured group.
 
-    `alone` are the rows of the summary that may be compared, `certified` the groups that are.
+    `floors` is the table `group_floors`, `alone` are the rows of the summary that may be compared,
+    `certified` the groups that are.
     """
     timed = [case for case in cases if case.ranks and not case.repetition]
     timed = [case for case in timed if case.case in set(samples["case"])]
     if not timed:
         return frames.from_rows("scaling", [])
-    table, floors = statistics.step_seconds(samples), group_floors(samples)
+    table = statistics.step_seconds(samples)
     messages = parts[parts["part"] == COMMUNICATION_SECONDS].groupby("case")["value"].median()
     plain = without_variants(alone[(alone["ranks"] == 1) & (alone["adam"] == TEXTBOOK)])
     rows: list[dict[str, Any]] = []

@@ -34,6 +34,7 @@ from benchmarks.session.jobs import (
     make_job,
     make_ready,
     start_worker,
+    workload_of,
 )
 from benchmarks.session.member import Member
 from benchmarks.session.quiet import wait_until_quiet
@@ -244,7 +245,7 @@ class Launch:
         passed: list[Member] = []
 
         def check(member: Member) -> None:
-            size = member.case.batch or work.batch_size
+            size = workload_of(self.plan, member.case).batch_size
             if size not in rows_of:
                 rows_of[size] = batch_rows(work.training_images, size, work.steps, self.seed)
             rows = rows_of[size]
@@ -305,7 +306,7 @@ class Launch:
         self.state.waited_seconds += monotonic() - began
         self.state.waiting_cpu_seconds += process_time() - cpu_began
         row = {"round": round_number, "position": position}
-        size = member.case.batch or self.plan.workload.batch_size
+        size = workload_of(self.plan, member.case).batch_size
         member.rows.append("samples", block, quiet, **row, batch_size=size)
         self.state.progress.block(member.case, round_number, block)
         return not quiet.running_threads

@@ -139,18 +139,13 @@ def maker_of(job: Job, lost: Callable[[str], None]) -> Maker:
     return group
 
 
-class GroupTrainer(Trainer):
-    """The trainers of all ranks as one; its state and what else is read are those of rank 0."""
+class OfAllRanks(Timed):
+    """What all ranks train at once; `own` is that of rank 0, the others know it by its number."""
 
-    def __init__(self, own: Trainer, group: Group, number: int, ranks: int) -> None:
-        self.own, self._group, self._number, self._count = own, group, number, ranks
-        self._cpu_seconds = 0.0
-
-    def train(self, rows: Array) -> None:
-        if rows.shape[1] < self._count:
-            raise ValueError(f"{rows.shape[1]} images cannot be shared by {self._count} ranks")
-        self._group.tell(lambda _: Train(self._number, rows))
-        self.own.train(rows)
+    own: Any
+    _group: Group
+    _number: int
+    _cpu_seconds = 0.0
 
     def synchronise(self) -> None:
         self._group.tell(lambda _: Synchronise(self._number))
@@ -158,7 +153,26 @@ class GroupTrainer(Trainer):
         self._cpu_seconds = sum(self._group.answers())
 
     def cpu_seconds(self) -> float:
-        return self.own.cpu_seconds() + self._cpu_seconds
+        return float(self.own.cpu_seconds()) + self._cpu_seconds
+
+    def products(self) -> dict[str, str]:
+        products: dict[str, str] = self.own.products()
+        return products
+
+
+class GroupTrainer(OfAllRanks, Trainer):
+    """The trainers of all ranks as one; its state and what else is read are those of rank 0."""
+
+    own: Trainer
+
+    def __init__(self, own: Trainer, group: Group, number: int, ranks: int) -> None:
+        self.own, self._group, self._number, self._count = own, group, number, ranks
+
+    def train(self, rows: Array) -> None:
+        if rows.shape[1] < self._count:
+            raise ValueError(f"{rows.shape[1]} images cannot be shared by {self._count} ranks")
+        self._group.tell(lambda _: Train(self._number, rows))
+        self.own.train(rows)
 
     def set_state(self, state: State) -> None:
         self._group.tell(lambda _: SetState(self._number, state))
@@ -190,9 +204,6 @@ class GroupTrainer(Trainer):
     def product(self, a: Array, b: Array) -> Array:
         return self.own.product(a, b)
 
-    def products(self) -> dict[str, str]:
-        return self.own.products()
-
     def weight_address(self) -> int | None:
         return self.own.weight_address()
 
@@ -209,12 +220,13 @@ class GroupTrainer(Trainer):
         return self.own.describe()
 
 
-class GroupFloor(Timed):
+class GroupFloor(OfAllRanks):
     """The floors of all ranks as one: a step is that of each rank's share, without any sum."""
+
+    own: Floor
 
     def __init__(self, own: Floor, group: Group, number: int, execution: Execution) -> None:
         self.own, self._group, self._number, self._execution = own, group, number, execution
-        self._cpu_seconds = 0.0
 
     def train(self, rows: Array) -> None:
         def share_of(rank: int) -> Array:
@@ -222,17 +234,6 @@ class GroupFloor(Timed):
 
         self._group.tell(lambda rank: Train(self._number, share_of(rank)))
         self.own.train(share_of(0))
-
-    def synchronise(self) -> None:
-        self._group.tell(lambda _: Synchronise(self._number))
-        self.own.synchronise()
-        self._cpu_seconds = sum(self._group.answers())
-
-    def cpu_seconds(self) -> float:
-        return self.own.cpu_seconds() + self._cpu_seconds
-
-    def products(self) -> dict[str, str]:
-        return self.own.products()
 
     def device(self) -> str:
         """The device whose memory holds rank 0's results."""
