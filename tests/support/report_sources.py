@@ -357,6 +357,32 @@ def _of_variants(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]
     }
 
 
+def _of_groups(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
+    """Groups of ranks, and their floors."""
+    if "implemented in" in cells:
+        title = cells["implemented in"]
+        backend = {backend.title: name for name, backend in BACKENDS.items()}.get(title, title)
+        row = _of(source.group_floors, backend=backend, ranks=cells["ranks"])
+        return {
+            "implemented in": [title],
+            "ranks": [row["ranks"]],
+            "share of a step (ms)": _interval(row, "share_ms"),
+            "sum over ranks (ms)": [row["reduce_ms"]],
+        }
+    row = _of(source.scaling, case=cells["case"])
+    return {
+        **{name: [row[name]] for name in ("case", "tier", "scaling")},
+        "step (ms)": _interval(row, "step_ms"),
+        "against": [row["base"]],
+        "speed-up": _interval(row, "speed_up"),
+        "efficiency": _interval(row, "efficiency"),
+        "communication (ms)": [row["communication_ms"]],
+        "of its step": [row["communication_share"]],
+        "times its floor": _interval(row, "x_floor"),
+        "times that of its library": _interval(row, "x_own_floor"),
+    }
+
+
 def _of_outcomes(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     """Cases without a rank."""
     row = _of(source.summary, case=cells["case"])
@@ -369,6 +395,7 @@ KNOWN: dict[str, Callable[[Sources, dict[str, str]], dict[str, list[Any]]]] = {
     "Which speeds differ": _of_pairs,
     "Ladders": _of_ladders,
     "Variants": _of_variants,
+    "Groups of ranks": _of_groups,
     "Not ranked": _of_outcomes,
     "Accuracy": _of_accuracy,
     "What the tutorial's loop prints": _of_tutorial,

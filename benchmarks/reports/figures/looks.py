@@ -41,8 +41,9 @@ MARKERS = (
     "M0,-1L.26,-.36L.95,-.31L.42,.14L.59,.81L0,.44L-.59,.81L-.42,.14L-.95,-.31L-.26,-.36Z",  # star
 )
 """Names of Vega's own symbols, and paths of further ones in a square from -1 to 1."""
-APART = 7
-"""Places by which the first marker of each framework is from that of the one before it."""
+APART = 3
+"""Places by which the first marker of each framework is from that of the one before it: as many as
+tiers, so that the modes that stand for frameworks have markers of their own."""
 PARTS = {
     "arithmetic": "#5b7fa6",
     "memory": "#b57f00",
@@ -69,7 +70,6 @@ class Look:
 def look(case: str) -> Look:
     """The look of a case, by its name: backend, mode, and what else sets it apart."""
     backend, mode, *others = [*case.split(), "", ""]
-    # Markers of frameworks begin at different places, so that those of one tier differ too.
     first = APART * place(backend, list(BACKENDS))
     number = place(mode, modes_of(backend))
     colour = colours(backend)[0]
@@ -83,10 +83,15 @@ def look(case: str) -> Look:
 
 
 def modes_of(backend: str) -> list[str]:
-    """The modes that share a backend's colour, and must be told apart otherwise."""
+    """The modes that share a backend's colour, and must be told apart otherwise.
+
+    Those that stand for it come first, so that a further rung changes no look of theirs.
+    """
     if backend not in BACKENDS:
         return []
-    return [*BACKENDS[backend].modes, *BACKENDS[backend].group_modes]
+    modes = BACKENDS[backend].modes
+    ordered = sorted(modes, key=lambda mode: not modes[mode].stands)
+    return [*ordered, *BACKENDS[backend].group_modes]
 
 
 def colours(backend: str) -> tuple[str, str]:
