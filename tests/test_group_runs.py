@@ -45,11 +45,17 @@ def test_a_run_says_how_its_groups_scale(bundle: Path) -> None:
     assert scaling["batch_size"].tolist() == [31, 62]
     assert scaling["certified"].all()
     assert (scaling[["step_ms", "communication_ms"]] > 0).all(axis=None)
-    floor = table(bundle, "group_floors").iloc[0]
-    assert floor["case"] == "numpy floor 2 ranks"
-    strong = scaling.loc[CASE]
-    assert strong["floor_ms"] == pytest.approx(floor["share_ms"] + floor["reduce_ms"])
-    assert strong["x_floor"] == pytest.approx(strong["step_ms"] / strong["floor_ms"], rel=0.5)
+    floors = table(bundle, "group_floors").set_index("case")
+    assert floors["batch_size"].to_dict() == {
+        "numpy floor 2 ranks": 31,
+        "numpy floor 2 ranks batch 62": 62,
+    }
+    # Each against the floor of its own batch.
+    of_cases = (floors["share_ms"] + floors["reduce_ms"]).to_numpy()
+    assert scaling["floor_ms"].to_numpy() == pytest.approx(of_cases)
+    assert scaling["x_floor"].to_numpy() == pytest.approx(
+        (scaling["step_ms"] / scaling["floor_ms"]).to_numpy(), rel=0.5
+    )
     # What trains another workload is ranked nowhere.
     assert set(table(bundle, "summary")["case"]) == {CASE, f"{CASE} (control)"}
     samples = table(bundle, "samples")

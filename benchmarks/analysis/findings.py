@@ -221,7 +221,7 @@ def compute_findings(bundle: Bundle) -> Findings:
     # Groups of ranks have more processors, so that no start-up pays off against theirs.
     timed_alone = set(alone["case"])
     ranked_alone = [case for case in ranks if case in timed_alone]
-    group_floors = scaling.group_floors(samples)
+    group_floors = scaling.group_floors(every_sample)
     return Findings(
         summary=summary,
         verdicts=verdicts,

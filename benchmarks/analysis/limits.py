@@ -150,6 +150,7 @@ def _floors(
         peak = median.get((case, PEAK_FLOPS), peaks[case])
         row = {"case": case, "backend": backend, **statistics.with_interval("step_ms", step, 1000)}
         row["bound_ms"] = bound.get(backend, float("nan"))
+        row["launches_ms"] = median.get((case, HOST_SECONDS), float("nan")) * 1000
         row |= {"pass_ms": passes[case] * 1000, "peak_gflops": peak / 1e9}
         rows.append(row)
     return frames.from_rows("floors", rows).sort_values("step_ms", ignore_index=True)

@@ -42,12 +42,13 @@ def group_floors(samples: pd.DataFrame) -> pd.DataFrame:
                 "case": case,
                 "backend": timed["backend"].iloc[0],
                 "ranks": int(timed["ranks"].iloc[0]),
+                "batch_size": int(timed["batch_size"].iloc[0]),
                 **statistics.with_interval("share_ms", share, 1000),
                 "reduce_ms": timed["reduce_seconds"].median() * 1000,
             }
         )
     return frames.from_rows("group_floors", rows).sort_values(
-        ["ranks", "share_ms"], ignore_index=True
+        ["ranks", "batch_size", "share_ms"], ignore_index=True
     )
 
 
@@ -81,8 +82,8 @@ def scaling(
         step = statistics.interval_of_logs(np.log(table[case.case]))
         speed_up = times(ratio, batch / batch_size)
         communication = messages.get(case.case, np.nan)
-        of_ranks = floors[floors["ranks"] == (0 if case.batch else ranks)]
-        own = of_ranks[of_ranks["backend"] == case.backend]
+        alike = floors[(floors["ranks"] == ranks) & (floors["batch_size"] == batch)]
+        own = alike[alike["backend"] == case.backend]
         rows.append(
             {
                 "case": case.case,
@@ -98,8 +99,8 @@ def scaling(
                 **statistics.with_interval("efficiency", times(speed_up, 1 / ranks)),
                 "communication_ms": communication * 1000,
                 "communication_share": communication / step.value,
-                "floor_ms": _floor(case, of_ranks),
-                **statistics.with_interval("x_floor", _against(table, case, of_ranks)),
+                "floor_ms": _floor(case, alike),
+                **statistics.with_interval("x_floor", _against(table, case, alike)),
                 "own_floor_ms": _floor(case, own),
                 **statistics.with_interval("x_own_floor", _against(table, case, own)),
             }

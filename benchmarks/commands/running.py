@@ -103,12 +103,7 @@ def prepare(
     cases = [run_by(case, pythons) for case in cases]
     floors = [
         run_by(floor, pythons)
-        for floor in floors_of(
-            floors_wanted(arguments),
-            arguments.precision,
-            device,
-            sorted({case.ranks for case in cases if case.ranks > 1}),
-        )
+        for floor in floors_of(floors_wanted(arguments), arguments.precision, device, cases)
     ]
     programs = {program_of(case) for case in (*cases, *floors)}
     probes = probe.probe_each(sorted(programs), device)

@@ -208,18 +208,19 @@ def with_control(cases: list[Case]) -> list[Case]:
 
 
 def floors_of(
-    backends: Collection[str], precision: str, device: str, ranks: Collection[int] = ()
+    backends: Collection[str], precision: str, device: str, cases: Collection[Case] = ()
 ) -> list[Case]:
     """The floors of these backends, as far as they have one in a precision and on a device.
 
-    Those of single processes, and those of groups of so many `ranks`.
+    Those of single processes, and those of the groups of ranks among the `cases`.
     """
+    groups = sorted({(case.ranks, case.batch) for case in cases if case.ranks > 1})
     return [
         Case(
             backend=name, mode=FLOOR, input="resident", precision=precision, device=device,
-            ranks=count,
+            ranks=ranks, batch=batch,
         )
-        for count in (1, *ranks)
+        for ranks, batch in ((1, 0), *groups)
         for name, backend in BACKENDS.items()
         if name in backends and precision in backend.precisions and device in backend.devices
     ]  # fmt: skip

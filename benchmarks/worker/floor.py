@@ -2,23 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from backends.contract import Training
-from backends.floors import FLOOR_RATE
+from backends.floors import FLOOR_RATE, Piece
 from benchmarks.plan import data, workload
 from benchmarks.plan.blocks import BlockLength
 from benchmarks.plan.workload import Workload
+from benchmarks.schema import HOST_SECONDS
 from benchmarks.worker import clock
 from benchmarks.worker.group.leader import Group, maker_of
 from benchmarks.worker.messages import Block, Certified, Job, Ready, WarmUp
+from benchmarks.worker.parts import host_seconds
 
 PASSES = 10
 MEASURED_BESIDE = 4
 """Pass and product are timed beside one in so many blocks, the first included: together they take
 as long as some fifty steps."""
-REDUCTIONS = 20
 PEAK_SIZE = {"cpu": 2048, "gpu": 8192}
 """Size of the square matrices whose product shows the peak rate of a device."""
 
@@ -38,12 +40,12 @@ class FloorWorker:
     def __init__(self, job: Job, lost: Callable[[str], None] = print) -> None:
         self._maker, self._import_seconds = clock.timed(lambda: maker_of(job, lost))
         self._backend = self._maker.backend
-        self._job, self._blocks, self._step = job, 0, 0
-        work = job.workload
+        work = replace(job.workload, adam=replace(job.workload.adam, learning_rate=FLOOR_RATE))
+        self._job, self._blocks, self._step = replace(job, workload=work), 0, 0
         self._rows = workload.batch_rows(
             work.training_images, work.batch_size, work.steps, job.seed
         )
-        training = replace(work, adam=replace(work.adam, learning_rate=FLOOR_RATE)).training(
+        training = work.training(
             load_data(work).training.stored_as(job.execution.stored),
             workload.initial_parameters(work.network, job.seed),
         )
@@ -66,24 +68,41 @@ class FloorWorker:
         )
 
     def certify(self) -> Certified:
-        """Read versions, time the pieces, and prepare what is timed beside blocks."""
-        pieces, seconds = clock.timed(self._floor.pieces if self._job.first else list)
-        self._pass_seconds()
-        self._matrix = self._floor.square(PEAK_SIZE[self._job.execution.device])
-        self._peak_flops()
+        """Read versions, time what is timed once a run, and prepare what is beside blocks."""
+        (pieces, parts), seconds = clock.timed(self._alone if self._job.first else lambda: ([], {}))
+        self._beside()
         return Certified(
             checks=(),
             ledger={},
             versions=self._backend.versions(),
-            parts={},
+            parts=parts,
             seconds=seconds,
             products=self._floor.products(),
             pieces=tuple(pieces),
+            other_pids=self._maker.pids,
         )
+
+    def _alone(self) -> tuple[list[Piece], dict[str, float]]:
+        """Time each piece of a step, and what a step costs whatever its size."""
+        chosen = replace(self._job.execution, products=self._floor.products())
+
+        def of_one_image(training: Training) -> Any:
+            return self._backend.Floor(training, 1, chosen)
+
+        return self._floor.pieces(), {HOST_SECONDS: host_seconds(self._job, of_one_image)}
+
+    def _beside(self) -> dict[str, Any]:
+        """Time the pass over memory and a large product."""
+        return {"pass_seconds": self._pass_seconds(), "peak_flops": self._peak_flops()}
+
+    @cached_property
+    def _matrix(self) -> Any:
+        return self._floor.square(PEAK_SIZE[self._job.execution.device])
 
     def _peak_flops(self) -> float:
         """The operations a second of a large product."""
-        seconds = clock.seconds_until_done(lambda: self._floor.multiply(self._matrix), self._floor)
+        matrix = self._matrix
+        seconds = clock.seconds_until_done(lambda: self._floor.multiply(matrix), self._floor)
         return 2.0 * PEAK_SIZE[self._job.execution.device] ** 3 / seconds
 
     def _pass_seconds(self) -> float:
@@ -100,13 +119,10 @@ class FloorWorker:
         return clock.warm_up(self._train, self._job)
 
     def train(self, length: BlockLength) -> Block:
-        """Train one block, and beside some the pass over memory and a large product."""
+        """Train one block, and time beside some what is timed beside it."""
         block = self._train(length)
         self._blocks += 1
-        return block if self._blocks % MEASURED_BESIDE != 1 else self._measured_beside(block)
-
-    def _measured_beside(self, block: Block) -> Block:
-        return replace(block, pass_seconds=self._pass_seconds(), peak_flops=self._peak_flops())
+        return block if self._blocks % MEASURED_BESIDE != 1 else replace(block, **self._beside())
 
     def _train(self, length: BlockLength) -> Block:
         rows = self._rows.take(range(self._step, self._step + length.steps), axis=0, mode="wrap")
@@ -122,22 +138,10 @@ class GroupFloorWorker(FloorWorker):
     def _make(self, training: Training) -> Any:
         return self._maker.floor(training, self._job.workload.batch_size, self._job.execution)
 
-    def certify(self) -> Certified:
-        """Read versions, and prepare the sum that is timed beside blocks."""
-        self._reduce_seconds()
-        return Certified(
-            checks=(),
-            ledger={},
-            versions=self._backend.versions(),
-            parts={},
-            seconds=0.0,
-            products=self._floor.products(),
-            other_pids=self._maker.pids,
-        )
+    def _alone(self) -> tuple[list[Piece], dict[str, float]]:
+        """Nothing: what is timed once a run is that of one process."""
+        return [], {}
 
-    def _reduce_seconds(self) -> float:
-        count = self._job.workload.network.parameter_count
-        return self._maker.reduce(self._job.execution, count, REDUCTIONS)
-
-    def _measured_beside(self, block: Block) -> Block:
-        return replace(block, reduce_seconds=self._reduce_seconds())
+    def _beside(self) -> dict[str, Any]:
+        """Time a sum of all gradients over the ranks."""
+        return {"reduce_seconds": self._maker.reduce(self._job.workload.network.parameter_count)}

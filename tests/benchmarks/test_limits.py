@@ -47,6 +47,7 @@ PARTS = pd.DataFrame(
         ("jax compiled", "host_seconds", 0.0001),
         ("jax compiled", "input_seconds", 0.00005),
         ("pytorch eager", "host_seconds", 0.003),
+        ("jax floor", "host_seconds", 0.0002),
     ],
     columns=["case", "part", "value"],
 )
@@ -57,6 +58,7 @@ def test_cases_are_set_against_the_fastest_floor_and_their_own() -> None:
     floors, rows = limits.compute_limits(FLOPS, samples(STEPS), PARTS, NO_BOUNDS)
     assert list(floors["case"]) == ["jax floor", "pytorch floor"]
     assert list(floors["peak_gflops"]) == pytest.approx([200, 100])
+    assert list(floors["launches_ms"]) == pytest.approx([0.2, float("nan")], nan_ok=True)
     cases = rows.set_index("case")
     assert list(cases.index) == ["jax compiled", "pytorch eager"]
     assert cases["x_floor"].to_dict() == pytest.approx({"jax compiled": 2, "pytorch eager": 4})

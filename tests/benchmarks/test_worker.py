@@ -209,6 +209,8 @@ def test_the_worker_of_a_floor(job: Job) -> None:
     certified = worker.certify()
     assert certified.passed
     assert {piece.piece for piece in certified.pieces} == {*certified.products, "adam", "gather"}
+    # What is left of a step where there is nothing to multiply.
+    assert 0 < certified.parts["host_seconds"] < 0.01
     assert worker.warm_up().block == job.block
     block = worker.train(job.block)
     assert (block.lead_in_steps, block.steps) == (2, 10)

@@ -236,6 +236,7 @@ def _of_parts(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
         "implemented in": [title],
         "floor (ms)": _interval(row, "step_ms"),
         "its pieces alone (ms)": [row["bound_ms"]],
+        "its launches alone (ms)": [row["launches_ms"]],
         "its pass alone (ms)": [row["pass_ms"]],
         "peak (GFLOP/s)": [row["peak_gflops"]],
     }
@@ -362,10 +363,12 @@ def _of_groups(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
     if "implemented in" in cells:
         title = cells["implemented in"]
         backend = {backend.title: name for name, backend in BACKENDS.items()}.get(title, title)
-        row = _of(source.group_floors, backend=backend, ranks=cells["ranks"])
+        keys = {"ranks": cells["ranks"], "batch_size": cells["batch"]}
+        row = _of(source.group_floors, backend=backend, **keys)
         return {
             "implemented in": [title],
             "ranks": [row["ranks"]],
+            "batch": [row["batch_size"]],
             "share of a step (ms)": _interval(row, "share_ms"),
             "sum over ranks (ms)": [row["reduce_ms"]],
         }

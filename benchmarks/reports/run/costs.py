@@ -32,6 +32,7 @@ def where_the_time_goes(findings: Findings) -> Section | None:
         Column("implemented in", "backend", lambda row, name: title_of(row[name]), text=True),
         Column("floor (ms)", "step_ms", as_interval(MS)),
         Column("its pieces alone (ms)", "bound_ms", MS),
+        Column("its launches alone (ms)", "launches_ms", MS),
         Column("its pass alone (ms)", "pass_ms", ".2f"),
         Column("peak (GFLOP/s)", "peak_gflops", ",.0f"),
     ]
@@ -45,9 +46,10 @@ def where_the_time_goes(findings: Findings) -> Section | None:
     parts: list[Part] = [
         "A floor is a step that is nothing but the gather of its batch, its matrix products and "
         "Adam's pass over all weights, in a row and as fast as one framework can call them, timed "
-        "in the same rounds; the peak is the rate of a large square product beside them. The "
-        "fastest is the *attained floor*, to which *times the floor* refers; the *floor of its "
-        "library* is that of the case's framework.",
+        "in the same rounds. Its launches alone are the same calls for a network of one unit a "
+        "layer, which on a GPU is the gaps between kernels; the peak is the rate of a large square "
+        "product. The fastest is the *attained floor*, to which *times the floor* refers; the "
+        "*floor of its library* is that of the case's framework.",
         Table(floors, findings.floors),
         *bound(findings),
         "Milliseconds of a step. "

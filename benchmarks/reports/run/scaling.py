@@ -43,6 +43,7 @@ COLUMNS = [
 FLOOR_COLUMNS = [
     Column("implemented in", "backend", lambda row, name: title_of(row[name]), text=True),
     Column("ranks", "ranks"),
+    Column("batch", "batch_size"),
     Column("share of a step (ms)", "share_ms", as_interval(MS)),
     Column("sum over ranks (ms)", "reduce_ms", ".2f"),
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from time import perf_counter
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +22,9 @@ from backends.contract import (
 from backends.floors import Floor
 from backends.ladder import Backend
 from benchmarks.certificates.witness import digest
+from benchmarks.worker import clock
 from benchmarks.worker.group.rank import (
+    REDUCTIONS,
     Configure,
     Enter,
     FreePort,
@@ -51,7 +53,7 @@ class Group(Maker):
     def __init__(self, backend: ModuleType, followers: Sequence[Follower]) -> None:
         super().__init__(backend)
         self._followers, self._made = followers, 0
-        self._reductions: dict[int, Callable[[], None]] = {}
+        self._reduction: Callable[[int], Callable[[], None]]
 
     def tell(self, request_of: Callable[[int], object]) -> None:
         """Send each other rank the request that belongs to its number."""
@@ -76,6 +78,7 @@ class Group(Maker):
         """Have all ranks meet in the framework's own group; rank 0 uses `port`."""
         addresses = (port.address, *(follower.address for follower in self._followers))
         self.tell(lambda rank: Enter(backend, replace(execution, rank=rank), addresses))
+        self._reduction = cache(partial(self.backend.reduction, execution))
         self.backend.configure(execution)
         port.release()
         self.backend.join(execution, addresses)
@@ -108,16 +111,14 @@ class Group(Maker):
         self.answers()
         return GroupFloor(own, self, number, execution)
 
-    def reduce(self, execution: Execution, count: int, times: int) -> float:
+    def reduce(self, count: int) -> float:
         """The seconds that summing up `count` numbers over all ranks takes, in the mean."""
-        self.tell(lambda _: Reduce(count, times))
-        if count not in self._reductions:
-            self._reductions[count] = self.backend.reduction(execution, count)
-        start = perf_counter()
-        repeated(self._reductions[count], times)
-        seconds = (perf_counter() - start) / max(times, 1)
+        self.tell(lambda _: Reduce(count))
+        # Made ready at the first call, which is not what is timed.
+        reduction = self._reduction(count)
+        _, seconds = clock.timed(lambda: repeated(reduction))
         self.answers()
-        return seconds
+        return seconds / REDUCTIONS
 
     def _number(self) -> int:
         self._made += 1

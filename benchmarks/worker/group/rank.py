@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -51,10 +52,9 @@ class Make:
 
 @dataclass(frozen=True)
 class Reduce:
-    """Make a sum over all ranks of so many numbers ready, or take it so many times."""
+    """Sum up so many numbers over all ranks, REDUCTIONS times."""
 
     count: int
-    times: int
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,9 @@ class ReadPeak:
     """The answer is the most memory that the process has had resident, in MiB."""
 
 
+REDUCTIONS = 20
+
+
 class FreePort:
     """A port of this machine that nobody else is given until it is `released` to be used."""
 
@@ -117,9 +120,8 @@ class Rank:
     def __init__(self, port: FreePort) -> None:
         self._port = port
         self._backend: Any = None
-        self._execution: Execution | None = None
+        self._reduction: Callable[[int], Callable[[], None]]
         self._made: dict[int, Any] = {}
-        self._reductions: dict[int, Callable[[], None]] = {}
 
     def follow(self, connection: Connection) -> None:
         """Do as rank 0 says until it hangs up."""
@@ -135,7 +137,8 @@ class Rank:
     def _answer(self, request: object) -> object:
         match request:
             case Enter(backend, execution, addresses):
-                self._backend, self._execution = registry.load(backend), execution
+                self._backend = registry.load(backend)
+                self._reduction = cache(partial(self._backend.reduction, execution))
                 self._backend.configure(execution)
                 self._port.release()
                 self._backend.join(execution, addresses)
@@ -146,10 +149,8 @@ class Rank:
                 self._made[number].synchronise()
             case Make(number, training, execution, batch_size):
                 self._made[number] = self._backend.Floor(training, batch_size, execution)
-            case Reduce(count, times):
-                if count not in self._reductions:
-                    self._reductions[count] = self._backend.reduction(self._execution, count)
-                repeated(self._reductions[count], times)
+            case Reduce(count):
+                repeated(self._reduction(count))
             case Train(number, rows):
                 self._made[number].train(rows)
             case SetState(number, state):
@@ -166,7 +167,7 @@ class Rank:
         return None
 
 
-def repeated(call: Callable[[], None], times: int) -> None:
-    """Make a call so many times."""
-    for _ in range(times):
-        call()
+def repeated(reduction: Callable[[], None]) -> None:
+    """Take a sum over all ranks REDUCTIONS times."""
+    for _ in range(REDUCTIONS):
+        reduction()
