@@ -67,9 +67,12 @@ class Floor(Timed):
     def multiply(self, matrix: Any) -> None:
         """Multiply a `square` matrix by itself."""
 
+    repeats: int
+    """How often a piece is repeated in a row: REPEATS of the device."""
+
     @abstractmethod
     def update(self) -> None:
-        """Make Adam's pass alone, with some gradients, and return as `train` does."""
+        """Make Adam's pass alone `repeats` times, with some gradients, and return as `train`."""
 
     @abstractmethod
     def pieces(self) -> list["Piece"]:
@@ -147,7 +150,7 @@ class Candidate(NamedTuple):
     piece: str
     library: str
     repeat: Callable[[], object]
-    """Does the piece REPEATS times; may return before the device has finished."""
+    """Does the piece REPEATS times, by the device; may return before that has finished."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +165,9 @@ class Piece:
     """Whether the floor's step uses this library."""
 
 
-REPEATS = 10
-"""Repetitions of a piece in a row, which keeps its data in the caches."""
+REPEATS = {"cpu": 10, "gpu": 200}
+"""Repetitions of a piece in a row, which keeps its data in the caches. On a GPU so many that what
+launching and waiting for them takes once does not count."""
 LEAST_ROUNDS, MOST_ROUNDS, TIMING_SECONDS = 3, 25, 0.8
 """Candidates are timed for so long in all, in at least and at most so many rounds."""
 HOPELESS = 2.0
@@ -173,9 +177,10 @@ HOPELESS = 2.0
 def time_candidates(
     candidates: Collection[Candidate],
     synchronise: Callable[[], None],
+    repeats: int,
     clock: Callable[[], float] = perf_counter,
 ) -> list[Piece]:
-    """Time each candidate in turn, in rounds; the median over rounds counts."""
+    """Time each candidate, which repeats its piece, in turn, in rounds; their median counts."""
     for candidate in candidates:  # compiles, and wakes the threads
         candidate.repeat()
     synchronise()
@@ -190,7 +195,7 @@ def time_candidates(
             start = clock()
             candidate.repeat()
             synchronise()
-            seconds.append((clock() - start) / REPEATS)
+            seconds.append((clock() - start) / repeats)
             least[name] = min(seconds[-1], least.get(name, seconds[-1]))
         rounds += 1
     return [

@@ -30,12 +30,12 @@ class Floor(floors.Floor):
     """Many steps in one program, its arrays donated."""
 
     def __init__(self, training: Training, batch_size: int, execution: Execution) -> None:
-        self._steps_per_call = execution.steps_per_call
+        self._steps_per_call, self.repeats = execution.steps_per_call, REPEATS[execution.device]
         self._network, self._adam, self._batch_size = training.network, training.adam, batch_size
         self._images = jnp.asarray(training.training_set.images, execution.product_type)
         self._labels = jax.device_put(training.training_set.labels)
         self._products = execution.products or floors.choose_by_layer(
-            floors.time_candidates(self._candidates, lambda: None)
+            floors.time_candidates(self._candidates, lambda: None, self.repeats)
         )
         floors.check_xla(self._products, self._network)
         self._inputs_first = floors.layers_inputs_first(self._products)
@@ -45,7 +45,7 @@ class Floor(floors.Floor):
         labels = jnp.zeros(batch_size, self._labels.dtype)
         self._state = State(weights, first, second, jnp.zeros((), weights[0].dtype), labels)
         self._gradients = [jnp.zeros_like(w, self._images.dtype) for w in weights]
-        self._update = jax.jit(self._updated, donate_argnums=0)
+        self._passes = jax.jit(self._repeated_pass, donate_argnums=0)
         self._program = jax.jit(self._steps, donate_argnums=0)
 
     def train(self, rows: Array) -> None:
@@ -88,8 +88,14 @@ class Floor(floors.Floor):
         weights, first, second = map(list, zip(*new, strict=True))
         return State(weights, first, second, steps, state.labels)
 
+    def _repeated_pass(self, state: State, gradients: list[jax.Array]) -> State:
+        def update(_: Any, state: State) -> State:
+            return self._updated(state, gradients)
+
+        return jax.lax.fori_loop(0, self.repeats, update, state)
+
     def update(self) -> None:
-        self._state = self._update(self._state, self._gradients)
+        self._state = self._passes(self._state, self._gradients)
 
     def synchronise(self) -> None:
         jax.block_until_ready(self._state)
@@ -102,7 +108,7 @@ class Floor(floors.Floor):
         def repeat(
             library: str, product: floors.Product, factors: list[jax.Array]
         ) -> Callable[[], Any]:
-            return repeated(multiply_by(library, product), tuple(factors))
+            return repeated(self.repeats, multiply_by(library, product), tuple(factors))
 
         return floors.xla_candidates(
             self._network,
@@ -113,18 +119,10 @@ class Floor(floors.Floor):
 
     def pieces(self) -> list[Piece]:
         rows = jnp.arange(self._batch_size, dtype=jnp.int32) % len(self._labels)
-
-        def update(state: State, gradients: list[jax.Array]) -> State:
-            return jax.lax.fori_loop(0, REPEATS, lambda _, s: self._updated(s, gradients), state)
-
-        program = jax.jit(update, donate_argnums=0)
-
-        def repeat_update() -> None:
-            self._state = program(self._state, self._gradients)
-
-        gather = repeated(self._gathered, (self._images, self._labels, rows), carried=2)
-        others = [Candidate(ADAM, XLA, repeat_update), Candidate(GATHER, XLA, gather)]
-        timed = floors.time_candidates([*self._candidates, *others], self.synchronise)
+        given = self._images, self._labels, rows
+        gather = repeated(self.repeats, self._gathered, given, carried=2)
+        others = [Candidate(ADAM, XLA, self.update), Candidate(GATHER, XLA, gather)]
+        timed = floors.time_candidates([*self._candidates, *others], self.synchronise, self.repeats)
         return floors.marked(timed, self._products | {ADAM: XLA, GATHER: XLA})
 
     def square(self, size: int) -> jax.Array:
@@ -161,8 +159,10 @@ def multiply_by(library: str, product: floors.Product) -> Callable[..., jax.Arra
     return multiply
 
 
-def repeated(call: Callable[..., Any], arguments: tuple[Any, ...], carried: int = 0) -> Any:
-    """A function that makes `call` REPEATS times in one program, waiting for the end.
+def repeated(
+    times: int, call: Callable[..., Any], arguments: tuple[Any, ...], carried: int = 0
+) -> Any:
+    """A function that makes `call` so many times in one program, waiting for the end.
 
     Arguments from the number `carried` on pass through a barrier with each result, so that no
     repetition can be left out; those before are only read.
@@ -173,7 +173,8 @@ def repeated(call: Callable[..., Any], arguments: tuple[Any, ...], carried: int 
             moving, _ = state
             return jax.lax.optimization_barrier((moving, call(*kept, *moving)))
 
-        return jax.lax.fori_loop(0, REPEATS, body, (moving, call(*kept, *moving)))
+        # The first of them gives the loop what it carries.
+        return jax.lax.fori_loop(1, times, body, (moving, call(*kept, *moving)))
 
     program = partial(jax.jit(loop), arguments[:carried], arguments[carried:])
     return lambda: jax.block_until_ready(program())

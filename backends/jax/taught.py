@@ -18,6 +18,15 @@ from backends.contract import Array, Execution, Trainer, Training
 from backends.jax.model import MLP, Batch, device_of, gathered, loss_fn
 
 
+def copied(array: jax.Array) -> Array:
+    """A copy of an array in the host's memory.
+
+    The array itself would keep what was read of it from a GPU, so that reading it once more would
+    cost nothing, and to read it anew after a block would seem to be work that the block had left.
+    """
+    return np.array(jnp.copy(array))
+
+
 def train_step(
     model: MLP, optimizer: nnx.Optimizer[MLP], metrics: nnx.MultiMetric, batch: Batch
 ) -> jax.Array:
@@ -125,7 +134,7 @@ class NNX(Trainer):
         adam = self._adam_state()
         kinds = self._parameter_arrays(), jax.tree.leaves(adam.mu), jax.tree.leaves(adam.nu)
         parameters, first, second = (
-            jax.tree.map(np.array, self._layers_of(arrays)) for arrays in kinds
+            jax.tree.map(copied, self._layers_of(arrays)) for arrays in kinds
         )
         return contract.State(parameters, first, second, int(adam.count[...]))
 

@@ -20,6 +20,7 @@ class Floor(floors.Floor):
     """One BLAS call for each product, into arrays that are kept; NumPy's own loops for Adam."""
 
     def __init__(self, training: Training, batch_size: int, execution: Execution) -> None:
+        self.repeats = REPEATS["cpu"]
         self._network, self._adam, self._steps = training.network, training.adam, 0
         self._images, self._labels = training.training_set.images, training.training_set.labels
         self._batch_labels = np.empty(batch_size, self._labels.dtype)
@@ -30,7 +31,7 @@ class Floor(floors.Floor):
         for view, (weight, _) in zip(self._views[0], training.start, strict=True):
             view[:] = weight.T
         self._products = execution.products or floors.choose_alike(
-            floors.time_candidates(self._candidates, self.synchronise)
+            floors.time_candidates(self._candidates, self.synchronise, self.repeats)
         )
         self._batch, self._calls = self._step_of(self._products)
         parts = range(0, count, BLOCK)
@@ -78,7 +79,7 @@ class Floor(floors.Floor):
             libraries = {product.name: library for product in floors.products(self._network)}
             _, calls = self._step_of(libraries)
             for name, call in zip(libraries, calls, strict=True):
-                candidates.append(Candidate(name, library, partial(repeat, call)))
+                candidates.append(Candidate(name, library, partial(self._repeat, call)))
         return candidates
 
     def train(self, rows: Array) -> None:
@@ -86,7 +87,7 @@ class Floor(floors.Floor):
             self._gather(batch)
             for call in self._calls:
                 call()
-            self.update()
+            self._pass()
 
     def _gather(self, batch: Array) -> None:
         # Without a mode, `take` works on a copy, in case a row does not exist.
@@ -94,6 +95,14 @@ class Floor(floors.Floor):
         np.take(self._labels, batch, out=self._batch_labels, mode="clip")
 
     def update(self) -> None:
+        self._repeat(self._pass)
+
+    def _repeat(self, call: Call) -> None:
+        """Make a call as often as a piece is repeated."""
+        for _ in range(self.repeats):
+            call()
+
+    def _pass(self) -> None:
         self._steps += 1
         adam = self._adam
         step_size = adam.learning_rate / (1 - adam.beta_1**self._steps)
@@ -122,10 +131,10 @@ class Floor(floors.Floor):
     def pieces(self) -> list[Piece]:
         rows = np.arange(len(self._batch), dtype=np.int32) % len(self._labels)
         others = [
-            Candidate(ADAM, LOOPS, partial(repeat, self.update)),
-            Candidate(GATHER, LOOPS, partial(repeat, partial(self._gather, rows))),
+            Candidate(ADAM, LOOPS, self.update),
+            Candidate(GATHER, LOOPS, partial(self._repeat, partial(self._gather, rows))),
         ]
-        timed = floors.time_candidates([*self._candidates, *others], self.synchronise)
+        timed = floors.time_candidates([*self._candidates, *others], self.synchronise, self.repeats)
         return floors.marked(timed, self._products | {ADAM: LOOPS, GATHER: LOOPS})
 
     def square(self, size: int) -> Array:
@@ -143,9 +152,3 @@ class Floor(floors.Floor):
 
     def device(self) -> str:
         return "cpu"
-
-
-def repeat(call: Call) -> None:
-    """Make a call REPEATS times."""
-    for _ in range(REPEATS):
-        call()

@@ -1,7 +1,7 @@
 """The least that a step can be in PyTorch."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ class Floor(floors.Floor):
     """
 
     def __init__(self, training: Training, batch_size: int, execution: Execution) -> None:
-        self._steps_per_call = execution.steps_per_call
+        self._steps_per_call, self.repeats = execution.steps_per_call, REPEATS[execution.device]
         self._device = torch.device("cuda" if execution.device == "gpu" else "cpu")
         self.graphed = self._device.type == "cuda"
         self._network, self._adam = training.network, training.adam
@@ -42,11 +42,13 @@ class Floor(floors.Floor):
         # In bfloat16, products take copies of the weights.
         self._factors = weights if weights.dtype == dtype else torch.zeros_like(gradients)
         on_cpu_in_float32 = not self.graphed and dtype == torch.float32
-        self._libraries = (
-            products.PRIVATE if on_cpu_in_float32 else {products.BLAS: products.by_blas}
-        )
-        self._products = execution.products or products.choose(
-            self._network, batch_size, self._libraries, gradients, self._sequence_of
+        self._libraries = products.PRIVATE if on_cpu_in_float32 else products.blas_on(self._device)
+        self._products = execution.products or (
+            dict.fromkeys(contract.product_names(self._network), next(iter(self._libraries)))
+            if self.graphed  # where there is one library, and a launch says nothing of its product
+            else products.choose(
+                self._network, batch_size, self._libraries, gradients, self._sequence_of
+            )
         )
         products.check(self._products, self._network, self._libraries)
         self._matrices, self._calls = self._step_of(self._products)
@@ -132,14 +134,21 @@ class Floor(floors.Floor):
                 self._factors.copy_(self._state[0])
             for call in self._calls.values():
                 call()
-            self.update()
+            self._pass()
 
     def _gather(self, batch: Tensor) -> None:
         torch.index_select(self._images, 0, batch, out=self._matrices["outputs 0"])
         torch.index_select(self._labels, 0, batch, out=self._batch_labels)
 
-    @torch.no_grad()
     def update(self) -> None:
+        self._repeated_pass()
+
+    @cached_property
+    def _repeated_pass(self) -> Callable[[], object]:
+        return self._repeated(self._pass)
+
+    @torch.no_grad()
+    def _pass(self) -> None:
         weights, first_moments, second_moments = self._state
         gradients = self._gradients.to(weights.dtype)
         update_by_kernel(self._adam, weights, gradients, first_moments, second_moments, self._steps)
@@ -154,8 +163,7 @@ class Floor(floors.Floor):
     def pieces(self) -> list[Piece]:
         names = list(self._products)
         rows = torch.arange(len(self._batch_labels), device=self._device) % len(self._labels)
-        calls = {
-            (ADAM, KERNELS): self.update,
+        calls: dict[tuple[str, str], Callable[[], None]] = {
             (GATHER, KERNELS): partial(self._gather, rows.to(torch.int32)),
         }
         # As the step has them, and with every library for all.
@@ -163,15 +171,16 @@ class Floor(floors.Floor):
         for choice in (*choices, self._products):
             calls |= {(name, choice[name]): call for name, call in self._step_of(choice)[1].items()}
         candidates = [Candidate(*key, self._repeated(call)) for key, call in calls.items()]
-        timed = floors.time_candidates(candidates, self.synchronise)
+        candidates.append(Candidate(ADAM, KERNELS, self.update))
+        timed = floors.time_candidates(candidates, self.synchronise, self.repeats)
         return floors.marked(timed, self._products | {ADAM: KERNELS, GATHER: KERNELS})
 
     def _repeated(self, call: Callable[[], None]) -> Callable[[], object]:
-        """A call of REPEATS calls, on a GPU as one CUDA graph."""
+        """A call that repeats another, on a GPU as one CUDA graph."""
 
         @torch.no_grad()
         def repeat() -> None:
-            for _ in range(REPEATS):
+            for _ in range(self.repeats):
                 call()
 
         if not self.graphed:

@@ -66,7 +66,8 @@ class OneDNN(OneProgram):
 
     def describe(self) -> Description:
         served = serves(next(self._model.parameters()))
-        return replace(super().describe(), products="onednn" if served else products.BLAS)
+        blas = products.blas_for("", self._device)
+        return replace(super().describe(), products="onednn" if served else blas)
 
 
 class HandwrittenMM(Flushed):
@@ -110,7 +111,9 @@ class HandwrittenMM(Flushed):
         multiply = {name: products.function_of(choice[name], libraries) for name in choice}
         self._serving = choice
         if libraries is not self.libraries:
-            self._serving = {product: products.blas_for(name) for product, name in choice.items()}
+            self._serving = {
+                product: products.blas_for(name, self._device) for product, name in choice.items()
+            }
         layers = range(1, len(self._network.layer_sizes))
         self._forwards = [multiply[f"forward {n}"] for n in layers]
         self._backwards = [

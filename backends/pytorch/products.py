@@ -52,10 +52,16 @@ def by_onednn(a: Tensor, b: Tensor, _: Tensor | None = None) -> Tensor:
 
 
 BLAS = "mkl" if torch.backends.mkl.is_available() else "blas"
+CUBLAS = "cublas"
 PUBLIC: dict[str, Multiply] = {BLAS: by_blas}
 if HAS_ONEDNN:
     PUBLIC["onednn-convolution"] = by_convolution
 PRIVATE = PUBLIC | ({"onednn": by_onednn} if HAS_ONEDNN else {})
+
+
+def blas_on(device: torch.device) -> dict[str, Multiply]:
+    """The product by PyTorch's BLAS on a device, under that library's name."""
+    return {CUBLAS if device.type == "cuda" else BLAS: by_blas}
 
 
 def names_of(libraries: Mapping[str, Multiply]) -> list[str]:
@@ -83,9 +89,10 @@ def serving(libraries: Mapping[str, Multiply], like: Tensor) -> Mapping[str, Mul
     return dict.fromkeys(libraries, by_blas)
 
 
-def blas_for(name: str) -> str:
+def blas_for(name: str, device: torch.device) -> str:
     """PyTorch's BLAS instead of a library of `names_of`, with operands exchanged as there."""
-    return BLAS + EXCHANGED * name.endswith(EXCHANGED)
+    (blas,) = blas_on(device)
+    return blas + EXCHANGED * name.endswith(EXCHANGED)
 
 
 def function_of(name: str, libraries: Mapping[str, Multiply]) -> Multiply:

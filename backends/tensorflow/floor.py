@@ -17,13 +17,13 @@ class Floor(floors.Floor):
     """Many steps in one XLA program, on variables that it updates in place."""
 
     def __init__(self, training: Training, batch_size: int, execution: Execution) -> None:
-        self._steps_per_call = execution.steps_per_call
+        self._steps_per_call, self.repeats = execution.steps_per_call, REPEATS[execution.device]
         self._in_group = execution.ranks > 1
         self._network, self._adam, self._batch_size = training.network, training.adam, batch_size
         self._images = tf.cast(training.training_set.images, execution.product_type)
         self._labels = tf.constant(training.training_set.labels)
         self._products = execution.products or floors.choose_by_layer(
-            floors.time_candidates(self._candidates, self.synchronise)
+            floors.time_candidates(self._candidates, self.synchronise, self.repeats)
         )
         floors.check_xla(self._products, self._network)
         self._inputs_first = floors.layers_inputs_first(self._products)
@@ -35,7 +35,7 @@ class Floor(floors.Floor):
         self._taken = tf.Variable(tf.zeros((), weights[0].dtype))
         self._batch_labels = tf.Variable(tf.zeros(batch_size, self._labels.dtype))
         self._gradients = [tf.zeros(w.shape, self._images.dtype) for w in weights]
-        self._update = tf.function(self._pass, jit_compile=True)
+        self._passes = tf.function(self._repeated_pass, jit_compile=True)
         self._program = tf.function(self._steps, jit_compile=True)
 
     def train(self, rows: Array) -> None:
@@ -75,8 +75,15 @@ class Floor(floors.Floor):
             v.assign(adam.beta_2 * v + (1 - adam.beta_2) * g * g)
             w.assign_sub(step_size * m / (tf.sqrt(v) * correction + adam.epsilon))
 
+    def _repeated_pass(self) -> None:
+        def step(index: tf.Tensor, nothing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            self._pass(self._gradients)
+            return index + 1, nothing
+
+        counted_loop(self.repeats, step, tf.constant(0))
+
     def update(self) -> None:
-        self._update(self._gradients)
+        self._passes()
 
     def synchronise(self) -> None:
         if self._in_group:
@@ -93,7 +100,7 @@ class Floor(floors.Floor):
         def repeat(
             library: str, product: floors.Product, factors: list[tf.Tensor]
         ) -> Callable[[], Any]:
-            return repeated(multiply_by(library, product), factors)
+            return repeated(self.repeats, multiply_by(library, product), factors)
 
         return floors.xla_candidates(
             self._network,
@@ -104,15 +111,9 @@ class Floor(floors.Floor):
 
     def pieces(self) -> list[Piece]:
         rows = tf.range(self._batch_size) % len(self._labels)
-
-        def step(index: tf.Tensor, nothing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            self._pass(self._gradients)
-            return index + 1, nothing
-
-        update = tf.function(lambda: counted_loop(REPEATS, step, tf.constant(0)), jit_compile=True)
-        gather = repeated(lambda batch: self._gathered(batch)[0], [rows])
-        others = [Candidate(ADAM, XLA, update), Candidate(GATHER, XLA, gather)]
-        timed = floors.time_candidates([*self._candidates, *others], self.synchronise)
+        gather = repeated(self.repeats, lambda batch: self._gathered(batch)[0], [rows])
+        others = [Candidate(ADAM, XLA, self.update), Candidate(GATHER, XLA, gather)]
+        timed = floors.time_candidates([*self._candidates, *others], self.synchronise, self.repeats)
         return floors.marked(timed, self._products | {ADAM: XLA, GATHER: XLA})
 
     def square(self, size: int) -> tf.Tensor:
@@ -146,8 +147,10 @@ def multiply_by(library: str, product: floors.Product) -> Callable[..., tf.Tenso
     return lambda a, b: tf.matmul(xla_optimization_barrier([tf.transpose(a)])[0], b)
 
 
-def repeated(call: Callable[..., tf.Tensor], arguments: list[tf.Tensor]) -> Callable[[], Any]:
-    """A function that makes `call` REPEATS times in one XLA program.
+def repeated(
+    times: int, call: Callable[..., tf.Tensor], arguments: list[tf.Tensor]
+) -> Callable[[], Any]:
+    """A function that makes `call` so many times in one XLA program.
 
     The arguments pass through a barrier with each result, so that no repetition can be left out.
     """
@@ -156,6 +159,7 @@ def repeated(call: Callable[..., tf.Tensor], arguments: list[tf.Tensor]) -> Call
         def step(index: tf.Tensor, carried: Any) -> tuple[tf.Tensor, Any]:
             return index + 1, tuple(xla_optimization_barrier([*carried[:-1], call(*carried[:-1])]))
 
-        return counted_loop(REPEATS, step, (*arguments, call(*arguments)))[-1]
+        # The first of them gives the loop what it carries.
+        return counted_loop(times - 1, step, (*arguments, call(*arguments)))[-1]
 
     return partial(tf.function(loop, jit_compile=True), *arguments)

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 try:
@@ -74,16 +74,19 @@ def name() -> str | None:
 
 def state() -> GpuState:
     """The GPU now."""
-    gpu = visible()
-    if gpu is not None:
-        with suppress(pynvml.NVMLError):
-            reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)
-            return GpuState(
-                mhz=float(pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM)),
-                celsius=float(pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)),
-                throttled=bool(reasons & THROTTLED),
-            )
-    return GpuState()
+    gpu, told = visible(), GpuState()
+    if gpu is None:
+        return told
+    # Each alone: what is no GPU's of its own may refuse one of them.
+    with suppress(pynvml.NVMLError, AttributeError):
+        told = replace(told, mhz=float(pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM)))
+    with suppress(pynvml.NVMLError, AttributeError):
+        celsius = pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)
+        told = replace(told, celsius=float(celsius))
+    with suppress(pynvml.NVMLError, AttributeError):
+        reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)
+        told = replace(told, throttled=bool(reasons & THROTTLED))
+    return told
 
 
 def limits() -> GpuLimits | None:

@@ -108,13 +108,19 @@ class Launch:
         self._workers: dict[Case, WorkerProcess] = {}
         self._members: list[Member] = []
 
-    def start(self, references: References, scratch: Path) -> None:
-        """Start the workers of all cases that have not failed, each when the last one is ready."""
+    def start(self, references: References, scratch: Path, end: float) -> None:
+        """Start the workers of all cases that have not failed, each when the last one is ready.
+
+        None but the first is started after `end`, a time of `time.monotonic`.
+        """
         plan, state = self.plan, self.state
         cases = (*plan.cases, *plan.floors)
         for case in [cases[index] for index in self._generator.permutation(len(cases))]:
             if case in state.failures:
                 continue
+            if self._members and monotonic() > end:
+                state.out_of_time = True
+                break
             state.progress.starting(case)
             kind, block = kind_of(case), state.blocks.get(case)
             products = state.products.get(kind)
@@ -179,6 +185,8 @@ class Launch:
             if monotonic() + longest_round > deadline:
                 break
             self._round(plan.rounds + extra)
+        if plan.profile and self.number == 0:
+            self._each_that_trains(Member.profile)
 
     def _set_out(self) -> None:
         """Set every case to the state in the middle of a training: see Plan.middle.

@@ -150,6 +150,10 @@ class Member:
         """Take the final figures."""
         self.final = self.worker.ask(messages.Finish(), ANSWER_TIMEOUT_SECONDS)
 
+    def profile(self) -> None:
+        """Leave a trace of some steps."""
+        self.worker.ask(messages.TakeProfile(), ANSWER_TIMEOUT_SECONDS)
+
     def learn(self, seed: int, steps: int) -> None:
         """Train so many steps of a seed from its beginning, and write what was read."""
         timeout = ANSWER_TIMEOUT_SECONDS + 20 * steps * self.step_seconds

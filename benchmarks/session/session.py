@@ -72,7 +72,7 @@ class Session(SharedState):
     def _launch(self, number: int, references: References, folder: Path) -> None:
         began, launch = monotonic(), Launch(number, self)
         try:
-            launch.start(references, folder)
+            launch.start(references, folder, self._end())
             # Programs are certified in the first launch alone, and compiled with empty caches.
             spared = launch.certificate_seconds + FILLED_CACHES * launch.first_call_seconds
             self._startup_seconds = monotonic() - began - (spared if number == 0 else 0.0)

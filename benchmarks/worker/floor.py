@@ -17,7 +17,6 @@ from benchmarks.worker.group.leader import Group, maker_of
 from benchmarks.worker.messages import Block, Certified, Job, Ready, WarmUp
 from benchmarks.worker.parts import host_seconds
 
-PASSES = 10
 MEASURED_BESIDE = 4
 """Pass and product are timed beside one in so many blocks, the first included: together they take
 as long as some fifty steps."""
@@ -107,12 +106,8 @@ class FloorWorker:
 
     def _pass_seconds(self) -> float:
         """The seconds that one pass over Adam's arrays takes."""
-
-        def pass_over() -> None:
-            for _ in range(PASSES):
-                self._floor.update()
-
-        return clock.seconds_until_done(pass_over, self._floor) / PASSES
+        seconds = clock.seconds_until_done(self._floor.update, self._floor)
+        return seconds / float(self._floor.repeats)
 
     def warm_up(self) -> WarmUp:
         """Train until steps no longer get faster."""

@@ -14,7 +14,8 @@ def peak_rss_mib() -> float:
         fields = dict(
             line.split(":", 1) for line in status.read_text("utf-8", "replace").splitlines()
         )
-        return int(fields["VmHWM"].split()[0]) / 1024
+        if "VmHWM" in fields:
+            return int(fields["VmHWM"].split()[0]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
 

@@ -331,5 +331,9 @@ class TakeTest(Request[Tested]):
     """Read loss and accuracy of the test images."""
 
 
+class TakeProfile(Request[None]):
+    """Leave a trace of some steps in the folder that the job names."""
+
+
 class Finish(Request[Final]):
     """Take the figures that are only known when the launch has ended."""

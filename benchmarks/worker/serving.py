@@ -88,6 +88,9 @@ def answer_to(request: messages.Request[Any], worker: Worker | FloorWorker | Non
             return worker.draw_block()
         case messages.CheckBlock(), Worker():
             return worker.check_block(request)
+        case messages.TakeProfile(), Worker():
+            worker.profile()
+            return None
         case messages.Finish(), Worker():
             return worker.finish()
     raise TypeError(f"{type(worker).__name__} cannot answer {type(request).__name__}")

@@ -4,6 +4,7 @@ The session sets its environment and affinity before it starts.
 """
 
 import gc
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -228,8 +229,6 @@ class Worker:
 
     def finish(self) -> messages.Final:
         """Peak memory and energy."""
-        if self._job.profile and self._backend.profiled:
-            self._profile(Path(self._job.profile))
         counter = nvml.energy_counter() if self._job.execution.device == "gpu" else None
         return messages.Final(
             peak_rss_mib=max(self._peak_rss_mib, peak_rss_mib() + self._maker.peak_rss_mib()),
@@ -257,13 +256,21 @@ class Worker:
         self._trainer.synchronise()
         return checked
 
-    def _profile(self, folder: Path) -> None:
-        """Some steps under the framework's own profiler, after the training and off the clock."""
+    def profile(self) -> None:
+        """Some steps under the framework's own profiler, after all that is measured.
+
+        On a GPU a profiler may slow down what comes after it. Where it fails, that is in the log.
+        """
+        if not (self._job.profile and self._backend.profiled):
+            return
+        folder, steps = Path(self._job.profile), max(PROFILED_STEPS, self._job.steps_per_call)
         folder.mkdir(parents=True, exist_ok=True)
-        steps = max(PROFILED_STEPS, self._job.steps_per_call)
-        with self._backend.profiled(folder):
-            self._trainer.train(self._rows[:steps])
-            self._trainer.synchronise()
+        try:
+            with self._backend.profiled(folder):
+                self._trainer.train(self._rows[:steps])
+                self._trainer.synchronise()
+        except Exception:  # whatever a profiler raises, what was measured stands
+            traceback.print_exc()
 
     def _evaluate(self, images: Array, labels: Array) -> tuple[float, float]:
         """Mean cross-entropy and share of right answers, from the trainer's logits."""

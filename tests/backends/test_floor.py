@@ -70,19 +70,19 @@ def test_a_floor_without_its_gather_is_noticed(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_pieces_are_timed_in_turn_and_the_hopeless_no_more() -> None:
-    now, calls = 0.0, list[str]()
+    now, calls, repeats = 0.0, list[str](), 10
 
     def candidate(library: str, seconds: float) -> floors.Candidate:
         def repeat() -> None:
             nonlocal now
-            now += seconds * floors.REPEATS
+            now += seconds * repeats
             calls.append(library)
 
         return floors.Candidate("adam", library, repeat)
 
     times = {"mkl": 0.3, "onednn": 0.2, "abacus": 0.5}
     pieces = floors.time_candidates(
-        [candidate(*one) for one in times.items()], lambda: None, lambda: now
+        [candidate(*one) for one in times.items()], lambda: None, repeats, lambda: now
     )
     assert {piece.library: piece.seconds for piece in pieces} == pytest.approx(times)
     assert calls[:6] == [*times, *times]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,20 +133,34 @@ def check_choices(given: list[dict[str, str]]) -> None:
     assert all(later)
 
 
-def test_the_first_choice_of_libraries_is_handed_to_all_later_workers(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workers = Workers(monkeypatch, launch)
+def shared_by(plan: Plan) -> launch.SharedState:
+    """What the launches of a plan share, where nothing is written or shown."""
     nothing = SimpleNamespace(append=lambda *_, **__: None, columns={})
     events = ("launch", "starting", "ready")
-    state = launch.SharedState(
+    return launch.SharedState(
         plan=plan,
         writer=SimpleNamespace(rows=lambda **_: Rows(nothing, {})),  # type: ignore[arg-type]
         progress=SimpleNamespace(**dict.fromkeys(events, lambda *_: None)),  # type: ignore[arg-type]
         training=SimpleNamespace(),  # type: ignore[arg-type]
     )
+
+
+def test_no_worker_but_the_first_is_started_when_the_time_is_over(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is ready can then still be timed."""
+    workers, state = Workers(monkeypatch, launch), shared_by(plan)
+    launch.Launch(0, state).start(REFERENCES, tmp_path, end=0.0)
+    assert len(workers.jobs) == 1
+    assert state.out_of_time
+
+
+def test_the_first_choice_of_libraries_is_handed_to_all_later_workers(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers, state = Workers(monkeypatch, launch), shared_by(plan)
     for number in range(2):
-        launch.Launch(number, state).start(REFERENCES, tmp_path)
+        launch.Launch(number, state).start(REFERENCES, tmp_path, end=math.inf)
     assert len(workers.choices("eager")) == 4
     check_choices(workers.choices("eager"))
     # A floor may call more, and what a variant does otherwise may make others the fastest.

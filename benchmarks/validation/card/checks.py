@@ -10,7 +10,7 @@ import argparse
 import json
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isnan
 from time import perf_counter
 from types import ModuleType
@@ -27,8 +27,9 @@ from backends.contract import (
     Trainer,
     Training,
     TrainingSet,
+    product_names,
 )
-from backends.floors import FLOOR_RATE, fastest
+from backends.floors import FLOOR_RATE, XLA, fastest
 from backends.ladder import FLOOR
 from backends.registry import BACKENDS, load
 from benchmarks.machine import nvml
@@ -48,6 +49,7 @@ GRAPHED = {
     "tensorflow": ("compiled", "xla-loop"),
 }
 """Modes that are quickly compiled, if at all, and record or repeat what they do."""
+BY_XLA = ("jax", "tensorflow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +168,9 @@ def synchronises(
     """The clock stops when the device has finished, and no block is faster than the card can be."""
     steps = 6
     execution = subject.configured(FLOOR, steps=steps // 2)
+    if subject.backend in BY_XLA:
+        # To choose, many programs would be compiled, and each tuned for products of this size.
+        execution = replace(execution, products=dict.fromkeys(product_names(network), XLA))
     given = training(network, batch_size, "float32", FLOOR_RATE)
     floor = subject.module.Floor(given, batch_size, execution)
     rows = rows_of(steps, batch_size, batch_size)
@@ -236,8 +241,8 @@ CHECKS: dict[str, Callable[[Subject], dict[str, Any]]] = {
     "management": management,
     "precisions": precisions,
     "captures": captures,
-    "synchronises": synchronises,
     "gaps": gaps,
+    "synchronises": synchronises,
 }
 
 

@@ -55,7 +55,8 @@ def run(
             _ended(processes.values(), end)
         for process in processes.values():
             # Its whole group, also where it has ended itself.
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     codes = {name: process.wait() for name, process in processes.items()}
     if outcome == DONE and any(codes.values()):
         outcome = FAILED

@@ -64,7 +64,7 @@ def _checks(backend: str, minutes: float) -> Step:
 
 STEPS = (
     _checks("pytorch", 1.5),
-    _checks("jax", 1.2),
+    _checks("jax", 2.0),
     Step(
         name="certificates",
         minutes=4.3,

@@ -8,7 +8,7 @@ from multiprocessing.connection import Client
 
 from benchmarks.machine import advice
 from benchmarks.machine.settings import die_with_parent
-from benchmarks.worker.group.rank import FreePort, Hello, Rank
+from benchmarks.worker.group.rank import FreePort, Hello, Rank, send_at_once
 
 
 def follow(host: str, port: int, number: int, key: bytes) -> None:
@@ -17,7 +17,7 @@ def follow(host: str, port: int, number: int, key: bytes) -> None:
     # What a framework prints is no reason of a failure.
     said, sys.stdout = sys.stdout, sys.stderr
     try:
-        with Client((host, port), authkey=key) as connection:
+        with send_at_once(Client((host, port), authkey=key)) as connection:
             own = FreePort(address_towards(host))
             connection.send(Hello(number, own.address, os.getpid()))
             Rank(own).follow(connection)

@@ -13,7 +13,7 @@ from threading import Thread
 from benchmarks.machine.settings import FRAMEWORK_VARIABLES, ROOT
 from benchmarks.plan.seats import Seat
 from benchmarks.worker.group.follow import address_towards
-from benchmarks.worker.group.rank import FreePort, Hello
+from benchmarks.worker.group.rank import FreePort, Hello, send_at_once
 
 
 class Follower:
@@ -71,7 +71,7 @@ def start(seats: Sequence[Seat], lost: Callable[[str], None]) -> tuple[list[Foll
             Follower(number, seat, where, key, lost) for number, seat in enumerate(seats, start=1)
         ]
         for _ in followers:
-            connection = listener.accept()
+            connection = send_at_once(listener.accept())
             hello = connection.recv()
             assert isinstance(hello, Hello)
             follower = followers[hello.number - 1]
