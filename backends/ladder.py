@@ -49,6 +49,7 @@ class Backend:
     modes: dict[str, Mode]  # its ladder; a mode comes after the one below it
     group_modes: dict[str, Mode] = field(default_factory=dict)  # those of a group of ranks
     not_in_groups: dict[str, str] = field(default_factory=dict)  # modes that fail in one, and why
+    one_machine: bool = False  # whether the ranks of its groups must share a memory
     renamed: dict[str, str] = field(default_factory=dict)  # modes' former names
     devices: tuple[str, ...] = ("cpu", "gpu")
     precisions: tuple[str, ...] = tuple(PRECISIONS)

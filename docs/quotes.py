@@ -78,7 +78,7 @@ def ladder(found: Findings, backend: str) -> str:
 def groups(found: Findings) -> str:
     """The groups of ranks, and the floors that they are set against."""
     tables = (
-        Table(scaling.COLUMNS, found.scaling[found.scaling["certified"]]),
+        Table(scaling.COLUMNS, found.scaling[found.scaling["left_out"] == ""]),
         Table(scaling.FLOOR_COLUMNS, found.group_floors),
     )
     return "\n\n".join(map(markdown, tables))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from benchmarks.commands import versions
 from benchmarks.machine.settings import ROOT
 from tests.support import slurm
 from tests.support.runs import SMALL
+from tests.synthetic_bundles import write_bundle
 
 pytest.importorskip("submitit", reason="submitit is not installed")
 
@@ -77,6 +79,7 @@ def test_each_job_makes_one_launch_of_what_was_asked(
         ((), "--on: name the folder of the bundle"),
         (("--output", "x", "--part", "1"), "leave out --part"),
         (("--output", "x", "--continue"), "nothing was begun"),
+        (("--output", "x", "--ranks", "2", "--hosts", "a"), "leave out --hosts"),
     ],
 )
 def test_what_cannot_be_spread_is_refused(
@@ -87,6 +90,26 @@ def test_what_cannot_be_spread_is_refused(
     assert run_all.main(["--on", "local", *more]) == exit_codes.REFUSED
     assert problem in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_merged_bundle_stays_until_another_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where its parts are gone, and where they can no longer be merged."""
+    merged = write_bundle(tmp_path / "run", {"jax scan": 1.0, "jax eager": 2.0})
+    environment = json.loads((merged / "environment.json").read_text())
+    environment["run"]["seeds"] = [0, 1, 2, 3]
+    (merged / "environment.json").write_text(json.dumps(environment))
+    again = ["--on", "local", "--output", str(merged), "--continue", "--launches", "1"]
+    assert run_all.main(again) == exit_codes.REFUSED
+    assert "nothing was begun" in capsys.readouterr().err
+    before = {path.name: path.read_bytes() for path in merged.iterdir() if path.is_file()}
+    shutil.copytree(merged, tmp_path / "run-parts" / "part-0")
+    monkeypatch.setattr(Jobs, "run", lambda _: {})
+    assert run_all.main(again) == exit_codes.REFUSED
+    assert "is a run of its own and no part of one" in " ".join(capsys.readouterr().err.split())
+    assert {path.name: path.read_bytes() for path in merged.iterdir() if path.is_file()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run-parts"]
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def test_a_run_says_how_its_groups_scale(bundle: Path) -> None:
     scaling = table(bundle, "scaling").set_index("case")
     assert scaling["scaling"].to_dict() == {CASE: "strong", f"{CASE} batch 62": "weak"}
     assert scaling["batch_size"].tolist() == [31, 62]
-    assert scaling["certified"].all()
+    assert scaling["left_out"].isna().all()
     assert (scaling[["step_ms", "communication_ms"]] > 0).all(axis=None)
     floors = table(bundle, "group_floors").set_index("case")
     assert floors["batch_size"].to_dict() == {

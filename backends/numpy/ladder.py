@@ -18,6 +18,7 @@ NUMPY = Backend(
         )
     },
     devices=("cpu",),
+    one_machine=True,
     # It computes TF32 and bfloat16 in float32: of use as a reference, not to be timed.
     precisions=("float64", "float32"),
 )

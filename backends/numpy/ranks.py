@@ -6,11 +6,13 @@ import tempfile
 from collections.abc import Callable
 from itertools import count as counted
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 
 from backends.contract import Array, Execution
 
+MOST_SECONDS = 60
 SHARED_MEMORY = Path("/dev/shm")
 numbers = counted()
 meeting = ""
@@ -50,8 +52,11 @@ def reduction(execution: Execution, count: int) -> Callable[[], None]:
 
     def wait() -> None:
         arrived[rank] += 1
+        late = monotonic() + MOST_SECONDS
         while arrived.min() < arrived[rank]:
             os.sched_yield()
+            if monotonic() > late:
+                raise TimeoutError(f"another rank did not come within {MOST_SECONDS} s")
 
     def reduce() -> None:
         wait()

@@ -1,9 +1,11 @@
 """PyTorch in a group of ranks: DistributedDataParallel, and one all-reduce of all gradients."""
 
+import os
 import socket
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import psutil
 import torch
 from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
@@ -17,6 +19,10 @@ from backends.pytorch.taught import Eager, Flushed
 
 def join(execution: Execution, addresses: tuple[str, ...]) -> None:
     """Enter the group: over gloo on CPUs, NCCL on GPUs."""
+    # gloo would take the interface that the machine's own name leads to.
+    own = addresses[execution.rank].rsplit(":", 1)[0]
+    if interface := interface_of(own):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     host, port = addresses[0].rsplit(":", 1)
     first = execution.rank == 0
     # Left to itself, the store where ranks meet listens on all interfaces.
@@ -28,6 +34,13 @@ def join(execution: Execution, addresses: tuple[str, ...]) -> None:
     distributed.init_process_group(
         kind, store=store, rank=execution.rank, world_size=execution.ranks
     )
+
+
+def interface_of(address: str) -> str:
+    """The name of the network interface that has an address; empty where none has."""
+    found = psutil.net_if_addrs().items()
+    names = [name for name, given in found if any(one.address == address for one in given)]
+    return names[0] if names else ""
 
 
 def reduction(execution: Execution, count: int) -> Callable[[], None]:
@@ -105,6 +118,12 @@ class FlatAllReduce(Handwritten):
             # What is kept for a share of this size holds another batch's mean.
             self._batch_size, self._memory = rows.shape[1], {}
         super().train(self._execution.share(rows))
+
+    def _fastest(self, batch_size: int) -> dict[str, str]:
+        # All ranks multiply as the first one does, which the ledger tells.
+        choice = [super()._fastest(batch_size)]
+        distributed.broadcast_object_list(choice)
+        return choice[0]
 
     def _averaged_over(self, size: int) -> int:
         # Each rank's gradients are its part of the mean over the whole batch: what is summed up

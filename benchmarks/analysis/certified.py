@@ -1,11 +1,15 @@
 """Which cases have passed all of their certificates, from the tables of a bundle."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from benchmarks.bundle.reader import Bundle
+from benchmarks.bundle.records import CaseRecord
 from benchmarks.schema import HORIZON, LEVELS, block_figures, figures
+
+UNCERTIFIED = "its certificate failed"
 
 
 def is_certified(
@@ -21,21 +25,29 @@ def is_certified(
     return program and _blocks_certified(blocks, launches, layers)
 
 
-def certified_groups(bundle: Bundle) -> set[str]:
-    """The groups of ranks that have passed all of their certificates."""
+def groups_left_out(bundle: Bundle, held_back: Mapping[str, str]) -> dict[CaseRecord, str]:
+    """Each group of ranks, and why it may not be compared; nothing where it may be.
+
+    `held_back` says why of cases that are.
+    """
     layers = len(bundle.environment.workload.layer_sizes) - 1
-    groups = [case.case for case in bundle.environment.run.cases if case.ranks]
+    tables = ("outcomes", "certificates", "blocks", "launches", "samples")
 
-    def passed(case: str) -> bool:
-        certificates, blocks, launches, timed = (
-            rows.loc[rows["case"] == case]
-            for rows in (
-                bundle.tables[t] for t in ("certificates", "blocks", "launches", "samples")
-            )
+    def why_not(case: str) -> str:
+        outcomes, *passed, timed = (
+            rows.loc[rows["case"] == case] for rows in (bundle.tables[table] for table in tables)
         )
-        return is_certified(certificates, blocks, launches, timed, layers)
+        if len(outcomes):
+            return f"{outcomes['status'].iloc[0]}: {outcomes['reason'].iloc[0]}"
+        if timed.empty:
+            return "the run ended before its first block"
+        certificates, blocks, launches = passed
+        if not is_certified(certificates, blocks, launches, timed, layers):
+            return UNCERTIFIED
+        return held_back.get(case, "")
 
-    return {case for case in groups if passed(case)}
+    groups = (one for one in bundle.environment.run.cases if one.ranks and not one.repetition)
+    return {group: why_not(group.case) for group in groups}
 
 
 def _certified(certificates: pd.DataFrame, launches: set[int], layers: int) -> bool:

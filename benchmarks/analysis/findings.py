@@ -24,7 +24,7 @@ from benchmarks.analysis import (
     scaling,
     statistics,
 )
-from benchmarks.analysis.certified import certified_groups, is_certified
+from benchmarks.analysis.certified import groups_left_out, is_certified
 from benchmarks.bundle import files
 from benchmarks.bundle.reader import Bundle
 from benchmarks.schema import (
@@ -181,9 +181,10 @@ def compute_findings(bundle: Bundle) -> Findings:
     bounds = limits.compute_bounds(bundle.tables["pieces"])
     alone = samples[samples["ranks"].isna()]
     floors, limited = limits.compute_limits(flops, alone, bundle.tables["parts"], bounds)
+    first_readings = bundle.tables["accuracy"]
     held_back = (
-        accuracy.apart(bundle.tables["accuracy"])
-        | limits.late(samples)
+        accuracy.apart(first_readings[first_readings["batch"].isna()])
+        | limits.late(every_sample)
         | limits.held_back(limited, run.floor_version)
     )
     summary["held_back"] = [held_back.get(case, "") for case in summary["case"]]
@@ -193,7 +194,7 @@ def compute_findings(bundle: Bundle) -> Findings:
     readings, launches = learning.readings(bundle, step_seconds), bundle.tables["launches"]
     others = ledger_differences.substituted(bundle.tables["ledger"])
     summary["substituted"] = [others.get(case, "") for case in summary["case"]]
-    every = pd.concat([bundle.tables["accuracy"], readings]) if apart else readings
+    every = pd.concat([first_readings, readings]) if apart else readings
     diverged = accuracy.find_failed_trainings(every, workload.layer_sizes[-1])
     summary["diverged"] = [diverged.get(case, "") for case in summary["case"]]
     without_controls = summary[~control_of(summary)]
@@ -239,12 +240,11 @@ def compute_findings(bundle: Bundle) -> Findings:
         bounds=bounds,
         group_floors=group_floors,
         scaling=scaling.scaling(
-            run.cases,
+            groups_left_out(bundle, held_back),
             every_sample,
             group_floors,
             bundle.tables["parts"],
             comparable,
-            certified_groups(bundle),
             workload.batch_size,
         ),
         # Of cases that are ranked: the pairs of all rungs are too many to read.

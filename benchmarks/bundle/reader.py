@@ -38,7 +38,8 @@ class Bundle:
         """The samples that estimates rest on; with their `node`, where there are several."""
         samples = undisturbed(self.tables["samples"], self.tables["rounds"])
         nodes = self.nodes
-        if nodes.nunique() < 2:
+        unknown_too = len(nodes) < self.tables["launches"]["launch"].nunique()
+        if nodes.nunique() + (len(nodes) > 0 and unknown_too) < 2:
             return samples
         # A launch whose node is not known is taken for one of another node.
         unknown = "of launch " + samples["launch"].astype(str)

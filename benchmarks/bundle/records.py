@@ -229,6 +229,11 @@ class Run(Record):
     cpus: Annotated[
         str | None, "CPUs that workers were bound to, in the order of choice, as in `0-3,8`."
     ] = None
+    hosts: Annotated[
+        int | None,
+        "Machines on which ranks of groups ran besides this one; left out where all ran here.",
+        POSITIVE,
+    ] = None
     cases: Annotated[
         tuple[CaseRecord, ...],
         "Every case, whatever became of it.",

@@ -9,6 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import exit_codes
+from benchmarks.analysis.certified import UNCERTIFIED
+from benchmarks.analysis.findings import Findings
 from benchmarks.bundle import files
 from benchmarks.bundle.folders import check_folder
 from benchmarks.bundle.reader import read_environment
@@ -37,10 +39,11 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], console: Console) ->
         raise UsageError("--on: name the folder of the bundle: --output FOLDER")
     if arguments.part is not None:
         raise UsageError("--on: makes all parts; leave out --part")
+    if arguments.hosts:
+        raise UsageError("--on: jobs have nodes of their own; leave out --hosts")
     output = output.resolve()
-    if arguments.go_on and _is_merged(output):
-        files.remove(output)
-    check_folder(output)
+    if not (arguments.go_on and _is_merged(output)):
+        check_folder(output)
     place = output.with_name(f"{output.name}{PARTS}")
     if place.exists() and not arguments.go_on:
         raise UsageError(f"{place}: exists; go on with it by --continue, or name another --output")
@@ -48,11 +51,12 @@ def run(arguments: argparse.Namespace, argv: Sequence[str], console: Console) ->
         raise UsageError(f"--continue: {place} does not exist; nothing was begun")
     place.mkdir(parents=True, exist_ok=True)
     launches = arguments.launches or PRESETS[arguments.preset].launches
+    most = max(arguments.ranks or [1])
     cluster = Cluster(
         where=arguments.on,
         minutes=arguments.job_minutes,
-        threads=arguments.threads or 0,
-        gpus=int(arguments.device == "gpu"),
+        threads=most * (arguments.threads or 0),
+        gpus=most * int(arguments.device == "gpu"),
         partition=arguments.partition,
         account=arguments.account,
         exclusive=not arguments.shared_nodes,
@@ -82,10 +86,30 @@ def _made_and_merged(jobs: Jobs, output: Path, console: Console) -> int:
     made = [folder for n in jobs.commands if finished(folder := place / f"part-{n}")]
     if not made:
         raise StoppedError(f"no part was made: {failed.get(0, 'see the logs')}; logs: {place}/jobs")
-    summary = report.merge(made, output, console).summary
+    findings = _merged_anew(made, output, console)
+    summary, groups = findings.summary, findings.scaling
     uncertified = (summary["status"] == "measured") & ~summary["certified"]
     lost = uncertified.any() or (summary["status"] == "failed").any()
+    # Groups with batches of their own are in no summary.
+    lost |= bool(groups["left_out"].str.contains(f"^failed|^{UNCERTIFIED}$").any())
     return exit_codes.FAILED if failed or lost else exit_codes.OK
+
+
+def _merged_anew(made: list[Path], output: Path, console: Console) -> Findings:
+    """Merge parts, in place of a bundle that was merged before, which stays if they cannot be."""
+    before = output.with_name(f"{output.name}.before")
+    if _is_merged(output):
+        files.remove(before)
+        output.rename(before)
+    try:
+        found = report.merge(made, output, console)
+    except BaseException:
+        if before.exists():
+            files.remove(output)
+            before.rename(output)
+        raise
+    files.remove(before)
+    return found
 
 
 def _is_merged(output: Path) -> bool:

@@ -20,7 +20,7 @@ from benchmarks.analysis.findings import compute_findings
 from benchmarks.analysis.spoiled import spoiled_by
 from benchmarks.bundle.folders import check_folder, create_folder
 from benchmarks.bundle.reader import Bundle
-from benchmarks.bundle.records import Environment
+from benchmarks.bundle.records import MOST_CASES, Environment
 from benchmarks.bundle.writer import BundleWriter
 from benchmarks.commands.options import NO_FLOORS
 from benchmarks.errors import StoppedError, UsageError
@@ -31,9 +31,8 @@ from benchmarks.machine.settings import ROOT, available_cpus
 from benchmarks.plan import data, expected
 from benchmarks.plan.cases import Case, floors_of, group_cases, select_cases, with_variants
 from benchmarks.plan.expected import clock
-from benchmarks.plan.plan import Plan, choose_processors
+from benchmarks.plan.plan import Plan, choose_hosts, choose_processors
 from benchmarks.plan.presets import PRESETS
-from benchmarks.plan.seats import Hosts
 from benchmarks.plan.variants import Variant
 from benchmarks.plan.workload import Workload
 from benchmarks.reports import sections
@@ -83,6 +82,13 @@ def prepare(
     preset, device = PRESETS[arguments.preset], arguments.device
     dataset = data.load(arguments.data_dir)
     check_batch_size("--batch-size", arguments.batch_size, dataset)
+    if len(cases) >= MOST_CASES:
+        raise UsageError(
+            f"{len(cases)} cases: a run has fewer than {MOST_CASES}; name some of them"
+        )
+    hosts = choose_hosts(
+        arguments.hosts or (), arguments.rank_launcher, arguments.ranks or (), arguments.weak, cases
+    )
     ranks = max([case.ranks for case in cases if not arguments.hosts], default=1)
     threads, cpus = choose_processors(arguments.threads, arguments.cpus, ranks)
     for case in cases:
@@ -103,7 +109,9 @@ def prepare(
     cases = [run_by(case, pythons) for case in cases]
     floors = [
         run_by(floor, pythons)
-        for floor in floors_of(floors_wanted(arguments), arguments.precision, device, cases)
+        for floor in floors_of(
+            floors_wanted(arguments), arguments.precision, device, cases, across=bool(hosts.names)
+        )
     ]
     programs = {program_of(case) for case in (*cases, *floors)}
     probes = probe.probe_each(sorted(programs), device)
@@ -145,7 +153,7 @@ def prepare(
         seed=arguments.seed,
         threads=threads,
         named_cpus=cpus,
-        hosts=Hosts(names=tuple(arguments.hosts or ()), launcher=arguments.rank_launcher),
+        hosts=hosts,
         time_limit_seconds=60 * (arguments.time_limit or preset.time_limit_minutes),
     )
     if problem := plan.memory_problem(in_turn=in_turn):

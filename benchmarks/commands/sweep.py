@@ -238,17 +238,20 @@ def spread_over_jobs(argv: list[str], arguments: argparse.Namespace, console: Co
         raise UsageError("--on: name the sweep's folder by --output; go on with it by --continue")
     dataset = load(arguments.data_dir)
     given = spread.without(argv, {f"--{factor.replace(' ', '-')}s": None for factor in FACTORS})
-    summaries: dict[Point, pd.DataFrame] = {}
-    code = exit_codes.OK
+    code, summaries = exit_codes.OK, dict[Point, pd.DataFrame]()
     for point in points(arguments, dataset.pixels, dataset.classes):
         output = folder / "points" / point.name
         begun = output.with_name(f"{output.name}{spread.PARTS}").exists()
         own = {**vars(arguments), "output": output, "go_on": arguments.go_on and begun}
-        named = [f"--{point.factor.replace(' ', '-')}s", str(point.value)]
+        words = ["sweep", *given, f"--{point.factor.replace(' ', '-')}s", str(point.value)]
         output.parent.mkdir(parents=True, exist_ok=True)
         results.show_line(console, f"{point.factor} {point.value}")
-        ended = spread.run(argparse.Namespace(**own), ["sweep", *given, *named], console)
-        code = max(code, ended)
+        try:
+            code = max(code, spread.run(argparse.Namespace(**own), words, console))
+        except StoppedError as error:  # of this point, which leaves the others
+            results.show_line(console, str(error))
+            code = exit_codes.FAILED
+            continue
         summaries[point] = compute_findings(Bundle.read(output)).summary
         write(folder, summaries, console)
     return code

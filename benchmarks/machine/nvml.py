@@ -62,6 +62,18 @@ def visible() -> Any:
     return None
 
 
+def count() -> int | None:
+    """How many GPUs frameworks see; None where NVML does not tell."""
+    if pynvml is None:
+        return None
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return len(list(filter(None, os.environ["CUDA_VISIBLE_DEVICES"].split(","))))
+    with suppress(pynvml.NVMLError):
+        pynvml.nvmlInit()
+        return int(pynvml.nvmlDeviceGetCount())
+    return None
+
+
 def name() -> str | None:
     """What the GPU is called, and the version of its driver; None where there is none."""
     gpu = visible()

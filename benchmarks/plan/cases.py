@@ -208,11 +208,17 @@ def with_control(cases: list[Case]) -> list[Case]:
 
 
 def floors_of(
-    backends: Collection[str], precision: str, device: str, cases: Collection[Case] = ()
+    backends: Collection[str],
+    precision: str,
+    device: str,
+    cases: Collection[Case] = (),
+    *,
+    across: bool = False,
 ) -> list[Case]:
     """The floors of these backends, as far as they have one in a precision and on a device.
 
-    Those of single processes, and those of the groups of ranks among the `cases`.
+    Those of single processes, and those of the groups of ranks among the `cases`, which may run
+    `across` machines.
     """
     groups = sorted({(case.ranks, case.batch) for case in cases if case.ranks > 1})
     return [
@@ -223,4 +229,5 @@ def floors_of(
         for ranks, batch in ((1, 0), *groups)
         for name, backend in BACKENDS.items()
         if name in backends and precision in backend.precisions and device in backend.devices
+        and not (across and ranks > 1 and backend.one_machine)
     ]  # fmt: skip

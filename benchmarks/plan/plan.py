@@ -1,5 +1,6 @@
 """The plan: which cases run, on what, for how long. It is made once, before anything starts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -7,11 +8,12 @@ from pathlib import Path
 import psutil
 
 from benchmarks.errors import UsageError
+from benchmarks.machine import nvml
 from benchmarks.machine.settings import available_cpus, best_cpus, default_threads
 from benchmarks.plan.blocks import STEPS_PER_CALL, BlockLength, block_length
 from benchmarks.plan.cases import Case
 from benchmarks.plan.presets import BatchReadings
-from benchmarks.plan.seats import Hosts, Seat, seats_here
+from benchmarks.plan.seats import LAUNCHER, Hosts, Seat, seats_here
 from benchmarks.plan.workload import Workload
 from benchmarks.schema import ACCURACY_MARGIN_POINTS
 
@@ -206,3 +208,28 @@ def choose_processors(
     if threads > available_cpus():
         raise UsageError(f"--threads {threads}: only {available_cpus()} CPUs may be used here")
     return threads, cpus
+
+
+def choose_hosts(
+    names: Sequence[str], launcher: str, ranks: Sequence[int], weak: bool, cases: Sequence[Case]
+) -> Hosts:
+    """The machines that the groups of ranks among the cases run on.
+
+    The arguments are the values of the options of those names. Raises UsageError where one says
+    nothing without another, or where ranks would have no machine or GPU.
+    """
+    hosts = Hosts(names=tuple(names), launcher=launcher)
+    groups = [case for case in cases if case.ranks > 1]
+    if ranks and not groups:
+        raise UsageError("--ranks: none of these modes trains in a group; `run_all.py list` shows")
+    for option, given in (("--weak", weak), ("--hosts", names)):
+        if given and not ranks:
+            raise UsageError(f"{option}: is of groups of ranks; say of how many, as in --ranks 2")
+    if launcher != LAUNCHER and not names:
+        raise UsageError("--rank-launcher: starts ranks on other machines; name them by --hosts")
+    most = max((case.ranks for case in groups), default=1)
+    if names:
+        hosts.check(most)
+    elif groups and groups[0].device == "gpu" and (gpus := nvml.count()) and most > gpus:
+        raise UsageError(f"--ranks {most}: each rank has a GPU of its own, and there are {gpus}")
+    return hosts

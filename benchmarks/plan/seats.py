@@ -1,8 +1,14 @@
 """Where the ranks of a group run, besides the first of them."""
 
+import os
 import shlex
+import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.errors import UsageError
+
+REACHED_SECONDS = 30
 LAUNCHER = "ssh {host}"
 """What starts a command on another machine unless the user names something else."""
 
@@ -28,19 +34,56 @@ class Hosts:
     names: tuple[str, ...] = ()
     launcher: str = LAUNCHER
 
-    def unnamed(self, command: str) -> str:
-        """A command line without names of machines, which a bundle does not hold."""
-        if self.launcher != LAUNCHER:
-            command = command.replace(shlex.quote(self.launcher), "LAUNCHER")
-        for name in sorted(self.names, key=len, reverse=True):
-            command = command.replace(name, "HOST")
-        return command
+    def unnamed(self, words: Sequence[str]) -> list[str]:
+        """A command's words without names of machines and what starts commands on them."""
+        kept, option = list[str](), ""
+        for word in words:
+            hidden = {"--hosts": "HOST", "--rank-launcher": "LAUNCHER"}.get(option)
+            if word.startswith("--"):
+                option, has_value, _ = word.partition("=")
+                hidden = {"--hosts": "HOST", "--rank-launcher": "LAUNCHER"}.get(option)
+                kept.append(f"{option}={hidden}" if has_value and hidden else word)
+            else:
+                kept.append(hidden or word)
+        return kept
 
     def seat(self, rank: int) -> Seat:
         """The seat of a rank, from 1 on: one machine after another."""
-        host = self.names[(rank - 1) % len(self.names)]
-        command = [word.replace("{host}", host) for word in shlex.split(self.launcher)]
-        return Seat(launcher=tuple(command), host=host)
+        host = self.names[rank - 1]
+        return Seat(launcher=self._command(host), host=host)
+
+    def _command(self, host: str) -> tuple[str, ...]:
+        return tuple(word.replace("{host}", host) for word in shlex.split(self.launcher))
+
+    def check(self, ranks: int) -> None:
+        """Raise UsageError where groups of up to so many ranks could not run on these machines."""
+        if ranks - 1 > len(self.names):
+            raise UsageError(
+                f"--hosts: {ranks} ranks have {ranks - 1} besides the one that runs here; name a "
+                "machine for each, and the same one twice for two"
+            )
+        try:
+            if not shlex.split(self.launcher):
+                raise ValueError("is empty")
+        except ValueError as error:
+            raise UsageError(f"--rank-launcher {self.launcher!r}: {error}") from None
+        for host in dict.fromkeys(self.names):
+            command = [*self._command(host), "true"]
+            try:
+                done = subprocess.run(
+                    command, stdin=subprocess.DEVNULL, capture_output=True, errors="replace",
+                    timeout=REACHED_SECONDS,
+                )  # fmt: skip
+            except subprocess.TimeoutExpired:
+                raise UsageError(
+                    f"--hosts {host}: no answer in {REACHED_SECONDS} s to {shlex.join(command)}"
+                ) from None
+            except OSError as error:
+                problem = f"--rank-launcher: {command[0]}: {error.strerror}"
+                raise UsageError(problem) from None
+            if done.returncode:
+                said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+                raise UsageError(f"--hosts {host}: {shlex.join(command)}: {said}")
 
 
 def seats_here(cpus: tuple[int, ...], ranks: int, threads: int, device: str) -> tuple[Seat, ...]:
@@ -55,5 +98,7 @@ def seats_here(cpus: tuple[int, ...], ranks: int, threads: int, device: str) -> 
 
 
 def gpu_of(rank: int) -> tuple[tuple[str, str], ...]:
-    """The environment variable by which a rank sees its GPU alone."""
-    return (("CUDA_VISIBLE_DEVICES", str(rank)),)
+    """The environment variable by which a rank sees its GPU alone: of those that are visible."""
+    visible = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one.strip()]
+    gpu = visible[rank].strip() if rank < len(visible) else str(rank)
+    return (("CUDA_VISIBLE_DEVICES", gpu),)

@@ -35,11 +35,12 @@ def describe_run(plan: Plan) -> Environment:
             data_shuffled=work.shuffled or None,
         ),
         run=Run(
-            command=plan.hosts.unnamed(shlex.join(["python", "run_all.py", *sys.argv[1:]])),
+            command=shlex.join(["python", "run_all.py", *plan.hosts.unnamed(sys.argv[1:])]),
             launches=plan.launches,
             seed=plan.seed,
             threads=plan.threads,
             cpus=as_text(plan.cpus) or None,
+            hosts=len(set(plan.hosts.names)) or None,
             cases=_records(*plan.cases, *plan.skipped),
             floors=_records(*plan.floors),
             floor_version=FLOOR_VERSION if plan.floors else None,

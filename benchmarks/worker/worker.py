@@ -229,7 +229,10 @@ class Worker:
 
     def finish(self) -> messages.Final:
         """Peak memory and energy."""
-        counter = nvml.energy_counter() if self._job.execution.device == "gpu" else None
+        execution = self._job.execution
+        # A counter is of one card, and a group has several.
+        counted = execution.device == "gpu" and execution.ranks == 1
+        counter = nvml.energy_counter() if counted else None
         return messages.Final(
             peak_rss_mib=max(self._peak_rss_mib, peak_rss_mib() + self._maker.peak_rss_mib()),
             energy_mj_per_step=(

@@ -275,6 +275,7 @@ def test_a_floor_refuses_what_only_a_training_can_answer(plan: Plan, dataset: da
         messages.StartFrom,
         messages.Learn,
         messages.TakeTest,
+        messages.TakeProfile,
         messages.Finish,
     ]
     assert "FloorWorker cannot answer Finish" in str(given[messages.Finish])

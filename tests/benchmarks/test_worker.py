@@ -187,12 +187,13 @@ def test_a_profile_is_written_if_one_is_wanted(
     def leave(folder: Path) -> Iterator[None]:
         yield
         profiled.append(folder)
+        raise RuntimeError("a profiler that fails costs no figure")
 
     monkeypatch.setattr(registry.load(registry.BACKENDS["numpy"]), "profiled", leave)
     for wanted in (None, str(tmp_path / "profiles")):
         worker = Worker(replace(job, profile=wanted))
         worker.first_call()
-        worker.finish()
+        worker.profile()
     assert profiled == [tmp_path / "profiles"]
     assert profiled[0].is_dir()
 

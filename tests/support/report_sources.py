@@ -378,6 +378,7 @@ def _of_groups(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
         "step (ms)": _interval(row, "step_ms"),
         "against": [row["base"]],
         "speed-up": _interval(row, "speed_up"),
+        "of its tier": [row["base_of_tier"]],
         "efficiency": _interval(row, "efficiency"),
         "communication (ms)": [row["communication_ms"]],
         "of its step": [row["communication_share"]],

@@ -35,6 +35,7 @@ def properties(environment: Environment) -> dict[str, str]:
         "system": machine.system,
         "threads": run.threads,
         "CPUs used": run.cpus,
+        "other machines of ranks": run.hosts or 0,
         "launches": run.finished_launches,
         "block steps": run.block_steps,
         # Older bundles, whose blocks have none, do not say so.

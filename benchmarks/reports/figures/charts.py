@@ -213,7 +213,7 @@ def step_parts(tables: Tables) -> Chart:
 def scaling(tables: Tables) -> Chart:
     """Speed-up of each group, with its interval; a mark shows as many times as it has ranks."""
     groups = tables["scaling"]
-    groups = groups[groups["certified"]]
+    groups = groups[groups["left_out"].isin(["", None]) & groups["speed_up"].notna()]
     rows = estimates(groups, "speed_up", ".2f", ranks=groups["ranks"].astype(float))
     y = marks.rows_by("case", list(rows["case"]))
     x = marks.across("value", "images a second, times one process; │: as many as ranks")

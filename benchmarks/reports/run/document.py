@@ -245,7 +245,7 @@ def document(bundle: Bundle, findings: Findings) -> Document:
         accuracy.accuracy(bundle, findings),
         accuracy.tutorial(bundle, findings),
         accuracy.time_to_accuracy(findings),
-        scaling.scaling(findings),
+        scaling.scaling(findings, bundle.environment.run.hosts or 0),
         costs.where_the_time_goes(findings),
         costs.startup(findings),
         costs.paying_off(findings),

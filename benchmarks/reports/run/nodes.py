@@ -21,7 +21,7 @@ def notes(bundle: Bundle) -> list[str]:
             f"Intervals are over {nodes.nunique()} nodes of one kind: the launches of a node count "
             "as one value."
         )
-    elif nodes.size:
+    elif nodes.size and not unknown:
         said.append("All launches ran on one node: how nodes differ is in no interval.")
     said += [
         f"{node} is unlike the others: its steps take {number(times, '.2f')} times as long."

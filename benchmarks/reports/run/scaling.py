@@ -11,8 +11,9 @@ ABOUT = (
     "every batch; the framework sums up the gradients. *Strong* groups divide the workload's batch "
     "among them, in *weak* ones each rank has a whole one. *Speed-up* is in images a second "
     "against the fastest case of one process in the same framework, with the threads of one rank; "
-    "*efficiency* is that by the number of ranks. *Communication* is a sum of all gradients alone, "
-    "by the case's own framework; where it overlaps with computing, not all of it is waited for."
+    "*efficiency* is the same against the fastest of its own tier, by the number of ranks. "
+    "*Communication* is a sum of all gradients alone, by the case's own framework; where it "
+    "overlaps with computing, not all of it is waited for."
 )
 FLOORS = (
     "The floor of a group is a rank's share of a step, with all of Adam, all ranks at once, and a "
@@ -33,6 +34,7 @@ COLUMNS = [
     Column("step (ms)", "step_ms", as_interval(MS)),
     Column("against", "base", text=True),
     Column("speed-up", "speed_up", as_interval()),
+    Column("of its tier", "base_of_tier", text=True),
     Column("efficiency", "efficiency", as_interval()),
     Column("communication (ms)", "communication_ms", ".2f"),
     Column("of its step", "communication_share", ".0%"),
@@ -50,28 +52,29 @@ FLOOR_COLUMNS = [
 """What is told of each floor."""
 
 
-def scaling(findings: Findings) -> Section | None:
-    """How groups scale, and their floors."""
+def scaling(findings: Findings, hosts: int) -> Section | None:
+    """How groups scale, and their floors; ranks were on so many `hosts` besides this machine."""
     rows = findings.scaling
     if rows.empty:
         return None
-    failed = [text(case) for case in rows.loc[~rows["certified"], "case"]]
-    trusted = rows[rows["certified"]]
+    trusted, others = rows[rows["left_out"] == ""], rows[rows["left_out"] != ""]
+    failed = [f"- {text(row['case'])}: {text(row['left_out'])}" for _, row in others.iterrows()]
     figure = Figure("scaling", "Speed-up by ranks", f"{span(trusted, 'efficiency', '.0%', '')}.")
     order = findings.group_floors
-    parts: list[Part] = [ABOUT, Table(COLUMNS, trusted)]
+    parts: list[Part] = [ABOUT]
+    if len(trusted):
+        parts += [Table(COLUMNS, trusted), figure]
     if failed:
-        parts.append(f"Not certified, and so left out: {joined(failed)}.")
-    parts.append(figure)
+        parts.append("Left out:\n\n" + "\n".join(failed))
     if len(order):
         parts += [FLOORS, Table(FLOOR_COLUMNS, order)]
-    return Section("Groups of ranks", [*parts, FEW_CPUS])
+    return Section("Groups of ranks", parts if hosts else [*parts, FEW_CPUS])
 
 
 def lead(findings: Findings) -> str:
     """What the fastest group of each number of ranks brings, in a sentence; empty without any."""
     rows = findings.scaling
-    strong = rows[rows["certified"] & (rows["scaling"] == "strong") & (rows["base"] != "")]
+    strong = rows[(rows["left_out"] == "") & (rows["scaling"] == "strong") & (rows["base"] != "")]
     said = [
         f"{text(best['case'])} trains {as_interval()(best, 'speed_up')} times as fast as "
         f"{text(best['base'])}"

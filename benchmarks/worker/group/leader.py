@@ -82,7 +82,12 @@ class Group(Maker):
         self.backend.configure(execution)
         port.release()
         self.backend.join(execution, addresses)
-        self.answers()
+        own = self.backend.versions()
+        for rank, versions in enumerate(self.answers(), start=1):
+            if versions != own:
+                raise RuntimeError(
+                    f"rank {rank} has {versions}, and rank 0 {own}: install the same"
+                )
 
     def configure(self, execution: Execution) -> None:
         self.tell(lambda rank: Configure(replace(execution, rank=rank)))

@@ -26,7 +26,7 @@ class Hello:
 
 @dataclass(frozen=True)
 class Enter:
-    """Import the backend and meet the other ranks."""
+    """Import the backend and meet the other ranks; the answer are the versions of packages."""
 
     backend: Backend
     execution: Execution
@@ -153,6 +153,7 @@ class Rank:
                 self._backend.configure(execution)
                 self._port.release()
                 self._backend.join(execution, addresses)
+                return self._backend.versions()
             case Configure(execution):
                 self._backend.configure(execution)
             case Make(number, training, execution, 0):

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, Listener
 from threading import Thread
 
@@ -14,6 +16,8 @@ from benchmarks.machine.settings import FRAMEWORK_VARIABLES, ROOT
 from benchmarks.plan.seats import Seat
 from benchmarks.worker.group.follow import address_towards
 from benchmarks.worker.group.rank import FreePort, Hello, send_at_once
+
+STRANGERS = 100
 
 
 class Follower:
@@ -32,8 +36,9 @@ class Follower:
         python = [sys.executable, "-m", "benchmarks.worker.group", host, str(port)]
         there = [*seat.launcher, "env", f"PYTHONPATH={ROOT}"] if seat.launcher else []
         self._process = subprocess.Popen(
-            [*there, *python], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+            [*there, *python], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            errors="replace",
+        )  # fmt: skip
         variables = {n: v for n, v in os.environ.items() if FRAMEWORK_VARIABLES.match(n)}
         settings = {
             "number": number,
@@ -58,6 +63,14 @@ class Follower:
         self._lost(f"rank {self.number}: {said[-1]}" if said else f"rank {self.number} {how}")
 
 
+def accepted(listener: Listener) -> Connection:
+    """The connection of the next rank; whoever else calls, and does not know the key, is passed."""
+    for _ in range(STRANGERS):
+        with suppress(AuthenticationError, EOFError, ConnectionError):
+            return listener.accept()
+    raise RuntimeError(f"{STRANGERS} calls came from processes that are none of this group")
+
+
 def start(seats: Sequence[Seat], lost: Callable[[str], None]) -> tuple[list[Follower], FreePort]:
     """Start a rank in each seat, and wait until all have called; also a port of rank 0.
 
@@ -71,7 +84,7 @@ def start(seats: Sequence[Seat], lost: Callable[[str], None]) -> tuple[list[Foll
             Follower(number, seat, where, key, lost) for number, seat in enumerate(seats, start=1)
         ]
         for _ in followers:
-            connection = send_at_once(listener.accept())
+            connection = send_at_once(accepted(listener))
             hello = connection.recv()
             assert isinstance(hello, Hello)
             follower = followers[hello.number - 1]
