@@ -37,7 +37,7 @@ class FakeCuda:
         self.captured = 0
         graphs = import_module("backends.pytorch.graphs")
         self._capture = graphs.capture
-        stream = SimpleNamespace(wait_stream=lambda _: None)
+        stream = self._stream = SimpleNamespace(wait_stream=lambda _: None)
         fakes = {
             "Stream": lambda: stream,
             "current_stream": lambda: stream,
@@ -63,8 +63,9 @@ class FakeCuda:
         return graph, results
 
     @contextmanager
-    def graph(self, _: Any) -> Iterator[None]:
+    def graph(self, _: Any, stream: Any) -> Iterator[None]:
         """Undo what runs inside: capturing executes nothing."""
+        assert stream is self._stream, "captured where it was warmed up"
         before = [(tensor, tensor.clone()) for tensor in self._state]
         yield
         self.captured += 1
