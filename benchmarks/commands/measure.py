@@ -119,6 +119,9 @@ def run_and_report(
         from benchmarks.session.description import describe_run
 
     if (part := arguments.part) is not None:
+        if arguments.launches and part >= arguments.launches:
+            last = f"the last of {arguments.launches} launches is {arguments.launches - 1}"
+            raise UsageError(f"--part {part}: launches are counted from 0; {last}")
         planned, limited = plan.launches, arguments.time_limit is not None
         plan = part_of(plan, part, PRESETS[arguments.preset].launches, limited=limited)
     running.show_notes(plan, console)

@@ -11,6 +11,8 @@ from benchmarks.errors import UsageError
 REACHED_SECONDS = 30
 LAUNCHER = "ssh {host}"
 """What starts a command on another machine unless the user names something else."""
+HIDDEN = {"--hosts": "HOST", "--rank-launcher": "LAUNCHER"}
+"""Options whose values a bundle does not hold, and what stands for them there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +40,15 @@ class Hosts:
         """A command's words without names of machines and what starts commands on them."""
         kept, option = list[str](), ""
         for word in words:
-            hidden = {"--hosts": "HOST", "--rank-launcher": "LAUNCHER"}.get(option)
-            if word.startswith("--"):
-                option, has_value, _ = word.partition("=")
-                hidden = {"--hosts": "HOST", "--rank-launcher": "LAUNCHER"}.get(option)
-                kept.append(f"{option}={hidden}" if has_value and hidden else word)
-            else:
-                kept.append(hidden or word)
+            if not word.startswith("--"):
+                kept.append(HIDDEN.get(option, word))
+                continue
+            option, has_value, _ = word.partition("=")
+            kept.append(f"{option}={HIDDEN[option]}" if has_value and option in HIDDEN else word)
         return kept
 
     def seat(self, rank: int) -> Seat:
-        """The seat of a rank, from 1 on: one machine after another."""
+        """The seat of a rank, from 1 on; machines are in the order in which they are named."""
         host = self.names[rank - 1]
         return Seat(launcher=self._command(host), host=host)
 

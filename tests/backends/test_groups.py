@@ -9,6 +9,8 @@ import pytest
 
 import run_all
 from backends.registry import BACKENDS, missing_packages
+from benchmarks.machine import probe
+from benchmarks.machine.probe import Probe
 from benchmarks.machine.settings import available_cpus
 from benchmarks.session import certifying
 from benchmarks.session.jobs import make_ready
@@ -102,6 +104,8 @@ def test_wrong_groups_are_caught(
     copy = f"mutant_{next(numbers)}"
     entry = copy_backend(BACKENDS[name], copy, tmp_path, [(text, replacement)])
     monkeypatch.setitem(BACKENDS, copy, entry)
+    # That the backend can run is known.
+    monkeypatch.setattr(probe, "probe_each", lambda programs, _: dict.fromkeys(programs, Probe()))
     # A rank that is out of step waits for ever.
     monkeypatch.setattr(certifying, "make_ready", partial(make_ready, timeout=HANGS_AFTER_SECONDS))
     code, said = certified(capsys, copy, "--modes", mode, *SMALL, *UNEVEN)

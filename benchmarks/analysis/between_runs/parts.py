@@ -69,7 +69,8 @@ def read_parts(folders: Sequence[Path]) -> list[Part]:
             raise UsageError(f"{folder}: is a run of its own and no part of one; leave it out")
         if environment.run.state != "complete":
             raise UsageError(f"{folder}: {environment.run.state}; make this part again")
-        beside = folder.with_name(folder.name + NODE)
+        whole = folder.resolve()
+        beside = whole.with_name(whole.name + NODE)
         node = beside.read_text("utf-8", "replace").strip() if beside.is_file() else ""
         parts.append(Part(folder, environment, node))
     parts.sort(key=lambda part: part.number)
