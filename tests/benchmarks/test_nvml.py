@@ -94,6 +94,20 @@ def test_the_state_of_a_gpu(install: Any, reasons: int, throttled: bool) -> None
     assert (state.mhz, state.celsius, state.throttled) == (1980.0, 41.0, throttled)
 
 
+@pytest.mark.parametrize("refused", ["CurrentClocksThrottleReasons", "Temperature", "ClockInfo"])
+def test_what_a_part_of_a_gpu_does_not_tell_costs_nothing_else(
+    install: Any, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError("Not Supported")
+
+    monkeypatch.setattr(FakeNvml, f"nvmlDeviceGet{refused}", refuse)
+    install(FakeNvml(0x8))
+    state = nvml.state()
+    told = [not math.isnan(state.mhz), not math.isnan(state.celsius), state.throttled]
+    assert sum(told) == 2
+
+
 @pytest.mark.parametrize(
     ("shown", "gpu"),
     [

@@ -370,3 +370,10 @@ def test_memory_that_only_the_certificate_needs_is_not_counted() -> None:
     del held
     forget_peak_rss()
     assert peak_rss_mib() < before + 50
+
+
+def test_a_system_that_keeps_no_peak_there_is_asked_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda *_: "Name:\tpython\nVmRSS:\t1 kB\n")
+    assert peak_rss_mib() > 10
