@@ -59,7 +59,8 @@ def scaling(findings: Findings, hosts: int) -> Section | None:
         return None
     trusted, others = rows[rows["left_out"] == ""], rows[rows["left_out"] != ""]
     failed = [f"- {text(row['case'])}: {text(row['left_out'])}" for _, row in others.iterrows()]
-    figure = Figure("scaling", "Speed-up by ranks", f"{span(trusted, 'efficiency', '.0%', '')}.")
+    reach = span(trusted, "speed_up", ".2f", "")
+    figure = Figure("scaling", "Speed-up by ranks", f"Times one process: {reach}.")
     order = findings.group_floors
     parts: list[Part] = [ABOUT]
     if len(trusted):
