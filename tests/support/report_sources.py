@@ -372,7 +372,7 @@ def _of_groups(source: Sources, cells: dict[str, str]) -> dict[str, list[Any]]:
             "share of a step (ms)": _interval(row, "share_ms"),
             "sum over ranks (ms)": [row["reduce_ms"]],
         }
-    row = _of(source.scaling, case=cells["case"])
+    row = _of(source.scaling.fillna({"base": "", "base_of_tier": ""}), case=cells["case"])
     return {
         **{name: [row[name]] for name in ("case", "tier", "scaling")},
         "step (ms)": _interval(row, "step_ms"),
