@@ -93,7 +93,6 @@ THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "
 """Environment variables with the number of threads: BLAS and OpenMP libraries read the first three
 when they load, jaxlib the fourth."""
 
-XLA_FLAGS = "XLA_FLAGS"
 SESSION_PID = "BENCHMARK_SESSION_PID"
 """Environment variable with the session's process id."""
 
@@ -104,13 +103,10 @@ def worker_environment(
     """The environment variables of a worker: what frameworks read when they load, the same for all.
 
     `device` is "cpu" or "gpu"; compilers keep their caches in `scratch`. `own` are those of one
-    case, which come before all others; its flags for XLA are added to the user's.
+    case, which come before all others.
     """
     set_by_session = _set_by_session(device, threads, scratch)
-    own, users = own or {}, users_settings()
-    flags = [one[XLA_FLAGS] for one in (users, own) if one.get(XLA_FLAGS)]
-    together = {XLA_FLAGS: " ".join(flags)} if flags else {}
-    return SHORT_SPINNING | users | set_by_session | dict(own) | together
+    return SHORT_SPINNING | users_settings() | set_by_session | dict(own or {})
 
 
 def _set_by_session(device: str, threads: int, scratch: Path) -> dict[str, str]:
@@ -148,7 +144,7 @@ def own_problem(name: str, value: str) -> str:
 def users_settings() -> dict[str, str]:
     """The user's environment variables without those that lead to a cache of the user's."""
     settings = {n: value for n, value in os.environ.items() if not USERS_CACHES.match(n)}
-    for name in (XLA_FLAGS, "TF_XLA_FLAGS"):
+    for name in ("XLA_FLAGS", "TF_XLA_FLAGS"):
         if name in settings:
             settings[name] = " ".join(CACHES_IN_FLAGS.sub(" ", settings[name]).split())
     return settings
