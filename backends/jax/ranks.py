@@ -101,10 +101,9 @@ class Sharded(Compiled):
         self._state = placed(self._state, self._whole)
 
     def _loss(self, parameters: list[jax.Array], batch: Batch) -> jax.Array:
-        filled_up = self._filled_up
-        return (
-            self._part_of_loss(parameters, batch) if filled_up else super()._loss(parameters, batch)
-        )
+        if not self._filled_up:
+            return super()._loss(parameters, batch)
+        return self._part_of_loss(parameters, batch)
 
     def _part_of_loss(self, parameters: list[jax.Array], batch: Batch) -> jax.Array:
         """What these images have of the mean over the whole batch; the loss, if they are all."""

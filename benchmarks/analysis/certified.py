@@ -9,7 +9,7 @@ from benchmarks.bundle.reader import Bundle
 from benchmarks.bundle.records import CaseRecord
 from benchmarks.schema import HORIZON, LEVELS, block_figures, figures
 
-UNCERTIFIED = "its certificate failed"
+UNCERTIFIED, NOT_REACHED = "its certificate failed", "the run ended before its first block"
 
 
 def is_certified(
@@ -40,7 +40,7 @@ def groups_left_out(bundle: Bundle, held_back: Mapping[str, str]) -> dict[CaseRe
         if len(outcomes):
             return f"{outcomes['status'].iloc[0]}: {outcomes['reason'].iloc[0]}"
         if timed.empty:
-            return "the run ended before its first block"
+            return NOT_REACHED
         certificates, blocks, launches = passed
         if not is_certified(certificates, blocks, launches, timed, layers):
             return UNCERTIFIED

@@ -8,19 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.contract import (
-    Adam,
-    Execution,
-    Network,
-    Trainer,
-    Training,
-    TrainingSet,
-    product_names,
-)
-from backends.floors import XLA
+from backends.contract import Adam, Execution, Network, Trainer, Training, TrainingSet
 from backends.ladder import FLOOR
 from backends.registry import BACKENDS
 from benchmarks.plan.workload import initial_parameters
+from benchmarks.validation.card.checks import not_chosen
 from benchmarks.worker.clock import train_block
 from tests.conftest import STEPS_PER_CALL, Problem, back_to_float64, configured, device
 from tests.support.contract_checks import make
@@ -50,9 +42,13 @@ def reset_precision() -> None:
 
 
 def of_floor(name: str) -> Execution:
-    """How a floor is executed; XLA's products are not chosen, which takes a minute at this size."""
-    library = {} if name == "pytorch" else dict.fromkeys(product_names(LARGE), XLA)
-    return Execution(mode=FLOOR, device=device(), steps_per_call=STEPS // 2, products=library)
+    """How a floor is executed."""
+    return Execution(
+        mode=FLOOR,
+        device=device(),
+        steps_per_call=STEPS // 2,
+        products=not_chosen(name, LARGE),
+    )
 
 
 def seconds(trained: Any, rows: Any) -> float:

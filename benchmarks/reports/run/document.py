@@ -2,6 +2,7 @@
 
 from backends.registry import BACKENDS, title_of
 from benchmarks.analysis.between_runs.environments import commit
+from benchmarks.analysis.certified import NOT_REACHED, UNCERTIFIED
 from benchmarks.analysis.findings import Findings, control_of
 from benchmarks.bundle.reader import Bundle, end_of_output
 from benchmarks.reports import sections
@@ -137,10 +138,7 @@ def not_ranked(bundle: Bundle, findings: Findings) -> Section | None:
     rows = summary[~is_measured | (flawed & ~control_of(summary))]
     if rows.empty:
         return None
-    reasons = {
-        "measured": "its certificate failed",
-        "not reached": "the run ended before its first block",
-    }
+    reasons = {"measured": UNCERTIFIED, "not reached": NOT_REACHED}
     outputs = [
         f"The last lines that {text(case)} printed:\n\n{block(printed)}"
         for case in rows.loc[rows["status"] == "failed", "case"]

@@ -49,7 +49,6 @@ GRAPHED = {
     "tensorflow": ("compiled", "xla-loop"),
 }
 """Modes that are quickly compiled, if at all, and record or repeat what they do."""
-BY_XLA = ("jax", "tensorflow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +84,15 @@ def training(network: Network, images: int, dtype: str, learning_rate: float = 1
         ),
         start=initial_parameters(network, 0),
     )
+
+
+def not_chosen(backend: str, network: Network) -> dict[str, str]:
+    """The library of each product where choosing takes too long; empty where it does not.
+
+    For XLA to choose, many programs would be compiled, and each tuned for products of this size.
+    """
+    by_xla = backend in ("jax", "tensorflow")
+    return dict.fromkeys(product_names(network), XLA) if by_xla else {}
 
 
 def rows_of(steps: int, batch_size: int, images: int) -> Array:
@@ -168,9 +176,7 @@ def synchronises(
     """The clock stops when the device has finished, and no block is faster than the card can be."""
     steps = 6
     execution = subject.configured(FLOOR, steps=steps // 2)
-    if subject.backend in BY_XLA:
-        # To choose, many programs would be compiled, and each tuned for products of this size.
-        execution = replace(execution, products=dict.fromkeys(product_names(network), XLA))
+    execution = replace(execution, products=not_chosen(subject.backend, network))
     given = training(network, batch_size, "float32", FLOOR_RATE)
     floor = subject.module.Floor(given, batch_size, execution)
     rows = rows_of(steps, batch_size, batch_size)
